@@ -1,0 +1,76 @@
+/* What /etc/towpath/NAME.conf, or a URL with options, says to a client, as plain data. Seen by main.c and the supervisor only. */
+#ifndef TOWPATH_CLIENT_CONFIG_H
+#define TOWPATH_CLIENT_CONFIG_H
+
+#include "common/base/addr.h"
+#include "common/base/err.h"
+#include "common/base/ini.h"
+#include "common/wireguard/wg_config.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum client_mask { CLIENT_MASK_ZERO, CLIENT_MASK_RANDOM, CLIENT_MASK_NONE };
+
+struct client_server {
+	char *url; /* as written: "wss://vps.example.org" */
+	char *host; /* name or address without brackets */
+	uint16_t port;
+	bool cleartext; /* ws:// */
+};
+
+struct client_proxy {
+	char *host; /* NULL: go straight out */
+	uint16_t port;
+	char *user; /* NULL: without Proxy-Authorization */
+	char *password;
+};
+
+enum client_fwmark { CLIENT_FWMARK_AUTO, CLIENT_FWMARK_OFF, CLIENT_FWMARK_NUMBER };
+
+struct client_config {
+	char *path; /* NULL: from a URL */
+	char name[64]; /* from a URL: its host name */
+	struct client_server *servers; /* in order of preference, at least one */
+	size_t server_count;
+	char *token;
+	uint8_t (*pins)[32]; /* SHA-256 of the SubjectPublicKeyInfo */
+	size_t pin_count;
+	char *ca_path; /* NULL: the system's */
+	char *client_certificate_path;
+	char *client_key_path;
+	char *server_name; /* NULL: the URL's host */
+	bool interception;
+	struct addr listen;
+	char listen_text[ADDR_TEXT_MAX];
+	enum client_fwmark fwmark_kind;
+	uint32_t fwmark;
+	struct client_proxy proxy; /* the file's, or the environment's */
+	char congestion_control[16];
+	uint64_t ping_interval_ms;
+	enum client_mask mask;
+	char *wireguard_path; /* NULL: none */
+	bool has_interface;   /* see server/config.h */
+	/* For stock servers: */
+	char *stock_path;     /* NULL: the server is ours, the path is "v1" and the token signs */
+	char *stock_target;   /* "127.0.0.1:51820" as asked for in the JWT; default that */
+	char *basic_auth;     /* "user:password" */
+	char **headers;	      /* "Name: value" */
+	size_t header_count;
+	char *jwt_key;
+	struct wg_config wireguard;
+};
+
+/* See server_config_read(). */
+int client_config_read(const char *path, struct client_config *ret, struct ini_report *report, struct err *err);
+
+/* One key of [Client] as given on the command line: @option "server-name", @value its text. The same parser and the
+ * same complaints as for the file, with "--server-name" where the file has FILE:LINE. */
+int client_config_option(struct client_config *config, const char *option, const char *value, struct ini_report *report);
+
+/* Fill in defaults and check what only the whole shows, after the file or the last option. */
+int client_config_finish(struct client_config *config, struct ini_report *report);
+void client_config_done(struct client_config *config);
+
+#endif

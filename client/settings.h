@@ -1,0 +1,54 @@
+/* What the client's worker is told: everything it needs and nothing more, as JSON in a sealed memory file. */
+#ifndef TOWPATH_CLIENT_SETTINGS_H
+#define TOWPATH_CLIENT_SETTINGS_H
+
+#include "common/base/addr.h"
+#include "common/base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum client_settings_mask { CLIENT_SETTINGS_MASK_ZERO, CLIENT_SETTINGS_MASK_RANDOM, CLIENT_SETTINGS_MASK_NONE };
+
+struct client_settings_server {
+	char *url; /* as the user wrote it, for logs and status */
+	char *host;
+	uint16_t port;
+	bool cleartext;
+};
+
+struct client_settings {
+	char name[64];
+	struct client_settings_server *servers; /* in order of preference */
+	size_t server_count;
+	char listen_text[ADDR_TEXT_MAX]; /* the local UDP port; the socket comes as CHANNEL_LISTENER, index 0 */
+	char *token;	 /* NULL only with stock_path */
+	uint8_t (*pins)[32];
+	size_t pin_count;
+	char *ca_pem;	 /* NULL: the system's store */
+	char *client_certificate_pem; /* chain; NULL: none */
+	char *client_key_pem;
+	char *server_name; /* NULL: the server's host */
+	bool interception; /* leave the channel binding out */
+	char *proxy_host;  /* NULL: straight out */
+	uint16_t proxy_port;
+	char *proxy_user; /* NULL: no Proxy-Authorization */
+	char *proxy_password;
+	uint64_t ping_interval_ms;
+	enum client_settings_mask mask;
+	char *stock_path; /* NULL: our own server */
+	char *stock_target_host; /* `r` and `rp` of the JWT; set also for our own server */
+	uint16_t stock_target_port;
+	char *basic_auth; /* "user:password"; NULL: none */
+	char **headers;	  /* "Name: value" */
+	size_t header_count;
+	char *jwt_key; /* NULL: the token; for a stock server without one, any key does */
+};
+
+/* See server/settings.h. */
+int client_settings_write(const struct client_settings *settings, struct err *err);
+int client_settings_read(int fd, struct client_settings *ret, struct err *err);
+void client_settings_done(struct client_settings *settings);
+
+#endif

@@ -1,0 +1,23 @@
+/* Time. Everything pure takes `now` as an argument; only loops and timers ask these. */
+#ifndef TOWPATH_BASE_CLOCK_H
+#define TOWPATH_BASE_CLOCK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define CLOCK_US_PER_MS 1000u
+#define CLOCK_US_PER_S 1000000u
+
+/* Monotonic time in µs. No system call where the vDSO serves it. */
+uint64_t clock_now_us(void);
+
+/* Seconds since 1970, as the host believes. */
+int64_t clock_wall_s(void);
+
+/* "2026-11-21T02:45:00Z". @size: at least 21. Return: @buf. */
+const char *clock_format_utc(char *buf, size_t size, int64_t wall_s);
+
+/* systemd's time spans: "30s", "5min", "1h 30min", "250ms", a bare number is seconds. Return: 0 or -EINVAL. */
+int clock_parse_span(const char *text, uint64_t *ret_ms);
+
+#endif

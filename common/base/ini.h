@@ -1,0 +1,54 @@
+/* INI as wg-quick(8) reads it: [Section], Key = Value, `#` begins a comment; sections and keys in any case.
+ *
+ * Reads lines into a flat list; knows no keys. A key outside a section, a line without "=", a NUL byte, an
+ * unclosed bracket and a line over INI_LINE_MAX are errors here; everything else is for the caller.
+ */
+#ifndef TOWPATH_BASE_INI_H
+#define TOWPATH_BASE_INI_H
+
+#include "common/base/err.h"
+
+#include <stddef.h>
+
+#define INI_LINE_MAX 65536
+#define INI_FILE_MAX (16u << 20)
+
+struct ini_entry {
+	char *key;   /* as written; NULL where the entry opens a section */
+	char *value; /* without surrounding blanks and comment; "" allowed */
+	unsigned line; /* 1… */
+};
+
+struct ini_section {
+	char *name; /* as written */
+	unsigned line;
+	struct ini_entry *entries;
+	size_t entry_count;
+};
+
+struct ini {
+	char *path;
+	struct ini_section *sections;
+	size_t section_count;
+	unsigned mode; /* st_mode of the file */
+	unsigned owner;
+};
+
+/* One message per wrong line, collected so that all of them are told in one go. */
+struct ini_report {
+	char **lines; /* "FILE:LINE: KEY: 'VALUE': what is wrong; what would be right" */
+	size_t count;
+};
+
+/* Return: 0; -EINVAL with lines in @report; another negative errno with @err set where the file cannot be read. */
+int ini_read(const char *path, struct ini *ret, struct ini_report *report, struct err *err);
+void ini_done(struct ini *ini); /* wipes the values: some are keys */
+
+void ini_report_add(struct ini_report *report, const char *path, unsigned line, const char *format, ...)
+	__attribute__((format(printf, 4, 5)));
+void ini_report_done(struct ini_report *report);
+
+/* The known word nearest to @word (edit distance at most a third of its length), or NULL. @known ends with NULL. */
+const char *ini_nearest(const char *word, const char *const *known);
+
+#endif

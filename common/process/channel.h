@@ -1,0 +1,92 @@
+/* The channel between supervisor and worker: one AF_UNIX SOCK_SEQPACKET socket, fixed message kinds, descriptors downwards.
+ *
+ * Only the supervisor sends descriptors (SCM_RIGHTS), one with a message at most; the worker never needs sendmsg().
+ * Each side checks the other: a kind from the wrong side, a wrong length, a descriptor too many or missing ends the
+ * channel with an event, never with a crash. Opaque requests are answered by `ticket`, a number the asker chose.
+ */
+#ifndef TOWPATH_PROCESS_CHANNEL_H
+#define TOWPATH_PROCESS_CHANNEL_H
+
+#include "common/base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#define CHANNEL_FD 3 /* the worker's end, in the worker */
+#define CHANNEL_TEXT_MAX 512
+#define CHANNEL_PAYLOAD_MAX 1024
+
+enum channel_kind {
+	/* supervisor → worker */
+	CHANNEL_SETTINGS = 1, /* fd: sealed memfd with JSON, see settings.h of the program */
+	CHANNEL_LISTENER,     /* struct channel_index: which one of the settings' listeners; fd */
+	CHANNEL_START,	      /* all handed down: enter the sandbox and work */
+	CHANNEL_FLOW_SOCKET,  /* struct channel_reply; server: UDP socket connected to Target; fd where error is 0 */
+	CHANNEL_LINK_SOCKET,  /* struct channel_reply; client: TCP socket, marked, not yet connected; fd where error is 0 */
+	CHANNEL_STATUS,	      /* struct channel_ticket; fd: empty memfd to write the worker's JSON into */
+	CHANNEL_STOP,	      /* close sessions in an orderly way (WebSocket close 1001) and exit 0 */
+	/* worker → supervisor */
+	CHANNEL_READY = 32, /* the server listens; the client's local port is open */
+	CHANNEL_FAILED,	    /* char text[]: set-up failed for good; the supervisor prints it and exits 1 */
+	CHANNEL_FLOW_WANTED, /* struct channel_flow */
+	CHANNEL_LINK_WANTED, /* struct channel_link */
+	CHANNEL_STATUS_DONE, /* struct channel_ticket */
+	CHANNEL_STATE,	     /* char text[]: "up", "connecting: …", for sd_notify's STATUS= */
+};
+
+struct channel_index {
+	uint32_t index;
+};
+
+struct channel_ticket {
+	uint64_t ticket;
+};
+
+struct channel_reply {
+	uint64_t ticket;
+	int32_t error; /* 0, or a negative errno and no descriptor */
+	uint32_t reserved;
+};
+
+struct channel_flow {
+	uint64_t ticket;
+	uint32_t client; /* index into the settings' clients */
+	uint32_t has_instance;
+	uint8_t instance[16]; /* of our client's JWT: same source address and port again; without: same address, any port */
+};
+
+struct channel_link {
+	uint64_t ticket;
+	uint32_t family; /* AF_INET, AF_INET6 */
+	uint32_t reserved;
+};
+
+enum channel_side { CHANNEL_SUPERVISOR, CHANNEL_WORKER };
+
+struct channel;
+
+struct channel_handlers {
+	/* @payload is borrowed, its length is right for @kind; text is terminated. @fd: owned by the handler, or -1. */
+	void (*on_message)(void *owner, enum channel_kind kind, const void *payload, size_t len, int fd);
+	/* The other side is gone or broke the rules (@reason says which). The channel is closed already. */
+	void (*on_end)(void *owner, const char *reason);
+};
+
+/* Serve @fd on @loop. Owns @fd from now on, also on failure. Return: 0 or a negative errno. */
+int channel_open(struct channel **ret, uv_loop_t *loop, int fd, enum channel_side side,
+	const struct channel_handlers *handlers, void *owner, struct err *err);
+
+/* Send one message; @fd (borrowed, -1 for none) goes along. What the socket does not take now is queued (a few
+ * hundred at most). Return: 0, -EPIPE where the channel has ended, -ENOBUFS where the queue is full. */
+int channel_send(struct channel *channel, enum channel_kind kind, const void *payload, size_t len, int fd);
+
+/* No handler is called any more; memory goes when the loop has let go of the handle. */
+void channel_close(struct channel *channel);
+
+/* Before there is a loop: wait for the next message, blocking, at most @timeout_ms. For the worker's start.
+ * @payload: CHANNEL_PAYLOAD_MAX bytes. Return: length ≥ 0, or a negative errno (-EPIPE: the end). */
+int channel_receive(int fd, enum channel_side side, enum channel_kind *ret_kind, void *payload, int *ret_fd, int timeout_ms);
+
+#endif

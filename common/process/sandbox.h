@@ -1,0 +1,24 @@
+/* What a worker gives up before it reads its first byte from the network.
+ *
+ * Order: rlimits, no_new_privs, own user (done by the supervisor's spawn), no capability, not dumpable, Landlock (no
+ * file where the kernel has it), seccomp. Sockets the worker holds were made by the supervisor.
+ */
+#ifndef TOWPATH_PROCESS_SANDBOX_H
+#define TOWPATH_PROCESS_SANDBOX_H
+
+#include "common/base/err.h"
+
+enum sandbox_profile {
+	/* No connect(), no sendto() with an address or MSG_FASTOPEN, no sendmsg(), no sendmmsg(), no socket() but
+	 * socketpair(AF_UNIX), no bind(), no listen(), no open(): nothing leads anywhere but through the sockets handed
+	 * down. writev() and send() on connected sockets stay. A namespace alone is no wall: an accepted socket can be
+	 * disconnected and connected anew in the namespace it was born in. */
+	SANDBOX_SERVER,
+	/* connect(), socket(AF_INET*, for c-ares), sendmmsg() stay; files: read below /etc only. No AF_UNIX. */
+	SANDBOX_CLIENT,
+};
+
+/* Give it all up, for good. A missing Landlock is told as a debug line; anything else missing is an error. */
+int sandbox_enter(enum sandbox_profile profile, struct err *err);
+
+#endif

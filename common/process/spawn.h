@@ -1,0 +1,32 @@
+/* Starts the worker: this executable run again with an empty environment, so that it inherits no secrets. */
+#ifndef TOWPATH_PROCESS_SPAWN_H
+#define TOWPATH_PROCESS_SPAWN_H
+
+#include "common/base/err.h"
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#define SPAWN_WORKER_ARGUMENT "--worker" /* argv[1] of a worker; main() hands over before it parses anything */
+
+struct spawn_plan {
+	const char *process_title; /* argv[0] of the worker: "towpath-server: worker" shows in ps */
+	int netns_fd;		   /* namespace to enter first; -1: stay */
+	uid_t uid;		   /* with has_user: to become, together with gid, no supplementary groups */
+	gid_t gid;
+	bool has_user; /* false where we are not root */
+	int log_level; /* passed on as an argument; the worker logs to the same stderr */
+};
+
+/* The user a worker becomes: `towpath`, else `nobody` with a warning. Without root: has_user = false. */
+int spawn_plan_user(struct spawn_plan *plan, struct err *err);
+
+/* A network namespace that holds nothing but `lo`, up. It lives as long as the descriptor. Without root it is made
+ * inside a user namespace where the host allows that. Return: descriptor, or a negative errno. */
+int spawn_open_lo_namespace(struct err *err);
+
+/* Fork and exec. @ret_channel_fd: the supervisor's end, close-on-exec. Every other descriptor but 0 to 3 is closed in
+ * the worker. Return: 0 or a negative errno. */
+int spawn_worker(const struct spawn_plan *plan, pid_t *ret_pid, int *ret_channel_fd, struct err *err);
+
+#endif

@@ -1,0 +1,46 @@
+/* Is the other end still there? WebSocket pings with a measured round trip, and a deadline for the answer. Pure.
+ *
+ * A ping goes out every interval; while datagrams are sent and nothing at all comes back for LIVENESS_DOUBT_US, one
+ * goes out at once, so that a dead path is noticed in seconds while traffic flows. Exactly one ping is under way at
+ * a time; its payload is its number, so that a foreign or late pong is not mistaken for the answer.
+ * Anything received postpones nothing but doubt: only the pong of the ping under way ends the wait (a stock peer
+ * answers every ping, WIRE.md §4).
+ */
+#ifndef TOWPATH_TUNNEL_LIVENESS_H
+#define TOWPATH_TUNNEL_LIVENESS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define LIVENESS_PING_LEN 8		 /* the number, big endian */
+#define LIVENESS_DOUBT_US 2000000u	 /* sending into silence for so long asks for a ping */
+#define LIVENESS_DEADLINE_US 10000000u	 /* a ping without an answer for so long is the end */
+
+enum liveness_action {
+	LIVENESS_WAIT, /* nothing to do before liveness_next_us() */
+	LIVENESS_PING, /* send a ping with payload liveness_ping_payload(); it counts as sent */
+	LIVENESS_DEAD, /* close the carrier */
+};
+
+struct liveness {
+	uint64_t interval_us;
+	uint64_t ping_sent_us; /* of the ping under way; 0: none */
+	uint64_t last_ping_us;
+	uint64_t last_received_us;
+	uint64_t sent_since_us; /* first datagram sent after the last one received; 0: none */
+	uint64_t number;
+	uint64_t rtt_us; /* last measured; 0: not yet */
+};
+
+void liveness_init(struct liveness *liveness, uint64_t interval_us, uint64_t now_us);
+/* For each batch, not each datagram. */
+void liveness_on_sent(struct liveness *liveness, uint64_t now_us);
+void liveness_on_received(struct liveness *liveness, uint64_t now_us);
+/* Return: true where it answers the ping under way: rtt_us is new. */
+bool liveness_on_pong(struct liveness *liveness, const uint8_t *payload, size_t len, uint64_t now_us);
+enum liveness_action liveness_step(struct liveness *liveness, uint64_t now_us);
+void liveness_ping_payload(const struct liveness *liveness, uint8_t out[LIVENESS_PING_LEN]);
+uint64_t liveness_next_us(const struct liveness *liveness); /* when to call liveness_step() at the latest */
+
+#endif

@@ -1,0 +1,56 @@
+/* The HTTP request that becomes a WebSocket (RFC 6455 §4, WIRE.md §1). Pure text in, text out. */
+#ifndef TOWPATH_TUNNEL_UPGRADE_H
+#define TOWPATH_TUNNEL_UPGRADE_H
+
+#include "common/tunnel/http_head.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define UPGRADE_KEY_TEXT_LEN 24	   /* base64 of 16 bytes */
+#define UPGRADE_ACCEPT_TEXT_LEN 28 /* base64 of a SHA-1 */
+#define UPGRADE_REQUEST_MAX 8192
+#define UPGRADE_ANSWER_MAX 512
+
+/* What a server reads in a request. */
+struct upgrade_request {
+	struct http_span key;	 /* of 16 bytes, checked */
+	struct http_span prefix; /* "v1" of "/v1/events": everything between the first slash and the last "/events" */
+	struct http_span jwt;	 /* the token after "authorization.bearer.", or the bare cookie; len 0: none */
+};
+
+/* Is it a tunnel's upgrade in form: GET, HTTP/1.1, Host, version 13, a key of 16 bytes, Connection and Upgrade lists with
+ * the words, exact path "/<prefix>/events", a JWT? Whether it is admitted is not decided here. No body may be announced. */
+bool upgrade_read_request(const struct http_head *head, struct upgrade_request *ret);
+
+/* What a client asks with. All text as is; headers are checked by the configuration. */
+struct upgrade_ask {
+	const char *prefix;	/* "v1" */
+	const char *host;	/* as in the URL, IPv6 without brackets */
+	uint16_t port;		/* left out where it is 80 or 443 */
+	const char *key;	/* UPGRADE_KEY_TEXT_LEN characters */
+	const char *jwt;
+	const char *basic_auth; /* "user:password"; NULL: none */
+	const char *const *headers; /* "Name: value", replacing one of ours of the same name; NULL-terminated or NULL */
+};
+
+/* Write the request in WIRE.md's order. Return: bytes written, or -ENOBUFS. */
+int upgrade_write_request(char *buf, size_t size, const struct upgrade_ask *ask);
+
+/* Write the 101 as a stock client wants it. @wall_s: for `date`. Return: bytes written, or -ENOBUFS. */
+int upgrade_write_answer(char *buf, size_t size, struct http_span key, int64_t wall_s);
+
+/* 16 random bytes as base64, terminated. */
+void upgrade_make_key(char out[UPGRADE_KEY_TEXT_LEN + 1]);
+
+/* base64(SHA-1(key + GUID)), terminated (RFC 6455 §4.2.2). */
+void upgrade_accept(char out[UPGRADE_ACCEPT_TEXT_LEN + 1], struct http_span key);
+
+/* Is the answer a 101 to our key? Return: NULL, or what is wrong with it, in words for the log ("status 403"). */
+const char *upgrade_check_answer(const struct http_head *head, const char *key, char *buf, size_t size);
+
+/* Write a CONNECT for a proxy. @user NULL: without Proxy-Authorization. Return: bytes written, or -ENOBUFS. */
+int upgrade_write_connect(char *buf, size_t size, const char *host, uint16_t port, const char *user, const char *password);
+
+#endif

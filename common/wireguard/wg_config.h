@@ -1,0 +1,76 @@
+/* [Interface] and [Peer] as wg-quick(8) and wg(8) read them, as plain data.
+ *
+ * Reads and checks; brings nothing up. Keys that are Towpath's own (Name, Token, StockPath, PrivateKeyFile …) are
+ * left to the caller, which asks wg_config_take() first.
+ */
+#ifndef TOWPATH_WIREGUARD_WG_CONFIG_H
+#define TOWPATH_WIREGUARD_WG_CONFIG_H
+
+#include "common/base/addr.h"
+#include "common/base/ini.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define WG_CONFIG_KEY_LEN 32
+
+struct wg_config_prefix {
+	struct addr addr; /* port 0 */
+	uint8_t bits;
+	bool removed; /* AllowedIPs = -10.0.0.0/8 of newer wg */
+};
+
+struct wg_config_interface {
+	unsigned line; /* of the section's header; 0: there is none */
+	uint8_t private_key[WG_CONFIG_KEY_LEN];
+	bool has_private_key;
+	uint16_t listen_port; /* 0: any */
+	uint32_t fwmark;      /* 0: off */
+	struct wg_config_prefix *addresses;
+	size_t address_count;
+	uint16_t mtu; /* 0: what fits */
+	enum { WG_CONFIG_TABLE_AUTO, WG_CONFIG_TABLE_OFF, WG_CONFIG_TABLE_NUMBER } table_kind;
+	uint32_t table;
+	char **dns; /* addresses and search domains as written */
+	size_t dns_count;
+	char **hooks[4]; /* PreUp, PostUp, PreDown, PostDown, in order */
+	size_t hook_count[4];
+};
+
+struct wg_config_peer {
+	unsigned line;
+	uint8_t public_key[WG_CONFIG_KEY_LEN];
+	bool has_public_key;
+	uint8_t preshared_key[WG_CONFIG_KEY_LEN];
+	bool has_preshared_key;
+	struct wg_config_prefix *allowed_ips;
+	size_t allowed_ip_count;
+	char *endpoint; /* "host:port" as written, resolved when brought up; NULL: none */
+	uint16_t persistent_keepalive_s; /* 0: off */
+};
+
+struct wg_config {
+	struct wg_config_interface interface;
+	struct wg_config_peer *peers;
+	size_t peer_count;
+};
+
+/* Open an [Interface] or [Peer] section. Return: 0, or -EINVAL with a line in @report (a second [Interface]). */
+int wg_config_open_section(struct wg_config *config, const struct ini *ini, const struct ini_section *section,
+	struct ini_report *report);
+
+/* Take one key of the section opened last. Return: 1 taken, 0 not a key of WireGuard's, -EINVAL with a line in @report. */
+int wg_config_take(struct wg_config *config, const struct ini *ini, const struct ini_section *section,
+	const struct ini_entry *entry, struct ini_report *report);
+
+/* Check what only the whole shows: two peers with one key, two with the same allowed IP. */
+int wg_config_finish(const struct wg_config *config, const struct ini *ini, struct ini_report *report);
+
+/* The keys it takes, for "did you mean", NULL-terminated. */
+extern const char *const wg_config_interface_keys[];
+extern const char *const wg_config_peer_keys[];
+
+void wg_config_done(struct wg_config *config); /* wipes the keys */
+
+#endif

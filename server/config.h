@@ -1,0 +1,55 @@
+/* What /etc/towpath/NAME.conf says to a hub, as plain data. Seen by main.c and the supervisor only. */
+#ifndef TOWPATH_SERVER_CONFIG_H
+#define TOWPATH_SERVER_CONFIG_H
+
+#include "common/base/addr.h"
+#include "common/base/err.h"
+#include "common/base/ini.h"
+#include "common/wireguard/wg_config.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct server_listen {
+	struct addr addr;
+	bool cleartext; /* ws://, loopback only, behind a reverse proxy */
+	char text[ADDR_TEXT_MAX];
+	unsigned line; /* 0: the default */
+};
+
+/* One [Peer] that may open the tunnel. */
+struct server_client {
+	char *name;	  /* what logs and status call it; "peer-LINE" where the file has no Name */
+	char *token;	  /* NULL: may not come in as our client */
+	char *stock_path; /* NULL: may not come in as a stock client */
+	unsigned line;	  /* of the section's header */
+};
+
+struct server_config {
+	char *path;
+	char name[64];
+	struct server_listen *listens;
+	size_t listen_count;
+	char *certificate_path; /* NULL: a certificate of our own, under the state folder */
+	char *certificate_key_path;
+	struct addr target; /* always a loopback address */
+	char target_text[ADDR_TEXT_MAX];
+	uint32_t max_clients;
+	uint32_t max_sessions_per_client;
+	uint64_t ping_interval_ms;
+	struct addr *trusted_proxies; /* port 0 */
+	size_t trusted_proxy_count;
+	char *wireguard_path; /* NULL: somebody else brings the device up */
+	bool has_interface;   /* the file has an [Interface] section: bringing it up is refused until it is built */
+	struct server_client *clients;
+	size_t client_count;
+	struct wg_config wireguard; /* [Interface] and [Peer] as wg-quick reads them */
+};
+
+/* Read, check everything, change nothing. All errors go to @report, warnings to the log.
+ * Return: 0; -EINVAL with @report filled; another negative errno with @err set where the file cannot be read. */
+int server_config_read(const char *path, struct server_config *ret, struct ini_report *report, struct err *err);
+void server_config_done(struct server_config *config); /* wipes the secrets */
+
+#endif

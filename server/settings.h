@@ -1,0 +1,46 @@
+/* What the hub's worker is told: everything it needs and nothing more, as JSON in a sealed memory file. */
+#ifndef TOWPATH_SERVER_SETTINGS_H
+#define TOWPATH_SERVER_SETTINGS_H
+
+#include "common/base/addr.h"
+#include "common/base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct server_settings_listener {
+	char text[ADDR_TEXT_MAX];
+	bool cleartext;
+};
+
+struct server_settings_client {
+	char *name;
+	char *token;	  /* NULL: none */
+	char *stock_path; /* NULL: none */
+};
+
+struct server_settings {
+	char name[64];
+	struct server_settings_listener *listeners; /* in the order of CHANNEL_LISTENER's index */
+	size_t listener_count;
+	char *certificate_pem; /* chain */
+	char *certificate_key_pem;
+	struct addr target;
+	struct server_settings_client *clients; /* index = channel_flow.client */
+	size_t client_count;
+	uint32_t max_clients;
+	uint32_t max_sessions_per_client;
+	uint64_t ping_interval_ms;
+	struct addr *trusted_proxies;
+	size_t trusted_proxy_count;
+	char *page_html; /* the plain page for visitors */
+};
+
+/* Supervisor: write into a new sealed memfd. Return: descriptor or a negative errno. */
+int server_settings_write(const struct server_settings *settings, struct err *err);
+/* Worker: read, and check every field as if it came from a stranger. Closes @fd. Return: 0 or a negative errno. */
+int server_settings_read(int fd, struct server_settings *ret, struct err *err);
+void server_settings_done(struct server_settings *settings); /* wipes the secrets */
+
+#endif

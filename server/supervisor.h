@@ -1,0 +1,15 @@
+/* The hub's supervisor: configuration, listeners, flow sockets, the worker's life. Never reads a byte from the network. */
+#ifndef TOWPATH_SERVER_SUPERVISOR_H
+#define TOWPATH_SERVER_SUPERVISOR_H
+
+#include "server/config.h"
+
+struct supervisor_options {
+	const char *runtime_dir; /* control socket: RUNTIME_DIR/NAME.server */
+	const char *state_dir;	 /* own certificate: STATE_DIR/NAME/ */
+};
+
+/* Run until SIGTERM or SIGINT (exit 0), or until it cannot go on (1). Return: the exit code. */
+int server_supervisor_run(const struct server_config *config, const struct supervisor_options *options);
+
+#endif
