@@ -1,0 +1,53 @@
+/* TLS contexts and what a finished handshake tells. Knows no sockets; see tls_stream.h for bytes.
+ *
+ * TLS 1.3, 1.2 as minimum; never early data; ALPN http/1.1; session resumption both ways; AES-128-GCM first, ChaCha20
+ * first where the CPU has no AES instructions (the server follows a client that asks so). Certificates are verified
+ * always: system CAs, a CA, or pins (then neither chain, name nor date is asked).
+ */
+#ifndef TOWPATH_TUNNEL_TLS_H
+#define TOWPATH_TUNNEL_TLS_H
+
+#include "common/base/err.h"
+
+#include <openssl/ssl.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define TLS_PIN_LEN 32
+#define TLS_PIN_TEXT_MAX 56 /* "sha256//" + 44 + terminator */
+#define TLS_BINDING_LEN 32
+
+/* The server's: certificate chain and key as PEM text. Checks that they match. ALPN: picks http/1.1 out of any list, lives
+ * without ALPN, refuses a list that lacks it with no_application_protocol. An unknown SNI gets this certificate. */
+int tls_server_context(SSL_CTX **ret, const char *certificate_pem, const char *key_pem, struct err *err);
+
+struct tls_client_plan {
+	const char *ca_pem;	     /* NULL: the system's store */
+	const char *certificate_pem; /* client certificate chain; NULL: none */
+	const char *key_pem;
+	bool has_pins; /* no chain is verified; tls_check_pin() afterwards is the caller's duty */
+};
+
+int tls_client_context(SSL_CTX **ret, const struct tls_client_plan *plan, struct err *err);
+
+/* A client's SSL for one connection: SNI (not for addresses) and the name or address to verify. @resume: a session to
+ * resume, or NULL (borrowed). */
+int tls_client_session(SSL **ret, SSL_CTX *context, const char *server_name, SSL_SESSION *resume, struct err *err);
+
+/* After the handshake: is the peer's public key one of the pins? */
+bool tls_check_pin(SSL *ssl, const uint8_t (*pins)[TLS_PIN_LEN], size_t pin_count);
+
+/* SHA-256 of the SubjectPublicKeyInfo of the first certificate in @pem. Return: 0 or a negative errno. */
+int tls_pin_of_pem(const char *pem, uint8_t ret_pin[TLS_PIN_LEN], struct err *err);
+const char *tls_pin_format(char buf[TLS_PIN_TEXT_MAX], const uint8_t pin[TLS_PIN_LEN]); /* "sha256//BASE64" */
+
+/* RFC 9266 "tls-exporter": EXPORTER-Channel-Binding, zero-length context, 32 bytes. Return: 0 or -ENOTSUP (TLS 1.2
+ * without extended master secret). */
+int tls_channel_binding(SSL *ssl, uint8_t ret[TLS_BINDING_LEN]);
+
+/* Why the handshake failed, in words an operator can act on: certificate expired, for another name (which), unknown CA,
+ * alert received, plain HTTP spoken ... Empties the error queue. Return: @buf. */
+const char *tls_explain_failure(SSL *ssl, char *buf, size_t size);
+
+#endif
