@@ -1,0 +1,375 @@
+/* Read an INI file into a flat list of sections and their entries.
+ *
+ * Happy path: read the whole file, cut it into lines, cut the comment off each, and add a section or an entry.
+ * A wrong line becomes a line of the report and reading goes on, so that all are told in one go; what could be
+ * read is in @ret then as well. Secrets may stand in any line: the file's copy is wiped, and a line that is not
+ * understood is never quoted.
+ */
+#include "common/base/ini.h"
+
+#include "common/base/secret.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Longer than every key there is, shorter than a secret. */
+#define INI_KEY_MAX 32
+#define INI_READ_STEP 65536u
+
+struct ini_reader {
+	struct ini *ini;
+	struct ini_report *report;
+	unsigned line;
+	bool has_section; /* a header was seen, right or wrong */
+	bool skip;	  /* the last header was wrong: its keys are not reported again */
+	int rc;
+};
+
+/* One more element of @size bytes behind @count of them, zeroed. Return: the array, or NULL (the old one stays). */
+static void *grow(void *array, size_t count, size_t size)
+{
+	char *grown = reallocarray(array, count + 1, size);
+
+	if (grown)
+		memset(grown + count * size, 0, size);
+	return grown;
+}
+
+void ini_report_add(struct ini_report *report, const char *path, unsigned line, const char *format, ...)
+{
+	char text[ERR_TEXT_MAX] = "";
+	char *whole;
+	char **lines;
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	for (char *at = text; *at; at++)
+		if (iscntrl((unsigned char)*at))
+			*at = '?';
+	if (asprintf(&whole, "%s:%u: %s", path, line, text) < 0)
+		return;
+	lines = grow(report->lines, report->count, sizeof(*lines));
+	if (!lines) {
+		free(whole);
+		return;
+	}
+	report->lines = lines;
+	report->lines[report->count++] = whole;
+}
+
+void ini_report_done(struct ini_report *report)
+{
+	for (size_t i = 0; i < report->count; i++)
+		free(report->lines[i]);
+	free(report->lines);
+	memset(report, 0, sizeof(*report));
+}
+
+#define reject(reader, ...) \
+	((reader)->rc = -EINVAL, ini_report_add((reader)->report, (reader)->ini->path, (reader)->line, __VA_ARGS__))
+
+/* Take surrounding blanks off, in place. */
+static char *trim(char *text, size_t len)
+{
+	while (len > 0 && isspace((unsigned char)text[len - 1]))
+		len--;
+	text[len] = '\0';
+	while (isspace((unsigned char)*text))
+		text++;
+	return text;
+}
+
+static void add_section(struct ini_reader *reader, const char *name)
+{
+	struct ini *ini = reader->ini;
+	struct ini_section *sections = grow(ini->sections, ini->section_count, sizeof(*sections));
+	struct ini_section *section;
+
+	if (sections)
+		ini->sections = sections;
+	if (!sections || !(sections[ini->section_count].name = strdup(name))) {
+		reader->rc = -ENOMEM;
+		return;
+	}
+	section = &sections[ini->section_count++];
+	section->line = reader->line;
+}
+
+/* @text: "[…", trimmed, its comment gone. */
+static void read_header(struct ini_reader *reader, char *text)
+{
+	size_t len = strlen(text);
+	char *name;
+
+	reader->has_section = true;
+	reader->skip = true;
+	if (text[len - 1] != ']') {
+		reject(reader, "a section's header has no \"]\" at its end; [Section] is needed, on a line of its own");
+		return;
+	}
+	name = trim(text + 1, len - 2);
+	if (*name == '\0' || strpbrk(name, "[]")) {
+		reject(reader, "a section's header has no single name; [Section] is needed, on a line of its own");
+		return;
+	}
+	reader->skip = false;
+	add_section(reader, name);
+}
+
+/* Letters and digits, short: what else stands there may be a secret without its key. */
+static bool is_key(const char *text)
+{
+	size_t len = strlen(text);
+
+	for (size_t i = 0; i < len; i++)
+		if (!isalnum((unsigned char)text[i]) && text[i] != '-' && text[i] != '_')
+			return false;
+	return len > 0 && len <= INI_KEY_MAX;
+}
+
+static void add_entry(struct ini_reader *reader, const char *key, const char *value)
+{
+	struct ini_section *section = &reader->ini->sections[reader->ini->section_count - 1];
+	struct ini_entry *entries = grow(section->entries, section->entry_count, sizeof(*entries));
+	struct ini_entry entry = { .line = reader->line };
+
+	if (entries)
+		section->entries = entries;
+	entry.key = strdup(key);
+	entry.value = strdup(value);
+	if (!entries || !entry.key || !entry.value) {
+		free(entry.key);
+		secret_free(entry.value);
+		reader->rc = -ENOMEM;
+		return;
+	}
+	entries[section->entry_count++] = entry;
+}
+
+/* @text: trimmed, its comment gone. */
+static void read_entry(struct ini_reader *reader, char *text)
+{
+	char *equals = strchr(text, '=');
+	char *key, *value;
+
+	if (!equals) {
+		reject(reader, "the line has no \"=\"; KEY = VALUE is needed");
+		return;
+	}
+	key = trim(text, (size_t)(equals - text));
+	value = trim(equals + 1, strlen(equals + 1));
+	if (!is_key(key))
+		reject(reader, "what stands before \"=\" is no key; KEY = VALUE is needed, a key is one word");
+	else if (!reader->has_section)
+		reject(reader, "%s: a key stands before the first section; a header such as [Interface] is needed above it", key);
+	else if (!reader->skip)
+		add_entry(reader, key, value);
+}
+
+/* @text: one line of @len bytes; the byte behind it may be overwritten. */
+static void read_line(struct ini_reader *reader, char *text, size_t len)
+{
+	char *comment;
+
+	if (len > INI_LINE_MAX) {
+		reject(reader, "the line is longer than %d bytes", INI_LINE_MAX);
+		return;
+	}
+	if (memchr(text, '\0', len)) {
+		reject(reader, "the line has a NUL byte; the file must be plain text");
+		return;
+	}
+	comment = memchr(text, '#', len);
+	text = trim(text, comment ? (size_t)(comment - text) : len);
+	if (*text == '[')
+		read_header(reader, text);
+	else if (*text != '\0')
+		read_entry(reader, text);
+}
+
+/* @text has one byte more than @len. */
+static int read_lines(struct ini_reader *reader, char *text, size_t len)
+{
+	char *end = text + len;
+
+	while (text < end && reader->rc != -ENOMEM) {
+		char *line_end = memchr(text, '\n', (size_t)(end - text));
+
+		if (!line_end)
+			line_end = end;
+		reader->line++;
+		read_line(reader, text, (size_t)(line_end - text));
+		text = line_end + 1;
+	}
+	return reader->rc;
+}
+
+/* realloc() that leaves no copy behind. */
+static char *grow_wiped(char *old, size_t old_size, size_t size)
+{
+	char *grown = malloc(size);
+
+	if (grown && old)
+		memcpy(grown, old, old_size);
+	secret_wipe(old, old_size);
+	free(old);
+	return grown;
+}
+
+/* Read @fd to its end; *ret_text has one spare byte and is freed by the caller. */
+static int read_all(int fd, char **ret_text, size_t *ret_size, size_t *ret_len)
+{
+	char *text = NULL;
+	size_t size = 0, used = 0;
+	ssize_t len = 1;
+
+	while (len > 0 && used <= INI_FILE_MAX) {
+		if (size - used < INI_READ_STEP) {
+			text = grow_wiped(text, size, size + size + 2 * INI_READ_STEP);
+			if (!text)
+				return -ENOMEM;
+			size += size + 2 * INI_READ_STEP;
+		}
+		len = read(fd, text + used, INI_READ_STEP - 1);
+		if (len < 0 && errno == EINTR)
+			len = 1;
+		else if (len > 0)
+			used += (size_t)len;
+		else if (len < 0)
+			len = -errno;
+	}
+	*ret_text = text;
+	*ret_size = size;
+	*ret_len = used;
+	if (used > INI_FILE_MAX)
+		return -EFBIG;
+	return (int)len;
+}
+
+static int read_file(int fd, struct ini_reader *reader, struct err *err)
+{
+	char *text = NULL;
+	size_t size = 0, len = 0;
+	struct stat st;
+	int rc;
+
+	if (fstat(fd, &st) < 0)
+		return err_system(err, -errno, "%s", reader->ini->path);
+	reader->ini->mode = st.st_mode;
+	reader->ini->owner = st.st_uid;
+	rc = read_all(fd, &text, &size, &len);
+	if (rc == 0)
+		rc = read_lines(reader, text, len);
+	secret_wipe(text, size);
+	free(text);
+	return rc < 0 && rc != -EINVAL ? err_system(err, rc, "%s", reader->ini->path) : rc;
+}
+
+static int open_and_read(struct ini_reader *reader, struct err *err)
+{
+	int fd = open(reader->ini->path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	int rc;
+
+	if (fd < 0)
+		return err_system(err, -errno, "%s", reader->ini->path);
+	rc = read_file(fd, reader, err);
+	close(fd);
+	return rc;
+}
+
+int ini_read(const char *path, struct ini *ret, struct ini_report *report, struct err *err)
+{
+	struct ini_reader reader = { .ini = ret, .report = report };
+	int rc;
+
+	memset(ret, 0, sizeof(*ret));
+	ret->path = strdup(path);
+	if (!ret->path)
+		return err_system(err, -ENOMEM, "%s", path);
+	rc = open_and_read(&reader, err);
+	if (rc < 0 && rc != -EINVAL)
+		ini_done(ret);
+	return rc;
+}
+
+static void section_done(struct ini_section *section)
+{
+	for (size_t i = 0; i < section->entry_count; i++) {
+		free(section->entries[i].key);
+		secret_free(section->entries[i].value);
+	}
+	free(section->entries);
+	free(section->name);
+}
+
+void ini_done(struct ini *ini)
+{
+	for (size_t i = 0; i < ini->section_count; i++)
+		section_done(&ini->sections[i]);
+	free(ini->sections);
+	free(ini->path);
+	memset(ini, 0, sizeof(*ini));
+}
+
+static unsigned min3(unsigned a, unsigned b, unsigned c)
+{
+	unsigned ab = a < b ? a : b;
+
+	return ab < c ? ab : c;
+}
+
+/* Edit distance regardless of case; two neighbours swapped are one edit. Both at most INI_KEY_MAX long. */
+static unsigned edit_distance(const char *a, size_t a_len, const char *b, size_t b_len)
+{
+	unsigned cost[INI_KEY_MAX + 1][INI_KEY_MAX + 1];
+
+	for (size_t i = 0; i <= a_len; i++)
+		cost[i][0] = (unsigned)i;
+	for (size_t j = 0; j <= b_len; j++)
+		cost[0][j] = (unsigned)j;
+	for (size_t i = 1; i <= a_len; i++) {
+		for (size_t j = 1; j <= b_len; j++) {
+			int x = tolower((unsigned char)a[i - 1]), y = tolower((unsigned char)b[j - 1]);
+
+			cost[i][j] = min3(cost[i - 1][j] + 1, cost[i][j - 1] + 1, cost[i - 1][j - 1] + (x != y));
+			if (i > 1 && j > 1 && x == tolower((unsigned char)b[j - 2]) &&
+				y == tolower((unsigned char)a[i - 2]) && cost[i - 2][j - 2] + 1 < cost[i][j])
+				cost[i][j] = cost[i - 2][j - 2] + 1;
+		}
+	}
+	return cost[a_len][b_len];
+}
+
+const char *ini_nearest(const char *word, const char *const *known)
+{
+	size_t len = strlen(word);
+	unsigned best = (unsigned)(len / 3) + 1;
+	const char *nearest = NULL;
+
+	if (len > INI_KEY_MAX)
+		return NULL;
+	for (; *known; known++) {
+		size_t known_len = strlen(*known);
+		unsigned distance;
+
+		if (known_len > INI_KEY_MAX)
+			continue;
+		distance = edit_distance(word, len, *known, known_len);
+		if (distance < best) {
+			best = distance;
+			nearest = *known;
+		}
+	}
+	return nearest;
+}
