@@ -1,0 +1,396 @@
+/* The channel between supervisor and worker.
+ *
+ * Each message is one SEQPACKET: a header with the kind, then the payload. Happy path: uv_poll says readable, up to
+ * CHANNEL_READS_MAX messages are read, each is checked against one row of the table of kinds and handed to the owner.
+ * What the socket does not take is queued with a duplicate of its descriptor and sent when it becomes writable.
+ * Fails by ending: whatever breaks the rules closes the channel and tells the owner why, once.
+ */
+#include "common/process/channel.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define CHANNEL_QUEUE_MAX 512 /* messages; a worker that answers none of them is stuck */
+#define CHANNEL_READS_MAX 64  /* messages a wake-up, so that the loop's other handles get their turn */
+#define CHANNEL_FDS_SEEN 4    /* descriptors a message may bring before the kernel cuts: one is right, more is a breach */
+
+enum channel_fd_rule { CHANNEL_FD_NEVER, CHANNEL_FD_ALWAYS, CHANNEL_FD_UNLESS_ERROR };
+
+#define CHANNEL_LEN_TEXT ((size_t)-1)
+
+struct channel_rule {
+	enum channel_side sender;
+	size_t len; /* of the payload, CHANNEL_LEN_TEXT: up to CHANNEL_TEXT_MAX - 1 */
+	enum channel_fd_rule fd;
+	bool is_kind; /* false: a hole in the numbering */
+};
+
+static const struct channel_rule channel_rules[] = {
+	[CHANNEL_SETTINGS] = { CHANNEL_SUPERVISOR, 0, CHANNEL_FD_ALWAYS, true },
+	[CHANNEL_LISTENER] = { CHANNEL_SUPERVISOR, sizeof(struct channel_index), CHANNEL_FD_ALWAYS, true },
+	[CHANNEL_START] = { CHANNEL_SUPERVISOR, 0, CHANNEL_FD_NEVER, true },
+	[CHANNEL_FLOW_SOCKET] = { CHANNEL_SUPERVISOR, sizeof(struct channel_reply), CHANNEL_FD_UNLESS_ERROR, true },
+	[CHANNEL_LINK_SOCKET] = { CHANNEL_SUPERVISOR, sizeof(struct channel_reply), CHANNEL_FD_UNLESS_ERROR, true },
+	[CHANNEL_STATUS] = { CHANNEL_SUPERVISOR, sizeof(struct channel_ticket), CHANNEL_FD_ALWAYS, true },
+	[CHANNEL_STOP] = { CHANNEL_SUPERVISOR, 0, CHANNEL_FD_NEVER, true },
+	[CHANNEL_READY] = { CHANNEL_WORKER, 0, CHANNEL_FD_NEVER, true },
+	[CHANNEL_FAILED] = { CHANNEL_WORKER, CHANNEL_LEN_TEXT, CHANNEL_FD_NEVER, true },
+	[CHANNEL_FLOW_WANTED] = { CHANNEL_WORKER, sizeof(struct channel_flow), CHANNEL_FD_NEVER, true },
+	[CHANNEL_LINK_WANTED] = { CHANNEL_WORKER, sizeof(struct channel_link), CHANNEL_FD_NEVER, true },
+	[CHANNEL_STATUS_DONE] = { CHANNEL_WORKER, sizeof(struct channel_ticket), CHANNEL_FD_NEVER, true },
+	[CHANNEL_STATE] = { CHANNEL_WORKER, CHANNEL_LEN_TEXT, CHANNEL_FD_NEVER, true },
+};
+
+struct channel_packet {
+	uint32_t kind;
+	uint32_t reserved; /* 0; keeps the payload aligned for its 64-bit fields */
+	uint8_t payload[CHANNEL_PAYLOAD_MAX];
+};
+
+#define CHANNEL_HEADER_LEN offsetof(struct channel_packet, payload)
+
+struct channel_queued {
+	struct channel_queued *next;
+	int fd; /* a duplicate, or -1 */
+	size_t len;
+	uint8_t bytes[]; /* header and payload */
+};
+
+struct channel {
+	uv_poll_t poll;
+	int fd;
+	enum channel_side side;
+	const struct channel_handlers *handlers;
+	void *owner;
+	bool closing;
+	struct channel_queued *queue_head, **queue_tail;
+	size_t queue_count;
+};
+
+static const struct channel_rule *channel_rule_find(uint32_t kind)
+{
+	if (kind >= sizeof(channel_rules) / sizeof(channel_rules[0]) || !channel_rules[kind].is_kind)
+		return NULL;
+	return &channel_rules[kind];
+}
+
+/* --- checking --- */
+
+static const char *channel_check_fd(const struct channel_rule *rule, const void *payload, int fd_count)
+{
+	int wanted = rule->fd == CHANNEL_FD_ALWAYS;
+
+	if (rule->fd == CHANNEL_FD_UNLESS_ERROR) {
+		struct channel_reply reply;
+
+		memcpy(&reply, payload, sizeof(reply));
+		wanted = reply.error == 0;
+	}
+	if (fd_count > wanted)
+		return "a descriptor too many";
+	return fd_count < wanted ? "a descriptor is missing" : NULL;
+}
+
+/* Return: NULL where the packet is right, else what is wrong. */
+static const char *channel_check(const struct channel_packet *packet, size_t received, enum channel_side sender, int fd_count)
+{
+	const struct channel_rule *rule;
+	size_t len;
+
+	if (received < CHANNEL_HEADER_LEN)
+		return "a message without header";
+	rule = channel_rule_find(packet->kind);
+	if (!rule || rule->sender != sender)
+		return "a message of a wrong kind";
+	len = received - CHANNEL_HEADER_LEN;
+	if (rule->len == CHANNEL_LEN_TEXT ? len >= CHANNEL_TEXT_MAX : len != rule->len)
+		return "a message of a wrong length";
+	return channel_check_fd(rule, packet->payload, fd_count);
+}
+
+/* --- receiving --- */
+
+static int channel_take_fds(struct msghdr *message, int fds[CHANNEL_FDS_SEEN])
+{
+	int count = 0;
+
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {
+		size_t bytes = c->cmsg_len - CMSG_LEN(0);
+
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
+		for (size_t at = 0; at + sizeof(int) <= bytes && count < CHANNEL_FDS_SEEN; at += sizeof(int))
+			memcpy(&fds[count++], CMSG_DATA(c) + at, sizeof(int));
+	}
+	return count;
+}
+
+static enum channel_side channel_other(enum channel_side side)
+{
+	return side == CHANNEL_SUPERVISOR ? CHANNEL_WORKER : CHANNEL_SUPERVISOR;
+}
+
+/* Read one packet and check it. Return: payload length, -EAGAIN, -EPIPE (the end), -EPROTO with *ret_reason. */
+static ssize_t channel_read(int fd, enum channel_side side, struct channel_packet *packet, int *ret_fd, const char **ret_reason)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int) * CHANNEL_FDS_SEEN)];
+	} control;
+	struct iovec iov = { packet, sizeof(*packet) };
+	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control) };
+	int fds[CHANNEL_FDS_SEEN];
+	int fd_count;
+	ssize_t got;
+
+	do
+		got = recvmsg(fd, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+	while (got < 0 && errno == EINTR);
+	if (got < 0)
+		return errno == EAGAIN ? -EAGAIN : -EPIPE;
+	fd_count = channel_take_fds(&message, fds);
+	if (got == 0 && fd_count == 0)
+		return -EPIPE;
+	*ret_reason = message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)
+			      ? "a message too long"
+			      : channel_check(packet, (size_t)got, channel_other(side), fd_count);
+	if (*ret_reason) {
+		while (fd_count > 0)
+			close(fds[--fd_count]);
+		return -EPROTO;
+	}
+	*ret_fd = fd_count ? fds[0] : -1;
+	return got - (ssize_t)CHANNEL_HEADER_LEN;
+}
+
+static void channel_end(struct channel *channel, const char *reason)
+{
+	channel_close(channel);
+	channel->handlers->on_end(channel->owner, reason);
+}
+
+/* Return: false where reading is over for this wake-up. */
+static bool channel_read_one(struct channel *channel)
+{
+	struct channel_packet packet;
+	const char *reason = NULL;
+	int fd = -1;
+	ssize_t len = channel_read(channel->fd, channel->side, &packet, &fd, &reason);
+
+	if (len == -EAGAIN)
+		return false;
+	if (len < 0) {
+		channel_end(channel, reason ? reason : "the other side has ended");
+		return false;
+	}
+	if (len < CHANNEL_PAYLOAD_MAX)
+		packet.payload[len] = '\0';
+	channel->handlers->on_message(channel->owner, (enum channel_kind)packet.kind, packet.payload, (size_t)len, fd);
+	return !channel->closing;
+}
+
+/* --- sending --- */
+
+/* Only a message with a descriptor needs sendmsg(), which the worker is denied. */
+static ssize_t channel_write(int to, const void *bytes, size_t len, int fd)
+{
+	union {
+		struct cmsghdr header;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control = { 0 };
+	struct iovec iov = { (void *)(uintptr_t)bytes, len };
+	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control) };
+
+	if (fd < 0)
+		return send(to, bytes, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+	control.header.cmsg_level = SOL_SOCKET;
+	control.header.cmsg_type = SCM_RIGHTS;
+	control.header.cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(&control.header), &fd, sizeof(int));
+	return sendmsg(to, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+/* Return: 0, -EAGAIN, -EPIPE, -ENOBUFS. */
+static int channel_write_now(const struct channel *channel, const void *bytes, size_t len, int fd)
+{
+	ssize_t sent;
+
+	do
+		sent = channel_write(channel->fd, bytes, len, fd);
+	while (sent < 0 && errno == EINTR);
+	if (sent >= 0)
+		return 0;
+	if (errno == EAGAIN)
+		return -EAGAIN;
+	return errno == ENOBUFS || errno == ENOMEM || errno == ETOOMANYREFS ? -ENOBUFS : -EPIPE;
+}
+
+static void channel_queue_drop_head(struct channel *channel)
+{
+	struct channel_queued *queued = channel->queue_head;
+
+	channel->queue_head = queued->next;
+	if (!channel->queue_head)
+		channel->queue_tail = &channel->queue_head;
+	channel->queue_count--;
+	if (queued->fd >= 0)
+		close(queued->fd);
+	free(queued);
+}
+
+static void channel_on_poll(uv_poll_t *poll, int status, int events);
+
+static int channel_watch(struct channel *channel)
+{
+	return uv_poll_start(&channel->poll, UV_READABLE | (channel->queue_head ? UV_WRITABLE : 0), channel_on_poll);
+}
+
+static int channel_queue_push(struct channel *channel, const void *bytes, size_t len, int fd)
+{
+	struct channel_queued *queued;
+
+	if (channel->queue_count >= CHANNEL_QUEUE_MAX)
+		return -ENOBUFS;
+	queued = malloc(sizeof(*queued) + len);
+	if (!queued)
+		return -ENOBUFS;
+	*queued = (struct channel_queued){ .fd = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0), .len = len };
+	if (fd >= 0 && queued->fd < 0) {
+		free(queued);
+		return -ENOBUFS;
+	}
+	memcpy(queued->bytes, bytes, len);
+	*channel->queue_tail = queued;
+	channel->queue_tail = &queued->next;
+	channel->queue_count++;
+	return channel_watch(channel) < 0 ? -ENOBUFS : 0;
+}
+
+/* Return: false where the channel has ended meanwhile. */
+static bool channel_flush(struct channel *channel)
+{
+	int rc = 0;
+
+	while (channel->queue_head && rc == 0) {
+		rc = channel_write_now(channel, channel->queue_head->bytes, channel->queue_head->len, channel->queue_head->fd);
+		if (rc == 0)
+			channel_queue_drop_head(channel);
+	}
+	if (rc == -EPIPE) {
+		channel_end(channel, "the other side has ended");
+		return false;
+	}
+	channel_watch(channel);
+	return true;
+}
+
+int channel_send(struct channel *channel, enum channel_kind kind, const void *payload, size_t len, int fd)
+{
+	const struct channel_rule *rule = channel_rule_find(kind);
+	struct channel_packet packet = { .kind = kind };
+	int rc;
+
+	if (channel->closing)
+		return -EPIPE;
+	if (rule && rule->len == CHANNEL_LEN_TEXT && len >= CHANNEL_TEXT_MAX)
+		len = CHANNEL_TEXT_MAX - 1;
+	if (!rule || rule->sender != channel->side || len > sizeof(packet.payload))
+		return -EINVAL;
+	if (len > 0)
+		memcpy(packet.payload, payload, len);
+	if (channel->queue_head)
+		return channel_queue_push(channel, &packet, CHANNEL_HEADER_LEN + len, fd);
+	rc = channel_write_now(channel, &packet, CHANNEL_HEADER_LEN + len, fd);
+	return rc == -EAGAIN ? channel_queue_push(channel, &packet, CHANNEL_HEADER_LEN + len, fd) : rc;
+}
+
+/* --- life --- */
+
+static void channel_on_poll(uv_poll_t *poll, int status, int events)
+{
+	struct channel *channel = poll->data;
+
+	if (status < 0) {
+		channel_end(channel, "the other side has ended");
+		return;
+	}
+	if ((events & UV_WRITABLE) && !channel_flush(channel))
+		return;
+	for (int i = 0; i < CHANNEL_READS_MAX && channel_read_one(channel); i++)
+		;
+}
+
+int channel_open(struct channel **ret, uv_loop_t *loop, int fd, enum channel_side side,
+	const struct channel_handlers *handlers, void *owner, struct err *err)
+{
+	struct channel *channel = calloc(1, sizeof(*channel));
+	int rc;
+
+	if (!channel) {
+		close(fd);
+		return err_system(err, -ENOMEM, "channel");
+	}
+	*channel = (struct channel){ .fd = fd, .side = side, .handlers = handlers, .owner = owner };
+	channel->queue_tail = &channel->queue_head;
+	rc = uv_poll_init(loop, &channel->poll, fd);
+	if (rc < 0) {
+		close(fd);
+		free(channel);
+		return err_system(err, rc, "channel");
+	}
+	channel->poll.data = channel;
+	rc = channel_watch(channel);
+	if (rc < 0) {
+		channel_close(channel);
+		return err_system(err, rc, "channel");
+	}
+	*ret = channel;
+	return 0;
+}
+
+static void channel_on_closed(uv_handle_t *handle)
+{
+	free(handle->data);
+}
+
+void channel_close(struct channel *channel)
+{
+	if (!channel || channel->closing)
+		return;
+	channel->closing = true;
+	while (channel->queue_head)
+		channel_queue_drop_head(channel);
+	uv_close((uv_handle_t *)&channel->poll, channel_on_closed);
+	close(channel->fd); /* after uv_close(): the loop must still be able to forget it */
+}
+
+int channel_receive(int fd, enum channel_side side, enum channel_kind *ret_kind, void *payload, int *ret_fd, int timeout_ms)
+{
+	struct pollfd waiting = { .fd = fd, .events = POLLIN };
+	struct channel_packet packet;
+	const char *reason = NULL;
+	ssize_t len;
+	int rc;
+
+	do {
+		do
+			rc = poll(&waiting, 1, timeout_ms);
+		while (rc < 0 && errno == EINTR);
+		if (rc <= 0)
+			return rc == 0 ? -ETIMEDOUT : -errno;
+		len = channel_read(fd, side, &packet, ret_fd, &reason);
+	} while (len == -EAGAIN);
+	if (len < 0)
+		return (int)len;
+	*ret_kind = (enum channel_kind)packet.kind;
+	memcpy(payload, packet.payload, (size_t)len);
+	if (len < CHANNEL_PAYLOAD_MAX)
+		((char *)payload)[len] = '\0';
+	return (int)len;
+}
