@@ -1,0 +1,222 @@
+/* server/settings: what the supervisor writes is what the worker reads, and nothing else is taken. */
+#include "common/base/sealed.h"
+#include "server/settings.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static void fill(struct server_settings *settings)
+{
+	static struct server_settings_listener listeners[2] = {{"0.0.0.0:443", false}, {"127.0.0.1:8080", true}};
+	static char names[2][8] = {"laptop", "phone"};
+	static char token[] = "0123456789abcdef_-";
+	static char word[] = "stockword";
+	static char pem[] = "CERT\n", key[] = "KEY\n", page[] = "<p>\xc3\xa4";
+	static struct server_settings_client clients[2];
+	static struct addr proxies[2];
+
+	clients[0] = (struct server_settings_client){names[0], token, NULL};
+	clients[1] = (struct server_settings_client){names[1], NULL, word};
+	assert_int_equal(addr_parse("10.0.0.1:1", 0, &proxies[0]), 0);
+	assert_int_equal(addr_parse("[fd00::1]:1", 0, &proxies[1]), 0);
+	addr_set_port(&proxies[0], 0);
+	addr_set_port(&proxies[1], 0);
+	*settings = (struct server_settings){.name = "hub", .listeners = listeners, .listener_count = 2,
+		.certificate_pem = pem, .certificate_key_pem = key, .clients = clients, .client_count = 2,
+		.max_clients = 10000, .max_sessions_per_client = 8, .ping_interval_ms = 15000, .trusted_proxies = proxies,
+		.trusted_proxy_count = 2, .page_html = page};
+	assert_int_equal(addr_parse("127.0.0.1:51820", 0, &settings->target), 0);
+}
+
+/* Every field comes out as it went in. */
+static void round_trip_keeps_every_field(void **state)
+{
+	struct server_settings in, out;
+	struct err err = {""};
+	int fd;
+
+	(void)state;
+	fill(&in);
+	fd = server_settings_write(&in, &err);
+	assert_true(fd >= 0);
+	assert_int_equal(server_settings_read(fd, &out, &err), 0);
+	assert_string_equal(out.name, "hub");
+	assert_int_equal(out.listener_count, 2);
+	assert_string_equal(out.listeners[1].text, "127.0.0.1:8080");
+	assert_false(out.listeners[0].cleartext);
+	assert_true(out.listeners[1].cleartext);
+	assert_string_equal(out.certificate_pem, "CERT\n");
+	assert_string_equal(out.certificate_key_pem, "KEY\n");
+	assert_true(addr_equal(&out.target, &in.target));
+	assert_int_equal(out.client_count, 2);
+	assert_string_equal(out.clients[0].token, "0123456789abcdef_-");
+	assert_null(out.clients[0].stock_path);
+	assert_null(out.clients[1].token);
+	assert_string_equal(out.clients[1].stock_path, "stockword");
+	assert_int_equal(out.max_clients, 10000);
+	assert_int_equal(out.max_sessions_per_client, 8);
+	assert_int_equal(out.ping_interval_ms, 15000);
+	assert_int_equal(out.trusted_proxy_count, 2);
+	assert_true(addr_equal(&out.trusted_proxies[0], &in.trusted_proxies[0]));
+	assert_true(addr_equal(&out.trusted_proxies[1], &in.trusted_proxies[1]));
+	assert_string_equal(out.page_html, "<p>\xc3\xa4");
+	server_settings_done(&out);
+}
+
+/* A hub without clients, proxies and TLS is one too. */
+static void empty_lists_are_fine(void **state)
+{
+	struct server_settings in, out;
+	struct err err = {""};
+
+	(void)state;
+	fill(&in);
+	in.listeners++;
+	in.listener_count = 1;
+	in.client_count = 0;
+	in.trusted_proxy_count = 0;
+	in.certificate_pem = in.certificate_key_pem = NULL;
+	assert_int_equal(server_settings_read(server_settings_write(&in, &err), &out, &err), 0);
+	assert_int_equal(out.client_count, 0);
+	assert_null(out.certificate_pem);
+	server_settings_done(&out);
+}
+
+/* Nobody can change the file once it is written. */
+static void file_is_sealed(void **state)
+{
+	struct server_settings in;
+	struct err err = {""};
+	int fd;
+
+	(void)state;
+	fill(&in);
+	fd = server_settings_write(&in, &err);
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, "x", 1), -1);
+	assert_int_equal(ftruncate(fd, 0), -1);
+	close(fd);
+}
+
+/* Read @text as settings. */
+static int read_text(const char *text, bool seal, struct err *err)
+{
+	struct server_settings out;
+	int fd = memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	int rc;
+
+	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+	if (seal)
+		assert_int_equal(fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE), 0);
+	rc = server_settings_read(fd, &out, err);
+	assert_int_equal(fcntl(fd, F_GETFD), -1); /* closed in any case */
+	if (rc == 0)
+		server_settings_done(&out);
+	return rc;
+}
+
+#define GOOD_HEAD "{\"name\":\"hub\",\"listeners\":[{\"text\":\"0.0.0.0:443\",\"cleartext\":false}],"
+#define GOOD_CERT "\"certificate_pem\":\"c\",\"certificate_key_pem\":\"k\","
+#define GOOD_TARGET "\"target\":\"127.0.0.1:51820\","
+#define GOOD_CLIENTS "\"clients\":[{\"name\":\"a\",\"token\":\"0123456789abcdef\",\"stock_path\":null}],"
+#define GOOD_LIMITS "\"max_clients\":5,\"max_sessions_per_client\":5,\"ping_interval_ms\":15000,"
+#define GOOD_TAIL "\"trusted_proxies\":[\"10.0.0.1:1\"],\"page_html\":\"\"}"
+#define GOOD GOOD_HEAD GOOD_CERT GOOD_TARGET GOOD_CLIENTS GOOD_LIMITS GOOD_TAIL
+
+/* The text that the refusals below vary is taken when nothing is wrong with it. */
+static void good_text_is_taken(void **state)
+{
+	struct err err = {""};
+
+	(void)state;
+	assert_int_equal(read_text(GOOD, true, &err), 0);
+	assert_int_equal(read_text(GOOD, false, &err), -EINVAL);
+	assert_string_equal(err.text, "settings: not a sealed memory file");
+}
+
+/* Whatever is missing, of another type, out of bounds or unknown is refused with its name. */
+static void bad_fields_are_refused(void **state)
+{
+	static const struct {
+		const char *text;
+		const char *complaint;
+	} cases[] = {
+		{"", "0 bytes"},
+		{"[]", "not a JSON object"},
+		{"{", "not JSON"},
+		{GOOD "x", "not JSON"},
+		{"{}", "name: missing"},
+		{"{\"name\":\"a\",\"name\":\"b\"}", "not JSON"},
+		{"{\"name\":7}", "name: not text"},
+		{"{\"name\":\"\"}", "name: of a wrong length"},
+		{"{\"name\":\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"}", "name: of a wrong length"},
+		{"{\"name\":\"hub\",\"listeners\":[]}", "listeners: too few"},
+		{"{\"name\":\"hub\",\"listeners\":[7]}", "listener: not a JSON object"},
+		{"{\"name\":\"hub\",\"listeners\":[{\"text\":\"x\",\"cleartext\":1}]}", "cleartext: neither"},
+		{"{\"name\":\"hub\",\"listeners\":[{\"text\":\"x\",\"cleartext\":true,\"y\":1}]}", "listener: a field that nobody"},
+		{GOOD_HEAD "\"certificate_pem\":null,\"certificate_key_pem\":null}", "certificate_pem: missing"},
+		{GOOD_HEAD "\"certificate_pem\":\"c\",\"certificate_key_pem\":null}", "come together"},
+		{GOOD_HEAD GOOD_CERT "\"target\":\"localhost\"}", "target: not an address"},
+		{GOOD_HEAD GOOD_CERT "\"target\":\"10.0.0.1:51820\"}", "target: not a loopback address"},
+		{GOOD_HEAD GOOD_CERT GOOD_TARGET "\"clients\":{}}", "clients: not an array"},
+		{GOOD_HEAD GOOD_CERT GOOD_TARGET "\"clients\":[{\"name\":\"a\",\"token\":\"short\",\"stock_path\":null}]}",
+			"token: of a wrong length"},
+		{GOOD_HEAD GOOD_CERT GOOD_TARGET
+			"\"clients\":[{\"name\":\"a\",\"token\":\"0123456789abcde/\",\"stock_path\":null}]}",
+			"token: not made of"},
+		{GOOD_HEAD GOOD_CERT GOOD_TARGET GOOD_CLIENTS "\"max_clients\":0}", "max_clients: out of range"},
+		{GOOD_HEAD GOOD_CERT GOOD_TARGET GOOD_CLIENTS "\"max_clients\":-1}", "max_clients: out of range"},
+		{GOOD_HEAD GOOD_CERT GOOD_TARGET GOOD_CLIENTS "\"max_clients\":5.0}", "max_clients: not an integer"},
+		{GOOD_HEAD GOOD_CERT GOOD_TARGET GOOD_CLIENTS "\"max_clients\":4294967297}", "max_clients: out of range"},
+		{GOOD_HEAD GOOD_CERT GOOD_TARGET GOOD_CLIENTS GOOD_LIMITS "\"trusted_proxies\":[1]}", "trusted_proxies: not an"},
+		{GOOD_HEAD GOOD_CERT GOOD_TARGET GOOD_CLIENTS GOOD_LIMITS "\"trusted_proxies\":[],\"page_html\":null}",
+			"page_html: not text"},
+		{GOOD_HEAD GOOD_CERT GOOD_TARGET GOOD_CLIENTS GOOD_LIMITS
+			"\"trusted_proxies\":[],\"page_html\":\"\\u0000\"}", "not JSON"},
+		{GOOD_HEAD GOOD_CERT GOOD_TARGET GOOD_CLIENTS GOOD_LIMITS "\"more\":1," GOOD_TAIL, "a field that nobody knows"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct err err = {""};
+
+		if (read_text(cases[i].text, true, &err) != -EINVAL || !strstr(err.text, cases[i].complaint))
+			fail_msg("%s\nsaid '%s'\nnot  '%s'", cases[i].text, err.text, cases[i].complaint);
+	}
+}
+
+/* Text that JSON cannot carry is told when written, not lost. */
+static void text_that_is_not_utf8_is_refused(void **state)
+{
+	static char bad[] = "caf\xe9";
+	struct server_settings in;
+	struct err err = {""};
+
+	(void)state;
+	fill(&in);
+	in.clients[0].name = bad;
+	assert_int_equal(server_settings_write(&in, &err), -ENOMEM);
+	assert_non_null(strstr(err.text, "UTF-8"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(round_trip_keeps_every_field),
+		cmocka_unit_test(empty_lists_are_fine),
+		cmocka_unit_test(file_is_sealed),
+		cmocka_unit_test(good_text_is_taken),
+		cmocka_unit_test(bad_fields_are_refused),
+		cmocka_unit_test(text_that_is_not_utf8_is_refused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
