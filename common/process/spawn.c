@@ -1,0 +1,431 @@
+/* Starts the worker.
+ *
+ * Happy path: the executable is opened before anything changes, a pair of SEQPACKET sockets is made, the child enters
+ * the worker's network namespace, drops capabilities and user, closes every descriptor but 0 to 3 and runs the
+ * executable again with nothing of our environment but what the log prefix and the sanitizers need.
+ * Fails: the child tells step and errno on a pipe that a successful exec closes; the caller gets both as one error.
+ */
+#include "common/process/spawn.h"
+
+#include "common/base/log.h"
+#include "common/process/channel.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <linux/nsfs.h>
+#include <net/if.h>
+#include <pwd.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define SPAWN_EXE_FD 4	  /* in the child, close-on-exec */
+#define SPAWN_REPORT_FD 5 /* in the child, close-on-exec */
+#define SPAWN_NETNS_FD 6  /* in the child, close-on-exec */
+#define SPAWN_FIRST_FD 16 /* the originals are moved above it, so that no dup2() hits one of them */
+#define SPAWN_NOFILE 262144u /* two sockets a session, 10,000 sessions, and some */
+
+/* --- the user --- */
+
+/* Is @id one that exists in our user namespace? Lines of /proc/self/[ug]id_map: first, first outside, count. */
+static bool spawn_is_mapped(const char *map_path, unsigned long id)
+{
+	FILE *map = fopen(map_path, "re");
+	unsigned long first, outside, count;
+	bool found = false;
+
+	if (!map)
+		return true;
+	while (!found && fscanf(map, "%lu %lu %lu", &first, &outside, &count) == 3)
+		found = id >= first && id - first < count;
+	fclose(map);
+	return found;
+}
+
+int spawn_plan_user(struct spawn_plan *plan, struct err *err)
+{
+	const struct passwd *user;
+	static const char *const names[] = { "towpath", "nobody" };
+
+	plan->has_user = false;
+	if (geteuid() != 0)
+		return 0;
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		user = getpwnam(names[i]);
+		if (!user)
+			continue;
+		if (!spawn_is_mapped("/proc/self/uid_map", user->pw_uid) || !spawn_is_mapped("/proc/self/gid_map", user->pw_gid)) {
+			log_warning("config", "user '%s' does not exist in this user namespace; the worker keeps ours", names[i]);
+			return 0;
+		}
+		if (i > 0)
+			log_warning("config", "there is no user 'towpath'; the worker runs as '%s'; "
+					      "add one with: useradd --system --shell /usr/sbin/nologin towpath", names[i]);
+		plan->uid = user->pw_uid;
+		plan->gid = user->pw_gid;
+		plan->has_user = true;
+		return 0;
+	}
+	return err_set(err, -ENOENT, "there is no user 'towpath' and no 'nobody'; add one with: useradd --system towpath");
+}
+
+/* --- the namespace with only lo --- */
+
+static int spawn_raise_lo(void)
+{
+	struct ifreq request = { .ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING };
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	int rc = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (ioctl(fd, SIOCSIFFLAGS, &request) < 0)
+		rc = -errno;
+	close(fd);
+	return rc;
+}
+
+static int spawn_write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	int rc = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (write(fd, text, strlen(text)) < 0)
+		rc = -errno;
+	close(fd);
+	return rc;
+}
+
+/* Our own ids and no others exist in the new user namespace. */
+static int spawn_map_ids(unsigned long uid, unsigned long gid)
+{
+	char line[64];
+	int rc;
+
+	spawn_write_file("/proc/self/setgroups", "deny"); /* absent on old kernels, asked for by newer ones */
+	snprintf(line, sizeof(line), "%lu %lu 1\n", uid, uid);
+	rc = spawn_write_file("/proc/self/uid_map", line);
+	if (rc < 0)
+		return rc;
+	snprintf(line, sizeof(line), "%lu %lu 1\n", gid, gid);
+	return spawn_write_file("/proc/self/gid_map", line);
+}
+
+/* In a child, which leaves with its process: a user namespace cannot be left again. */
+static int spawn_make_namespace(void)
+{
+	unsigned long uid = geteuid(), gid = getegid();
+	int rc = 0;
+
+	if (unshare(CLONE_NEWNET) < 0) {
+		if (unshare(CLONE_NEWUSER | CLONE_NEWNET) < 0)
+			return -errno;
+		rc = spawn_map_ids(uid, gid);
+	}
+	return rc < 0 ? rc : spawn_raise_lo();
+}
+
+/* The child makes the namespace, says so with an int, and waits until the parent holds it. */
+static void spawn_namespace_child(int socket_fd)
+{
+	int rc = spawn_make_namespace();
+	char done;
+
+	if (write(socket_fd, &rc, sizeof(rc)) == (ssize_t)sizeof(rc) && read(socket_fd, &done, 1) < 0)
+		_exit(1);
+	_exit(0);
+}
+
+static int spawn_take_namespace(pid_t pid, int socket_fd)
+{
+	char path[64];
+	int rc, fd;
+	ssize_t got;
+
+	do
+		got = read(socket_fd, &rc, sizeof(rc));
+	while (got < 0 && errno == EINTR);
+	if (got != (ssize_t)sizeof(rc))
+		return -EIO;
+	if (rc < 0)
+		return rc;
+	snprintf(path, sizeof(path), "/proc/%ld/ns/net", (long)pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+int spawn_open_lo_namespace(struct err *err)
+{
+	int pair[2], fd;
+	pid_t pid;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		return err_system(err, -errno, "network namespace: socketpair");
+	pid = fork();
+	if (pid == 0) {
+		close(pair[0]);
+		spawn_namespace_child(pair[1]);
+	}
+	close(pair[1]);
+	fd = pid < 0 ? -errno : spawn_take_namespace(pid, pair[0]);
+	close(pair[0]);
+	while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		;
+	if (fd < 0)
+		return err_system(err, fd, "network namespace for the worker (needs root, or user namespaces allowed: "
+					   "sysctl kernel.unprivileged_userns_clone=1 user.max_user_namespaces=10000)");
+	return fd;
+}
+
+/* --- the child --- */
+
+struct spawn_report {
+	int code; /* errno */
+	char step[32];
+};
+
+static void spawn_fail(const char *step)
+{
+	struct spawn_report report = { .code = errno };
+	ssize_t ignored;
+
+	strncpy(report.step, step, sizeof(report.step) - 1);
+	ignored = write(SPAWN_REPORT_FD, &report, sizeof(report));
+	(void)ignored;
+	_exit(127);
+}
+
+/* A namespace that belongs to a user namespace is entered through it. */
+static void spawn_enter_namespace(void)
+{
+	int user_fd;
+
+	if (setns(SPAWN_NETNS_FD, CLONE_NEWNET) == 0)
+		return;
+	user_fd = ioctl(SPAWN_NETNS_FD, NS_GET_USERNS);
+	if (user_fd < 0 || setns(user_fd, CLONE_NEWUSER) < 0 || setns(SPAWN_NETNS_FD, CLONE_NEWNET) < 0)
+		spawn_fail("entering its network namespace");
+	close(user_fd);
+}
+
+/* A terminal's Ctrl-C and systemd's SIGTERM reach the whole group; the worker ends in order by its channel. */
+static void spawn_reset_signals(void)
+{
+	static const int ignored[] = { SIGHUP, SIGINT, SIGPIPE, SIGTERM, SIGUSR1, SIGUSR2 };
+	sigset_t none;
+
+	for (int number = 1; number < NSIG; number++)
+		signal(number, SIG_DFL);
+	for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
+		signal(ignored[i], SIG_IGN);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static void spawn_raise_nofile(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	limit.rlim_cur = limit.rlim_max < SPAWN_NOFILE ? SPAWN_NOFILE : limit.rlim_max;
+	limit.rlim_max = limit.rlim_cur;
+	if (setrlimit(RLIMIT_NOFILE, &limit) == 0)
+		return;
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
+/* The bounding set goes while we still may; the other sets go with the user, or in the sandbox. */
+static void spawn_drop_user(const struct spawn_plan *plan)
+{
+	for (unsigned long cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
+		prctl(PR_CAPBSET_DROP, cap, 0, 0, 0);
+	if (plan->has_user && setgroups(0, NULL) < 0)
+		spawn_fail("giving up its groups");
+	if (plan->has_user && setresgid(plan->gid, plan->gid, plan->gid) < 0)
+		spawn_fail("changing its group");
+	if (plan->has_user && setresuid(plan->uid, plan->uid, plan->uid) < 0)
+		spawn_fail("changing its user");
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		spawn_fail("no_new_privs");
+}
+
+static void spawn_close_others(unsigned int first)
+{
+	long max;
+
+	if (syscall(SYS_close_range, first, ~0u, 0) == 0)
+		return;
+	max = sysconf(_SC_OPEN_MAX);
+	for (long fd = first; fd < max && fd < 1048576; fd++)
+		close((int)fd);
+}
+
+static void spawn_move_fd(int from, int to, int flags)
+{
+	if (from >= 0 && dup3(from, to, flags) < 0)
+		_exit(127);
+}
+
+struct spawn_fds {
+	int channel, exe, report, netns; /* all ≥ SPAWN_FIRST_FD or, netns, -1 */
+};
+
+static void spawn_child(const struct spawn_plan *plan, const struct spawn_fds *fds, char *argv[], char *envp[])
+{
+	spawn_move_fd(fds->report, SPAWN_REPORT_FD, O_CLOEXEC);
+	spawn_move_fd(fds->exe, SPAWN_EXE_FD, O_CLOEXEC);
+	spawn_move_fd(fds->netns, SPAWN_NETNS_FD, O_CLOEXEC);
+	spawn_move_fd(fds->channel, CHANNEL_FD, 0);
+	spawn_close_others(SPAWN_NETNS_FD + 1);
+	spawn_reset_signals();
+	spawn_raise_nofile();
+	if (fds->netns >= 0)
+		spawn_enter_namespace();
+	spawn_drop_user(plan);
+	fexecve(SPAWN_EXE_FD, argv, envp);
+	if (errno == ENOSYS || errno == ENOENT)
+		execve("/proc/self/exe", argv, envp);
+	spawn_fail("running this executable again");
+}
+
+/* --- the parent --- */
+
+/* Names that pass into the worker: the journal's prefix, and how a sanitizer build reports. */
+static void spawn_environment(char *envp[], size_t max)
+{
+	static const char *const names[] = { "JOURNAL_STREAM=", "ASAN_OPTIONS=", "UBSAN_OPTIONS=", "LSAN_OPTIONS=" };
+	size_t count = 0;
+
+	for (char **variable = environ; *variable; variable++)
+		for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && count + 1 < max; i++)
+			if (strncmp(*variable, names[i], strlen(names[i])) == 0)
+				envp[count++] = *variable;
+	envp[count] = NULL;
+}
+
+static int spawn_lift(int fd)
+{
+	int lifted = fcntl(fd, F_DUPFD_CLOEXEC, SPAWN_FIRST_FD);
+
+	close(fd);
+	return lifted;
+}
+
+static void spawn_close_fds(const struct spawn_fds *fds)
+{
+	if (fds->channel >= 0)
+		close(fds->channel);
+	if (fds->exe >= 0)
+		close(fds->exe);
+	if (fds->report >= 0)
+		close(fds->report);
+	if (fds->netns >= 0)
+		close(fds->netns);
+}
+
+/* Open what the child needs; ours are *ret_channel and *ret_report. */
+static int spawn_open_fds(const struct spawn_plan *plan, struct spawn_fds *ret, int *ret_channel, int *ret_report)
+{
+	int channel[2], report[2];
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, channel) < 0)
+		return -errno;
+	if (pipe2(report, O_CLOEXEC) < 0) {
+		close(channel[0]);
+		close(channel[1]);
+		return -errno;
+	}
+	*ret_channel = channel[0];
+	*ret_report = report[0];
+	ret->channel = spawn_lift(channel[1]);
+	ret->report = spawn_lift(report[1]);
+	ret->exe = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	ret->exe = ret->exe < 0 ? -1 : spawn_lift(ret->exe);
+	ret->netns = plan->netns_fd < 0 ? -1 : fcntl(plan->netns_fd, F_DUPFD_CLOEXEC, SPAWN_FIRST_FD);
+	if (ret->channel >= 0 && ret->report >= 0 && ret->exe >= 0 && (plan->netns_fd < 0 || ret->netns >= 0))
+		return 0;
+	spawn_close_fds(ret);
+	close(*ret_channel);
+	close(*ret_report);
+	return -EMFILE;
+}
+
+static pid_t spawn_fork(const struct spawn_plan *plan, const struct spawn_fds *fds)
+{
+	char level[16], title[64];
+	char *envp[8];
+	char argument[] = SPAWN_WORKER_ARGUMENT, verbose[] = "verbose", plain[] = "plain";
+	char *argv[] = { title, argument, level, plan->log_level >= LOG_LEVEL_DEBUG ? verbose : plain, NULL };
+	sigset_t all, before;
+	pid_t pid;
+
+	snprintf(title, sizeof(title), "%s", plan->process_title);
+	snprintf(level, sizeof(level), "%d", plan->log_level);
+	spawn_environment(envp, sizeof(envp) / sizeof(envp[0]));
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &before); /* no handler of ours may run in the child */
+	pid = fork();
+	if (pid == 0)
+		spawn_child(plan, fds, argv, envp);
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	return pid < 0 ? -errno : pid;
+}
+
+/* Wait for exec, or for the child's report of why there is none. */
+static int spawn_await_exec(pid_t pid, int report_fd, struct err *err)
+{
+	struct spawn_report report = { 0 };
+	ssize_t got;
+
+	do
+		got = read(report_fd, &report, sizeof(report));
+	while (got < 0 && errno == EINTR);
+	if (got == 0)
+		return 0;
+	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		;
+	report.step[sizeof(report.step) - 1] = '\0';
+	if (report.code == EACCES)
+		return err_system(err, -EACCES, "worker: %s (its user must be allowed to execute it: chmod 755)", report.step);
+	return err_system(err, report.code > 0 ? -report.code : -EIO, "worker: %s", report.step);
+}
+
+int spawn_worker(const struct spawn_plan *plan, pid_t *ret_pid, int *ret_channel_fd, struct err *err)
+{
+	struct spawn_fds fds;
+	int channel = -1, report = -1;
+	int rc = spawn_open_fds(plan, &fds, &channel, &report);
+	pid_t pid;
+
+	if (rc < 0)
+		return err_system(err, rc, "worker: opening its channel");
+	pid = spawn_fork(plan, &fds);
+	spawn_close_fds(&fds);
+	rc = pid < 0 ? err_system(err, (int)pid, "worker: fork") : spawn_await_exec(pid, report, err);
+	close(report);
+	if (rc < 0) {
+		close(channel);
+		return rc;
+	}
+	*ret_pid = pid;
+	*ret_channel_fd = channel;
+	return 0;
+}
