@@ -1,0 +1,523 @@
+/* Reads, makes and renews the hub's certificate (certificate.h).
+ *
+ * Happy path: key.pem and certificate.pem are in the folder, belong together and have time left; they are read. On the
+ * first start both are made; later the certificate is made anew with the same key, so that the pin stays.
+ * It fails, changing nothing, on what it cannot read and on what does not belong together: a new key means a new pin,
+ * and that is for the operator to decide.
+ */
+#include "server/certificate.h"
+
+#include "common/base/secret.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <openssl/ec.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/rand.h>
+#include <openssl/x509.h>
+#include <openssl/x509v3.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define FILE_LEN_MAX (1u << 20)
+#define LIFE_DAYS 90
+#define CLOCK_SLACK_S (24 * 3600) /* a client's clock may be behind ours */
+#define SERIAL_LEN 16
+#define COMMON_NAME_MAX 64 /* RFC 5280, ub-common-name */
+
+static int read_whole(int fd, char *text, size_t len)
+{
+	size_t got = 0;
+	ssize_t n;
+
+	while (got < len) {
+		n = read(fd, text + got, len - got);
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			return -EIO; /* it shrank while we read */
+		got += (size_t)n;
+	}
+	text[len] = '\0';
+	return 0;
+}
+
+static int read_open_file(int fd, const char *path, char **ret_text, struct err *err)
+{
+	struct stat status;
+	char *text;
+	int rc;
+
+	if (fstat(fd, &status) < 0)
+		return err_system(err, -errno, "%s", path);
+	if (!S_ISREG(status.st_mode))
+		return err_set(err, -EINVAL, "%s: is no file", path);
+	if (status.st_size > (off_t)FILE_LEN_MAX)
+		return err_set(err, -EFBIG, "%s: too large for PEM", path);
+	text = calloc(1, (size_t)status.st_size + 1);
+	if (!text)
+		return err_system(err, -ENOMEM, "%s", path);
+	rc = read_whole(fd, text, (size_t)status.st_size);
+	if (rc < 0) {
+		secret_free(text);
+		return err_system(err, rc, "%s", path);
+	}
+	*ret_text = text;
+	return 0;
+}
+
+static int read_file(const char *path, char **ret_text, struct err *err)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY); /* a pipe must not hang us */
+	int rc;
+
+	if (fd < 0)
+		return err_system(err, -errno, "%s", path);
+	rc = read_open_file(fd, path, ret_text, err);
+	close(fd);
+	return rc;
+}
+
+/* Never ask a terminal for a password. */
+static int no_password(char *buf, int size, int is_writing, void *argument)
+{
+	(void)buf;
+	(void)size;
+	(void)is_writing;
+	(void)argument;
+	return -1;
+}
+
+static int parse_certificate(const char *pem, const char *path, X509 **ret, struct err *err)
+{
+	BIO *bio = BIO_new_mem_buf(pem, -1);
+	X509 *certificate = bio ? PEM_read_bio_X509_AUX(bio, NULL, no_password, NULL) : NULL;
+
+	BIO_free(bio);
+	if (!certificate)
+		return err_openssl(err, -EINVAL, "%s: no certificate in PEM form", path);
+	*ret = certificate;
+	return 0;
+}
+
+static int parse_key(const char *pem, const char *path, EVP_PKEY **ret, struct err *err)
+{
+	BIO *bio = BIO_new_mem_buf(pem, -1);
+	EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, no_password, NULL) : NULL;
+
+	BIO_free(bio);
+	if (!key)
+		return err_openssl(err, -EINVAL, "%s: no private key in PEM form without a password", path);
+	*ret = key;
+	return 0;
+}
+
+static int check_pair(const char *certificate_pem, const char *certificate_path, const char *key_pem, const char *key_path,
+	struct err *err)
+{
+	X509 *certificate = NULL;
+	EVP_PKEY *key = NULL;
+	int rc = parse_certificate(certificate_pem, certificate_path, &certificate, err);
+
+	if (rc == 0)
+		rc = parse_key(key_pem, key_path, &key, err);
+	if (rc == 0 && X509_check_private_key(certificate, key) != 1) {
+		ERR_clear_error();
+		rc = err_set(err, -EINVAL, "%s: the key does not belong to the certificate %s", key_path, certificate_path);
+	}
+	EVP_PKEY_free(key);
+	X509_free(certificate);
+	return rc;
+}
+
+int certificate_load(const char *certificate_path, const char *key_path, char **ret_certificate_pem, char **ret_key_pem,
+	struct err *err)
+{
+	char *certificate_pem = NULL;
+	char *key_pem = NULL;
+	int rc = read_file(certificate_path, &certificate_pem, err);
+
+	if (rc == 0)
+		rc = read_file(key_path, &key_pem, err);
+	if (rc == 0)
+		rc = check_pair(certificate_pem, certificate_path, key_pem, key_path, err);
+	if (rc < 0) {
+		free(certificate_pem);
+		secret_free(key_pem);
+		return rc;
+	}
+	*ret_certificate_pem = certificate_pem;
+	*ret_key_pem = key_pem;
+	return 0;
+}
+
+/* Text of what @bio holds, terminated; the BIO's own copy is wiped. */
+static char *take_text(BIO *bio)
+{
+	char *data = NULL;
+	long len = BIO_get_mem_data(bio, &data);
+	char *text = len > 0 ? calloc(1, (size_t)len + 1) : NULL;
+
+	if (text)
+		memcpy(text, data, (size_t)len);
+	if (len > 0)
+		secret_wipe(data, (size_t)len);
+	return text;
+}
+
+static int format_key(EVP_PKEY *key, char **ret_pem, struct err *err)
+{
+	BIO *bio = BIO_new(BIO_s_mem());
+	char *pem = NULL;
+
+	if (bio && PEM_write_bio_PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL) == 1)
+		pem = take_text(bio);
+	BIO_free(bio);
+	if (!pem)
+		return err_openssl(err, -ENOMEM, "writing the key");
+	*ret_pem = pem;
+	return 0;
+}
+
+static int format_certificate(X509 *certificate, char **ret_pem, struct err *err)
+{
+	BIO *bio = BIO_new(BIO_s_mem());
+	char *pem = NULL;
+
+	if (bio && PEM_write_bio_X509(bio, certificate) == 1)
+		pem = take_text(bio);
+	BIO_free(bio);
+	if (!pem)
+		return err_openssl(err, -ENOMEM, "writing the certificate");
+	*ret_pem = pem;
+	return 0;
+}
+
+/* The host's own name where it can stand in a certificate; it says no more than the host's other services do. */
+static void own_name(char name[COMMON_NAME_MAX + 1])
+{
+	static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-";
+	char host[HOST_NAME_MAX + 1] = "";
+	size_t len;
+
+	gethostname(host, sizeof(host) - 1);
+	len = strlen(host);
+	if (len == 0 || len > COMMON_NAME_MAX || strspn(host, allowed) != len)
+		snprintf(host, sizeof(host), "localhost");
+	memcpy(name, host, strlen(host) + 1);
+}
+
+static bool set_serial(X509 *certificate)
+{
+	unsigned char bytes[SERIAL_LEN];
+	BIGNUM *number;
+	bool is_set;
+
+	if (RAND_bytes(bytes, sizeof(bytes)) != 1)
+		return false;
+	bytes[0] = (bytes[0] & 0x3f) | 0x40; /* positive, and always of the same length */
+	number = BN_bin2bn(bytes, sizeof(bytes), NULL);
+	is_set = number && BN_to_ASN1_INTEGER(number, X509_get_serialNumber(certificate));
+	BN_free(number);
+	return is_set;
+}
+
+static bool set_names(X509 *certificate, const char *host)
+{
+	X509_NAME *name = X509_NAME_new();
+	const unsigned char *text = (const unsigned char *)host;
+	bool is_set = name && X509_NAME_add_entry_by_NID(name, NID_commonName, MBSTRING_ASC, text, -1, -1, 0) == 1 &&
+		X509_set_subject_name(certificate, name) == 1 && X509_set_issuer_name(certificate, name) == 1;
+
+	X509_NAME_free(name);
+	return is_set;
+}
+
+static bool add_extension(X509 *certificate, int nid, const char *value)
+{
+	X509V3_CTX context;
+	X509_EXTENSION *extension;
+	bool is_added;
+
+	X509V3_set_ctx(&context, certificate, certificate, NULL, NULL, 0);
+	extension = X509V3_EXT_conf_nid(NULL, &context, nid, value);
+	is_added = extension && X509_add_ext(certificate, extension, -1) == 1;
+	X509_EXTENSION_free(extension);
+	return is_added;
+}
+
+static bool add_extensions(X509 *certificate, const char *host)
+{
+	char alternative[sizeof("DNS:") + COMMON_NAME_MAX];
+
+	snprintf(alternative, sizeof(alternative), "DNS:%s", host);
+	return add_extension(certificate, NID_basic_constraints, "critical,CA:FALSE") &&
+		add_extension(certificate, NID_key_usage, "critical,digitalSignature") &&
+		add_extension(certificate, NID_ext_key_usage, "serverAuth") &&
+		add_extension(certificate, NID_subject_key_identifier, "hash") &&
+		add_extension(certificate, NID_subject_alt_name, alternative);
+}
+
+static int make_certificate(EVP_PKEY *key, char **ret_pem, struct err *err)
+{
+	X509 *certificate = X509_new();
+	char host[COMMON_NAME_MAX + 1];
+	bool is_made;
+	int rc;
+
+	own_name(host);
+	is_made = certificate && X509_set_version(certificate, X509_VERSION_3) == 1 && set_serial(certificate) &&
+		set_names(certificate, host) && X509_gmtime_adj(X509_getm_notBefore(certificate), -CLOCK_SLACK_S) &&
+		X509_time_adj_ex(X509_getm_notAfter(certificate), LIFE_DAYS, 0, NULL) &&
+		X509_set_pubkey(certificate, key) == 1 && add_extensions(certificate, host) &&
+		X509_sign(certificate, key, EVP_sha256()) > 0;
+	rc = is_made ? format_certificate(certificate, ret_pem, err) : err_openssl(err, -ENOMEM, "making a certificate");
+	X509_free(certificate);
+	return rc;
+}
+
+static int make_key(EVP_PKEY **ret, struct err *err)
+{
+	EVP_PKEY *key = EVP_EC_gen("P-256");
+
+	if (!key)
+		return err_openssl(err, -ENOMEM, "making a key");
+	*ret = key;
+	return 0;
+}
+
+static int write_whole(int fd, const char *text)
+{
+	size_t len = strlen(text);
+	ssize_t n;
+
+	while (len > 0) {
+		n = write(fd, text, len);
+		if (n < 0)
+			return -errno;
+		text += n;
+		len -= (size_t)n;
+	}
+	return fsync(fd) < 0 ? -errno : 0;
+}
+
+static void sync_folder(const char *folder)
+{
+	int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	fsync(fd);
+	close(fd);
+}
+
+/* Whole or not at all: into a file beside it (0600), which then takes its place. */
+static int write_file(const char *folder, const char *path, const char *text, struct err *err)
+{
+	char beside[PATH_MAX];
+	int rc;
+	int fd;
+
+	if (snprintf(beside, sizeof(beside), "%s.XXXXXX", path) >= (int)sizeof(beside))
+		return err_system(err, -ENAMETOOLONG, "%s", path);
+	fd = mkostemp(beside, O_CLOEXEC);
+	if (fd < 0)
+		return err_system(err, -errno, "%s", beside);
+	rc = write_whole(fd, text);
+	if (close(fd) < 0 && rc == 0)
+		rc = -errno;
+	if (rc == 0 && rename(beside, path) < 0)
+		rc = -errno;
+	if (rc < 0) {
+		unlink(beside);
+		return err_system(err, rc, "%s", path);
+	}
+	sync_folder(folder);
+	return 0;
+}
+
+/* The folder and those above it; only the last is closed to others. */
+static int make_folder(const char *folder, struct err *err)
+{
+	char path[PATH_MAX];
+	char *slash;
+
+	if (snprintf(path, sizeof(path), "%s", folder) >= (int)sizeof(path))
+		return err_system(err, -ENAMETOOLONG, "%s", folder);
+	for (slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+		*slash = '\0';
+		if (mkdir(path, 0755) < 0 && errno != EEXIST)
+			return err_system(err, -errno, "%s", path);
+		*slash = '/';
+	}
+	if (mkdir(folder, 0700) < 0 && errno != EEXIST)
+		return err_system(err, -errno, "%s", folder);
+	return 0;
+}
+
+static int64_t seconds_between(const ASN1_TIME *from, const ASN1_TIME *to)
+{
+	int days = 0;
+	int seconds = 0;
+
+	if (!ASN1_TIME_diff(&days, &seconds, from, to)) /* NULL is now */
+		return 0;
+	return (int64_t)days * 24 * 3600 + seconds;
+}
+
+/* Less than a third of its time left, over, or not begun (it was made while the clock was wrong). */
+static bool is_due(const X509 *certificate)
+{
+	const ASN1_TIME *begin = X509_get0_notBefore(certificate);
+	const ASN1_TIME *end = X509_get0_notAfter(certificate);
+
+	return seconds_between(begin, NULL) < 0 || seconds_between(NULL, end) * 3 < seconds_between(begin, end);
+}
+
+/* What certificate_ensure() works on. */
+struct own {
+	const char *folder;
+	char certificate_path[PATH_MAX];
+	char key_path[PATH_MAX];
+	char *certificate_pem; /* NULL: to be made */
+	char *key_pem;	       /* NULL: to be made */
+};
+
+static int own_init(struct own *own, const char *folder, struct err *err)
+{
+	size_t size = sizeof(own->certificate_path);
+
+	memset(own, 0, sizeof(*own));
+	own->folder = folder;
+	if (snprintf(own->certificate_path, size, "%s/certificate.pem", folder) >= (int)size ||
+		snprintf(own->key_path, size, "%s/key.pem", folder) >= (int)size)
+		return err_system(err, -ENAMETOOLONG, "%s", folder);
+	return 0;
+}
+
+static void own_done(struct own *own)
+{
+	free(own->certificate_pem);
+	secret_free(own->key_pem);
+}
+
+/* A file that is missing leaves NULL. */
+static int read_if_there(const char *path, char **ret_text, struct err *err)
+{
+	int rc = read_file(path, ret_text, err);
+
+	return rc == -ENOENT ? err_set(err, 0, "%s", "") : rc;
+}
+
+static int own_read(struct own *own, struct err *err)
+{
+	int rc = read_if_there(own->key_path, &own->key_pem, err);
+
+	if (rc == 0)
+		rc = read_if_there(own->certificate_path, &own->certificate_pem, err);
+	if (rc < 0)
+		return rc;
+	if (own->certificate_pem && !own->key_pem)
+		return err_set(err, -EINVAL,
+			"%s: missing, but its certificate is there; put the key back, or remove certificate.pem to "
+			"make both anew (with a new pin)",
+			own->key_path);
+	if (own->certificate_pem)
+		return check_pair(own->certificate_pem, own->certificate_path, own->key_pem, own->key_path, err);
+	return 0;
+}
+
+static int own_make_key(struct own *own, EVP_PKEY **ret_key, struct err *err)
+{
+	EVP_PKEY *key = NULL;
+	int rc = make_key(&key, err);
+
+	if (rc == 0)
+		rc = format_key(key, &own->key_pem, err);
+	if (rc == 0)
+		rc = write_file(own->folder, own->key_path, own->key_pem, err);
+	if (rc < 0) {
+		EVP_PKEY_free(key);
+		return rc;
+	}
+	*ret_key = key;
+	return 0;
+}
+
+/* A certificate for the key, in memory and on disk. */
+static int own_make_certificate(struct own *own, EVP_PKEY *key, struct err *err)
+{
+	char *pem = NULL;
+	int rc = make_certificate(key, &pem, err);
+
+	if (rc == 0)
+		rc = write_file(own->folder, own->certificate_path, pem, err);
+	if (rc < 0) {
+		free(pem);
+		return rc;
+	}
+	free(own->certificate_pem);
+	own->certificate_pem = pem;
+	return 0;
+}
+
+static bool own_is_due(const struct own *own)
+{
+	X509 *certificate = NULL;
+	bool due;
+
+	if (!own->certificate_pem || parse_certificate(own->certificate_pem, own->certificate_path, &certificate, NULL) < 0)
+		return true;
+	due = is_due(certificate);
+	X509_free(certificate);
+	return due;
+}
+
+/* Make what is missing or due. */
+static int own_complete(struct own *own, bool *ret_made, struct err *err)
+{
+	bool is_new = !own->key_pem;
+	EVP_PKEY *key = NULL;
+	int rc;
+
+	if (!own_is_due(own)) {
+		*ret_made = false;
+		return 0;
+	}
+	rc = make_folder(own->folder, err);
+	if (rc == 0)
+		rc = is_new ? own_make_key(own, &key, err) : parse_key(own->key_pem, own->key_path, &key, err);
+	if (rc == 0)
+		rc = own_make_certificate(own, key, err);
+	EVP_PKEY_free(key);
+	if (rc == 0)
+		*ret_made = is_new;
+	return rc;
+}
+
+int certificate_ensure(const char *folder, char **ret_certificate_pem, char **ret_key_pem, bool *ret_made, struct err *err)
+{
+	struct own own;
+	int rc = own_init(&own, folder, err);
+
+	if (rc < 0)
+		return rc;
+	rc = own_read(&own, err);
+	if (rc == 0)
+		rc = own_complete(&own, ret_made, err);
+	if (rc < 0) {
+		own_done(&own);
+		return rc;
+	}
+	*ret_certificate_pem = own.certificate_pem;
+	*ret_key_pem = own.key_pem;
+	return 0;
+}
