@@ -1,0 +1,115 @@
+/* The pool of datagram cells: a mapping handed out front to back, and a free list of what came back (last in, first
+ * out, so that warm memory is used again). Fails only by being empty. */
+#include "common/tunnel/dgram.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+int dgram_pool_init(struct dgram_pool *pool, size_t capacity, struct err *err)
+{
+	void *memory = mmap(NULL, capacity * sizeof(struct dgram), PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (memory == MAP_FAILED)
+		return err_system(err, -errno, "memory for %zu datagrams", capacity);
+	*pool = (struct dgram_pool){.memory = memory, .capacity = capacity};
+	return 0;
+}
+
+void dgram_pool_done(struct dgram_pool *pool)
+{
+	if (pool->memory)
+		munmap(pool->memory, pool->capacity * sizeof(struct dgram));
+	*pool = (struct dgram_pool){0};
+}
+
+struct dgram *dgram_take(struct dgram_pool *pool)
+{
+	struct dgram *dgram = pool->free;
+
+	if (dgram)
+		pool->free = dgram->next;
+	else if (pool->touched < pool->capacity)
+		dgram = &pool->memory[pool->touched++];
+	else
+		return NULL;
+	pool->in_use++;
+	dgram->next = NULL;
+	dgram->more = NULL;
+	dgram->len = 0;
+	dgram->cells = 1;
+	return dgram;
+}
+
+void dgram_give(struct dgram_pool *pool, struct dgram *dgram)
+{
+	while (dgram) {
+		struct dgram *more = dgram->more;
+
+		dgram->next = pool->free;
+		pool->free = dgram;
+		pool->in_use--;
+		dgram = more;
+	}
+}
+
+/* The last cell of a datagram, and how many bytes it holds. */
+static struct dgram *dgram_last(struct dgram *dgram, size_t *ret_used)
+{
+	size_t used = dgram->len;
+	struct dgram *last = dgram;
+
+	while (last->more) {
+		last = last->more;
+		used -= DGRAM_CELL_DATA;
+	}
+	*ret_used = used;
+	return last;
+}
+
+int dgram_append(struct dgram_pool *pool, struct dgram *dgram, const uint8_t *data, size_t len)
+{
+	size_t used;
+	struct dgram *old_last = dgram_last(dgram, &used);
+	struct dgram *last = old_last;
+	uint32_t cells = dgram->cells;
+	size_t done = 0;
+
+	while (done < len) {
+		size_t room = DGRAM_CELL_DATA - used;
+		size_t part = len - done < room ? len - done : room;
+
+		memcpy(last->data + used, data + done, part);
+		done += part;
+		used += part;
+		if (done < len) {
+			last->more = dgram_take(pool);
+			if (!last->more)
+				goto undo;
+			last = last->more;
+			cells++;
+			used = 0;
+		}
+	}
+	dgram->len += (uint32_t)len;
+	dgram->cells = cells;
+	return 0;
+undo:
+	dgram_give(pool, old_last->more);
+	old_last->more = NULL;
+	return -ENOBUFS;
+}
+
+void dgram_copy(const struct dgram *dgram, uint8_t *out)
+{
+	size_t left = dgram->len;
+
+	while (left > DGRAM_CELL_DATA) {
+		memcpy(out, dgram->data, DGRAM_CELL_DATA);
+		out += DGRAM_CELL_DATA;
+		left -= DGRAM_CELL_DATA;
+		dgram = dgram->more;
+	}
+	memcpy(out, dgram->data, left);
+}

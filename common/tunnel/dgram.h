@@ -1,0 +1,51 @@
+/* Datagrams in memory: cells from one pool, received into, queued and sent from without a copy in between.
+ *
+ * A cell holds a full WireGuard packet of a 1500-byte link with room to spare; a longer datagram is a chain of cells.
+ * The pool is mapped once and touched only as far as it is used; nothing is allocated later.
+ */
+#ifndef TOWPATH_TUNNEL_DGRAM_H
+#define TOWPATH_TUNNEL_DGRAM_H
+
+#include "common/base/err.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define DGRAM_CELL_DATA 2016u /* 2048 − the fields in front: a cell is half a page */
+
+struct dgram {
+	struct dgram *next; /* in a queue or in the free list */
+	struct dgram *more; /* the next cell of this datagram; NULL: the last one */
+	uint64_t received_us;
+	uint32_t len;	/* of the whole datagram; meaningful in its first cell */
+	uint32_t cells; /* of the whole datagram; meaningful in its first cell */
+	uint8_t data[DGRAM_CELL_DATA];
+};
+
+_Static_assert(sizeof(struct dgram) == 2048, "two cells fill a page");
+
+struct dgram_pool {
+	struct dgram *memory;
+	size_t capacity; /* cells */
+	size_t touched;	 /* cells that were ever handed out; those behind have not cost a page yet */
+	size_t in_use;
+	struct dgram *free;
+};
+
+/* Map room for @capacity cells. Return: 0 or a negative errno. */
+int dgram_pool_init(struct dgram_pool *pool, size_t capacity, struct err *err);
+void dgram_pool_done(struct dgram_pool *pool);
+
+/* One cell with len 0; NULL where the pool is used up. */
+struct dgram *dgram_take(struct dgram_pool *pool);
+
+/* Give a whole datagram back, all its cells. */
+void dgram_give(struct dgram_pool *pool, struct dgram *dgram);
+
+/* Append bytes behind @dgram->len, taking further cells as needed. Return: 0, or -ENOBUFS with @dgram unchanged in len. */
+int dgram_append(struct dgram_pool *pool, struct dgram *dgram, const uint8_t *data, size_t len);
+
+/* Copy the whole datagram to @out (dgram->len bytes). */
+void dgram_copy(const struct dgram *dgram, uint8_t *out);
+
+#endif

@@ -1,0 +1,256 @@
+/* Batched UDP: receive into pool cells, send in runs. A run that the kernel refuses as a run is sent one by one, and the
+ * socket remembers; an ICMP error reported by a send is cleared by trying once more; the rest is counted. */
+#include "common/tunnel/dgram_batch.h"
+
+#include <errno.h>
+#include <netinet/udp.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#ifndef UDP_SEGMENT
+#define UDP_SEGMENT 103 /* linux/udp.h */
+#endif
+
+/* Room behind a cell for the largest datagram. A stride off the powers of two keeps the slots out of one cache set. */
+#define OVERFLOW_LEN (65536u - DGRAM_CELL_DATA)
+#define OVERFLOW_STRIDE (65536u + 4096u)
+
+int dgram_receiver_init(struct dgram_receiver *receiver, struct dgram_pool *pool, struct err *err)
+{
+	void *overflow = mmap(NULL, (size_t)OVERFLOW_STRIDE * DGRAM_BATCH_MAX, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (overflow == MAP_FAILED)
+		return err_system(err, -errno, "memory for long datagrams");
+	memset(receiver, 0, sizeof(*receiver));
+	receiver->pool = pool;
+	receiver->overflow = overflow;
+	return 0;
+}
+
+void dgram_receiver_done(struct dgram_receiver *receiver)
+{
+	unsigned i;
+
+	for (i = 0; i < DGRAM_BATCH_MAX; i++)
+		dgram_give(receiver->pool, receiver->cells[i]);
+	if (receiver->overflow)
+		munmap(receiver->overflow, (size_t)OVERFLOW_STRIDE * DGRAM_BATCH_MAX);
+	memset(receiver, 0, sizeof(*receiver));
+}
+
+/* Put a fresh cell into every slot that gave its own away. Return: slots ready, from the first. */
+static unsigned receiver_refill(struct dgram_receiver *receiver)
+{
+	unsigned i;
+
+	for (i = 0; i < DGRAM_BATCH_MAX; i++) {
+		struct dgram *cell = receiver->cells[i];
+
+		if (!cell)
+			cell = receiver->cells[i] = dgram_take(receiver->pool);
+		if (!cell)
+			break;
+		receiver->parts[i][0] = (struct iovec){cell->data, DGRAM_CELL_DATA};
+		receiver->parts[i][1] = (struct iovec){receiver->overflow + (size_t)i * OVERFLOW_STRIDE, OVERFLOW_LEN};
+		receiver->messages[i].msg_hdr = (struct msghdr){
+			.msg_name = &receiver->from[i],
+			.msg_namelen = sizeof(receiver->from[i]),
+			.msg_iov = receiver->parts[i],
+			.msg_iovlen = 2,
+		};
+	}
+	return i;
+}
+
+unsigned dgram_receive(struct dgram_receiver *receiver, int fd)
+{
+	unsigned ready = receiver_refill(receiver);
+	int n = ready ? recvmmsg(fd, receiver->messages, ready, MSG_DONTWAIT, NULL) : 0;
+
+	/* ECONNREFUSED and its like were about a datagram sent earlier; reading them has cleared them. */
+	if (n < 0 && errno != EAGAIN && errno != EINTR)
+		n = recvmmsg(fd, receiver->messages, ready, MSG_DONTWAIT, NULL);
+	return n > 0 ? (unsigned)n : 0;
+}
+
+struct dgram *dgram_receiver_take(struct dgram_receiver *receiver, unsigned i, uint64_t now_us)
+{
+	struct dgram *dgram = receiver->cells[i];
+	size_t len = receiver->messages[i].msg_len;
+	size_t in_cell = len < DGRAM_CELL_DATA ? len : DGRAM_CELL_DATA;
+
+	dgram->len = (uint32_t)in_cell;
+	dgram->received_us = now_us;
+	if (len > in_cell && dgram_append(receiver->pool, dgram, receiver->parts[i][1].iov_base, len - in_cell) < 0)
+		return NULL; /* the cell stays for the next one */
+	receiver->cells[i] = NULL;
+	return dgram;
+}
+
+void dgram_socket_init(struct dgram_socket *socket, int fd, bool is_connected)
+{
+	*socket = (struct dgram_socket){.fd = fd, .is_connected = is_connected};
+}
+
+unsigned dgram_run_len(const struct iovec *payloads, unsigned count)
+{
+	size_t size = payloads[0].iov_len;
+	size_t bytes = size;
+	unsigned n = 1;
+
+	while (n < count && n < DGRAM_BATCH_MAX && payloads[n].iov_len <= size &&
+		bytes + payloads[n].iov_len <= DGRAM_BATCH_BYTES) {
+		bytes += payloads[n].iov_len;
+		if (payloads[n++].iov_len < size)
+			break; /* a shorter one ends the run */
+	}
+	return n;
+}
+
+static enum drop_reason reason_of_errno(int error)
+{
+	switch (error) {
+	case ECONNREFUSED:
+		return DROP_UDP_REFUSED;
+	case EAGAIN:
+	case ENOBUFS:
+	case ENOMEM:
+		return DROP_UDP_FULL;
+	case EMSGSIZE:
+		return DROP_TOO_LARGE;
+	default:
+		return DROP_UDP_FAILED;
+	}
+}
+
+static bool refuses_segments(int error)
+{
+	return error == EINVAL || error == EIO || error == EOPNOTSUPP;
+}
+
+/* Connected: make the socket cut @run payloads of @size, or leave a single one whole. */
+static bool set_segment_size(struct dgram_socket *socket, size_t size, unsigned run)
+{
+	int wanted = run > 1 ? (int)size : 0;
+
+	if (socket->segment_size == wanted || (run == 1 && size <= socket->segment_size))
+		return true;
+	if (setsockopt(socket->fd, IPPROTO_UDP, UDP_SEGMENT, &wanted, sizeof(wanted)) < 0)
+		return wanted == 0; /* a kernel without the option cuts nothing either */
+	socket->segment_size = (uint16_t)wanted;
+	return true;
+}
+
+static int write_run(int fd, const struct iovec *payloads, unsigned run)
+{
+	ssize_t n = writev(fd, payloads, (int)run);
+
+	/* An ICMP error of an earlier datagram is reported once, instead of sending this one. */
+	if (n < 0 && errno == ECONNREFUSED)
+		n = writev(fd, payloads, (int)run);
+	return n < 0 ? -errno : 0;
+}
+
+static unsigned send_connected(struct dgram_sender *sender, struct dgram_socket *socket, struct drop_counters *dropped)
+{
+	unsigned i = 0, sent = 0;
+
+	while (i < sender->count) {
+		const struct iovec *payloads = &sender->payloads[i];
+		unsigned run = socket->without_segments ? 1 : dgram_run_len(payloads, sender->count - i);
+		int rc;
+
+		if (!set_segment_size(socket, payloads->iov_len, run)) {
+			socket->without_segments = true;
+			continue;
+		}
+		rc = write_run(socket->fd, payloads, run);
+		if (rc < 0 && run > 1 && refuses_segments(-rc)) {
+			socket->without_segments = true;
+			continue;
+		}
+		if (rc < 0)
+			dropped->count[reason_of_errno(-rc)] += run;
+		else
+			sent += run;
+		i += run;
+	}
+	return sent;
+}
+
+struct segment_control {
+	_Alignas(struct cmsghdr) uint8_t bytes[CMSG_SPACE(sizeof(uint16_t))];
+};
+
+static void fill_message(struct mmsghdr *message, struct segment_control *control, struct iovec *payloads, unsigned run,
+	const struct addr *to)
+{
+	struct msghdr *header = &message->msg_hdr;
+	uint16_t size = (uint16_t)payloads->iov_len;
+	struct cmsghdr *segment;
+
+	*header = (struct msghdr){
+		.msg_name = (void *)(uintptr_t)to, .msg_namelen = addr_len(to), .msg_iov = payloads, .msg_iovlen = run};
+	if (run == 1)
+		return;
+	memset(control, 0, sizeof(*control));
+	header->msg_control = control->bytes;
+	header->msg_controllen = sizeof(control->bytes);
+	segment = CMSG_FIRSTHDR(header);
+	segment->cmsg_level = IPPROTO_UDP;
+	segment->cmsg_type = UDP_SEGMENT;
+	segment->cmsg_len = CMSG_LEN(sizeof(size));
+	memcpy(CMSG_DATA(segment), &size, sizeof(size));
+}
+
+/* sendmmsg() until all messages are gone; one that fails is counted and skipped. Return: payloads sent. */
+static unsigned send_messages(struct dgram_socket *socket, struct mmsghdr *messages, const unsigned *runs, unsigned count,
+	struct drop_counters *dropped)
+{
+	unsigned i = 0, sent = 0;
+
+	while (i < count) {
+		int n = sendmmsg(socket->fd, &messages[i], count - i, MSG_DONTWAIT | MSG_NOSIGNAL);
+		unsigned end = i + (n > 0 ? (unsigned)n : 0);
+
+		for (; i < end; i++)
+			sent += runs[i];
+		if (n > 0)
+			continue;
+		if (runs[i] > 1 && refuses_segments(errno))
+			socket->without_segments = true; /* this run is lost, the next ones are not made */
+		dropped->count[reason_of_errno(errno)] += runs[i++];
+	}
+	return sent;
+}
+
+static unsigned send_addressed(struct dgram_sender *sender, struct dgram_socket *socket, const struct addr *to,
+	struct drop_counters *dropped)
+{
+	struct mmsghdr messages[DGRAM_BATCH_MAX];
+	struct segment_control controls[DGRAM_BATCH_MAX];
+	unsigned runs[DGRAM_BATCH_MAX];
+	unsigned i, count = 0;
+
+	for (i = 0; i < sender->count; i += runs[count++]) {
+		struct iovec *payloads = &sender->payloads[i];
+
+		runs[count] = socket->without_segments ? 1 : dgram_run_len(payloads, sender->count - i);
+		fill_message(&messages[count], &controls[count], payloads, runs[count], to);
+	}
+	return send_messages(socket, messages, runs, count, dropped);
+}
+
+unsigned dgram_sender_flush(struct dgram_sender *sender, struct dgram_socket *socket, const struct addr *to,
+	struct drop_counters *dropped)
+{
+	unsigned sent;
+
+	if (sender->count == 0)
+		return 0;
+	sent = socket->is_connected ? send_connected(sender, socket, dropped) : send_addressed(sender, socket, to, dropped);
+	sender->count = 0;
+	return sent;
+}

@@ -1,0 +1,78 @@
+/* Many datagrams per system call: recvmmsg() in, runs of equal size by UDP_SEGMENT out.
+ *
+ * One receiver and one sender serve all sockets of a worker. A run is up to 64 datagrams of one size (the last may be
+ * shorter), at most 65,507 bytes in all. How a run leaves depends on the socket:
+ *   connected  writev(), the segment size set by setsockopt() whenever it changes: needs no sendmsg(), which the
+ *              server's sandbox denies because it can name any address
+ *   addressed  sendmmsg(), one message a run, with its own UDP_SEGMENT: the client's local port answers many sources
+ */
+#ifndef TOWPATH_TUNNEL_DGRAM_BATCH_H
+#define TOWPATH_TUNNEL_DGRAM_BATCH_H
+
+#include "common/base/addr.h"
+#include "common/base/err.h"
+#include "common/tunnel/dgram.h"
+#include "common/tunnel/drop_reason.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#define DGRAM_BATCH_MAX 64u	/* UDP_MAX_SEGMENTS of the older kernels; also what one recvmmsg() takes */
+#define DGRAM_BATCH_BYTES 65507u
+
+struct dgram_receiver {
+	struct dgram_pool *pool;
+	struct dgram *cells[DGRAM_BATCH_MAX]; /* NULL: to be taken before the next call */
+	struct mmsghdr messages[DGRAM_BATCH_MAX];
+	struct iovec parts[DGRAM_BATCH_MAX][2]; /* the cell, and room for what is longer */
+	struct addr from[DGRAM_BATCH_MAX];
+	uint8_t *overflow; /* DGRAM_BATCH_MAX slots, mapped, touched by long datagrams only */
+};
+
+int dgram_receiver_init(struct dgram_receiver *receiver, struct dgram_pool *pool, struct err *err);
+void dgram_receiver_done(struct dgram_receiver *receiver);
+
+/* One recvmmsg(). Return: datagrams received (0: none waiting, or an ICMP error, which is not the end of anything). */
+unsigned dgram_receive(struct dgram_receiver *receiver, int fd);
+
+/* Take the i-th of the datagrams just received over, stamped with @now_us. NULL where a long one found no cells. */
+struct dgram *dgram_receiver_take(struct dgram_receiver *receiver, unsigned i, uint64_t now_us);
+
+/* The sending state of one UDP socket; embedded in its owner. */
+struct dgram_socket {
+	int fd;
+	bool is_connected;
+	bool without_segments; /* UDP_SEGMENT was refused once */
+	uint16_t segment_size; /* connected: what the socket is set to */
+};
+
+void dgram_socket_init(struct dgram_socket *socket, int fd, bool is_connected);
+
+/* Collects payloads, borrowed until the flush. */
+struct dgram_sender {
+	struct iovec payloads[DGRAM_BATCH_MAX];
+	unsigned count;
+};
+
+/* True where one more fits before a flush. */
+static inline bool dgram_sender_has_room(const struct dgram_sender *sender)
+{
+	return sender->count < DGRAM_BATCH_MAX;
+}
+
+static inline void dgram_sender_add(struct dgram_sender *sender, uint8_t *payload, size_t len)
+{
+	sender->payloads[sender->count++] = (struct iovec){.iov_base = payload, .iov_len = len};
+}
+
+/* Send what was collected to the connected peer, or to @to. What does not go is counted. Return: datagrams sent. */
+unsigned dgram_sender_flush(struct dgram_sender *sender, struct dgram_socket *socket, const struct addr *to,
+	struct drop_counters *dropped);
+
+/* How many of @count payloads form the run that starts at the first. Pure. */
+unsigned dgram_run_len(const struct iovec *payloads, unsigned count);
+
+#endif

@@ -1,0 +1,230 @@
+/* Three lanes of cells, popped in order of importance, pruned at the head by age. Fails only by dropping, and counts. */
+#include "common/tunnel/dgram_queue.h"
+
+#include <string.h>
+
+#define WG_TYPE_INITIATION 1u
+#define WG_TYPE_COOKIE 3u
+#define WG_INITIATION_LEN 148u /* WireGuard paper §5.4.2 */
+
+static const uint64_t lane_limit_us[DGRAM_LANE_COUNT] = {
+	[DGRAM_LANE_HANDSHAKE] = DGRAM_QUEUE_HANDSHAKE_US,
+	[DGRAM_LANE_SHORT] = DGRAM_QUEUE_SHORT_US,
+	[DGRAM_LANE_BULK] = DGRAM_QUEUE_BULK_US,
+};
+
+/* WireGuard's message type with its reserved zeros, little endian; 0 for what is too short to have one. */
+static uint32_t wg_type(const uint8_t *data, size_t len)
+{
+	if (len < 4)
+		return 0;
+	return data[0] | (uint32_t)data[1] << 8 | (uint32_t)data[2] << 16 | (uint32_t)data[3] << 24;
+}
+
+static bool is_initiation(const struct dgram *dgram)
+{
+	return dgram->len == WG_INITIATION_LEN && wg_type(dgram->data, dgram->len) == WG_TYPE_INITIATION;
+}
+
+enum dgram_lane dgram_queue_lane(const uint8_t *data, size_t len)
+{
+	uint32_t type = wg_type(data, len);
+
+	if (type >= WG_TYPE_INITIATION && type <= WG_TYPE_COOKIE && len <= WG_INITIATION_LEN)
+		return DGRAM_LANE_HANDSHAKE;
+	return len <= DGRAM_QUEUE_SHORT_MAX ? DGRAM_LANE_SHORT : DGRAM_LANE_BULK;
+}
+
+void dgram_queue_init(struct dgram_queue *queue, struct dgram_pool *pool, struct drop_counters *dropped)
+{
+	*queue = (struct dgram_queue){.pool = pool, .dropped = dropped};
+}
+
+static void queue_drop(struct dgram_queue *queue, struct dgram *dgram, enum drop_reason reason)
+{
+	queue->dropped->count[reason]++;
+	dgram_give(queue->pool, dgram);
+}
+
+static void lane_append(struct dgram_queue *queue, enum dgram_lane lane, struct dgram *dgram)
+{
+	dgram->next = NULL;
+	if (queue->lanes[lane].tail)
+		queue->lanes[lane].tail->next = dgram;
+	else
+		queue->lanes[lane].head = dgram;
+	queue->lanes[lane].tail = dgram;
+	queue->cells += dgram->cells;
+	queue->depth++;
+}
+
+static struct dgram *lane_shift(struct dgram_queue *queue, enum dgram_lane lane)
+{
+	struct dgram *dgram = queue->lanes[lane].head;
+
+	if (!dgram)
+		return NULL;
+	queue->lanes[lane].head = dgram->next;
+	if (!dgram->next)
+		queue->lanes[lane].tail = NULL;
+	queue->cells -= dgram->cells;
+	queue->depth--;
+	return dgram;
+}
+
+static uint64_t dgram_age_us(const struct dgram *dgram, uint64_t now_us)
+{
+	return now_us > dgram->received_us ? now_us - dgram->received_us : 0;
+}
+
+/* Drop from the head what has waited too long. */
+static void lane_prune(struct dgram_queue *queue, enum dgram_lane lane, uint64_t now_us)
+{
+	struct dgram *head;
+
+	while ((head = queue->lanes[lane].head) && dgram_age_us(head, now_us) > lane_limit_us[lane])
+		queue_drop(queue, lane_shift(queue, lane), DROP_QUEUE_LATE);
+}
+
+static void keep_initiation(struct dgram_queue *queue, struct dgram *dgram)
+{
+	if (queue->initiation)
+		queue_drop(queue, queue->initiation, DROP_HANDSHAKE_REPLACED);
+	queue->initiation = dgram;
+}
+
+/* Make room by dropping the oldest bulk, then the oldest short datagram. */
+static bool make_room(struct dgram_queue *queue, uint32_t cells)
+{
+	while (queue->cells + cells > DGRAM_QUEUE_CELLS_MAX) {
+		struct dgram *oldest = lane_shift(queue, DGRAM_LANE_BULK);
+
+		if (!oldest)
+			oldest = lane_shift(queue, DGRAM_LANE_SHORT);
+		if (!oldest)
+			return false;
+		queue_drop(queue, oldest, DROP_QUEUE_FULL);
+	}
+	return true;
+}
+
+void dgram_queue_push(struct dgram_queue *queue, struct dgram *dgram)
+{
+	enum dgram_lane lane;
+
+	if (dgram->len == 0) {
+		queue_drop(queue, dgram, DROP_EMPTY);
+		return;
+	}
+	if (!queue->has_carrier && is_initiation(dgram)) {
+		keep_initiation(queue, dgram);
+		return;
+	}
+	lane = dgram_queue_lane(dgram->data, dgram->len);
+	lane_prune(queue, lane, dgram->received_us);
+	if (!make_room(queue, dgram->cells)) {
+		queue_drop(queue, dgram, DROP_QUEUE_FULL);
+		return;
+	}
+	lane_append(queue, lane, dgram);
+}
+
+static enum dgram_lane queue_choose(struct dgram_queue *queue)
+{
+	if (queue->lanes[DGRAM_LANE_HANDSHAKE].head)
+		return DGRAM_LANE_HANDSHAKE;
+	if (!queue->lanes[DGRAM_LANE_SHORT].head)
+		return DGRAM_LANE_BULK;
+	if (queue->lanes[DGRAM_LANE_BULK].head && queue->short_run >= DGRAM_QUEUE_SHORT_RUN_MAX)
+		return DGRAM_LANE_BULK;
+	return DGRAM_LANE_SHORT;
+}
+
+struct dgram *dgram_queue_pop(struct dgram_queue *queue, uint64_t now_us)
+{
+	while (queue->depth > 0) {
+		enum dgram_lane lane = queue_choose(queue);
+		struct dgram *dgram = lane_shift(queue, lane);
+		uint64_t age_us = dgram_age_us(dgram, now_us);
+
+		if (age_us > lane_limit_us[lane]) {
+			queue_drop(queue, dgram, DROP_QUEUE_LATE);
+			continue;
+		}
+		queue->short_run = lane == DGRAM_LANE_SHORT ? queue->short_run + 1 : 0;
+		queue->sojourn_us = age_us;
+		return dgram;
+	}
+	return NULL;
+}
+
+/* The kept initiation goes to the front, its age counted from now on: a lane's limit is about our queue, and 90 s have
+ * been granted to it. */
+static void release_initiation(struct dgram_queue *queue, uint64_t now_us)
+{
+	struct dgram *dgram = queue->initiation;
+
+	queue->initiation = NULL;
+	if (!dgram)
+		return;
+	if (dgram_age_us(dgram, now_us) > DGRAM_QUEUE_INITIATION_US) {
+		queue_drop(queue, dgram, DROP_QUEUE_LATE);
+		return;
+	}
+	dgram->received_us = now_us;
+	dgram->next = queue->lanes[DGRAM_LANE_HANDSHAKE].head;
+	queue->lanes[DGRAM_LANE_HANDSHAKE].head = dgram;
+	if (!dgram->next)
+		queue->lanes[DGRAM_LANE_HANDSHAKE].tail = dgram;
+	queue->cells += dgram->cells;
+	queue->depth++;
+}
+
+/* Move the newest initiation that waits in the handshake lane to where it outlives the lane's limit. */
+static void rescue_initiation(struct dgram_queue *queue)
+{
+	struct dgram *last = queue->lanes[DGRAM_LANE_HANDSHAKE].tail;
+	struct dgram *waiting;
+
+	while ((waiting = lane_shift(queue, DGRAM_LANE_HANDSHAKE))) {
+		bool was_last = waiting == last;
+
+		if (is_initiation(waiting))
+			keep_initiation(queue, waiting);
+		else
+			lane_append(queue, DGRAM_LANE_HANDSHAKE, waiting);
+		if (was_last)
+			break;
+	}
+}
+
+void dgram_queue_set_carrier(struct dgram_queue *queue, bool has_carrier, uint64_t now_us)
+{
+	if (has_carrier == queue->has_carrier)
+		return;
+	queue->has_carrier = has_carrier;
+	if (has_carrier)
+		release_initiation(queue, now_us);
+	else
+		rescue_initiation(queue);
+}
+
+bool dgram_queue_is_empty(const struct dgram_queue *queue)
+{
+	return queue->depth == 0;
+}
+
+void dgram_queue_done(struct dgram_queue *queue)
+{
+	enum dgram_lane lane;
+
+	for (lane = 0; lane < DGRAM_LANE_COUNT; lane++) {
+		struct dgram *dgram;
+
+		while ((dgram = lane_shift(queue, lane)))
+			dgram_give(queue->pool, dgram);
+	}
+	if (queue->initiation)
+		dgram_give(queue->pool, queue->initiation);
+	queue->initiation = NULL;
+}

@@ -1,0 +1,60 @@
+/* The short, timed queue of one flow in front of its carrier (DESIGN: either this or TCP_NOTSENT_LOWAT alone leaves
+ * seconds of delay).
+ *
+ * Three lanes, first come first served inside each: handshake (WireGuard types 1 to 3), short (≤ 128 bytes: acks, DNS,
+ * keystrokes), bulk. Bounded in time: what has waited too long leaves from the head and is counted. While the flow
+ * has no carrier the newest handshake initiation is kept for 90 s and goes first: WireGuard sends the next one only 5 s
+ * later. Pure: `now` is an argument, no socket is touched, cells come from the pool.
+ */
+#ifndef TOWPATH_TUNNEL_DGRAM_QUEUE_H
+#define TOWPATH_TUNNEL_DGRAM_QUEUE_H
+
+#include "common/tunnel/dgram.h"
+#include "common/tunnel/drop_reason.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define DGRAM_QUEUE_SHORT_MAX 128u	       /* bytes of a short datagram */
+#define DGRAM_QUEUE_HANDSHAKE_US 1000000u      /* sojourn limits */
+#define DGRAM_QUEUE_SHORT_US 150000u
+#define DGRAM_QUEUE_BULK_US 60000u
+#define DGRAM_QUEUE_INITIATION_US 90000000u    /* = WireGuard's REKEY_ATTEMPT_TIME */
+#define DGRAM_QUEUE_CELLS_MAX 4096u	       /* 8 MiB: 60 ms at 1 Gbit/s */
+#define DGRAM_QUEUE_SHORT_RUN_MAX 32u	       /* short ones in a row before bulk gets a turn */
+
+enum dgram_lane { DGRAM_LANE_HANDSHAKE, DGRAM_LANE_SHORT, DGRAM_LANE_BULK, DGRAM_LANE_COUNT };
+
+struct dgram_queue {
+	struct dgram_pool *pool;
+	struct drop_counters *dropped;
+	struct {
+		struct dgram *head, *tail;
+	} lanes[DGRAM_LANE_COUNT];
+	struct dgram *initiation; /* the newest one, kept while there is no carrier */
+	bool has_carrier;
+	uint32_t cells; /* in the lanes */
+	uint32_t depth; /* datagrams in the lanes */
+	uint32_t short_run;
+	uint64_t sojourn_us; /* of the datagram popped last */
+};
+
+void dgram_queue_init(struct dgram_queue *queue, struct dgram_pool *pool, struct drop_counters *dropped);
+void dgram_queue_done(struct dgram_queue *queue);
+
+/* Take a received datagram over (its received_us is set). It is queued, or dropped and counted. */
+void dgram_queue_push(struct dgram_queue *queue, struct dgram *dgram);
+
+/* The next one to send; the caller gives it back to the pool. NULL: nothing is left that is still worth sending. */
+struct dgram *dgram_queue_pop(struct dgram_queue *queue, uint64_t now_us);
+
+/* A carrier came up, or the last one is gone: from now on initiations are passed, or the newest is kept. */
+void dgram_queue_set_carrier(struct dgram_queue *queue, bool has_carrier, uint64_t now_us);
+
+bool dgram_queue_is_empty(const struct dgram_queue *queue);
+
+/* Which lane serves it: by WireGuard's type byte with its three reserved zeros (paper §5.4), then by length. */
+enum dgram_lane dgram_queue_lane(const uint8_t *data, size_t len);
+
+#endif

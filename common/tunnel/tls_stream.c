@@ -1,0 +1,435 @@
+/* TLS over a non-blocking socket with a BIO of our own: OpenSSL reads straight from the socket, up to 64 KiB at a time,
+ * and writes into the stream's send buffer, which leaves with one send(). Fails with a reason; never blocks. */
+#include "common/tunnel/tls_stream.h"
+
+#include "common/tunnel/tls.h"
+
+#include <errno.h>
+#include <openssl/bio.h>
+#include <openssl/err.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define TLS_BUFFERS_KEPT 32u
+/* Reading yields to the loop after so many bytes; the poll is level-triggered, so nothing is forgotten. */
+#define RECEIVE_BUDGET (1 << 20)
+/* A record adds 5 + 1 + 16 bytes (TLS 1.3), 5 + 8 + 16 in TLS 1.2. */
+#define RECORD_OVERHEAD 32u
+/* A burst that is nearly full takes one more datagram of any size, and control frames come on top. */
+#define BUFFER_LEN (2 * TLS_STREAM_BURST + TLS_STREAM_CONTROL + 64u * RECORD_OVERHEAD)
+
+struct tls_buffer {
+	struct tls_buffer *next;
+	size_t used; /* bytes written so far */
+	size_t sent; /* of these, bytes the socket has taken */
+	uint8_t data[BUFFER_LEN];
+};
+
+static struct tls_buffer *buffer_take(struct tls_buffers *buffers)
+{
+	struct tls_buffer *buffer = buffers->free;
+
+	if (buffer) {
+		buffers->free = buffer->next;
+		buffers->kept--;
+	} else {
+		buffer = malloc(sizeof(*buffer));
+	}
+	if (buffer)
+		buffer->used = buffer->sent = 0;
+	return buffer;
+}
+
+static void buffer_give(struct tls_buffers *buffers, struct tls_buffer *buffer)
+{
+	if (!buffer)
+		return;
+	if (buffers->kept >= TLS_BUFFERS_KEPT) {
+		free(buffer);
+		return;
+	}
+	buffer->next = buffers->free;
+	buffers->free = buffer;
+	buffers->kept++;
+}
+
+void tls_buffers_done(struct tls_buffers *buffers)
+{
+	while (buffers->free) {
+		struct tls_buffer *next = buffers->free->next;
+
+		free(buffers->free);
+		buffers->free = next;
+	}
+	buffers->kept = 0;
+}
+
+/* Append bytes that are ready for the wire. */
+static bool stream_put(struct tls_stream *stream, const void *data, size_t len)
+{
+	if (!stream->out)
+		stream->out = buffer_take(stream->buffers);
+	if (!stream->out || BUFFER_LEN - stream->out->used < len)
+		return false;
+	memcpy(stream->out->data + stream->out->used, data, len);
+	stream->out->used += len;
+	return true;
+}
+
+/* Read from the socket as far as the budget goes. Return: as recv(). */
+static ssize_t stream_receive(struct tls_stream *stream, void *buf, size_t len)
+{
+	ssize_t n;
+
+	if (stream->receive_budget <= 0) {
+		errno = EAGAIN;
+		return -1;
+	}
+	do
+		n = recv(stream->fd, buf, len, MSG_DONTWAIT);
+	while (n < 0 && errno == EINTR);
+	if (n > 0)
+		stream->receive_budget -= (int)n;
+	return n;
+}
+
+static int bio_read(BIO *bio, char *buf, int len)
+{
+	struct tls_stream *stream = BIO_get_data(bio);
+	ssize_t n = stream_receive(stream, buf, (size_t)len);
+
+	BIO_clear_retry_flags(bio);
+	if (n < 0 && errno == EAGAIN)
+		BIO_set_retry_read(bio);
+	if (n == 0)
+		stream->at_end = true;
+	return (int)n;
+}
+
+static int bio_write(BIO *bio, const char *buf, int len)
+{
+	BIO_clear_retry_flags(bio);
+	return stream_put(BIO_get_data(bio), buf, (size_t)len) ? len : -1;
+}
+
+static long bio_ctrl(BIO *bio, int command, long number, void *pointer)
+{
+	const struct tls_stream *stream = BIO_get_data(bio);
+
+	(void)number;
+	(void)pointer;
+	if (command == BIO_CTRL_EOF)
+		return stream->at_end;
+	return command == BIO_CTRL_FLUSH;
+}
+
+static const BIO_METHOD *stream_bio_method(void)
+{
+	static BIO_METHOD *method;
+
+	if (method)
+		return method;
+	method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "stream");
+	if (!method)
+		return NULL;
+	BIO_meth_set_read(method, bio_read);
+	BIO_meth_set_write(method, bio_write);
+	BIO_meth_set_ctrl(method, bio_ctrl);
+	return method;
+}
+
+static void stream_on_poll(uv_poll_t *poll, int status, int events);
+
+/* Arm the poll handle for what is wanted now. */
+static void stream_arm(struct tls_stream *stream)
+{
+	int events = 0;
+
+	if (stream->is_closing)
+		return;
+	if (!stream->is_failed && !(stream->is_paused && stream->is_open))
+		events |= UV_READABLE;
+	if (stream->is_blocked || stream->is_first_turn)
+		events |= UV_WRITABLE;
+	if (events == stream->events)
+		return;
+	stream->events = events;
+	if (events)
+		uv_poll_start(&stream->poll, events, stream_on_poll);
+	else
+		uv_poll_stop(&stream->poll);
+}
+
+static void stream_fail(struct tls_stream *stream, const char *reason)
+{
+	if (stream->is_failed || stream->is_closing)
+		return;
+	stream->is_failed = true;
+	stream_arm(stream);
+	stream->handlers->on_failed(stream->owner, reason);
+}
+
+int tls_stream_flush(struct tls_stream *stream)
+{
+	struct tls_buffer *out = stream->out;
+
+	if (stream->is_failed)
+		return -EIO;
+	while (out && out->sent < out->used) {
+		ssize_t n = send(stream->fd, out->data + out->sent, out->used - out->sent, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno != EAGAIN)
+			return -errno;
+		if (n > 0)
+			out->sent += (size_t)n;
+		if (n < 0 || out->sent < out->used) {
+			stream->is_blocked = true;
+			stream_arm(stream);
+			return 1;
+		}
+	}
+	if (out) {
+		stream->out = NULL;
+		buffer_give(stream->buffers, out);
+	}
+	stream->is_blocked = false;
+	stream_arm(stream);
+	return 0;
+}
+
+static void stream_handshake(struct tls_stream *stream)
+{
+	char reason[256];
+	int rc, code;
+
+	if (!stream->ssl) {
+		stream->is_open = true;
+		stream->handlers->on_open(stream->owner);
+		return;
+	}
+	ERR_clear_error();
+	rc = SSL_do_handshake(stream->ssl);
+	code = rc == 1 ? SSL_ERROR_NONE : SSL_get_error(stream->ssl, rc);
+	if (code != SSL_ERROR_NONE && code != SSL_ERROR_WANT_READ) {
+		tls_explain_failure(stream->ssl, reason, sizeof(reason));
+		tls_stream_flush(stream); /* the alert */
+		stream_fail(stream, reason);
+		return;
+	}
+	rc = tls_stream_flush(stream);
+	if (rc < 0) {
+		stream_fail(stream, strerror(-rc));
+		return;
+	}
+	if (code == SSL_ERROR_NONE) {
+		stream->is_open = true;
+		stream->handlers->on_open(stream->owner);
+	}
+}
+
+/* The socket can take more. */
+static void stream_on_writable(struct tls_stream *stream)
+{
+	int rc = tls_stream_flush(stream);
+
+	if (rc < 0)
+		stream_fail(stream, strerror(-rc));
+	else if (rc == 0 && stream->is_open)
+		stream->handlers->on_writable(stream->owner);
+}
+
+static void stream_on_poll(uv_poll_t *poll, int status, int events)
+{
+	struct tls_stream *stream = poll->data;
+
+	if (status < 0) {
+		stream_fail(stream, uv_strerror(status));
+		return;
+	}
+	stream->receive_budget = RECEIVE_BUDGET;
+	stream->is_first_turn = false;
+	if (stream->is_blocked && (events & UV_WRITABLE))
+		stream_on_writable(stream);
+	if (stream->is_closing || stream->is_failed)
+		return;
+	if (!stream->is_open)
+		stream_handshake(stream);
+	/* The handshake's last flight may have data right behind it. */
+	if (stream->is_open && !stream->is_closing && !stream->is_failed && !stream->is_paused && (events & UV_READABLE))
+		stream->handlers->on_readable(stream->owner);
+	if (!stream->is_closing)
+		stream_arm(stream);
+}
+
+static int stream_attach_ssl(struct tls_stream *stream, bool is_server, struct err *err)
+{
+	const BIO_METHOD *method = stream_bio_method();
+	BIO *bio = method ? BIO_new(method) : NULL;
+
+	if (!bio)
+		return err_openssl(err, -ENOMEM, "TLS stream");
+	BIO_set_data(bio, stream);
+	BIO_set_init(bio, 1);
+	SSL_set_bio(stream->ssl, bio, bio);
+	if (is_server)
+		SSL_set_accept_state(stream->ssl);
+	else
+		SSL_set_connect_state(stream->ssl);
+	return 0;
+}
+
+int tls_stream_open(struct tls_stream *stream, uv_loop_t *loop, int fd, SSL *ssl, bool is_server,
+	struct tls_buffers *buffers, const struct tls_stream_handlers *handlers, void *owner, struct err *err)
+{
+	int rc;
+
+	*stream = (struct tls_stream){
+		.fd = fd, .ssl = ssl, .handlers = handlers, .owner = owner, .buffers = buffers, .receive_budget = RECEIVE_BUDGET};
+	rc = ssl ? stream_attach_ssl(stream, is_server, err) : 0;
+	if (rc < 0)
+		goto drop;
+	rc = uv_poll_init(loop, &stream->poll, fd);
+	if (rc < 0) {
+		err_system(err, rc, "socket");
+		goto drop;
+	}
+	stream->poll.data = stream;
+	stream->is_first_turn = !ssl || !is_server; /* somebody has to speak first */
+	stream_arm(stream);
+	return 0;
+drop:
+	SSL_free(ssl);
+	close(fd);
+	return rc;
+}
+
+void tls_stream_set_handlers(struct tls_stream *stream, const struct tls_stream_handlers *handlers, void *owner)
+{
+	stream->handlers = handlers;
+	stream->owner = owner;
+}
+
+static ssize_t read_plain(struct tls_stream *stream, void *buf, size_t len)
+{
+	ssize_t n = stream_receive(stream, buf, len);
+
+	if (n > 0)
+		return n;
+	if (n == 0) {
+		stream->at_end = true;
+		return -EPIPE;
+	}
+	return errno == EAGAIN ? 0 : -errno;
+}
+
+ssize_t tls_stream_read(struct tls_stream *stream, void *buf, size_t len)
+{
+	size_t n;
+	int code;
+
+	if (stream->is_failed)
+		return -EIO;
+	if (!stream->ssl)
+		return read_plain(stream, buf, len);
+	ERR_clear_error();
+	if (SSL_read_ex(stream->ssl, buf, len, &n) == 1)
+		return (ssize_t)n;
+	code = SSL_get_error(stream->ssl, 0);
+	switch (code) {
+	case SSL_ERROR_WANT_READ:
+	case SSL_ERROR_WANT_WRITE:
+		return 0;
+	case SSL_ERROR_ZERO_RETURN:
+		return -EPIPE;
+	default:
+		return stream->at_end ? -EPIPE : -EIO;
+	}
+}
+
+const char *tls_stream_reason(struct tls_stream *stream, ssize_t code, char *buf, size_t size)
+{
+	if (code == -EPIPE)
+		snprintf(buf, size, "the other side closed the connection");
+	else if (code == -EIO && stream->ssl)
+		tls_explain_failure(stream->ssl, buf, size);
+	else
+		snprintf(buf, size, "%s", strerror((int)-code));
+	ERR_clear_error();
+	return buf;
+}
+
+static size_t room_below(const struct tls_stream *stream, size_t limit)
+{
+	size_t used = stream->out ? stream->out->used : 0;
+
+	return used < limit ? limit - used : 0;
+}
+
+size_t tls_stream_room(const struct tls_stream *stream)
+{
+	return room_below(stream, TLS_STREAM_BURST);
+}
+
+size_t tls_stream_control_room(const struct tls_stream *stream)
+{
+	return room_below(stream, BUFFER_LEN - 8 * RECORD_OVERHEAD);
+}
+
+int tls_stream_write(struct tls_stream *stream, const void *buf, size_t len)
+{
+	size_t n;
+
+	if (stream->is_failed || stream->is_closing)
+		return -EIO;
+	if (room_below(stream, BUFFER_LEN) < len + (len / TLS_RECORD_MAX + 1) * RECORD_OVERHEAD)
+		return -ENOBUFS;
+	if (!stream->ssl)
+		return stream_put(stream, buf, len) ? 0 : -ENOBUFS;
+	ERR_clear_error();
+	return SSL_write_ex(stream->ssl, buf, len, &n) == 1 ? 0 : -EIO;
+}
+
+void tls_stream_pause(struct tls_stream *stream, bool is_paused)
+{
+	stream->is_paused = is_paused;
+	stream_arm(stream);
+}
+
+void tls_stream_idle(struct tls_stream *stream)
+{
+	if (stream->ssl && stream->is_open && !stream->is_failed)
+		SSL_free_buffers(stream->ssl); /* refuses while they hold something */
+}
+
+static void stream_on_handle_closed(uv_handle_t *handle)
+{
+	struct tls_stream *stream = handle->data;
+
+	SSL_free(stream->ssl);
+	stream->ssl = NULL;
+	close(stream->fd);
+	stream->fd = -1;
+	buffer_give(stream->buffers, stream->out);
+	stream->out = NULL;
+	stream->handlers->on_closed(stream->owner);
+}
+
+void tls_stream_close(struct tls_stream *stream)
+{
+	if (stream->is_closing)
+		return;
+	if (stream->ssl && stream->is_open && !stream->is_failed) {
+		ERR_clear_error();
+		SSL_shutdown(stream->ssl);
+	}
+	if (!stream->is_failed)
+		tls_stream_flush(stream);
+	ERR_clear_error();
+	stream->is_closing = true;
+	uv_close((uv_handle_t *)&stream->poll, stream_on_handle_closed);
+}

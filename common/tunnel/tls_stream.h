@@ -1,0 +1,99 @@
+/* One TCP connection as a stream of TLS records on the loop, or in the clear behind a reverse proxy.
+ *
+ * Writing is in two steps: tls_stream_write() turns bytes into a record in the stream's send buffer, without a system
+ * call; tls_stream_flush() sends what is there, up to 64 KiB in one send(). What the socket does not take stays, and
+ * on_writable comes when it has left. The send buffer and OpenSSL's are held only while they hold something.
+ *
+ * Happy path: open → on_open (handshake done) → on_readable … → close → on_closed. A failure at any time is one
+ * on_failed with a reason in words; the owner closes then. Inside callbacks everything is allowed, also closing.
+ */
+#ifndef TOWPATH_TUNNEL_TLS_STREAM_H
+#define TOWPATH_TUNNEL_TLS_STREAM_H
+
+#include "common/base/err.h"
+
+#include <openssl/ssl.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <uv.h>
+
+#define TLS_RECORD_MAX 16384u	      /* plaintext bytes of a record, RFC 8446 §5.1 */
+#define TLS_STREAM_BURST 65536u	      /* plaintext that goes into one send at most */
+#define TLS_STREAM_CONTROL 24576u     /* room kept for handshake messages, pongs and closes beside the burst */
+#define TLS_STREAM_RECEIVE_LEN 65536u /* bytes asked of the socket in one read */
+
+/* Send buffers, shared by the streams of a loop: few are ever busy at the same time. */
+struct tls_buffers {
+	struct tls_buffer *free;
+	unsigned kept;
+};
+
+void tls_buffers_done(struct tls_buffers *buffers);
+
+struct tls_stream;
+
+struct tls_stream_handlers {
+	void (*on_open)(void *owner);
+	void (*on_readable)(void *owner); /* call tls_stream_read() until it returns 0 */
+	void (*on_writable)(void *owner); /* everything flushed has left */
+	/* The connection is of no use any more. @reason: for the log, borrowed. */
+	void (*on_failed)(void *owner, const char *reason);
+	void (*on_closed)(void *owner); /* the last call: the memory is the owner's again */
+};
+
+struct tls_stream {
+	uv_poll_t poll;
+	int fd;
+	SSL *ssl; /* NULL: in the clear */
+	const struct tls_stream_handlers *handlers;
+	void *owner;
+	struct tls_buffers *buffers;
+	struct tls_buffer *out; /* NULL: nothing waits */
+	int events;		/* what the poll handle is armed for */
+	int receive_budget;	/* bytes that may still be read before the loop gets its turn */
+	bool is_open;		/* handshake done */
+	bool is_blocked;	/* the socket took less than was there */
+	bool is_paused;		/* no reading */
+	bool is_failed;
+	bool is_closing;
+	bool is_first_turn;	/* the handshake has not been begun */
+	bool at_end; /* EOF was read */
+};
+
+/* Serve a connected socket. @ssl NULL: in the clear, on_open comes with the first turn of the loop. Owns @fd and @ssl
+ * from now on, also on failure: then nothing is left and on_closed does not come. @is_server chooses the TLS role. Return: 0 or a negative errno. */
+int tls_stream_open(struct tls_stream *stream, uv_loop_t *loop, int fd, SSL *ssl, bool is_server,
+	struct tls_buffers *buffers, const struct tls_stream_handlers *handlers, void *owner, struct err *err);
+
+/* Hand the stream to another owner: from a request to its tunnel. */
+void tls_stream_set_handlers(struct tls_stream *stream, const struct tls_stream_handlers *handlers, void *owner);
+
+/* Return: bytes read, 0 where no more is there now, -EPIPE at the end of the stream, -EIO after a failure. No handler is
+ * called from inside. */
+ssize_t tls_stream_read(struct tls_stream *stream, void *buf, size_t len);
+
+/* Why a read or a flush failed, in words. Return: @buf. */
+const char *tls_stream_reason(struct tls_stream *stream, ssize_t code, char *buf, size_t size);
+
+/* Bytes left of the burst; while that is not 0, tls_stream_write() takes one datagram of any size. Control frames have room beyond. */
+size_t tls_stream_room(const struct tls_stream *stream);
+size_t tls_stream_control_room(const struct tls_stream *stream);
+
+/* One call is one record up to TLS_RECORD_MAX bytes, several beyond. Return: 0, -ENOBUFS without room, -EIO. */
+int tls_stream_write(struct tls_stream *stream, const void *buf, size_t len);
+
+/* Send what is there. Return: 0 sent (or nothing was there), 1 blocked (on_writable will come), negative errno: failed. */
+int tls_stream_flush(struct tls_stream *stream);
+
+/* Stop and resume reading; the kernel's window closes, so the peer stops. */
+void tls_stream_pause(struct tls_stream *stream, bool is_paused);
+
+/* Give OpenSSL's buffers back where nothing has been said for a while. */
+void tls_stream_idle(struct tls_stream *stream);
+
+/* TLS close_notify where possible, then close. on_closed follows, from the loop. */
+void tls_stream_close(struct tls_stream *stream);
+
+#endif
