@@ -1,0 +1,366 @@
+/* What a worker gives up, in this order: core files, new privileges, capabilities, dumpability, files (Landlock),
+ * system calls (seccomp).
+ *
+ * The seccomp filter is a list of what is allowed; everything else is EPERM, so that a library that tries something
+ * else takes its error path instead of dying. Rules look at arguments where a call is needed for one thing and could
+ * do another: sendto() with an address, socketpair() of datagrams, mmap() of code, setsockopt() that re-routes.
+ * Fails with the step; the worker must not go on then.
+ *
+ * Sanitizers and Valgrind run inside the process and need calls of their own: they get them, never those that open a
+ * way to the network.
+ */
+#include "common/process/sandbox.h"
+
+#include "common/base/log.h"
+#include "common/process/sandbox_files.h"
+
+#include <asm-generic/ioctls.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/capability.h>
+#include <linux/sockios.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <netinet/udp.h>
+#include <sched.h>
+#include <seccomp.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
+
+#define SOCKET_TYPE_MASK 0xf /* the rest of socket()'s type is SOCK_NONBLOCK, SOCK_CLOEXEC */
+
+#ifndef UDP_SEGMENT
+#define UDP_SEGMENT 103
+#endif
+#ifndef UDP_GRO
+#define UDP_GRO 104
+#endif
+
+#if defined(__SANITIZE_ADDRESS__)
+#define SANDBOX_SANITIZED true
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(memory_sanitizer) || __has_feature(thread_sanitizer)
+#define SANDBOX_SANITIZED true
+#endif
+#endif
+#ifndef SANDBOX_SANITIZED
+#define SANDBOX_SANITIZED false
+#endif
+
+/* Valgrind puts its preload in front of a program's environment, which is otherwise empty for a worker. */
+static bool sandbox_is_instrumented(void)
+{
+	const char *preload = getenv("LD_PRELOAD");
+
+	return SANDBOX_SANITIZED || (preload && strstr(preload, "vgpreload"));
+}
+
+/* --- the lists --- */
+
+/* No argument of theirs can do harm. */
+static const int sandbox_allowed[] = {
+	/* bytes */
+	SCMP_SYS(read), SCMP_SYS(readv), SCMP_SYS(write), SCMP_SYS(writev), SCMP_SYS(recvfrom), SCMP_SYS(recv),
+	SCMP_SYS(recvmsg), SCMP_SYS(recvmmsg), SCMP_SYS(recvmmsg_time64), SCMP_SYS(pread64), SCMP_SYS(pwrite64),
+	SCMP_SYS(lseek), SCMP_SYS(_llseek), SCMP_SYS(ftruncate), SCMP_SYS(ftruncate64), SCMP_SYS(fstat), SCMP_SYS(fstat64),
+	SCMP_SYS(close), SCMP_SYS(dup), SCMP_SYS(shutdown), SCMP_SYS(accept), SCMP_SYS(accept4),
+	SCMP_SYS(getsockopt), SCMP_SYS(getsockname), SCMP_SYS(getpeername),
+	/* waiting */
+	SCMP_SYS(epoll_create1), SCMP_SYS(epoll_ctl), SCMP_SYS(epoll_wait), SCMP_SYS(epoll_pwait), SCMP_SYS(epoll_pwait2),
+	SCMP_SYS(poll), SCMP_SYS(ppoll), SCMP_SYS(ppoll_time64), SCMP_SYS(select), SCMP_SYS(_newselect), SCMP_SYS(pselect6),
+	SCMP_SYS(eventfd2), SCMP_SYS(pipe2), SCMP_SYS(timerfd_create), SCMP_SYS(timerfd_settime),
+	SCMP_SYS(nanosleep), SCMP_SYS(clock_nanosleep), SCMP_SYS(clock_nanosleep_time64), SCMP_SYS(restart_syscall),
+	/* memory */
+	SCMP_SYS(brk), SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(madvise),
+	/* time, chance, what we are */
+	SCMP_SYS(clock_gettime), SCMP_SYS(clock_gettime64), SCMP_SYS(clock_getres), SCMP_SYS(gettimeofday), SCMP_SYS(time),
+	SCMP_SYS(getrandom), SCMP_SYS(getpid), SCMP_SYS(gettid), SCMP_SYS(getppid), SCMP_SYS(getuid), SCMP_SYS(geteuid),
+	SCMP_SYS(getgid), SCMP_SYS(getegid), SCMP_SYS(getrusage), SCMP_SYS(times), SCMP_SYS(sysinfo), SCMP_SYS(uname),
+	SCMP_SYS(getcpu), SCMP_SYS(sched_yield), SCMP_SYS(sched_getaffinity), SCMP_SYS(getrlimit), SCMP_SYS(ugetrlimit),
+	/* signals, locks, the end */
+	SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn), SCMP_SYS(sigreturn), SCMP_SYS(sigaltstack),
+	SCMP_SYS(futex), SCMP_SYS(futex_time64), SCMP_SYS(membarrier), SCMP_SYS(set_robust_list), SCMP_SYS(rseq),
+	SCMP_SYS(exit), SCMP_SYS(exit_group),
+};
+
+/* The client besides: names and links are its own doing. Which files it reads is Landlock's matter. */
+static const int sandbox_allowed_client[] = {
+	SCMP_SYS(connect), SCMP_SYS(sendto), SCMP_SYS(send), SCMP_SYS(sendmsg), SCMP_SYS(sendmmsg),
+	SCMP_SYS(stat), SCMP_SYS(stat64), SCMP_SYS(lstat), SCMP_SYS(lstat64), SCMP_SYS(newfstatat), SCMP_SYS(fstatat64),
+	SCMP_SYS(statx), SCMP_SYS(access), SCMP_SYS(faccessat), SCMP_SYS(readlink), SCMP_SYS(readlinkat),
+	SCMP_SYS(getdents64),
+};
+
+/* What sanitizers (a tracer thread that looks for leaks at exit, maps, stack traces) and Valgrind (translated code,
+ * signals of its own) do besides. None of it names an address. */
+static const int sandbox_allowed_instrumented[] = {
+	SCMP_SYS(open), SCMP_SYS(openat), SCMP_SYS(readlink), SCMP_SYS(readlinkat), SCMP_SYS(getdents64), SCMP_SYS(stat),
+	SCMP_SYS(lstat), SCMP_SYS(newfstatat), SCMP_SYS(statx), SCMP_SYS(access), SCMP_SYS(faccessat), SCMP_SYS(getcwd),
+	SCMP_SYS(mmap), SCMP_SYS(mmap2), SCMP_SYS(mprotect), SCMP_SYS(mincore), SCMP_SYS(clone), SCMP_SYS(ptrace),
+	SCMP_SYS(wait4), SCMP_SYS(waitid), SCMP_SYS(kill), SCMP_SYS(tgkill), SCMP_SYS(tkill), SCMP_SYS(prctl),
+	SCMP_SYS(arch_prctl), SCMP_SYS(sched_getparam), SCMP_SYS(sched_getscheduler), SCMP_SYS(set_tid_address),
+	SCMP_SYS(setrlimit), SCMP_SYS(prlimit64), SCMP_SYS(pipe), SCMP_SYS(fcntl), SCMP_SYS(rt_sigtimedwait),
+	SCMP_SYS(rt_sigpending), SCMP_SYS(rt_sigsuspend), SCMP_SYS(getpgrp), SCMP_SYS(unlink), SCMP_SYS(process_vm_readv),
+};
+
+/* glibc asks for these and takes the older call where they do not exist; EPERM would be final. */
+static const int sandbox_unknown[] = { SCMP_SYS(clone3), SCMP_SYS(faccessat2), SCMP_SYS(openat2) };
+
+static const int sandbox_ioctls[] = { FIONBIO, FIONREAD, SIOCOUTQ, SIOCOUTQNSD, TCGETS };
+
+static const int sandbox_fcntls[] = { F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_DUPFD, F_DUPFD_CLOEXEC, F_GET_SEALS };
+
+/* Socket options that tune. Not among them: IP_OPTIONS and IPV6_RTHDR (a source route leads elsewhere), UDP_ENCAP,
+ * TCP_ULP, filters, packet rings, memberships. */
+static const struct {
+	int level, option;
+} sandbox_socket_options[] = {
+	{ SOL_SOCKET, SO_RCVBUF },	 { SOL_SOCKET, SO_SNDBUF },	    { SOL_SOCKET, SO_RCVLOWAT },
+	{ SOL_SOCKET, SO_KEEPALIVE },	 { SOL_SOCKET, SO_LINGER },	    { SOL_SOCKET, SO_REUSEADDR },
+	{ SOL_SOCKET, SO_BUSY_POLL },	 { SOL_SOCKET, SO_PRIORITY },	    { SOL_SOCKET, SO_RXQ_OVFL },
+	{ SOL_SOCKET, SO_TIMESTAMP },	 { SOL_SOCKET, SO_MAX_PACING_RATE },
+	{ IPPROTO_TCP, TCP_NODELAY },	 { IPPROTO_TCP, TCP_CORK },	    { IPPROTO_TCP, TCP_QUICKACK },
+	{ IPPROTO_TCP, TCP_KEEPIDLE },	 { IPPROTO_TCP, TCP_KEEPINTVL },    { IPPROTO_TCP, TCP_KEEPCNT },
+	{ IPPROTO_TCP, TCP_LINGER2 },	 { IPPROTO_TCP, TCP_USER_TIMEOUT }, { IPPROTO_TCP, TCP_NOTSENT_LOWAT },
+	{ IPPROTO_TCP, TCP_CONGESTION }, { IPPROTO_TCP, TCP_MAXSEG },	    { IPPROTO_UDP, UDP_SEGMENT },
+	{ IPPROTO_UDP, UDP_GRO },	 { IPPROTO_IP, IP_TOS },	    { IPPROTO_IP, IP_MTU_DISCOVER },
+	{ IPPROTO_IP, IP_RECVERR },	 { IPPROTO_IP, IP_PKTINFO },	    { IPPROTO_IPV6, IPV6_TCLASS },
+	{ IPPROTO_IPV6, IPV6_RECVERR },	 { IPPROTO_IPV6, IPV6_MTU_DISCOVER }, { IPPROTO_IPV6, IPV6_RECVPKTINFO },
+};
+
+/* --- building the filter --- */
+
+/* The low 32 bits are @value: the kernel reads these arguments as int, whatever the upper half holds. */
+static struct scmp_arg_cmp arg_is(unsigned int arg, uint32_t value)
+{
+	return (struct scmp_arg_cmp){ arg, SCMP_CMP_MASKED_EQ, 0xffffffffu, value };
+}
+
+static struct scmp_arg_cmp arg_bits(unsigned int arg, uint32_t mask, uint32_t value)
+{
+	return (struct scmp_arg_cmp){ arg, SCMP_CMP_MASKED_EQ, mask, value };
+}
+
+static struct scmp_arg_cmp arg_null(unsigned int arg)
+{
+	return (struct scmp_arg_cmp){ arg, SCMP_CMP_EQ, 0, 0 };
+}
+
+/* -EDOM, -EFAULT: the call does not exist on this machine's architecture: nothing to allow. */
+static int sandbox_ignore_foreign(int rc)
+{
+	return rc == -EDOM || rc == -EFAULT || rc == -EEXIST ? 0 : rc;
+}
+
+static int sandbox_add_list(scmp_filter_ctx filter, uint32_t action, const int *calls, size_t count)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < count && rc == 0; i++)
+		rc = sandbox_ignore_foreign(seccomp_rule_add(filter, action, calls[i], 0));
+	return rc;
+}
+
+/* Allow @call where argument @argument is one of @values. */
+static int sandbox_add_values(scmp_filter_ctx filter, int call, unsigned int argument, const int *values, size_t count)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < count && rc == 0; i++)
+		rc = sandbox_ignore_foreign(seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 1,
+			arg_is(argument, (uint32_t)values[i])));
+	return rc;
+}
+
+static int sandbox_add_socket_options(scmp_filter_ctx filter)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < COUNT_OF(sandbox_socket_options) && rc == 0; i++)
+		rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(setsockopt), 2,
+			arg_is(1, (uint32_t)sandbox_socket_options[i].level),
+			arg_is(2, (uint32_t)sandbox_socket_options[i].option));
+	return rc;
+}
+
+/* Memory never becomes code; signals only to ourselves; limits are read, not set. */
+static int sandbox_add_process(scmp_filter_ctx filter)
+{
+	int rc = 0;
+
+	if (rc == 0)
+		rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1, arg_bits(2, PROT_EXEC, 0));
+	if (rc == 0)
+		rc = sandbox_ignore_foreign(seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap2), 1,
+			arg_bits(2, PROT_EXEC, 0)));
+	if (rc == 0)
+		rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1,
+			arg_bits(2, PROT_EXEC, 0));
+	if (rc == 0)
+		rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
+			arg_is(0, (uint32_t)getpid()));
+	if (rc == 0)
+		rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 2, arg_is(0, 0),
+			arg_null(2));
+	return rc;
+}
+
+/* Bytes leave by connected sockets only; fstat() is newfstatat() with an empty path. */
+static int sandbox_add_server(scmp_filter_ctx filter)
+{
+	int rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(sendto), 2, arg_bits(3, MSG_FASTOPEN, 0),
+		arg_null(4));
+
+	if (rc == 0)
+		rc = sandbox_ignore_foreign(seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(send), 1,
+			arg_bits(3, MSG_FASTOPEN, 0)));
+	if (rc == 0)
+		rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 2, arg_is(0, AF_UNIX),
+			arg_bits(1, SOCKET_TYPE_MASK, SOCK_STREAM));
+	if (rc == 0 && !sandbox_is_instrumented())
+		rc = sandbox_ignore_foreign(seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(newfstatat), 1,
+			arg_bits(3, AT_EMPTY_PATH, AT_EMPTY_PATH)));
+	return rc;
+}
+
+static int sandbox_add_client(scmp_filter_ctx filter)
+{
+	static const uint32_t families[] = { AF_INET, AF_INET6 };
+	static const uint32_t types[] = { SOCK_STREAM, SOCK_DGRAM };
+	const uint32_t writing = O_WRONLY | O_RDWR | O_CREAT | O_TRUNC | O_APPEND;
+	int rc = sandbox_add_list(filter, SCMP_ACT_ALLOW, sandbox_allowed_client, COUNT_OF(sandbox_allowed_client));
+
+	for (size_t i = 0; i < COUNT_OF(families) && rc == 0; i++)
+		for (size_t k = 0; k < COUNT_OF(types) && rc == 0; k++)
+			rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2,
+				arg_is(0, families[i]),
+				arg_bits(1, SOCKET_TYPE_MASK, types[k]));
+	if (rc == 0 && !sandbox_is_instrumented())
+		rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(openat), 1, arg_bits(2, writing, 0));
+	if (rc == 0 && !sandbox_is_instrumented())
+		rc = sandbox_ignore_foreign(seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(open), 1,
+			arg_bits(1, writing, 0)));
+	return rc;
+}
+
+static int sandbox_add_all(scmp_filter_ctx filter, enum sandbox_profile profile)
+{
+	bool instrumented = sandbox_is_instrumented();
+	int rc = sandbox_add_list(filter, SCMP_ACT_ALLOW, sandbox_allowed, COUNT_OF(sandbox_allowed));
+
+	if (rc == 0)
+		rc = sandbox_add_list(filter, SCMP_ACT_ERRNO(ENOSYS), sandbox_unknown, COUNT_OF(sandbox_unknown));
+	if (rc == 0)
+		rc = sandbox_add_values(filter, SCMP_SYS(ioctl), 1, sandbox_ioctls, COUNT_OF(sandbox_ioctls));
+	if (rc == 0)
+		rc = sandbox_add_socket_options(filter);
+	if (rc == 0 && instrumented)
+		rc = sandbox_add_list(filter, SCMP_ACT_ALLOW, sandbox_allowed_instrumented,
+			COUNT_OF(sandbox_allowed_instrumented));
+	if (rc == 0 && !instrumented)
+		rc = sandbox_add_process(filter);
+	if (rc == 0 && !instrumented)
+		rc = sandbox_add_values(filter, SCMP_SYS(fcntl), 1, sandbox_fcntls, COUNT_OF(sandbox_fcntls));
+	if (rc == 0 && !instrumented)
+		rc = sandbox_add_values(filter, SCMP_SYS(fcntl64), 1, sandbox_fcntls, COUNT_OF(sandbox_fcntls));
+	if (rc == 0)
+		rc = profile == SANDBOX_SERVER ? sandbox_add_server(filter) : sandbox_add_client(filter);
+	return rc;
+}
+
+static int sandbox_load_filter(enum sandbox_profile profile, struct err *err)
+{
+	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
+	int rc;
+
+	if (!filter)
+		return err_system(err, -ENOMEM, "sandbox: seccomp");
+	seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1);
+	seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2); /* a binary tree: it is passed at every call */
+	seccomp_attr_set(filter, SCMP_FLTATR_CTL_SSB, 1);      /* no foreign code runs here; the mitigation costs much */
+	rc = sandbox_add_all(filter, profile);
+	if (rc == 0)
+		rc = seccomp_load(filter);
+	seccomp_release(filter);
+	if (rc < 0)
+		return err_system(err, rc, "sandbox: seccomp (the kernel needs CONFIG_SECCOMP_FILTER)");
+	return 0;
+}
+
+/* --- the rest --- */
+
+static int sandbox_drop_capabilities(struct err *err)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = { { 0 } };
+
+	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+	for (unsigned long cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) > 0; cap++)
+		prctl(PR_CAPBSET_DROP, cap, 0, 0, 0); /* refused without CAP_SETPCAP: then spawn has done it already */
+	if (syscall(SYS_capset, &header, none) < 0)
+		return err_system(err, -errno, "sandbox: dropping capabilities");
+	return 0;
+}
+
+static int sandbox_drop_privileges(struct err *err)
+{
+	struct rlimit no_core = { 0, 0 };
+	struct rlimit files;
+
+	prctl(PR_SET_NAME, "towpath-worker");
+	setrlimit(RLIMIT_CORE, &no_core);
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+		files.rlim_cur = files.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return err_system(err, -errno, "sandbox: no_new_privs");
+	if (sandbox_drop_capabilities(err) < 0)
+		return -EPERM;
+	if (prctl(PR_SET_DUMPABLE, sandbox_is_instrumented() ? 1 : 0, 0, 0, 0) < 0)
+		return err_system(err, -errno, "sandbox: dumpable");
+	return 0;
+}
+
+/* What a client reads: the resolver's files, which /etc/resolv.conf may only point to, and certificates. */
+static void sandbox_hide_files(enum sandbox_profile profile)
+{
+	char resolver[PATH_MAX] = "/etc/resolv.conf";
+	const char *readable[] = { "/etc", "/usr/share/ca-certificates", "/usr/local/share/ca-certificates", "/usr/lib/ssl",
+		"/etc" };
+	char *real = realpath("/etc/resolv.conf", resolver);
+	char *slash = real ? strrchr(resolver, '/') : NULL;
+	int rc;
+
+	if (slash && slash != resolver) {
+		*slash = '\0';
+		readable[COUNT_OF(readable) - 1] = resolver;
+	}
+	rc = sandbox_files_restrict(readable, profile == SANDBOX_CLIENT ? COUNT_OF(readable) : 0, profile == SANDBOX_SERVER);
+	if (rc < 0)
+		log_debug("config", "worker: no Landlock (%s); the system call filter stands alone", strerror(-rc));
+}
+
+int sandbox_enter(enum sandbox_profile profile, struct err *err)
+{
+	int rc;
+
+	tzset(); /* reads /etc/localtime while it can */
+	rc = sandbox_drop_privileges(err);
+	if (rc < 0)
+		return rc;
+	if (!sandbox_is_instrumented())
+		sandbox_hide_files(profile);
+	return sandbox_load_filter(profile, err);
+}
