@@ -1,0 +1,188 @@
+/* Follows an HTTP/1.1 body to its end, by length or chunk by chunk (RFC 9112 §6, §7.1), so that the next head is found.
+ *
+ *    chunk-size in hex [;extension] CR LF | chunk-size bytes | CR LF | … | 0 [;extension] CR LF | trailers | CR LF
+ *
+ * Looks at lines byte by byte and steps over data. Whatever a second reader could cut elsewhere is HTTP_BAD: no blank
+ * around the size, no bare CR or LF, no line and no trailers over BODY_LINE_MAX.
+ */
+#include "common/tunnel/http_head.h"
+
+#include <string.h>
+
+#define BODY_LINE_MAX 4096u /* a chunk-size line; all trailers together */
+#define SIZE_DIGITS_MAX 16u
+
+enum body_state {
+	BODY_STATE_SIZE,	  /* hex digits, at least one */
+	BODY_STATE_EXTENSION,	  /* after ";" */
+	BODY_STATE_SIZE_LF,	  /* after the CR of the size's line */
+	BODY_STATE_DATA,	  /* left bytes */
+	BODY_STATE_DATA_CR,	  /* behind the data */
+	BODY_STATE_DATA_LF,	  /* behind that CR */
+	BODY_STATE_TRAILER_FIRST, /* a trailer's name, or the CR of the end */
+	BODY_STATE_TRAILER_NAME,
+	BODY_STATE_TRAILER_VALUE,
+	BODY_STATE_TRAILER_LF,
+	BODY_STATE_END_LF,
+	BODY_STATE_DONE,
+	BODY_STATE_BAD,
+};
+
+static int hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	if (c >= 'A' && c <= 'F')
+		return c - 'A' + 10;
+	return -1;
+}
+
+static bool is_text(char c)
+{
+	unsigned char byte = (unsigned char)c;
+
+	return byte == '\t' || (byte >= ' ' && byte != 0x7f);
+}
+
+static bool is_name(char c)
+{
+	unsigned char byte = (unsigned char)c;
+
+	return byte > ' ' && byte < 0x7f && !strchr("\"(),/:;<=>?@[\\]{}", c); /* RFC 9110 §5.6.2 */
+}
+
+void http_body_init(struct http_body *body, const struct http_head *head)
+{
+	*body = (struct http_body){.framing = head->framing, .state = BODY_STATE_SIZE};
+	switch (head->framing) {
+	case HTTP_FRAMING_NONE:
+		body->state = BODY_STATE_DONE;
+		break;
+	case HTTP_FRAMING_LENGTH:
+		body->left = head->content_length;
+		body->state = body->left > 0 ? BODY_STATE_DATA : BODY_STATE_DONE;
+		break;
+	case HTTP_FRAMING_CHUNKED:
+		break;
+	}
+}
+
+bool http_body_is_done(const struct http_body *body)
+{
+	return body->state == BODY_STATE_DONE;
+}
+
+static enum body_state step_size(struct http_body *body, char c)
+{
+	int digit = hex_digit(c);
+
+	if (digit >= 0) {
+		if (body->line > SIZE_DIGITS_MAX || body->left > INT64_MAX >> 4)
+			return BODY_STATE_BAD;
+		body->left = body->left << 4 | (uint64_t)digit;
+		return BODY_STATE_SIZE;
+	}
+	if (body->line == 1) /* not a single digit */
+		return BODY_STATE_BAD;
+	if (c == ';')
+		return BODY_STATE_EXTENSION;
+	return c == '\r' ? BODY_STATE_SIZE_LF : BODY_STATE_BAD;
+}
+
+static enum body_state step_text(char c, enum body_state same, enum body_state after_cr)
+{
+	if (c == '\r')
+		return after_cr;
+	return is_text(c) ? same : BODY_STATE_BAD;
+}
+
+static enum body_state step_name(char c)
+{
+	if (c == ':')
+		return BODY_STATE_TRAILER_VALUE;
+	return is_name(c) ? BODY_STATE_TRAILER_NAME : BODY_STATE_BAD;
+}
+
+static enum body_state step_trailer_first(char c)
+{
+	if (c == '\r')
+		return BODY_STATE_END_LF;
+	return is_name(c) ? BODY_STATE_TRAILER_NAME : BODY_STATE_BAD;
+}
+
+static enum body_state expect(char c, char wanted, enum body_state next)
+{
+	return c == wanted ? next : BODY_STATE_BAD;
+}
+
+/* One byte that is not data. */
+static enum body_state step(struct http_body *body, char c)
+{
+	switch ((enum body_state)body->state) {
+	case BODY_STATE_SIZE:
+		return step_size(body, c);
+	case BODY_STATE_EXTENSION:
+		return step_text(c, BODY_STATE_EXTENSION, BODY_STATE_SIZE_LF);
+	case BODY_STATE_SIZE_LF:
+		return expect(c, '\n', body->left > 0 ? BODY_STATE_DATA : BODY_STATE_TRAILER_FIRST);
+	case BODY_STATE_DATA_CR:
+		return expect(c, '\r', BODY_STATE_DATA_LF);
+	case BODY_STATE_DATA_LF:
+		return expect(c, '\n', BODY_STATE_SIZE);
+	case BODY_STATE_TRAILER_FIRST:
+		return step_trailer_first(c);
+	case BODY_STATE_TRAILER_NAME:
+		return step_name(c);
+	case BODY_STATE_TRAILER_VALUE:
+		return step_text(c, BODY_STATE_TRAILER_VALUE, BODY_STATE_TRAILER_LF);
+	case BODY_STATE_TRAILER_LF:
+		return expect(c, '\n', BODY_STATE_TRAILER_FIRST);
+	case BODY_STATE_END_LF:
+		return expect(c, '\n', BODY_STATE_DONE);
+	case BODY_STATE_DATA:
+	case BODY_STATE_DONE:
+	case BODY_STATE_BAD:
+		break;
+	}
+	return BODY_STATE_BAD;
+}
+
+/* A line byte: counted, so that no line goes on for ever. */
+static void take_byte(struct http_body *body, char c)
+{
+	if (++body->line > BODY_LINE_MAX) {
+		body->state = BODY_STATE_BAD;
+		return;
+	}
+	body->state = (uint8_t)step(body, c);
+	if (body->state == BODY_STATE_DATA || (body->state == BODY_STATE_SIZE && c == '\n'))
+		body->line = 0;
+}
+
+static size_t take_data(struct http_body *body, size_t len)
+{
+	size_t taken = len < body->left ? len : (size_t)body->left;
+
+	body->left -= taken;
+	if (body->left == 0)
+		body->state = body->framing == HTTP_FRAMING_LENGTH ? BODY_STATE_DONE : BODY_STATE_DATA_CR;
+	return taken;
+}
+
+enum http_result http_body_follow(struct http_body *body, const char *buf, size_t len, size_t *ret_used)
+{
+	size_t used = 0;
+
+	while (used < len && body->state != BODY_STATE_DONE && body->state != BODY_STATE_BAD) {
+		if (body->state == BODY_STATE_DATA)
+			used += take_data(body, len - used);
+		else
+			take_byte(body, buf[used++]);
+	}
+	if (body->state == BODY_STATE_BAD)
+		return HTTP_BAD;
+	*ret_used = used;
+	return HTTP_OK;
+}

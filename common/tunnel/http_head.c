@@ -1,0 +1,379 @@
+/* HTTP/1.1 heads, read strictly.
+ *
+ * The happy path: empty lines in front are skipped, the empty line that ends the head is found, each line is cut at
+ * its CR LF and taken apart, and at the end the framing of a body follows from what was found. Whatever another
+ * reader of the same bytes could understand otherwise is HTTP_BAD: there is no second guess and no repair.
+ * An unfinished head is only searched for what no later byte can make good, so that a head which comes byte by byte
+ * costs little.
+ */
+#include "common/tunnel/http_head.h"
+
+#include <string.h>
+#include <strings.h>
+
+#define LENGTH_DIGITS_MAX 19 /* of INT64_MAX: more is nobody's body */
+
+struct cursor {
+	const char *at;
+	const char *end;
+};
+
+static bool is_token_char(char c)
+{
+	if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'))
+		return true;
+	return c != '\0' && strchr("!#$%&'*+-.^_`|~", c); /* RFC 9110 §5.6.2 */
+}
+
+static bool is_blank(char c)
+{
+	return c == ' ' || c == '\t';
+}
+
+/* What a field value may hold: no control character but the tab; bytes from 0x80 on as they are. */
+static bool is_value_char(char c)
+{
+	unsigned char byte = (unsigned char)c;
+
+	return byte == '\t' || (byte >= ' ' && byte != 0x7f);
+}
+
+static bool is_target_char(char c)
+{
+	return is_value_char(c) && !is_blank(c);
+}
+
+static bool is_all(struct http_span span, bool (*is_good)(char c))
+{
+	for (size_t i = 0; i < span.len; i++) {
+		if (!is_good(span.text[i]))
+			return false;
+	}
+	return true;
+}
+
+static bool is_token(struct http_span span)
+{
+	return span.len > 0 && is_all(span, is_token_char);
+}
+
+static struct http_span trim(struct http_span span)
+{
+	while (span.len > 0 && is_blank(span.text[0])) {
+		span.text++;
+		span.len--;
+	}
+	while (span.len > 0 && is_blank(span.text[span.len - 1]))
+		span.len--;
+	return span;
+}
+
+/* Cut @span at the first @c: what is before it is returned, what is behind it stays. Without @c all is returned, and
+ * *ret_found is false. */
+static struct http_span cut(struct http_span *span, char c, bool *ret_found)
+{
+	const char *found = span->len > 0 ? memchr(span->text, c, span->len) : NULL;
+	struct http_span before = *span;
+
+	*ret_found = found != NULL;
+	if (!found) {
+		span->text += span->len;
+		span->len = 0;
+		return before;
+	}
+	before.len = (size_t)(found - span->text);
+	span->text = found + 1;
+	span->len -= before.len + 1;
+	return before;
+}
+
+bool http_span_is(struct http_span span, const char *text)
+{
+	return span.len == strlen(text) && (span.len == 0 || memcmp(span.text, text, span.len) == 0);
+}
+
+bool http_span_is_word(struct http_span span, const char *text)
+{
+	return span.len == strlen(text) && (span.len == 0 || strncasecmp(span.text, text, span.len) == 0);
+}
+
+/* The next line without its CR LF. False for a bare LF; a bare CR is found where the line is read. */
+static bool take_line(struct cursor *cursor, struct http_span *ret)
+{
+	const char *lf = memchr(cursor->at, '\n', (size_t)(cursor->end - cursor->at));
+
+	if (!lf || lf == cursor->at || lf[-1] != '\r')
+		return false;
+	ret->text = cursor->at;
+	ret->len = (size_t)(lf - 1 - cursor->at);
+	cursor->at = lf + 1;
+	return true;
+}
+
+/* Bytes of the empty lines in front. */
+static size_t skip_empty_lines(const char *buf, size_t len)
+{
+	size_t at = 0;
+
+	while (len - at >= 2 && buf[at] == '\r' && buf[at + 1] == '\n')
+		at += 2;
+	return at;
+}
+
+/* Can no further byte make a head of it? A NUL, or an LF without CR. */
+static bool is_spoilt(const char *buf, size_t len)
+{
+	const char *end = buf + len;
+
+	if (memchr(buf, '\0', len))
+		return true;
+	for (const char *at = buf; at < end; at++) {
+		at = memchr(at, '\n', (size_t)(end - at));
+		if (!at)
+			return false;
+		if (at == buf || at[-1] != '\r')
+			return true;
+	}
+	return false;
+}
+
+/* Find the head's lines: from behind the empty lines up to and with the last field's CR LF. */
+static enum http_result find_head(const char *buf, size_t len, struct cursor *ret, size_t *ret_used)
+{
+	size_t bounded = len < HTTP_HEAD_MAX ? len : HTTP_HEAD_MAX;
+	size_t start = skip_empty_lines(buf, bounded);
+	const char *end;
+
+	if (bounded == start)
+		return len < HTTP_HEAD_MAX ? HTTP_MORE : HTTP_TOO_LARGE;
+	end = memmem(buf + start, bounded - start, "\r\n\r\n", 4);
+	if (!end) {
+		if (is_spoilt(buf + start, bounded - start))
+			return HTTP_BAD;
+		return len < HTTP_HEAD_MAX ? HTTP_MORE : HTTP_TOO_LARGE;
+	}
+	ret->at = buf + start;
+	ret->end = end + 2;
+	*ret_used = (size_t)(end + 4 - buf);
+	return HTTP_OK;
+}
+
+/* "HTTP/1.0" or "HTTP/1.1": any other version may mean another framing. */
+static bool read_version(struct http_span span, unsigned *ret_minor)
+{
+	if (http_span_is(span, "HTTP/1.1"))
+		*ret_minor = 1;
+	else if (http_span_is(span, "HTTP/1.0"))
+		*ret_minor = 0;
+	else
+		return false;
+	return true;
+}
+
+/* method SP request-target SP HTTP-version (RFC 9112 §3) */
+static bool read_request_line(struct http_span line, struct http_head *ret)
+{
+	bool has_target;
+	bool has_version;
+
+	ret->method = cut(&line, ' ', &has_target);
+	ret->target = cut(&line, ' ', &has_version);
+	if (!has_target || !has_version || !is_token(ret->method))
+		return false;
+	if (ret->target.len == 0 || !is_all(ret->target, is_target_char))
+		return false;
+	return read_version(line, &ret->minor_version);
+}
+
+/* HTTP-version SP status-code [SP reason] (RFC 9112 §4); proxies leave the second blank out. */
+static bool read_status_line(struct http_span line, struct http_head *ret)
+{
+	bool found;
+	struct http_span version = cut(&line, ' ', &found);
+	struct http_span status = cut(&line, ' ', &found);
+
+	ret->reason = line;
+	if (!read_version(version, &ret->minor_version) || !is_all(ret->reason, is_value_char) || status.len != 3)
+		return false;
+	for (size_t i = 0; i < 3; i++) {
+		if (status.text[i] < '0' || status.text[i] > '9')
+			return false;
+		ret->status = ret->status * 10 + (unsigned)(status.text[i] - '0');
+	}
+	return ret->status >= 100;
+}
+
+/* field-name ":" OWS field-value OWS (RFC 9112 §5). A folded line and a blank before the colon have no token in front. */
+static bool read_field(struct http_span line, struct http_field *ret)
+{
+	bool has_colon;
+
+	ret->name = cut(&line, ':', &has_colon);
+	if (!has_colon || !is_token(ret->name) || !is_all(line, is_value_char))
+		return false;
+	ret->value = trim(line);
+	return true;
+}
+
+static enum http_result read_fields(struct cursor *cursor, struct http_head *ret)
+{
+	struct http_span line;
+
+	while (cursor->at < cursor->end) {
+		if (!take_line(cursor, &line))
+			return HTTP_BAD;
+		if (ret->field_count == HTTP_FIELDS_MAX)
+			return HTTP_TOO_LARGE;
+		if (!read_field(line, &ret->fields[ret->field_count]))
+			return HTTP_BAD;
+		ret->field_count++;
+	}
+	return HTTP_OK;
+}
+
+/* 1*DIGIT, no sign, no list, no blank inside. */
+static bool read_length(struct http_span span, uint64_t *ret)
+{
+	uint64_t value = 0;
+
+	if (span.len == 0 || span.len > LENGTH_DIGITS_MAX)
+		return false;
+	for (size_t i = 0; i < span.len; i++) {
+		if (span.text[i] < '0' || span.text[i] > '9')
+			return false;
+		value = value * 10 + (uint64_t)(span.text[i] - '0'); /* 19 digits fit into 64 bits */
+	}
+	if (value > INT64_MAX)
+		return false;
+	*ret = value;
+	return true;
+}
+
+/* RFC 9112 §6.3, without its ways out for faulty senders. */
+static bool read_framing(struct http_head *ret)
+{
+	const struct http_field *length = http_head_find(ret, "Content-Length", 0);
+	const struct http_field *encoding = http_head_find(ret, "Transfer-Encoding", 0);
+
+	if (http_head_find(ret, "Content-Length", 1) || http_head_find(ret, "Transfer-Encoding", 1))
+		return false;
+	if (encoding) {
+		ret->framing = HTTP_FRAMING_CHUNKED;
+		return !length && ret->minor_version >= 1 && http_span_is_word(encoding->value, "chunked");
+	}
+	if (!length)
+		return true;
+	if (!read_length(length->value, &ret->content_length))
+		return false;
+	ret->framing = ret->content_length > 0 ? HTTP_FRAMING_LENGTH : HTTP_FRAMING_NONE;
+	return true;
+}
+
+static enum http_result parse(const char *buf, size_t len, bool (*read_start)(struct http_span, struct http_head *),
+	struct http_head *ret, size_t *ret_used)
+{
+	struct cursor cursor;
+	struct http_span line;
+	size_t used;
+	enum http_result result = find_head(buf, len, &cursor, &used);
+
+	if (result != HTTP_OK)
+		return result;
+	*ret = (struct http_head){0};
+	if (!take_line(&cursor, &line) || !read_start(line, ret))
+		return HTTP_BAD;
+	result = read_fields(&cursor, ret);
+	if (result != HTTP_OK)
+		return result;
+	if (!read_framing(ret))
+		return HTTP_BAD;
+	*ret_used = used;
+	return HTTP_OK;
+}
+
+enum http_result http_head_parse_request(const char *buf, size_t len, struct http_head *ret, size_t *ret_used)
+{
+	return parse(buf, len, read_request_line, ret, ret_used);
+}
+
+enum http_result http_head_parse_answer(const char *buf, size_t len, struct http_head *ret, size_t *ret_used)
+{
+	enum http_result result = parse(buf, len, read_status_line, ret, ret_used);
+
+	if (result == HTTP_OK && (ret->status < 200 || ret->status == 204 || ret->status == 304))
+		ret->framing = HTTP_FRAMING_NONE; /* RFC 9112 §6.3, rule 1 */
+	return result;
+}
+
+const struct http_field *http_head_find(const struct http_head *head, const char *name, size_t n)
+{
+	for (size_t i = 0; i < head->field_count; i++) {
+		if (http_span_is_word(head->fields[i].name, name) && n-- == 0)
+			return &head->fields[i];
+	}
+	return NULL;
+}
+
+static bool list_has_token(struct http_span list, const char *token)
+{
+	bool more = true;
+
+	while (more) {
+		if (http_span_is_word(trim(cut(&list, ',', &more)), token))
+			return true;
+	}
+	return false;
+}
+
+bool http_head_has_token(const struct http_head *head, const char *name, const char *token)
+{
+	for (size_t i = 0; i < head->field_count; i++) {
+		if (http_span_is_word(head->fields[i].name, name) && list_has_token(head->fields[i].value, token))
+			return true;
+	}
+	return false;
+}
+
+/* Overwrite where @span begins with @word's equal in length. Spans point into @buf. */
+static void overwrite(char *buf, struct http_span span, const char *word)
+{
+	memcpy(buf + (span.text - buf), word, strlen(word));
+}
+
+/* Every `upgrade` that stands between other characters than those of words, also where the list is none. */
+static void hide_word(char *buf, struct http_span value, const char *word, const char *neutral)
+{
+	size_t start = 0;
+
+	for (size_t i = 0; i <= value.len; i++) {
+		struct http_span found = {value.text + start, i - start};
+
+		if (i < value.len && is_token_char(value.text[i]))
+			continue;
+		if (http_span_is_word(found, word))
+			overwrite(buf, found, neutral);
+		start = i + 1;
+	}
+}
+
+static bool begins_with(struct http_span span, const char *word)
+{
+	size_t len = strlen(word);
+
+	return span.len >= len && strncasecmp(span.text, word, len) == 0;
+}
+
+/* In Connection stands the new name of the field, so that it stays what it was: of this hop only. */
+void http_head_hide_upgrade(char *buf, const struct http_head *head)
+{
+	for (size_t i = 0; i < head->field_count; i++) {
+		const struct http_field *field = &head->fields[i];
+
+		if (http_span_is_word(field->name, "Upgrade"))
+			overwrite(buf, field->name, "X-Extra");
+		else if (begins_with(field->name, "Sec-WebSocket-"))
+			overwrite(buf, field->name, "X-Client-Item-");
+		else if (http_span_is_word(field->name, "Connection"))
+			hide_word(buf, field->value, "upgrade", "x-extra");
+	}
+}
