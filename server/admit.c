@@ -1,0 +1,257 @@
+/* Decides who may open the tunnel (admit.h).
+ *
+ * Happy path: the key id in the JWT finds a token, the token's HMAC fits, the JWT is bound to this TLS session and asks
+ * for our target. Or the path prefix is a stock client's own.
+ * It fails as a visitor, with a reason for the debug log. Every request with a JWT costs the same whether it knows a key
+ * id, a path or none: all entries are compared, by hash, and one HMAC is computed, with a dummy key where none is known.
+ */
+#include "server/admit.h"
+
+#include "common/base/secret.h"
+
+#include <errno.h>
+#include <openssl/evp.h>
+#include <openssl/rand.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define HASH_LEN 32
+#define DUMMY_LEN 43 /* as long as a token of 32 bytes in base64 */
+#define OUR_PREFIX "v1"
+
+struct token_entry {
+	char kid[JWT_KID_LEN + 1];
+	char *token;
+	uint32_t client;
+};
+
+struct path_entry {
+	uint8_t hash[HASH_LEN]; /* SHA-256 of the stock path */
+	uint32_t client;
+};
+
+struct admit_table {
+	struct token_entry *tokens;
+	size_t token_count;
+	struct path_entry *paths;
+	size_t path_count;
+	char dummy[DUMMY_LEN]; /* signs nothing that anybody has */
+	char host[ADDR_TEXT_MAX];
+	char host_in_brackets[ADDR_TEXT_MAX + 2];
+	uint16_t port;
+};
+
+static bool hash_text(uint8_t ret_hash[HASH_LEN], const void *text, size_t len)
+{
+	return EVP_Digest(text, len, ret_hash, NULL, EVP_sha256(), NULL) == 1;
+}
+
+static int add_token(struct admit_table *table, const struct server_settings_client *clients, uint32_t client,
+	struct err *err)
+{
+	struct token_entry *entry = &table->tokens[table->token_count];
+	size_t i;
+
+	jwt_make_kid(entry->kid, clients[client].token);
+	entry->client = client;
+	for (i = 0; i < table->token_count; i++) {
+		if (memcmp(table->tokens[i].kid, entry->kid, JWT_KID_LEN) == 0)
+			return err_set(err, -EINVAL, "%s and %s have the same Token", clients[table->tokens[i].client].name,
+				clients[client].name);
+	}
+	entry->token = strdup(clients[client].token);
+	if (!entry->token)
+		return err_system(err, -ENOMEM, "clients");
+	table->token_count++;
+	return 0;
+}
+
+static int add_path(struct admit_table *table, const struct server_settings_client *clients, uint32_t client,
+	struct err *err)
+{
+	struct path_entry *entry = &table->paths[table->path_count];
+	size_t i;
+
+	if (!hash_text(entry->hash, clients[client].stock_path, strlen(clients[client].stock_path)))
+		return err_openssl(err, -ENOTSUP, "SHA-256");
+	entry->client = client;
+	for (i = 0; i < table->path_count; i++) {
+		if (memcmp(table->paths[i].hash, entry->hash, HASH_LEN) == 0)
+			return err_set(err, -EINVAL, "%s and %s have the same StockPath",
+				clients[table->paths[i].client].name, clients[client].name);
+	}
+	table->path_count++;
+	return 0;
+}
+
+static int add_clients(struct admit_table *table, const struct server_settings_client *clients, size_t count,
+	struct err *err)
+{
+	uint32_t i;
+	int rc = 0;
+
+	for (i = 0; rc == 0 && i < count; i++) {
+		if (clients[i].token)
+			rc = add_token(table, clients, i, err);
+		if (rc == 0 && clients[i].stock_path)
+			rc = add_path(table, clients, i, err);
+	}
+	return rc;
+}
+
+static void set_target(struct admit_table *table, const struct addr *target)
+{
+	addr_format_host(table->host, sizeof(table->host), target);
+	snprintf(table->host_in_brackets, sizeof(table->host_in_brackets), target->sa.sa_family == AF_INET6 ? "[%s]" : "%s",
+		table->host);
+	table->port = addr_port(target);
+}
+
+int admit_table_open(struct admit_table **ret, const struct server_settings_client *clients, size_t client_count,
+	const struct addr *target, struct err *err)
+{
+	struct admit_table *table = calloc(1, sizeof(*table));
+	int rc;
+
+	if (!table)
+		return err_system(err, -ENOMEM, "clients");
+	table->tokens = calloc(client_count + 1, sizeof(*table->tokens));
+	table->paths = calloc(client_count + 1, sizeof(*table->paths));
+	set_target(table, target);
+	if (!table->tokens || !table->paths)
+		rc = err_system(err, -ENOMEM, "clients");
+	else if (RAND_bytes((unsigned char *)table->dummy, DUMMY_LEN) != 1)
+		rc = err_openssl(err, -EIO, "random numbers");
+	else
+		rc = add_clients(table, clients, client_count, err);
+	if (rc < 0) {
+		admit_table_close(table);
+		return rc;
+	}
+	*ret = table;
+	return 0;
+}
+
+void admit_table_close(struct admit_table *table)
+{
+	size_t i;
+
+	if (!table)
+		return;
+	for (i = 0; i < table->token_count; i++)
+		secret_free(table->tokens[i].token);
+	free(table->tokens);
+	secret_wipe(table->paths, table->path_count * sizeof(*table->paths));
+	free(table->paths);
+	secret_wipe(table, sizeof(*table));
+	free(table);
+}
+
+/* Which token the key id means; all are looked at. */
+static const struct token_entry *find_token(const struct admit_table *table, const struct jwt_claims *claims)
+{
+	const struct token_entry *found = NULL;
+	size_t i;
+
+	for (i = 0; i < table->token_count; i++) {
+		if (secret_equal(table->tokens[i].kid, claims->kid, JWT_KID_LEN))
+			found = &table->tokens[i];
+	}
+	return claims->has_kid ? found : NULL;
+}
+
+/* Which stock client's path this is; all are looked at. */
+static const struct path_entry *find_path(const struct admit_table *table, struct http_span prefix)
+{
+	const struct path_entry *found = NULL;
+	uint8_t hash[HASH_LEN];
+	size_t i;
+
+	if (!hash_text(hash, prefix.text, prefix.len))
+		return NULL;
+	for (i = 0; i < table->path_count; i++) {
+		if (secret_equal(table->paths[i].hash, hash, HASH_LEN))
+			found = &table->paths[i];
+	}
+	return found;
+}
+
+/* One HMAC, whether the key is known or not. */
+static bool is_signed(const struct admit_table *table, const struct token_entry *entry, struct http_span jwt)
+{
+	const char *key = entry ? entry->token : table->dummy;
+	size_t key_len = entry ? strlen(entry->token) : DUMMY_LEN;
+	bool fits = jwt_verify(jwt.text, jwt.len, key, key_len);
+
+	return entry && fits;
+}
+
+static bool is_our_target(const struct admit_table *table, const struct jwt_claims *claims)
+{
+	return claims->is_udp && claims->port == table->port &&
+		(strcmp(claims->host, table->host) == 0 || strcmp(claims->host, table->host_in_brackets) == 0 ||
+			strcmp(claims->host, "localhost") == 0);
+}
+
+static void grant_ours(struct admit_grant *ret, uint32_t client, const struct jwt_claims *claims)
+{
+	*ret = (struct admit_grant){
+		.client = client,
+		.has_instance = claims->has_instance,
+		.has_iat = claims->has_iat,
+		.iat_s = claims->iat_s,
+	};
+	memcpy(ret->instance, claims->instance, sizeof(ret->instance));
+}
+
+/* By the credentials alone: whose is it? Return: NULL with *ret set, or why it is nobody's. */
+static const char *check_credentials(const struct admit_table *table, const struct upgrade_request *request,
+	const struct jwt_claims *claims, const uint8_t *binding, struct admit_grant *ret)
+{
+	const struct token_entry *token = find_token(table, claims);
+	const struct path_entry *path = find_path(table, request->prefix);
+	bool is_ours = is_signed(table, token, request->jwt);
+
+	if (is_ours && path && path->client != token->client)
+		return "token and path are of different clients";
+	if (is_ours && !path && !http_span_is(request->prefix, OUR_PREFIX))
+		return "signed, but for another path";
+	if (is_ours && binding && claims->has_binding && !secret_equal(claims->binding, binding, JWT_BINDING_LEN))
+		return "signed for another TLS session";
+	if (is_ours) {
+		grant_ours(ret, token->client, claims);
+		return NULL;
+	}
+	if (!path)
+		return "neither a client's signature nor a client's path";
+	*ret = (struct admit_grant){.client = path->client};
+	return NULL;
+}
+
+static const char *check_request(const struct admit_table *table, const struct upgrade_request *request,
+	const uint8_t *binding, struct admit_grant *ret)
+{
+	struct jwt_claims claims = {0};
+	struct admit_grant grant;
+	const char *why;
+
+	if (request->jwt.len == 0)
+		return "no JWT";
+	if (jwt_decode(request->jwt.text, request->jwt.len, &claims) < 0)
+		return "no readable JWT";
+	why = check_credentials(table, request, &claims, binding, &grant);
+	if (why)
+		return why;
+	if (!is_our_target(table, &claims))
+		return "asks for something else than the target";
+	*ret = grant;
+	return NULL;
+}
+
+bool admit_check(const struct admit_table *table, const struct upgrade_request *request, const uint8_t *binding,
+	struct admit_grant *ret, const char **ret_why)
+{
+	*ret_why = check_request(table, request, binding, ret);
+	return !*ret_why;
+}
