@@ -16,9 +16,10 @@
 #define WG_CONFIG_KEY_LEN 32
 
 struct wg_config_prefix {
-	struct addr addr; /* port 0 */
+	struct addr addr; /* port 0; bits behind the prefix are kept in Address, cleared in AllowedIPs */
 	uint8_t bits;
 	bool removed; /* AllowedIPs = -10.0.0.0/8 of newer wg */
+	unsigned line;
 };
 
 struct wg_config_interface {
@@ -31,7 +32,7 @@ struct wg_config_interface {
 	size_t address_count;
 	uint16_t mtu; /* 0: what fits */
 	enum { WG_CONFIG_TABLE_AUTO, WG_CONFIG_TABLE_OFF, WG_CONFIG_TABLE_NUMBER } table_kind;
-	uint32_t table;
+	uint32_t table; /* of WG_CONFIG_TABLE_NUMBER */
 	char **dns; /* addresses and search domains as written */
 	size_t dns_count;
 	char **hooks[4]; /* PreUp, PostUp, PreDown, PostDown, in order */
@@ -39,14 +40,15 @@ struct wg_config_interface {
 };
 
 struct wg_config_peer {
-	unsigned line;
+	unsigned line; /* of the section's header */
 	uint8_t public_key[WG_CONFIG_KEY_LEN];
 	bool has_public_key;
+	unsigned public_key_line;
 	uint8_t preshared_key[WG_CONFIG_KEY_LEN];
 	bool has_preshared_key;
 	struct wg_config_prefix *allowed_ips;
 	size_t allowed_ip_count;
-	char *endpoint; /* "host:port" as written, resolved when brought up; NULL: none */
+	char *endpoint; /* "host:port" or "[v6]:port", resolved when brought up; NULL: none */
 	uint16_t persistent_keepalive_s; /* 0: off */
 };
 
@@ -64,7 +66,8 @@ int wg_config_open_section(struct wg_config *config, const struct ini *ini, cons
 int wg_config_take(struct wg_config *config, const struct ini *ini, const struct ini_section *section,
 	const struct ini_entry *entry, struct ini_report *report);
 
-/* Check what only the whole shows: two peers with one key, two with the same allowed IP. */
+/* Check what only the whole shows: two peers with one key, two with the same allowed IP, a peer that has what only a key
+ * gives a meaning to. Return: 0, or -EINVAL with lines in @report. */
 int wg_config_finish(const struct wg_config *config, const struct ini *ini, struct ini_report *report);
 
 /* The keys it takes, for "did you mean", NULL-terminated. */
