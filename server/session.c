@@ -1,0 +1,451 @@
+/* A connection's way from accept() to tunnel, or to the web site. Every failure ends in session_close(), which lets go
+ * of flow, visitor and stream in that order; the memory goes with the stream's on_closed. */
+#include "server/session.h"
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/tunnel/carrier.h"
+#include "common/tunnel/tls.h"
+#include "common/tunnel/tls_stream.h"
+#include "common/tunnel/upgrade.h"
+#include "server/hub.h"
+#include "server/visitor.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define TLS_DEADLINE_US (10 * CLOCK_US_PER_S)
+#define WAITING_DEADLINE_US (5 * CLOCK_US_PER_S)
+#define LEAVING_DEADLINE_US (5 * CLOCK_US_PER_S)
+#define RETIRED_US (5 * CLOCK_US_PER_S)
+
+enum session_state { SESSION_TLS, SESSION_REQUEST, SESSION_WAITING, SESSION_TUNNEL, SESSION_LEAVING };
+
+struct session {
+	struct hub *hub;
+	struct session *next, *before;
+	struct tls_stream stream;
+	struct carrier carrier;
+	struct visitor *visitor;
+	struct hub_flow *flow; /* claimed or carried */
+	enum session_state state;
+	bool is_closing;
+	bool is_throttled;
+	bool is_retired;
+	uint64_t deadline_us; /* of the state; 0: none */
+	uint64_t answer_us;   /* throttled: no answer before */
+	int64_t since_s;
+	struct addr from;
+	char from_text[ADDR_TEXT_MAX];
+	struct admit_grant grant;
+	char key[UPGRADE_KEY_TEXT_LEN + 1];
+	uint8_t *rest; /* what came behind the head and has not been taken */
+	size_t rest_len;
+};
+
+static const char *client_name(const struct session *session)
+{
+	return session->hub->settings.clients[session->grant.client].name;
+}
+
+struct session *session_next(const struct session *session)
+{
+	return session->next;
+}
+
+/* --- the end --- */
+
+static void session_on_closed(void *owner)
+{
+	struct session *session = owner;
+
+	free(session->rest);
+	free(session);
+}
+
+static void hub_remove(struct session *session)
+{
+	struct hub *hub = session->hub;
+
+	if (session->before)
+		session->before->next = session->next;
+	else
+		hub->sessions = session->next;
+	if (session->next)
+		session->next->before = session->before;
+	hub->connection_count--;
+}
+
+static void session_end(struct session *session, uint16_t code)
+{
+	bool was_tunnel = session->state == SESSION_TUNNEL;
+
+	if (session->is_closing)
+		return;
+	session->is_closing = true;
+	hub_remove(session);
+	visitor_close(session->visitor);
+	session->visitor = NULL;
+	if (was_tunnel) {
+		session->hub->tunnel_count--;
+		carrier_close(&session->carrier, code);
+	} else {
+		tls_stream_close(&session->stream);
+	}
+	if (session->flow)
+		flow_table_release(session->flow, session);
+	session->flow = NULL;
+}
+
+void session_close(struct session *session)
+{
+	session_end(session, FRAME_CLOSE_GOING_AWAY);
+}
+
+/* Flush what was written, then close. */
+static void session_leave(struct session *session)
+{
+	session->state = SESSION_LEAVING;
+	session->deadline_us = clock_now_us() + LEAVING_DEADLINE_US;
+	if (tls_stream_flush(&session->stream) != 1)
+		session_close(session);
+}
+
+/* --- tunnel --- */
+
+static void tunnel_on_end(void *owner, const char *reason)
+{
+	struct session *session = owner;
+
+	if (!session->is_retired)
+		log_info("session", "%s: down from %s: %s", client_name(session), session->from_text, reason);
+	session_close(session);
+}
+
+static const struct carrier_handlers tunnel_handlers = {
+	.on_end = tunnel_on_end,
+	.on_closed = session_on_closed,
+};
+
+static void log_up(const struct session *session)
+{
+	const char *tls = session->stream.ssl ? SSL_get_version(session->stream.ssl) : "cleartext";
+
+	log_info("session", "%s: up from %s, %s%s", client_name(session), session->from_text, tls,
+		session->grant.has_instance ? "" : ", stock client");
+}
+
+static bool write_answer(struct session *session)
+{
+	char answer[UPGRADE_ANSWER_MAX];
+	struct http_span key = {session->key, UPGRADE_KEY_TEXT_LEN};
+	int len = upgrade_write_answer(answer, sizeof(answer), key, clock_wall_s());
+
+	return len > 0 && tls_stream_write(&session->stream, answer, (size_t)len) == 0;
+}
+
+void session_set_claim(struct session *session, struct hub_flow *flow)
+{
+	session->flow = flow;
+}
+
+/* The 101 and the first frames may share a record's send: the carrier flushes both. */
+static void session_start_tunnel(struct session *session)
+{
+	uint8_t *rest = session->rest;
+	size_t rest_len = session->rest_len;
+
+	session->rest = NULL;
+	session->rest_len = 0;
+	session->state = SESSION_TUNNEL;
+	session->deadline_us = 0;
+	session->since_s = clock_wall_s();
+	session->hub->tunnel_count++;
+	log_up(session);
+	tls_stream_flush(&session->stream);
+	tls_stream_pause(&session->stream, false);
+	carrier_start(&session->carrier, &session->hub->pump, &session->stream, &session->flow->flow, CARRIER_MASK_NONE,
+		session->hub->settings.ping_interval_ms, &tunnel_handlers, session, rest, rest_len, clock_now_us());
+	free(rest);
+}
+
+void session_on_flow(struct session *session, struct hub_flow *flow)
+{
+	session->flow = flow;
+	if (!flow || !write_answer(session)) {
+		session_close(session);
+		return;
+	}
+	session_start_tunnel(session);
+}
+
+void session_retire(struct session *session)
+{
+	session->is_retired = true;
+	session->deadline_us = clock_now_us() + RETIRED_US;
+}
+
+/* --- request --- */
+
+static void refuse_over_limit(struct session *session, const char *reason)
+{
+	char answer[256];
+	int len = snprintf(answer, sizeof(answer),
+		"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain\r\ncontent-length: %zu\r\n"
+		"retry-after: 10\r\nconnection: close\r\n\r\n%s\n",
+		strlen(reason) + 1, reason);
+
+	log_notice("session", "%s: refused from %s: %s", client_name(session), session->from_text, reason);
+	tls_stream_write(&session->stream, answer, (size_t)len);
+	session_leave(session);
+}
+
+/* The upgrade was admitted and the visitor is gone: get the flow. */
+static void session_claim(struct session *session)
+{
+	struct hub *hub = session->hub;
+	int rc;
+
+	session->state = SESSION_WAITING;
+	session->deadline_us = clock_now_us() + WAITING_DEADLINE_US;
+	tls_stream_pause(&session->stream, true);
+	if (hub->tunnel_count >= hub->settings.max_clients) {
+		refuse_over_limit(session, "too many sessions on this server (MaxClients)");
+		return;
+	}
+	rc = flow_table_claim(&hub->flows, &session->grant, session);
+	if (rc == -EUSERS)
+		refuse_over_limit(session, "too many sessions of this client (MaxSessionsPerClient)");
+	else if (rc < 0)
+		session_close(session);
+}
+
+static bool visitor_on_output(void *owner, const uint8_t *data, size_t len)
+{
+	struct session *session = owner;
+
+	if (session->is_throttled && session->answer_us == 0)
+		session->answer_us = clock_now_us() + THROTTLE_WAIT_US;
+	if (session->is_throttled && clock_now_us() < session->answer_us)
+		return false; /* offered again by session_step() */
+	if (session->stream.is_blocked || tls_stream_room(&session->stream) < len)
+		return false;
+	if (tls_stream_write(&session->stream, data, len) < 0 || tls_stream_flush(&session->stream) < 0)
+		session_close(session);
+	return true;
+}
+
+static bool visitor_on_upgrade(void *owner, const struct http_head *head, const struct upgrade_request *request)
+{
+	struct session *session = owner;
+	uint8_t binding[TLS_BINDING_LEN];
+	bool has_binding = session->stream.ssl && tls_channel_binding(session->stream.ssl, binding) == 0;
+	const char *why = "";
+
+	(void)head;
+	if (!admit_check(session->hub->admit, request, has_binding ? binding : NULL, &session->grant, &why)) {
+		log_debug("session", "visitor from %s: %s", session->from_text, why);
+		return false;
+	}
+	memcpy(session->key, request->key.text, UPGRADE_KEY_TEXT_LEN);
+	session->state = SESSION_WAITING;
+	return true;
+}
+
+static void visitor_on_end(void *owner)
+{
+	session_leave(owner);
+}
+
+/* Keep what the visitor did not take; reading goes on when it has room, or the tunnel starts. */
+static bool keep_rest(struct session *session, const uint8_t *data, size_t len)
+{
+	uint8_t *rest = NULL;
+
+	if (len > 0) {
+		rest = malloc(len);
+		if (!rest)
+			return false;
+		memcpy(rest, data, len);
+	}
+	free(session->rest);
+	session->rest = rest;
+	session->rest_len = len;
+	return true;
+}
+
+/* Return: false where the visitor took less than all, or the session went on to something else. */
+static bool session_feed(struct session *session, const uint8_t *data, size_t len)
+{
+	size_t taken = visitor_feed(session->visitor, data, len);
+
+	if (session->is_closing)
+		return false;
+	if (!keep_rest(session, data + taken, len - taken)) {
+		session_close(session);
+		return false;
+	}
+	if (session->state == SESSION_WAITING) {
+		visitor_close(session->visitor);
+		session->visitor = NULL;
+		session_claim(session);
+		return false;
+	}
+	if (taken < len)
+		tls_stream_pause(&session->stream, true);
+	return taken == len && session->state == SESSION_REQUEST;
+}
+
+static void session_on_readable(void *owner)
+{
+	struct session *session = owner;
+	uint8_t *buf = session->hub->pump.in;
+	ssize_t n;
+
+	while ((n = tls_stream_read(&session->stream, buf, TLS_RECORD_MAX)) > 0) {
+		session->answer_us = 0;
+		if (session->state != SESSION_REQUEST || !session_feed(session, buf, (size_t)n))
+			return;
+	}
+	if (n == -EPIPE && session->state == SESSION_REQUEST) {
+		tls_stream_pause(&session->stream, true);
+		visitor_feed_end(session->visitor);
+	} else if (n < 0) {
+		session_close(session);
+	}
+}
+
+static void visitor_on_room(void *owner)
+{
+	struct session *session = owner;
+	uint8_t *rest = session->rest;
+	size_t rest_len = session->rest_len;
+	bool goes_on;
+
+	session->rest = NULL;
+	session->rest_len = 0;
+	goes_on = !rest || session_feed(session, rest, rest_len);
+	free(rest);
+	if (!goes_on)
+		return;
+	tls_stream_pause(&session->stream, false);
+	session_on_readable(session); /* OpenSSL may hold what the poll does not show */
+}
+
+static const struct visitor_callbacks visitor_callbacks = {
+	.on_output = visitor_on_output,
+	.on_upgrade = visitor_on_upgrade,
+	.on_room = visitor_on_room,
+	.on_end = visitor_on_end,
+};
+
+static void session_on_writable(void *owner)
+{
+	struct session *session = owner;
+
+	if (session->state == SESSION_LEAVING)
+		session_close(session);
+	else if (session->visitor)
+		visitor_output_drained(session->visitor);
+}
+
+/* --- TLS --- */
+
+static void session_on_open(void *owner)
+{
+	struct session *session = owner;
+	struct visitor_plan plan = {.loop = &session->hub->loop,
+		.website = session->hub->website,
+		.callbacks = &visitor_callbacks,
+		.owner = session};
+
+	session->state = SESSION_REQUEST;
+	session->deadline_us = 0; /* the visitor has its own */
+	if (visitor_open(&session->visitor, &plan) < 0)
+		session_close(session);
+}
+
+static void session_on_failed(void *owner, const char *reason)
+{
+	struct session *session = owner;
+
+	log_debug("session", "visitor from %s: %s", session->from_text, reason);
+	session_close(session);
+}
+
+static const struct tls_stream_handlers stream_handlers = {
+	.on_open = session_on_open,
+	.on_readable = session_on_readable,
+	.on_writable = session_on_writable,
+	.on_failed = session_on_failed,
+	.on_closed = session_on_closed,
+};
+
+static void hub_add(struct session *session)
+{
+	struct hub *hub = session->hub;
+
+	session->next = hub->sessions;
+	if (hub->sessions)
+		hub->sessions->before = session;
+	hub->sessions = session;
+	hub->connection_count++;
+}
+
+void session_open(struct hub *hub, int fd, bool is_cleartext, const struct addr *from)
+{
+	struct session *session = calloc(1, sizeof(*session));
+	SSL *ssl = session && !is_cleartext ? SSL_new(hub->tls) : NULL;
+	uint64_t now_us = clock_now_us();
+	struct err err = {0};
+
+	if (!session || (!is_cleartext && !ssl)) {
+		close(fd);
+		free(session);
+		return;
+	}
+	session->hub = hub;
+	session->from = *from;
+	addr_format(session->from_text, sizeof(session->from_text), from);
+	session->is_throttled = throttle_count(&hub->throttle, from, now_us);
+	session->state = SESSION_TLS;
+	session->deadline_us = now_us + TLS_DEADLINE_US;
+	if (tls_stream_open(
+		    &session->stream, &hub->loop, fd, ssl, true, &hub->pump.buffers, &stream_handlers, session, &err) < 0) {
+		log_warning("session", "%s: %s", session->from_text, err.text);
+		free(session);
+		return;
+	}
+	hub_add(session);
+}
+
+void session_step(struct session *session, uint64_t now_us)
+{
+	if (session->deadline_us != 0 && now_us >= session->deadline_us) {
+		log_debug("session", "%s: deadline", session->from_text);
+		session_end(session, FRAME_CLOSE_NORMAL);
+		return;
+	}
+	if (session->state == SESSION_TUNNEL)
+		carrier_step(&session->carrier, now_us);
+	else if (session->visitor && session->answer_us != 0 && now_us >= session->answer_us)
+		visitor_output_drained(session->visitor);
+}
+
+json_t *session_report(const struct session *session)
+{
+	char since[32];
+	json_t *object;
+
+	if (session->state != SESSION_TUNNEL || !session->flow)
+		return NULL;
+	object = json_pack("{s:s,s:s,s:s,s:b,s:f}", "client", client_name(session), "from", session->from_text, "since",
+		clock_format_utc(since, sizeof(since), session->since_s), "stock", !session->grant.has_instance, "rtt_ms",
+		(double)session->carrier.liveness.rtt_us / CLOCK_US_PER_MS);
+	if (object)
+		flow_counters_report(&session->flow->flow.counters, object);
+	return object;
+}

@@ -1,0 +1,61 @@
+/* Counting windows in a set-associative table: a source over the rate in the window before counts as over it at the start
+ * of the next one, so that nobody is let off by the clock. */
+#include "server/throttle.h"
+
+#include <string.h>
+
+void throttle_init(struct throttle *throttle, uint64_t seed)
+{
+	memset(throttle, 0, sizeof(*throttle));
+	throttle->seed = seed;
+}
+
+/* Never 0. */
+static uint64_t source_of(const struct addr *from)
+{
+	uint64_t source;
+
+	if (from->sa.sa_family == AF_INET)
+		return (uint64_t)1 << 32 | from->in4.sin_addr.s_addr;
+	memcpy(&source, &from->in6.sin6_addr, sizeof(source));
+	return source ? source : 1;
+}
+
+/* Thomas Wang's finaliser family; any mixing does. */
+static uint32_t bucket_of(const struct throttle *throttle, uint64_t source)
+{
+	uint64_t mixed = (source ^ throttle->seed) * 0x9e3779b97f4a7c15u;
+
+	mixed ^= mixed >> 32;
+	mixed *= 0x9e3779b97f4a7c15u;
+	return (uint32_t)(mixed >> 32) % THROTTLE_BUCKETS;
+}
+
+static struct throttle_entry *entry_of(struct throttle *throttle, uint64_t source)
+{
+	struct throttle_entry *ways = throttle->entries[bucket_of(throttle, source)];
+	struct throttle_entry *oldest = &ways[0];
+	unsigned i;
+
+	for (i = 0; i < THROTTLE_WAYS; i++) {
+		if (ways[i].source == source)
+			return &ways[i];
+		if (ways[i].window_us < oldest->window_us)
+			oldest = &ways[i];
+	}
+	*oldest = (struct throttle_entry){.source = source};
+	return oldest;
+}
+
+bool throttle_count(struct throttle *throttle, const struct addr *from, uint64_t now_us)
+{
+	struct throttle_entry *entry = entry_of(throttle, source_of(from));
+
+	if (now_us - entry->window_us > THROTTLE_WINDOW_US) {
+		bool was_over = entry->connections > THROTTLE_CONNECTIONS_MAX && now_us - entry->window_us < 2 * THROTTLE_WINDOW_US;
+
+		entry->connections = was_over ? THROTTLE_CONNECTIONS_MAX : 0;
+		entry->window_us = now_us;
+	}
+	return ++entry->connections > THROTTLE_CONNECTIONS_MAX;
+}

@@ -1,0 +1,34 @@
+/* Which sources open connections at a rate no visitor has (DESIGN §5): more than 30 in 10 s from an IPv4 address or an
+ * IPv6 /64. A refused stock client comes back hundreds of times a second. Pure; a fixed table, the oldest entry of a
+ * bucket gives way. */
+#ifndef TOWPATH_SERVER_THROTTLE_H
+#define TOWPATH_SERVER_THROTTLE_H
+
+#include "common/base/addr.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define THROTTLE_CONNECTIONS_MAX 30u
+#define THROTTLE_WINDOW_US 10000000u
+#define THROTTLE_WAIT_US 1000000u /* before every answer but a 101 */
+#define THROTTLE_BUCKETS 1024u
+#define THROTTLE_WAYS 4u
+
+struct throttle_entry {
+	uint64_t source; /* IPv4 address, or the first half of an IPv6 address; 0: free */
+	uint64_t window_us; /* when counting began */
+	uint32_t connections;
+};
+
+struct throttle {
+	uint64_t seed; /* so that nobody outside can choose a bucket */
+	struct throttle_entry entries[THROTTLE_BUCKETS][THROTTLE_WAYS];
+};
+
+void throttle_init(struct throttle *throttle, uint64_t seed);
+
+/* Count one connection. Return: true where the source is over the rate. */
+bool throttle_count(struct throttle *throttle, const struct addr *from, uint64_t now_us);
+
+#endif
