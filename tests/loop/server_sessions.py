@@ -1,0 +1,237 @@
+#!/usr/bin/python3
+"""The hub's sessions: replacement by instance, limits, slow readers, addresses that stay."""
+
+import os
+import sys
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from peer import claims, frames, http, programs, tunnel, udp  # noqa: E402
+
+
+def source_of(hub, carrier):
+    """The address and port under which the target sees this session."""
+    mark = os.urandom(16)
+    carrier.datagram(mark)
+    return hub.target.expect(mark)
+
+
+def test_same_instance_replaces():
+    """A second carrier of the same client and instance takes the flow over; the first one is ended."""
+    hub = programs.shared_hub()
+    instance = os.urandom(16).hex()
+    with tunnel.open_ours(hub, instance=instance) as first:
+        before = source_of(hub, first)
+        with tunnel.open_ours(hub, instance=instance) as second:
+            assert source_of(hub, second) == before, 'the target sees another address'
+            assert first.link.ends(15) in ('end', 'reset')
+            hub.target.send(b'to the second', before)
+            while second.next_datagram() != b'to the second':
+                pass
+
+
+def test_reconnect_keeps_the_source():
+    """A carrier that comes after the old one was lost is seen by the target from the same address and port."""
+    hub = programs.shared_hub()
+    instance = os.urandom(16).hex()
+    sources = set()
+    for end in ('reset', 'close', 'reset'):
+        carrier = tunnel.open_ours(hub, instance=instance)
+        sources.add(source_of(hub, carrier))
+        getattr(carrier.link, end)()
+    assert len(sources) == 1, sources
+
+
+def test_datagrams_for_a_lost_carrier_reach_the_next():
+    """What the target sends first after a reconnect goes to the new carrier."""
+    hub = programs.shared_hub()
+    instance = os.urandom(16).hex()
+    first = tunnel.open_ours(hub, instance=instance)
+    source = source_of(hub, first)
+    first.link.reset()
+    with tunnel.open_ours(hub, instance=instance) as second:
+        second.echo()
+        hub.target.send(b'news', source)
+        while second.next_datagram() != b'news':
+            pass
+
+
+def test_other_instance_stands_beside():
+    """Another instance of the same client has a session of its own; both live."""
+    hub = programs.shared_hub()
+    with tunnel.open_ours(hub) as first, tunnel.open_ours(hub) as second:
+        one, two = source_of(hub, first), source_of(hub, second)
+        assert one != two
+        hub.target.send(b'one', one)
+        hub.target.send(b'two', two)
+        while first.next_datagram() != b'one':
+            pass
+        while second.next_datagram() != b'two':
+            pass
+
+
+def test_same_instance_of_another_client_stands_beside():
+    """The instance of one client does not replace the same instance of another."""
+    target = udp.Target()
+    other = 'phone-token-0123456789'
+    instance = os.urandom(16).hex()
+    with programs.Hub(target, peers=[('phone', other, None)]) as hub:
+        with tunnel.open_ours(hub, instance=instance) as first, tunnel.open_ours(hub, token=other, instance=instance) as second:
+            first.echo()
+            second.echo()
+            first.echo()
+            assert source_of(hub, first) != source_of(hub, second)
+    target.close()
+
+
+def test_stock_sessions_stand_beside():
+    """Stock sessions have no instance: they stand side by side."""
+    hub = programs.shared_hub()
+    with tunnel.open_stock(hub) as first, tunnel.open_stock(hub) as second:
+        assert source_of(hub, first) != source_of(hub, second)
+        first.echo()
+        second.echo()
+
+
+def test_sessions_of_a_client_are_limited():
+    """One session more than MaxSessionsPerClient gets 503, which is no visitor's answer; a free place is given again."""
+    target = udp.Target()
+    with programs.Hub(target, extra=['MaxSessionsPerClient = 3']) as hub:
+        carriers = [tunnel.open_stock(hub) for _ in range(3)]
+        for opener in (lambda link: http.upgrade(tunnel.our_token(hub, link)),
+                       lambda _: http.upgrade(tunnel.stock_token(hub), programs.STOCK_PATH)):
+            with tunnel.connect(hub) as link:
+                head, _ = tunnel.ask(link, opener(link))
+                assert head.status == 503, head.line
+        for carrier in carriers:
+            carrier.echo()
+        carriers.pop().close()
+
+        def opens():
+            with tunnel.connect(hub) as link:
+                return tunnel.ask(link, http.upgrade(tunnel.stock_token(hub), programs.STOCK_PATH))[0].status == 101
+        claims.wait_for(opens, 'a free place', 10, 0.2)
+        for carrier in carriers:
+            carrier.close()
+    target.close()
+
+
+def test_replacement_needs_no_free_place():
+    """At the limit a carrier of a known instance still replaces its old one."""
+    target = udp.Target()
+    with programs.Hub(target, extra=['MaxSessionsPerClient = 2']) as hub:
+        instance = os.urandom(16).hex()
+        with tunnel.open_ours(hub, instance=instance) as first, tunnel.open_stock(hub) as beside:
+            first.echo()
+            with tunnel.open_ours(hub, instance=instance) as second:
+                second.echo()
+                beside.echo()
+    target.close()
+
+
+def test_all_sessions_are_limited():
+    """MaxClients bounds the sessions of all clients together."""
+    target = udp.Target()
+    with programs.Hub(target, extra=['MaxClients = 2']) as hub:
+        with tunnel.open_stock(hub) as first, tunnel.open_stock(hub) as second, tunnel.connect(hub) as link:
+            head, _ = tunnel.ask(link, http.upgrade(tunnel.stock_token(hub), programs.STOCK_PATH))
+            assert head.status == 503, head.line
+            first.echo()
+            second.echo()
+    target.close()
+
+
+def test_peer_that_stops_reading_blocks_nobody():
+    """While one peer does not read and the target floods it, another session flows, and its own comes back."""
+    hub = programs.shared_hub()
+    with tunnel.open_ours(hub) as lazy, tunnel.open_ours(hub) as other:
+        source = source_of(hub, lazy)
+        for _ in range(40):
+            for _ in range(200):
+                hub.target.send(bytes(1452), source)
+            other.echo()
+        lazy.link.timeout(10)
+        lazy.echo(os.urandom(64), 30)
+
+
+def test_peer_that_floods_without_reading_blocks_nobody():
+    """A peer that sends for ever and reads nothing does not keep another from its echo."""
+    hub = programs.shared_hub()
+    with tunnel.open_ours(hub) as lazy, tunnel.open_ours(hub) as other:
+        lazy.link.timeout(0.5)
+        burst = [frames.frame(bytes(1400)) for _ in range(10)]
+        for n in range(400):
+            try:
+                lazy.send(*burst)
+            except TimeoutError:
+                break
+            if n % 40 == 0:
+                other.echo()
+        other.echo()
+
+
+def test_pings_without_reading_stay_bounded():
+    """A peer that pings without reading the pongs is not read any more, instead of filling memory."""
+    hub = programs.shared_hub()
+
+    def memory():
+        with open(f'/proc/{hub.worker}/statm') as file:
+            return int(file.read().split()[1]) * 4096
+    with tunnel.open_ours(hub) as lazy:
+        lazy.link.timeout(1)
+        before = memory()
+        burst = [frames.frame(bytes(125), frames.PING) for _ in range(120)]
+        try:
+            for _ in range(3000):
+                lazy.send(*burst)
+        except TimeoutError:
+            pass
+        assert memory() - before < 30 << 20, f'{(memory() - before) >> 20} MB more'
+        with tunnel.open_ours(hub) as other:
+            other.echo()
+
+
+def test_dropped_datagrams_are_counted():
+    """What a slow reader loses is counted under a reason."""
+    target = udp.Target()
+    with programs.Hub(target) as hub, tunnel.open_ours(hub) as lazy:
+        source = source_of(hub, lazy)
+        for _ in range(20000):
+            target.send(bytes(1452), source)
+        programs.pause(1)
+        dropped = hub.status()['dropped']
+        assert sum(dropped.values()) > 0, dropped
+    target.close()
+
+
+def test_status_shows_sessions():
+    """status --json names each session's client and its peer's address."""
+    target = udp.Target()
+    with programs.Hub(target) as hub:
+        with tunnel.open_ours(hub) as carrier:
+            carrier.echo()
+            status = hub.status()
+            assert status['role'] == 'server' and status['state'] == 'up', status
+            session, = status['sessions']
+            host, port = carrier.link.sock.getsockname()
+            assert session['client'] == 'laptop' and session['from'] == f'{host}:{port}', session
+        claims.wait_for(lambda: not hub.status()['sessions'], 'no session', 10, 0.2)
+    target.close()
+
+
+def test_port_in_use():
+    """A port that is taken ends the hub with 1 and a line that names it."""
+    target = udp.Target()
+    with programs.Hub(target) as hub:
+        other = programs.Hub(target, start=False)
+        other.write(open(other.config).read().replace(str(other.port), str(hub.port)))
+        other.spawn()
+        assert other.process.wait(15) == 1
+        assert str(hub.port) in other.log and 'in use' in other.log, other.log
+        other.process = None
+    target.close()
+
+
+if __name__ == '__main__':
+    claims.main(globals())

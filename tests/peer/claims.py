@@ -1,0 +1,76 @@
+"""Runs the test functions of a file and prints TAP.
+
+A claim holds when its function returns, fails when it raises, is skipped when it raises Skip. At the end of the file
+everything handed to at_exit() is closed in reverse, and that is a claim, too: what complains while closing fails.
+Run one claim alone by naming it: `tests/loop/server_control.py test_ping_is_answered_once`.
+"""
+
+import sys
+import time
+import traceback
+
+_closers = []
+
+
+class Skip(Exception):
+    """This claim cannot be tried here; the text says why."""
+
+
+def at_exit(close):
+    """Have close() called after the last claim."""
+    _closers.append(close)
+
+
+def wait_for(condition, what, timeout=10.0, pause=0.02):
+    """Wait until condition() is true and return what it returned."""
+    deadline = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f'waited {timeout} s in vain: {what}')
+        time.sleep(pause)
+
+
+def _diagnose(text):
+    for line in text.rstrip().splitlines():
+        print('#', line)
+
+
+def _try(number, name, function):
+    """One TAP line, and the reasons below it. Return: did it hold?"""
+    words = name.removeprefix('test_').replace('_', ' ')
+    try:
+        function()
+    except Skip as skip:
+        print(f'ok {number} - {words} # SKIP {skip}', flush=True)
+        return True
+    except BaseException as error:  # also KeyboardInterrupt: what was started has to be stopped
+        print(f'not ok {number} - {words}')
+        _diagnose((function.__doc__ or '') + '\n' + traceback.format_exc())
+        sys.stdout.flush()
+        return False
+    print(f'ok {number} - {words}', flush=True)
+    return True
+
+
+def _close_all():
+    errors = []
+    while _closers:
+        try:
+            _closers.pop()()
+        except Exception:
+            errors.append(traceback.format_exc())
+    if errors:
+        raise AssertionError('\n'.join(errors))
+
+
+def main(namespace):
+    """Try every test function of the file, or those named on the command line; exit 0 or 1."""
+    names = [name for name in namespace if name.startswith('test_')]
+    names = [name for name in names if not sys.argv[1:] or name in sys.argv[1:]]
+    print(f'1..{len(names) + 1}', flush=True)
+    held = [_try(number, name, namespace[name]) for number, name in enumerate(names, 1)]
+    held.append(_try(len(names) + 1, 'nothing_is_left_behind', _close_all))
+    sys.exit(0 if all(held) else 1)

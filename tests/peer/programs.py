@@ -1,0 +1,349 @@
+"""Starts the real programs from the build folder, each in a temporary folder of its own, and stops them.
+
+TOWPATH_BUILD names the build folder (meson sets it); without it, `build` beside the sources. stop() asks for an orderly
+end and then complains about whatever is wrong: an exit code, a process left over, a report of a sanitizer in the log.
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+from . import certs, claims, udp
+
+SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+REPORTS = ('ERROR: AddressSanitizer', 'runtime error:', 'LeakSanitizer', 'MemorySanitizer', 'ThreadSanitizer')
+TOKEN = 'laptop-token-0123456789'
+STOCK_PATH = 'stock-word'
+_given = set()
+
+
+def build_folder():
+    return os.environ.get('TOWPATH_BUILD') or os.path.join(SOURCE, 'build')
+
+
+def executable(role):
+    path = os.path.join(build_folder(), role, 'towpath-' + role)
+    if not os.path.exists(path):
+        raise claims.Skip(f'{path} is not built')
+    return path
+
+
+def free_port(kind=socket.SOCK_STREAM, host='127.0.0.1'):
+    """A port nobody uses, not given out before, outside the range from which connections take theirs."""
+    while True:
+        port = 10000 + int.from_bytes(os.urandom(2), 'big') % 22000
+        family = socket.AF_INET6 if ':' in host else socket.AF_INET
+        with socket.socket(family, kind) as sock:
+            try:
+                sock.bind((host, port))
+            except OSError:
+                continue
+        if port not in _given:
+            _given.add(port)
+            return port
+
+
+def is_listening(port, host='127.0.0.1'):
+    family = socket.AF_INET6 if ':' in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as sock:
+        sock.settimeout(2)
+        return sock.connect_ex((host, port)) == 0
+
+
+def has_udp_port(port):
+    """Is somebody bound to that UDP port?"""
+    for table in ('/proc/net/udp', '/proc/net/udp6'):
+        with open(table) as file:
+            if any(line.split()[1].endswith(f':{port:04X}') for line in file.readlines()[1:]):
+                return True
+    return False
+
+
+def children(pid):
+    try:
+        with open(f'/proc/{pid}/task/{pid}/children') as file:
+            return [int(word) for word in file.read().split()]
+    except OSError:
+        return []
+
+
+def is_alive(pid):
+    try:
+        with open(f'/proc/{pid}/stat') as file:
+            return file.read().rpartition(')')[2].split()[0] not in 'ZX'
+    except OSError:
+        return False
+
+
+def of_session(session):
+    """All processes of a session that still run."""
+    found = []
+    for entry in os.listdir('/proc'):
+        if not entry.isdigit():
+            continue
+        try:
+            with open(f'/proc/{entry}/stat') as file:
+                fields = file.read().rpartition(')')[2].split()
+        except OSError:
+            continue
+        if int(fields[3]) == session and fields[0] not in 'ZX':
+            found.append(int(entry))
+    return found
+
+
+class Program:
+    """A process in a session of its own, its stderr in a file."""
+
+    def __init__(self, arguments, environment=None):
+        self.folder = tempfile.mkdtemp(prefix='towpath-test-')
+        self.log_path = os.path.join(self.folder, 'log')
+        self.process = None
+        self.arguments = arguments
+        self.environment = environment
+        claims.at_exit(self.close)
+
+    def spawn(self):
+        environment = {key: value for key, value in os.environ.items() if not key.lower().endswith('_proxy')}
+        environment.update(self.environment or {})
+        with open(self.log_path, 'ab') as log:
+            self.process = subprocess.Popen(self.arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                            start_new_session=True, env=environment)
+
+    @property
+    def log(self):
+        with open(self.log_path, errors='replace') as file:
+            return file.read()
+
+    def wait_log(self, pattern, timeout=15.0):
+        return claims.wait_for(lambda: re.search(pattern, self.log), f'{pattern!r} in the log:\n{self.log[-3000:]}', timeout)
+
+    def must_run(self):
+        assert self.process.poll() is None, f'ended with {self.process.returncode}:\n{self.log[-3000:]}'
+
+    def wait_ready(self, condition, what):
+        def ready():
+            self.must_run()
+            return condition()
+        claims.wait_for(ready, f'{what}:\n{self.log[-3000:]}', 20)
+
+    def check_log(self):
+        for report in REPORTS:
+            assert report not in self.log, f'a sanitizer reports:\n{self.log[-6000:]}'
+
+    def stop(self, timeout=15.0):
+        """SIGTERM, and see that all is well and nothing left."""
+        process, self.process = self.process, None
+        if process is None:
+            return
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        try:
+            code = process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            code = 'no end'
+        left = of_session(process.pid)
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
+        if code == 'no end':
+            process.wait()
+        self.check_log()
+        assert code == 0, f'exit code {code} after SIGTERM:\n{self.log[-3000:]}'
+        assert not left, f'left over: {left}'
+
+    def kill(self):
+        """SIGKILL to all of it: a crash."""
+        process, self.process = self.process, None
+        for pid in of_session(process.pid):
+            os.kill(pid, signal.SIGKILL)
+        process.wait()
+        claims.wait_for(lambda: not of_session(process.pid), 'the end of all its processes')
+        self.check_log()
+
+    def close(self):
+        try:
+            self.stop()
+        finally:
+            if os.environ.get('KEEP_LOGS'):
+                print('# log:', self.log_path)
+            else:
+                shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, _):
+        if kind:
+            print('# log of ' + ' '.join(self.arguments[:2]))
+            for line in self.log.splitlines()[-25:]:
+                print('#   ' + line)
+        self.close()
+
+
+class Towpath(Program):
+    """One of ours: a configuration file, folders, a supervisor with its worker."""
+
+    role = None
+
+    def __init__(self, text, environment=None):
+        super().__init__(None, environment)
+        self.name = f't{os.getpid()}-{os.path.basename(self.folder)[-6:]}'
+        self.config = os.path.join(self.folder, self.name + '.conf')
+        self.runtime = os.path.join(self.folder, 'run')
+        self.state = os.path.join(self.folder, 'state')
+        self.write(text)
+        self.arguments = [executable(self.role), 'run', self.config, '--config-dir', self.folder,
+                          '--runtime-dir', self.runtime, '--state-dir', self.state, '--verbose']
+
+    def write(self, text):
+        with open(self.config, 'w') as file:
+            file.write(text)
+        os.chmod(self.config, 0o600)
+
+    @property
+    def worker(self):
+        """The worker's process id; None while there is none."""
+        return next(iter(children(self.process.pid)), None)
+
+    def status(self):
+        answer = subprocess.run([executable(self.role), 'status', self.config, '--json', '--runtime-dir', self.runtime],
+                                capture_output=True, text=True, timeout=20)
+        try:
+            return json.loads(answer.stdout)
+        except ValueError:
+            raise AssertionError(f'status: exit {answer.returncode}: {answer.stdout!r} {answer.stderr!r}') from None
+
+    def dropped(self, reason):
+        return self.status()['dropped'].get(reason, 0)
+
+    def descriptors(self):
+        """How many descriptors the worker holds, UDP sockets aside: a flow outlives its carrier for a while."""
+        with open('/proc/net/udp') as v4, open('/proc/net/udp6') as v6:
+            datagram = {line.split()[9] for line in v4.readlines()[1:] + v6.readlines()[1:]}
+        count = 0
+        for entry in os.listdir(f'/proc/{self.worker}/fd'):
+            try:
+                link = os.readlink(f'/proc/{self.worker}/fd/{entry}')
+            except OSError:
+                continue
+            count += link.removeprefix('socket:[').rstrip(']') not in datagram
+        return count
+
+
+class Hub(Towpath):
+    """towpath-server in front of a target. listens: how each is written in the file, `PORT` standing for a free port."""
+
+    role = 'server'
+
+    def __init__(self, target, listens=('wss://127.0.0.1:PORT',), token=TOKEN, stock_path=STOCK_PATH, peers=(),
+                 certificate=None, extra=(), target_text=None, start=True):
+        self.ports = [free_port(host='::1' if '[::1]' in text else '127.0.0.1') for text in listens]
+        self.listens = [text.replace('PORT', str(port)) for text, port in zip(listens, self.ports)]
+        self.target = target
+        self.lines = ['[Server]', 'Listen = ' + ', '.join(text.removeprefix('wss://') for text in self.listens),
+                      'Target = ' + (target_text or f'127.0.0.1:{target.port}'), 'WireGuard = none', *extra]
+        if certificate:
+            self.lines += [f'Certificate = {certificate.path}', f'CertificateKey = {certificate.key}']
+        for name, secret, path in [('laptop', token, stock_path), *peers]:
+            self.lines += ['[Peer]', f'Name = {name}', f'Token = {secret}'] + ([f'StockPath = {path}'] if path else [])
+        super().__init__('\n'.join(self.lines) + '\n')
+        if start:
+            self.start()
+
+    def start(self):
+        self.spawn()
+        self.wait_ready(lambda: all(is_listening(port, '::1' if '[::1]' in text else '127.0.0.1')
+                                    for text, port in zip(self.listens, self.ports)), 'listening')
+        self.wait_ready(lambda: self.worker, 'a worker')
+        return self
+
+    @property
+    def port(self):
+        return self.ports[0]
+
+    @property
+    def address(self):
+        return ('127.0.0.1', self.port)
+
+    @property
+    def url(self):
+        return f'wss://127.0.0.1:{self.port}'
+
+
+_shared = {}
+
+
+def shared_hub():
+    """The hub with its echoing target that the claims of one file have in common. It has to survive all of them."""
+    if not _shared:
+        target = udp.Target()
+        claims.at_exit(target.close)
+        _shared['hub'] = Hub(target)
+        _shared['worker'] = _shared['hub'].worker
+        time.sleep(0.3)  # the connection that found it listening is gone
+        _shared['descriptors'] = _shared['hub'].descriptors()
+        claims.at_exit(_check_shared)
+    hub = _shared['hub']
+    hub.must_run()
+    assert hub.worker == _shared['worker'], f'the worker died:\n{hub.log[-6000:]}'
+    hub.target.drain()
+    return hub
+
+
+def _check_shared():
+    hub = _shared['hub']
+    hub.must_run()
+    assert hub.worker == _shared['worker'], f'the worker died:\n{hub.log[-6000:]}'
+    claims.wait_for(lambda: hub.descriptors() <= _shared['descriptors'],
+                    f'descriptors of the worker: {_shared["descriptors"]} before, {hub.descriptors()} now', 40, 0.5)
+
+
+class Client(Towpath):
+    """towpath-client towards a URL; `port` is its local UDP port."""
+
+    role = 'client'
+
+    def __init__(self, url, token=TOKEN, pin=None, ca=None, extra=(), environment=None, host='127.0.0.1', start=True):
+        self.port = free_port(socket.SOCK_DGRAM, host)
+        shown = f'[{host}]' if ':' in host else host
+        self.lines = ['[Client]', f'Server = {url}', f'Listen = {shown}:{self.port}', 'WireGuard = none', 'FwMark = off']
+        self.lines += [f'Token = {token}'] if token else []
+        self.lines += [f'Pin = {pin}'] if pin else []
+        self.lines += [f'CA = {ca.path}'] if ca else []
+        super().__init__('\n'.join([*self.lines, *extra]) + '\n', environment)
+        if start:
+            self.start()
+
+    def start(self):
+        self.spawn()
+        self.wait_ready(lambda: has_udp_port(self.port) and self.worker, 'the local port')
+        return self
+
+    def local(self, **options):
+        return udp.Local(self.port, **options)
+
+
+_certificates = {}
+
+
+def certificate(kind='good'):
+    """One certificate of each kind for the whole file: ca, good, expired, other (name), alone (self-signed)."""
+    if not _certificates:
+        folder = tempfile.mkdtemp(prefix='towpath-test-')
+        claims.at_exit(lambda: shutil.rmtree(folder))
+        ca = _certificates['ca'] = certs.self_signed(folder, 'ca', ['Test CA'])
+        _certificates['good'] = certs.signed(folder, 'good', ca)
+        _certificates['expired'] = certs.signed(folder, 'expired', ca, until='20200201000000Z')
+        _certificates['other'] = certs.signed(folder, 'other', ca, ['other.example.org'])
+        _certificates['alone'] = certs.self_signed(folder, 'alone')
+    return _certificates[kind]
+
+
+def pause(seconds):
+    """For what must not happen meanwhile."""
+    time.sleep(seconds)
