@@ -3,6 +3,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/tunnel/carrier.h"
 #include "server/hub.h"
 #include "server/session.h"
 
