@@ -314,6 +314,20 @@ void tls_stream_set_handlers(struct tls_stream *stream, const struct tls_stream_
 	stream->owner = owner;
 }
 
+int tls_stream_secure(struct tls_stream *stream, SSL *ssl, struct err *err)
+{
+	int rc;
+
+	stream->ssl = ssl; /* freed with the stream */
+	rc = stream_attach_ssl(stream, false, err);
+	if (rc < 0)
+		return rc;
+	stream->is_open = false;
+	stream->is_first_turn = true;
+	stream_arm(stream);
+	return 0;
+}
+
 static ssize_t read_plain(struct tls_stream *stream, void *buf, size_t len)
 {
 	ssize_t n = stream_receive(stream, buf, len);
