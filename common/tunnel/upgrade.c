@@ -1,0 +1,366 @@
+/* The upgrade's request and answer, and a proxy's CONNECT: text in, text out.
+ *
+ * The happy path of a server: the head's fields are checked one by one, then three spans are handed up. The one of a
+ * client: lines are written one after another, a header of the user's taking the place of ours of the same name. A
+ * request that is no tunnel's is simply false; a buffer that is too small is -ENOBUFS once, at the end.
+ */
+#include "common/tunnel/upgrade.h"
+
+#include "common/base/base64.h"
+#include "common/base/log.h"
+
+#include <errno.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <time.h>
+
+#define KEY_LEN 16
+#define SHA1_LEN 20
+#define BEARER "authorization.bearer."
+#define EVENTS "/events"
+#define GUID "258EAFA5-E914-47DA-95CA-C5AB0DC85B11" /* RFC 6455 §1.3 */
+#define PORT_HTTP 80
+#define PORT_HTTPS 443
+#define LOCATION_SHOWN 128 /* characters of a redirect, for the log */
+
+struct writer {
+	char *buf;
+	size_t size;
+	size_t len; /* what would be there if all had fitted */
+};
+
+__attribute__((format(printf, 2, 3))) static void put(struct writer *writer, const char *format, ...)
+{
+	size_t room = writer->len < writer->size ? writer->size - writer->len : 0;
+	va_list args;
+	int len;
+
+	va_start(args, format);
+	len = vsnprintf(room > 0 ? writer->buf + writer->len : NULL, room, format, args);
+	va_end(args);
+	writer->len += len < 0 ? writer->size : (size_t)len;
+}
+
+static int finish(const struct writer *writer)
+{
+	return writer->len < writer->size ? (int)writer->len : -ENOBUFS;
+}
+
+static struct http_span from(struct http_span span, size_t skip)
+{
+	return (struct http_span){span.text + skip, span.len - skip};
+}
+
+static bool begins_with(struct http_span span, const char *text)
+{
+	return span.len >= strlen(text) && memcmp(span.text, text, strlen(text)) == 0;
+}
+
+static bool contains(struct http_span span, char c)
+{
+	return span.len > 0 && memchr(span.text, c, span.len);
+}
+
+/* The value of a field that is there once; len 0 otherwise. */
+static struct http_span only_value(const struct http_head *head, const char *name)
+{
+	const struct http_field *field = http_head_find(head, name, 0);
+
+	if (!field || http_head_find(head, name, 1))
+		return (struct http_span){"", 0};
+	return field->value;
+}
+
+static bool read_key(const struct http_head *head, struct http_span *ret)
+{
+	uint8_t bytes[KEY_LEN];
+
+	*ret = only_value(head, "Sec-WebSocket-Key");
+	return ret->len == UPGRADE_KEY_TEXT_LEN &&
+	       base64_decode(bytes, sizeof(bytes), ret->text, ret->len, BASE64_STANDARD) == KEY_LEN;
+}
+
+/* "/<prefix>/events", nothing behind it. */
+static bool read_prefix(struct http_span target, struct http_span *ret)
+{
+	size_t around = 1 + strlen(EVENTS);
+
+	if (target.len <= around || target.text[0] != '/')
+		return false;
+	*ret = from(target, 1);
+	ret->len = target.len - around;
+	return memcmp(ret->text + ret->len, EVENTS, strlen(EVENTS)) == 0;
+}
+
+/* The first list entry that begins with BEARER; names of other sub-protocols around it are no concern of ours. */
+static struct http_span find_bearer(struct http_span list)
+{
+	size_t start = 0;
+
+	for (size_t i = 0; i <= list.len; i++) {
+		struct http_span entry = {list.text + start, i - start};
+
+		if (i < list.len && list.text[i] != ',')
+			continue;
+		start = i + 1;
+		while (entry.len > 0 && (entry.text[0] == ' ' || entry.text[0] == '\t'))
+			entry = from(entry, 1);
+		while (entry.len > 0 && (entry.text[entry.len - 1] == ' ' || entry.text[entry.len - 1] == '\t'))
+			entry.len--;
+		if (begins_with(entry, BEARER))
+			return from(entry, strlen(BEARER));
+	}
+	return (struct http_span){"", 0};
+}
+
+/* The sub-protocol wins, and of it the first line only, as at a stock server; then a cookie that is nothing but a JWT. */
+static bool read_jwt(const struct http_head *head, struct http_span *ret)
+{
+	const struct http_field *protocols = http_head_find(head, "Sec-WebSocket-Protocol", 0);
+	const struct http_field *cookie = http_head_find(head, "Cookie", 0);
+
+	*ret = (struct http_span){"", 0};
+	if (protocols)
+		*ret = find_bearer(protocols->value);
+	if (ret->len == 0 && cookie && !contains(cookie->value, '=') && !contains(cookie->value, ';'))
+		*ret = cookie->value;
+	return ret->len > 0;
+}
+
+bool upgrade_read_request(const struct http_head *head, struct upgrade_request *ret)
+{
+	struct upgrade_request request;
+
+	if (!http_span_is(head->method, "GET") || head->minor_version != 1 || head->framing != HTTP_FRAMING_NONE)
+		return false;
+	if (only_value(head, "Host").len == 0 || !http_span_is(only_value(head, "Sec-WebSocket-Version"), "13"))
+		return false;
+	if (!http_head_has_token(head, "Connection", "upgrade") || !http_head_has_token(head, "Upgrade", "websocket"))
+		return false;
+	if (!read_prefix(head->target, &request.prefix) || !read_key(head, &request.key))
+		return false;
+	if (!read_jwt(head, &request.jwt))
+		return false;
+	*ret = request;
+	return true;
+}
+
+static bool has_name(const char *header, const char *name)
+{
+	size_t len = strlen(name);
+
+	return strncasecmp(header, name, len) == 0 && header[len] == ':';
+}
+
+/* The user's headers of that name. Return: how many were written. */
+static size_t put_own(struct writer *writer, const char *const *headers, const char *name)
+{
+	size_t count = 0;
+
+	for (; headers && *headers; headers++) {
+		if (!has_name(*headers, name))
+			continue;
+		put(writer, "%s\r\n", *headers);
+		count++;
+	}
+	return count;
+}
+
+/* IPv6 in brackets. */
+static void put_host(struct writer *writer, const char *host)
+{
+	put(writer, strchr(host, ':') ? "[%s]" : "%s", host);
+}
+
+static void put_basic(struct writer *writer, const char *name, const char *user, const char *password)
+{
+	size_t plain_size = strlen(user) + 1 + strlen(password) + 1;
+	size_t text_size = BASE64_LEN(plain_size) + 1;
+	char *plain = malloc(plain_size);
+	char *text = malloc(text_size);
+
+	if (plain && text) {
+		snprintf(plain, plain_size, "%s:%s", user, password);
+		base64_encode(text, text_size, plain, plain_size - 1, BASE64_STANDARD);
+		put(writer, "%s: Basic %s\r\n", name, text);
+	} else {
+		writer->len += writer->size; /* told as -ENOBUFS */
+	}
+	if (plain)
+		OPENSSL_cleanse(plain, plain_size);
+	if (text)
+		OPENSSL_cleanse(text, text_size);
+	free(plain);
+	free(text);
+}
+
+static void put_host_header(struct writer *writer, const struct upgrade_ask *ask)
+{
+	if (put_own(writer, ask->headers, "host") > 0)
+		return;
+	put(writer, "host: ");
+	put_host(writer, ask->host);
+	if (ask->port != PORT_HTTP && ask->port != PORT_HTTPS)
+		put(writer, ":%u", ask->port);
+	put(writer, "\r\n");
+}
+
+static void put_authorization(struct writer *writer, const struct upgrade_ask *ask)
+{
+	const char *colon;
+	char *user;
+
+	if (put_own(writer, ask->headers, "authorization") > 0 || !ask->basic_auth)
+		return;
+	colon = strchr(ask->basic_auth, ':');
+	user = strndup(ask->basic_auth, colon ? (size_t)(colon - ask->basic_auth) : strlen(ask->basic_auth));
+	if (user)
+		put_basic(writer, "authorization", user, colon ? colon + 1 : "");
+	else
+		writer->len += writer->size;
+	free(user);
+}
+
+/* Names that are written in a place of their own; NULL at the end. */
+static const char *const own_places[] = {"host", "upgrade", "connection", "sec-websocket-key", "sec-websocket-version",
+	"sec-websocket-protocol", "authorization", NULL};
+
+static void put_further(struct writer *writer, const char *const *headers)
+{
+	for (; headers && *headers; headers++) {
+		const char *const *name = own_places;
+
+		while (*name && !has_name(*headers, *name))
+			name++;
+		if (!*name)
+			put(writer, "%s\r\n", *headers);
+	}
+}
+
+int upgrade_write_request(char *buf, size_t size, const struct upgrade_ask *ask)
+{
+	struct writer writer = {.buf = buf, .size = size};
+
+	put(&writer, "GET /%s" EVENTS " HTTP/1.1\r\n", ask->prefix);
+	put_host_header(&writer, ask);
+	if (put_own(&writer, ask->headers, "upgrade") == 0)
+		put(&writer, "upgrade: websocket\r\n");
+	if (put_own(&writer, ask->headers, "connection") == 0)
+		put(&writer, "connection: upgrade\r\n");
+	if (put_own(&writer, ask->headers, "sec-websocket-key") == 0)
+		put(&writer, "sec-websocket-key: %s\r\n", ask->key);
+	if (put_own(&writer, ask->headers, "sec-websocket-version") == 0)
+		put(&writer, "sec-websocket-version: 13\r\n");
+	if (put_own(&writer, ask->headers, "sec-websocket-protocol") == 0)
+		put(&writer, "sec-websocket-protocol: v1, " BEARER "%s\r\n", ask->jwt);
+	put_authorization(&writer, ask);
+	put_further(&writer, ask->headers);
+	put(&writer, "\r\n");
+	return finish(&writer);
+}
+
+/* IMF-fixdate (RFC 9110 §5.6.7), in English whatever the locale. */
+static void put_date(struct writer *writer, int64_t wall_s)
+{
+	static const char days[][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
+	static const char months[][4] = {
+		"Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+	time_t time = (time_t)wall_s;
+	struct tm tm;
+
+	if (!gmtime_r(&time, &tm))
+		return;
+	put(writer, "date: %s, %02d %s %04d %02d:%02d:%02d GMT\r\n", days[tm.tm_wday], tm.tm_mday, months[tm.tm_mon],
+		tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
+}
+
+int upgrade_write_answer(char *buf, size_t size, struct http_span key, int64_t wall_s)
+{
+	struct writer writer = {.buf = buf, .size = size};
+	char accept[UPGRADE_ACCEPT_TEXT_LEN + 1];
+
+	upgrade_accept(accept, key);
+	put(&writer, "HTTP/1.1 101 Switching Protocols\r\n"
+		     "connection: upgrade\r\n"
+		     "upgrade: websocket\r\n");
+	put(&writer, "sec-websocket-accept: %s\r\n", accept);
+	put(&writer, "sec-websocket-protocol: v1\r\n");
+	put_date(&writer, wall_s);
+	put(&writer, "\r\n");
+	return finish(&writer);
+}
+
+void upgrade_make_key(char out[UPGRADE_KEY_TEXT_LEN + 1])
+{
+	uint8_t bytes[KEY_LEN];
+
+	arc4random_buf(bytes, sizeof(bytes));
+	base64_encode(out, UPGRADE_KEY_TEXT_LEN + 1, bytes, sizeof(bytes), BASE64_STANDARD);
+}
+
+void upgrade_accept(char out[UPGRADE_ACCEPT_TEXT_LEN + 1], struct http_span key)
+{
+	EVP_MD_CTX *context = EVP_MD_CTX_new();
+	uint8_t hash[SHA1_LEN] = {0};
+	unsigned len = 0;
+
+	out[0] = '\0';
+	if (context && EVP_DigestInit_ex(context, EVP_sha1(), NULL) == 1 &&
+		EVP_DigestUpdate(context, key.text, key.len) == 1 &&
+		EVP_DigestUpdate(context, GUID, strlen(GUID)) == 1 &&
+		EVP_DigestFinal_ex(context, hash, &len) == 1 && len == SHA1_LEN)
+		base64_encode(out, UPGRADE_ACCEPT_TEXT_LEN + 1, hash, sizeof(hash), BASE64_STANDARD);
+	EVP_MD_CTX_free(context);
+}
+
+/* A redirect is told with its target: a captive portal looks like this. */
+static const char *explain_status(const struct http_head *head, char *buf, size_t size)
+{
+	const struct http_field *location = http_head_find(head, "Location", 0);
+	char quoted[LOCATION_SHOWN];
+
+	if (location && head->status >= 300 && head->status <= 399)
+		snprintf(buf, size, "status %u, redirect to %s", head->status,
+			log_quote(quoted, sizeof(quoted), location->value.text, location->value.len));
+	else
+		snprintf(buf, size, "status %u", head->status);
+	return buf;
+}
+
+const char *upgrade_check_answer(const struct http_head *head, const char *key, char *buf, size_t size)
+{
+	char accept[UPGRADE_ACCEPT_TEXT_LEN + 1];
+
+	if (head->status != 101)
+		return explain_status(head, buf, size);
+	if (!http_head_has_token(head, "Upgrade", "websocket"))
+		return "status 101 without Upgrade: websocket";
+	if (!http_head_has_token(head, "Connection", "upgrade"))
+		return "status 101 without Connection: upgrade";
+	upgrade_accept(accept, (struct http_span){key, strlen(key)});
+	if (accept[0] == '\0' || !http_span_is(only_value(head, "Sec-WebSocket-Accept"), accept))
+		return "Sec-WebSocket-Accept does not answer our key";
+	if (http_head_find(head, "Sec-WebSocket-Extensions", 0))
+		return "a WebSocket extension that was not asked for";
+	return NULL;
+}
+
+int upgrade_write_connect(char *buf, size_t size, const char *host, uint16_t port, const char *user, const char *password)
+{
+	struct writer writer = {.buf = buf, .size = size};
+
+	put(&writer, "CONNECT ");
+	put_host(&writer, host);
+	put(&writer, ":%u HTTP/1.1\r\nhost: ", port);
+	put_host(&writer, host);
+	put(&writer, ":%u\r\n", port);
+	if (user)
+		put_basic(&writer, "proxy-authorization", user, password ? password : "");
+	put(&writer, "\r\n");
+	return finish(&writer);
+}
