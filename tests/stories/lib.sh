@@ -1,0 +1,126 @@
+# What every story begins with:  . "${0%/*}/lib.sh"; story "title" "$@"
+#
+# Happy path: story enters the bed (see hosts.sh) and comes back inside it; then the script lays out hosts and says, one
+# sentence each, what must hold.  Ends with 0 when the last sentence held.
+# Fails: at the first sentence that does not hold, or command that fails, with the last lines of every program's log; status 1.  77: no bed here.
+# Environment: TOWPATH_BUILD, the build folder (default: build-asan of this tree).
+# shellcheck shell=bash
+set -eu # what lays the world out must succeed; whatever may fail stands in a sentence
+. "$(dirname "${BASH_SOURCE[0]}")/hosts.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/world.sh"
+
+story() { # TITLE
+	local limit=${story_limit:-150}
+	bin=${TOWPATH_BUILD:-$top/build-asan}
+	[[ $bin == /* ]] || bin=$PWD/$bin
+	if [[ ! -x $bin/server/towpath-server || ! -x $bin/client/towpath-client ]]; then
+		echo "no towpath-server and towpath-client in $bin; build them, or set TOWPATH_BUILD" >&2
+		exit 1
+	fi
+	if ! bed_inside; then
+		bed_run "$limit" "$(realpath "$0")" && exit 0
+		exit
+	fi
+	bed_check || exit 1
+	dir=$(mktemp -d) && chmod 755 "$dir" || exit 1
+	trap story_ends EXIT
+	# A sanitizer's report must be seen wherever it happens, and a leak is one.
+	export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:exitcode=99 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
+	printf '%s\n' "$1"
+}
+
+story_failed=''
+# shellcheck disable=SC2317 # called by the trap
+story_ends() {
+	local status=$? name
+	set +e
+	for name in "${!pid_of[@]}"; do stop "$name" KILL; done
+	if ((status == 0)) && grep -qE 'ERROR: (Address|Leak)Sanitizer|runtime error:' "$dir"/*.log 2>/dev/null; then
+		echo "  FAIL no program has a sanitizer's report"
+		status=1
+	fi
+	if ((status)); then
+		[[ $story_failed ]] || echo "  FAIL the script ended with status $status"
+		story_logs
+	fi
+	rm -rf "$dir"
+	exit "$status"
+}
+
+# shellcheck disable=SC2317
+story_logs() {
+	local file
+	for file in "$dir"/*.log; do
+		[[ -s $file ]] || continue
+		printf '  --- %s\n' "${file##*/}"
+		if grep -qE 'Sanitizer|runtime error:' "$file"; then head -n 120 "$file"; else tail -n 40 "$file"; fi | sed 's/^/  | /'
+	done
+}
+
+say() { printf '  %s\n' "$*"; }
+holds() { printf '  ok   %s\n' "$*"; }
+fail() { # SENTENCE [OUTPUT]
+	story_failed=1
+	printf '  FAIL %s\n' "$1"
+	[[ ${2-} ]] && printf '%s\n' "$2" | sed 's/^/       /'
+	exit 1
+}
+
+# The sentence holds if COMMAND succeeds now.
+expect() { # SENTENCE COMMAND…
+	local sentence=$1
+	shift
+	"$@" >"$dir/output" 2>&1 || fail "$sentence" "$(<"$dir/output")"
+	holds "$sentence"
+}
+
+expect_not() { # SENTENCE COMMAND…
+	local sentence=$1
+	shift
+	! "$@" >"$dir/output" 2>&1 || fail "$sentence" "$(<"$dir/output")"
+	holds "$sentence"
+}
+
+# The sentence holds if COMMAND succeeds within SECONDS, asked again and again.
+soon() { # SECONDS SENTENCE COMMAND…
+	local seconds=$1 sentence=$2 began=${EPOCHREALTIME/./} took
+	shift 2
+	until "$@" >"$dir/output" 2>&1; do
+		took=$((${EPOCHREALTIME/./} - began))
+		((took < seconds * 1000000)) || fail "$sentence, within $seconds s" "$(<"$dir/output")"
+		sleep 0.05
+	done
+	took=$((${EPOCHREALTIME/./} - began))
+	holds "$sentence ($((took / 1000000)).$((took / 100000 % 10)) s)"
+}
+
+pings() { at "$1" ping -q -c 1 -W "${3:-1}" "$2"; } # HOST ADDRESS [SECONDS]
+
+ends() { ! runs "$1"; } # LABEL
+is_gone() { ! kill -0 "$1" 2>/dev/null; } # PID
+
+# A command's exit status and a word of its output, as INTERFACE promises them.
+exits() { # STATUS PATTERN COMMAND…
+	local wanted=$1 pattern=$2 output status
+	shift 2
+	output=$("$@" 2>&1)
+	status=$?
+	printf '%s\n(status %d)\n' "$output" "$status"
+	((status == wanted)) && grep -qiE -- "$pattern" <<<"$output"
+}
+
+# The small world of most stories: hub and laptop, the café drops all UDP, both programs up, traffic flows.
+hub_and_laptop() {
+	world_internet
+	world_cafe
+	world_guest laptop 77
+	cafe_drops_udp
+	hub_wireguard
+	laptop_wireguard
+	hub_config laptop </dev/null
+	hub_start
+	soon 10 "the hub listens" hub_listens
+	client_config laptop "${hub_url:-wss://$hub_address}" <<<"Pin = $(hub_pin)"
+	client_start laptop
+	soon 10 "the laptop pings the hub" pings laptop 10.10.0.1
+}
