@@ -326,6 +326,12 @@ static void channel_on_poll(uv_poll_t *poll, int status, int events)
 		;
 }
 
+void channel_drain(struct channel *channel)
+{
+	while (!channel->closing && channel_read_one(channel))
+		;
+}
+
 int channel_open(struct channel **ret, uv_loop_t *loop, int fd, enum channel_side side,
 	const struct channel_handlers *handlers, void *owner, struct err *err)
 {

@@ -82,6 +82,9 @@ int channel_open(struct channel **ret, uv_loop_t *loop, int fd, enum channel_sid
  * hundred at most). Return: 0, -EPIPE where the channel has ended, -ENOBUFS where the queue is full. */
 int channel_send(struct channel *channel, enum channel_kind kind, const void *payload, size_t len, int fd);
 
+/* Take what has arrived already, without waiting for the loop: the last words of a side that has ended. */
+void channel_drain(struct channel *channel);
+
 /* No handler is called any more; memory goes when the loop has let go of the handle. */
 void channel_close(struct channel *channel);
 

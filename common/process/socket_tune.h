@@ -1,0 +1,14 @@
+/* What the supervisor sets on the sockets it makes, some of it with privilege. Nothing here is worth failing for. */
+#ifndef TOWPATH_PROCESS_SOCKET_TUNE_H
+#define TOWPATH_PROCESS_SOCKET_TUNE_H
+
+#define SOCKET_TUNE_UDP_BUFFER (4 << 20) /* bytes each way; the default holds 92 full packets */
+
+/* Buffers of a UDP socket: beyond the host's limit where we may, up to it otherwise. */
+void socket_tune_udp(int fd);
+
+/* TCP, connected or listening (then what it accepts inherits it all): Nagle off, dead peers noticed after
+ * @user_timeout_ms, keep-alive, and the congestion control @congestion where the host allows it. */
+void socket_tune_tcp(int fd, const char *congestion, unsigned int user_timeout_ms);
+
+#endif
