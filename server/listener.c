@@ -1,0 +1,83 @@
+/* The hub's TCP listeners.
+ *
+ * Happy path: socket, options that accepted connections inherit, bind, listen. Fails with the line of the file and the
+ * remedy for what users meet: a port in use, an address of another host, a port under 1024 without privilege.
+ */
+#include "server/listener.h"
+
+#include "common/process/socket_tune.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define LISTENER_BACKLOG 4096
+#define LISTENER_CONGESTION "bbr"
+#define LISTENER_USER_TIMEOUT_MS 20000 /* unacknowledged bytes: longer than a roaming client needs to come again */
+
+static const char *listener_remedy(char *buf, size_t size, int code, const struct server_listen *listen)
+{
+	unsigned int port = addr_port(&listen->addr);
+
+	switch (code) {
+	case -EADDRINUSE:
+		snprintf(buf, size, "stop the other program (ss -ltnp 'sport = :%u') or choose another port", port);
+		break;
+	case -EADDRNOTAVAIL:
+		snprintf(buf, size, "give an address of this host (ip address), or %s:%u",
+			 listen->addr.sa.sa_family == AF_INET ? "0.0.0.0" : "[::]", port);
+		break;
+	case -EACCES:
+	case -EPERM:
+		snprintf(buf, size, "a port under 1024 needs root or CAP_NET_BIND_SERVICE; choose a higher one otherwise");
+		break;
+	case -EAFNOSUPPORT:
+		snprintf(buf, size, "this host has no %s; leave the address out",
+			 listen->addr.sa.sa_family == AF_INET ? "IPv4" : "IPv6");
+		break;
+	default:
+		snprintf(buf, size, "choose another address");
+	}
+	return buf;
+}
+
+static int listener_fail(const struct server_config *config, const struct server_listen *listen, int code, struct err *err)
+{
+	char where[32] = "", remedy[160];
+
+	if (listen->line > 0)
+		snprintf(where, sizeof(where), ":%u", listen->line);
+	return err_set(err, code, "%s%s: Listen: %s: %s; %s", config->path, where, listen->text, strerror(-code),
+		listener_remedy(remedy, sizeof(remedy), code, listen));
+}
+
+static int listener_prepare(int fd, const struct addr *addr)
+{
+	const int on = 1;
+
+	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0)
+		return -errno;
+	if (addr->sa.sa_family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) < 0)
+		return -errno;
+	socket_tune_tcp(fd, LISTENER_CONGESTION, LISTENER_USER_TIMEOUT_MS);
+	if (bind(fd, &addr->sa, addr_len(addr)) < 0 || listen(fd, LISTENER_BACKLOG) < 0)
+		return -errno;
+	return 0;
+}
+
+int listener_open(const struct server_config *config, const struct server_listen *listen, struct err *err)
+{
+	int fd = socket(listen->addr.sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int rc;
+
+	if (fd < 0)
+		return listener_fail(config, listen, -errno, err);
+	rc = listener_prepare(fd, &listen->addr);
+	if (rc == 0)
+		return fd;
+	close(fd);
+	return listener_fail(config, listen, rc, err);
+}

@@ -1,0 +1,12 @@
+/* The hub's TCP listeners, made by the supervisor and handed to every worker. */
+#ifndef TOWPATH_SERVER_LISTENER_H
+#define TOWPATH_SERVER_LISTENER_H
+
+#include "common/base/err.h"
+#include "server/config.h"
+
+/* Listen as @listen says. @err: the text after "config: ", with FILE:LINE and what helps. Return: descriptor, or a negative
+ * errno; -EAFNOSUPPORT where this host does not know the address family. */
+int listener_open(const struct server_config *config, const struct server_listen *listen, struct err *err);
+
+#endif
