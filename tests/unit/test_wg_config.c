@@ -1,0 +1,535 @@
+/* [Interface] and [Peer] as wg and wg-quick read them: what is taken, what is refused, and with which words. */
+#include "common/wireguard/wg_config.h"
+
+#include "common/base/base64.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define KEY_A "yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk="
+#define KEY_B "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg="
+#define INTERFACE "[Interface]\n"
+#define PEER "[Peer]\nPublicKey = " KEY_B "\n"
+
+static char path[] = "/tmp/test_wg_config.XXXXXX";
+
+static int make_file(void **state)
+{
+	int fd = mkstemp(path);
+
+	(void)state;
+	return fd < 0 ? -1 : close(fd);
+}
+
+static int remove_file(void **state)
+{
+	(void)state;
+	return unlink(path);
+}
+
+struct fixture {
+	struct ini ini;
+	struct ini_report report;
+	struct wg_config config;
+	size_t unknown; /* entries that are not WireGuard's */
+};
+
+static int set_up(void **state)
+{
+	*state = calloc(1, sizeof(struct fixture));
+	return *state ? 0 : -1;
+}
+
+static void reset(struct fixture *f)
+{
+	wg_config_done(&f->config);
+	ini_done(&f->ini);
+	ini_report_done(&f->report);
+	memset(f, 0, sizeof(*f));
+}
+
+static int tear_down(void **state)
+{
+	reset(*state);
+	free(*state);
+	return 0;
+}
+
+static void keep_worst(int *worst, int rc)
+{
+	if (rc < 0)
+		*worst = rc;
+}
+
+/* Do what a program does with a file. Return: the worst of all codes. */
+static int take(struct fixture *f, const char *text)
+{
+	FILE *file = fopen(path, "w");
+	struct err err;
+	int worst;
+
+	reset(f);
+	assert_non_null(file);
+	fputs(text, file);
+	assert_int_equal(fclose(file), 0);
+	worst = ini_read(path, &f->ini, &f->report, &err);
+	for (size_t i = 0; i < f->ini.section_count; i++) {
+		const struct ini_section *section = &f->ini.sections[i];
+
+		keep_worst(&worst, wg_config_open_section(&f->config, &f->ini, section, &f->report));
+		for (size_t j = 0; j < section->entry_count; j++) {
+			int rc = wg_config_take(&f->config, &f->ini, section, &section->entries[j], &f->report);
+
+			keep_worst(&worst, rc);
+			f->unknown += rc == 0;
+		}
+	}
+	keep_worst(&worst, wg_config_finish(&f->config, &f->ini, &f->report));
+	return worst;
+}
+
+static void take_valid(struct fixture *f, const char *text)
+{
+	if (take(f, text) != 0 || f->report.count != 0)
+		fail_msg("'%s' was refused: %s", text, f->report.count ? f->report.lines[0] : "-");
+}
+
+/* The example of wg(8) is read with every value. */
+static void example_of_the_manual_is_read(void **state)
+{
+	struct fixture *f = *state;
+	char text[BASE64_LEN(32) + 1];
+
+	take_valid(f, "[Interface]\nPrivateKey = " KEY_A "\nListenPort = 51820\n\n"
+		"[Peer]\nPublicKey = " KEY_B "\nEndpoint = 192.95.5.67:1234\nAllowedIPs = 10.192.122.3/32, 10.192.124.1/24\n\n"
+		"[Peer]\nPublicKey = TrMvSoP4jYQlY6RIzBgbssQqY3vxI2Pi+y71lOWWXX0=\n"
+		"Endpoint = [2607:5300:60:6b0::c05f:543]:2468\nAllowedIPs = 10.192.122.4/32, 192.168.0.0/16\n"
+		"PersistentKeepalive = 25\nPresharedKey = " KEY_A "\n");
+	assert_true(f->config.interface.has_private_key);
+	base64_encode(text, sizeof(text), f->config.interface.private_key, 32, BASE64_STANDARD);
+	assert_string_equal(text, KEY_A);
+	assert_int_equal(f->config.interface.listen_port, 51820);
+	assert_int_equal(f->config.interface.line, 1);
+	assert_int_equal(f->config.peer_count, 2);
+	base64_encode(text, sizeof(text), f->config.peers[0].public_key, 32, BASE64_STANDARD);
+	assert_string_equal(text, KEY_B);
+	assert_false(f->config.peers[0].has_preshared_key);
+	assert_string_equal(f->config.peers[0].endpoint, "192.95.5.67:1234");
+	assert_string_equal(f->config.peers[1].endpoint, "[2607:5300:60:6b0::c05f:543]:2468");
+	assert_true(f->config.peers[1].has_preshared_key);
+	assert_int_equal(f->config.peers[1].persistent_keepalive_s, 25);
+	assert_int_equal(f->config.peers[1].allowed_ip_count, 2);
+	assert_int_equal(f->config.peers[1].allowed_ips[1].bits, 16);
+	assert_int_equal(f->config.peers[1].line, 10);
+}
+
+static int print_prefix(char *out, size_t size, const struct wg_config_prefix *prefix)
+{
+	char host[ADDR_TEXT_MAX];
+
+	addr_format_host(host, sizeof(host), &prefix->addr);
+	return snprintf(out, size, "%s%s/%u ", prefix->removed ? "-" : "", host, prefix->bits);
+}
+
+static void print_prefixes(char *out, size_t size, const struct wg_config_prefix *prefixes, size_t count)
+{
+	size_t used = 0;
+
+	out[0] = '\0';
+	for (size_t i = 0; i < count && used < size; i++)
+		used += (size_t)print_prefix(out + used, size - used, &prefixes[i]);
+}
+
+/* One odd value that is taken, and what becomes of it. */
+struct taken {
+	const char *text;
+	const char *result;
+};
+
+static void check_taken(struct fixture *f, const struct taken *cases, size_t count, const char *head,
+	void (*print)(struct fixture *f, char *out, size_t size))
+{
+	char text[1024], result[1024];
+
+	for (size_t i = 0; i < count; i++) {
+		snprintf(text, sizeof(text), "%s%s\n", head, cases[i].text);
+		take_valid(f, text);
+		print(f, result, sizeof(result));
+		if (strcmp(result, cases[i].result) != 0)
+			fail_msg("'%s': '%s' instead of '%s'", cases[i].text, result, cases[i].result);
+	}
+}
+
+#define CHECK_TAKEN(f, head, print, ...)                                                                       \
+	do {                                                                                                   \
+		static const struct taken cases[] = { __VA_ARGS__ };                                           \
+		check_taken(f, cases, sizeof(cases) / sizeof(cases[0]), head, print);                          \
+	} while (0)
+
+static void print_numbers(struct fixture *f, char *out, size_t size)
+{
+	const struct wg_config_interface *interface = &f->config.interface;
+
+	snprintf(out, size, "port %u mark %#x mtu %u table %d %u", interface->listen_port, interface->fwmark, interface->mtu,
+		(int)interface->table_kind, interface->table);
+}
+
+/* Numbers and words of [Interface], as wg, wg-quick and ip take them. */
+static void interface_numbers_are_read(void **state)
+{
+	CHECK_TAKEN(*state, INTERFACE, print_numbers,
+		{ "", "port 0 mark 0 mtu 0 table 0 0" },
+		{ "ListenPort = 0", "port 0 mark 0 mtu 0 table 0 0" },
+		{ "listenport=65535", "port 65535 mark 0 mtu 0 table 0 0" },
+		{ "ListenPort = 5 18 20", "port 51820 mark 0 mtu 0 table 0 0" },
+		{ "FwMark = 0x10", "port 0 mark 0x10 mtu 0 table 0 0" },
+		{ "FwMark = 0xFFFFFFFF", "port 0 mark 0xffffffff mtu 0 table 0 0" },
+		{ "FwMark = 010", "port 0 mark 0xa mtu 0 table 0 0" },
+		{ "FwMark = OFF", "port 0 mark 0 mtu 0 table 0 0" },
+		{ "FwMark = 0", "port 0 mark 0 mtu 0 table 0 0" },
+		{ "MTU = 576", "port 0 mark 0 mtu 576 table 0 0" },
+		{ "mtu = 65535 # jumbo", "port 0 mark 0 mtu 65535 table 0 0" },
+		{ "MTU =", "port 0 mark 0 mtu 0 table 0 0" },
+		{ "Table = auto", "port 0 mark 0 mtu 0 table 0 0" },
+		{ "Table =", "port 0 mark 0 mtu 0 table 0 0" },
+		{ "Table = off", "port 0 mark 0 mtu 0 table 1 0" },
+		{ "Table = 51820", "port 0 mark 0 mtu 0 table 2 51820" },
+		{ "Table = 0xca6c", "port 0 mark 0 mtu 0 table 2 51820" },
+		{ "Table = 4294967295", "port 0 mark 0 mtu 0 table 2 4294967295" },
+		{ "Table = main", "port 0 mark 0 mtu 0 table 2 254" },
+		{ "Table = 0", "port 0 mark 0 mtu 0 table 2 254" },
+		{ "SaveConfig = false", "port 0 mark 0 mtu 0 table 0 0" },
+		{ "SaveConfig = False", "port 0 mark 0 mtu 0 table 0 0" });
+}
+
+static void print_addresses(struct fixture *f, char *out, size_t size)
+{
+	print_prefixes(out, size, f->config.interface.addresses, f->config.interface.address_count);
+}
+
+/* Addresses keep their host part; without a length it is all of it; blanks separate as commas do. */
+static void addresses_are_read(void **state)
+{
+	CHECK_TAKEN(*state, INTERFACE, print_addresses,
+		{ "Address = 10.10.0.3/24, fd10::3/64", "10.10.0.3/24 fd10::3/64 " },
+		{ "Address = 10.10.0.3", "10.10.0.3/32 " },
+		{ "Address = fd10::3", "fd10::3/128 " },
+		{ "Address = 10.10.0.3/24\naddress = 10.10.0.4/24", "10.10.0.3/24 10.10.0.4/24 " },
+		{ "Address = 10.10.0.3/24 10.10.0.4/24,,", "10.10.0.3/24 10.10.0.4/24 " },
+		{ "Address =", "" },
+		{ "Address = 10.10.0.3/0, ::1/0", "10.10.0.3/0 ::1/0 " });
+}
+
+static void print_allowed_ips(struct fixture *f, char *out, size_t size)
+{
+	print_prefixes(out, size, f->config.peers[0].allowed_ips, f->config.peers[0].allowed_ip_count);
+}
+
+/* Allowed IPs lose their host part as in the kernel, may repeat, and know the signs of newer wg. */
+static void allowed_ips_are_read(void **state)
+{
+	CHECK_TAKEN(*state, PEER, print_allowed_ips,
+		{ "", "" },
+		{ "AllowedIPs = 0.0.0.0/0, ::/0", "0.0.0.0/0 ::/0 " },
+		{ "AllowedIPs = 10.1.2.3/8", "10.0.0.0/8 " },
+		{ "AllowedIPs = 10.1.2.255/25, 10.1.2.255/31", "10.1.2.128/25 10.1.2.254/31 " },
+		{ "AllowedIPs = 2001:db8:ffff::1/33", "2001:db8:8000::/33 " },
+		{ "AllowedIPs = 10.0.0.1, fd00::1", "10.0.0.1/32 fd00::1/128 " },
+		{ "AllowedIPs = 10.0.0.0/8\nAllowedIPs = 11.0.0.0/8", "10.0.0.0/8 11.0.0.0/8 " },
+		{ "AllowedIPs = 10.0.0.0/8, 10.0.0.0/8", "10.0.0.0/8 10.0.0.0/8 " },
+		{ "AllowedIPs = 10.0.0.0 /8 ,11. 0.0.0/8", "10.0.0.0/8 11.0.0.0/8 " },
+		{ "AllowedIPs = 10.0.0.0/008", "10.0.0.0/8 " },
+		{ "AllowedIPs = +10.0.0.0/8, -11.0.0.0/8", "10.0.0.0/8 -11.0.0.0/8 " });
+}
+
+static void print_endpoint(struct fixture *f, char *out, size_t size)
+{
+	snprintf(out, size, "%s", f->config.peers[0].endpoint ? f->config.peers[0].endpoint : "-");
+}
+
+/* Endpoints are names, IPv4 and IPv6, also with zone, also in wg's odd spellings. */
+static void endpoints_are_read(void **state)
+{
+	CHECK_TAKEN(*state, PEER, print_endpoint,
+		{ "", "-" },
+		{ "Endpoint = vps.example.org:51820", "vps.example.org:51820" },
+		{ "Endpoint = my_host:1", "my_host:1" },
+		{ "Endpoint = example.org.:65535", "example.org.:65535" },
+		{ "Endpoint = 203.0.113.7:51820", "203.0.113.7:51820" },
+		{ "Endpoint = [2001:db8::1]:51820", "[2001:db8::1]:51820" },
+		{ "Endpoint = [fe80::1%eth0]:51820", "[fe80::1%eth0]:51820" },
+		{ "Endpoint = 2001:db8::1:51820", "[2001:db8::1]:51820" },
+		{ "Endpoint = [203.0.113.7]:51820", "203.0.113.7:51820" },
+		{ "Endpoint = [vps.example.org]:51820", "vps.example.org:51820" },
+		{ "Endpoint = vps.example.org : 051820", "vps.example.org:51820" });
+}
+
+static void print_keepalive(struct fixture *f, char *out, size_t size)
+{
+	snprintf(out, size, "%u", f->config.peers[0].persistent_keepalive_s);
+}
+
+/* The keepalive is seconds, or off. */
+static void keepalive_is_read(void **state)
+{
+	CHECK_TAKEN(*state, PEER, print_keepalive, { "PersistentKeepalive = 25", "25" }, { "PersistentKeepalive = 0", "0" },
+		{ "PersistentKeepalive = Off", "0" }, { "PersistentKeepalive = 65535", "65535" },
+		{ "PersistentKeepalive = 0025", "25" });
+}
+
+static void print_dns(struct fixture *f, char *out, size_t size)
+{
+	size_t used = 0;
+
+	out[0] = '\0';
+	for (size_t i = 0; i < f->config.interface.dns_count && used < size; i++)
+		used += (size_t)snprintf(out + used, size - used, "%s;", f->config.interface.dns[i]);
+}
+
+/* DNS takes addresses and search domains, separated by commas or blanks. */
+static void dns_is_read(void **state)
+{
+	CHECK_TAKEN(*state, INTERFACE, print_dns,
+		{ "DNS = 10.0.0.1, fd00::1", "10.0.0.1;fd00::1;" },
+		{ "DNS = 10.0.0.1 home.arpa\nDNS = example.org", "10.0.0.1;home.arpa;example.org;" },
+		{ "DNS = ~.", "~.;" },
+		{ "DNS =", "" });
+}
+
+/* Hooks keep their words, `%i' included, and their order; a comment ends them as in wg-quick. */
+static void hooks_are_read(void **state)
+{
+	struct fixture *f = *state;
+
+	take_valid(f, INTERFACE "PostUp = iptables -A FORWARD -i %i -j ACCEPT; a=b\nPreUp = one # not two\n"
+		"postup = second\nPreDown =\nPostDown = last\n");
+	assert_int_equal(f->config.interface.hook_count[0], 1);
+	assert_string_equal(f->config.interface.hooks[0][0], "one");
+	assert_int_equal(f->config.interface.hook_count[1], 2);
+	assert_string_equal(f->config.interface.hooks[1][0], "iptables -A FORWARD -i %i -j ACCEPT; a=b");
+	assert_string_equal(f->config.interface.hooks[1][1], "second");
+	assert_int_equal(f->config.interface.hook_count[2], 0);
+	assert_string_equal(f->config.interface.hooks[3][0], "last");
+}
+
+/* Each odd value that is refused gets one line, with its line number, its key and the value. */
+static void odd_values_are_refused(void **state)
+{
+	static const struct {
+		const char *text;
+		const char *shown; /* behind FILE:LINE: */
+	} cases[] = {
+		{ INTERFACE "PrivateKey = " KEY_A "x", "2: PrivateKey: '(hidden)': is not a key" },
+		{ INTERFACE "PrivateKey = yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBml=", "2: PrivateKey: '(hidden)': is not a key" },
+		{ INTERFACE "PrivateKey = yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk", "2: PrivateKey: '(hidden)'" },
+		{ INTERFACE "PrivateKey = yAnz5TF_lXXJte14tji3zlMNq-hd2rYUIgJBgB3fBmk=", "2: PrivateKey: '(hidden)'" },
+		{ INTERFACE "PrivateKey =", "2: PrivateKey: '(hidden)'" },
+		{ INTERFACE "ListenPort = 65536", "2: ListenPort: '65536': is not a port; " },
+		{ INTERFACE "ListenPort = -1", "2: ListenPort: '-1'" },
+		{ INTERFACE "ListenPort = +1", "2: ListenPort: '+1'" },
+		{ INTERFACE "ListenPort = 0x10", "2: ListenPort: '0x10'" },
+		{ INTERFACE "ListenPort = domain", "2: ListenPort: 'domain'" },
+		{ INTERFACE "ListenPort =", "2: ListenPort: ''" },
+		{ INTERFACE "ListenPort = 99999999999999999999", "2: ListenPort: '99999999999999999999'" },
+		{ INTERFACE "FwMark = 0X10", "2: FwMark: '0X10': is not a mark; off or " },
+		{ INTERFACE "FwMark = 0x", "2: FwMark: '0x'" },
+		{ INTERFACE "FwMark = 4294967296", "2: FwMark: '4294967296'" },
+		{ INTERFACE "FwMark = 0x100000000", "2: FwMark: '0x100000000'" },
+		{ INTERFACE "FwMark = on", "2: FwMark: 'on'" },
+		{ INTERFACE "MTU = 575", "2: MTU: '575': is not an MTU; a number from 576 to 65535" },
+		{ INTERFACE "MTU = 65536", "2: MTU: '65536'" },
+		{ INTERFACE "MTU = 01420", "2: MTU: '01420'" },
+		{ INTERFACE "MTU = auto", "2: MTU: 'auto'" },
+		{ INTERFACE "Table = OFF", "2: Table: 'OFF': is not a routing table; " },
+		{ INTERFACE "Table = 4294967296", "2: Table: '4294967296'" },
+		{ INTERFACE "Table = -1", "2: Table: '-1'" },
+		{ INTERFACE "SaveConfig = true", "2: SaveConfig: 'true': this file is never written by us" },
+		{ INTERFACE "SaveConfig = yes", "2: SaveConfig: 'yes': is neither true nor false" },
+		{ INTERFACE "SaveConfig =", "2: SaveConfig: ''" },
+		{ INTERFACE "Address = 10.0.0.1/33", "2: Address: '10.0.0.1/33': has no length of a prefix" },
+		{ INTERFACE "Address = 10.0.0.1/24, fd00::1/129", "2: Address: 'fd00::1/129': has no length" },
+		{ INTERFACE "Address = 10.0.0/24", "2: Address: '10.0.0/24': is not an address" },
+		{ INTERFACE "Address = 10.0.0.1/255.255.255.0", "2: Address: '10.0.0.1/255.255.255.0'" },
+		{ INTERFACE "Address = 10.0.0.1/", "2: Address: '10.0.0.1/'" },
+		{ INTERFACE "Address = -10.0.0.1/24", "2: Address: '-10.0.0.1/24'" },
+		{ INTERFACE "Address = host", "2: Address: 'host'" },
+		{ INTERFACE "DNS = 10.0.0.256", "2: DNS: '10.0.0.256': is neither an address nor a search domain" },
+		{ INTERFACE "DNS = 10.0.0.1, fd00:::1", "2: DNS: 'fd00:::1'" },
+		{ INTERFACE "DNS = $(reboot)", "2: DNS: '$(reboot)'" },
+		{ "[Peer]\nPublicKey = abc", "2: PublicKey: 'abc': is not a key; 44 characters" },
+		{ "[Peer]\nPublicKey = abc\nAllowedIPs = 10.0.0.0/8", "2: PublicKey: 'abc'" },
+		{ PEER "PresharedKey = " KEY_A "A", "3: PresharedKey: '(hidden)'" },
+		{ PEER "AllowedIPs =", "3: AllowedIPs: '': is empty" },
+		{ PEER "AllowedIPs = 10.0.0.0/8,", "3: AllowedIPs: '': is not an address" },
+		{ PEER "AllowedIPs = 10.0.0.0/33", "3: AllowedIPs: '10.0.0.0/33'" },
+		{ PEER "AllowedIPs = ::/129", "3: AllowedIPs: '::/129'" },
+		{ PEER "AllowedIPs = 10.0.0.0/", "3: AllowedIPs: '10.0.0.0/'" },
+		{ PEER "AllowedIPs = 10.0.0.0/8/8", "3: AllowedIPs: '10.0.0.0/8/8'" },
+		{ PEER "AllowedIPs = --10.0.0.0/8", "3: AllowedIPs: '--10.0.0.0/8'" },
+		{ PEER "AllowedIPs = all", "3: AllowedIPs: 'all'" },
+		{ PEER "Endpoint = vps.example.org", "3: Endpoint: 'vps.example.org': has no port" },
+		{ PEER "Endpoint = vps.example.org:", "3: Endpoint: 'vps.example.org:': has no port" },
+		{ PEER "Endpoint = vps.example.org:0", "3: Endpoint: 'vps.example.org:0': has no port" },
+		{ PEER "Endpoint = vps.example.org:65536", "3: Endpoint: 'vps.example.org:65536'" },
+		{ PEER "Endpoint = vps.example.org:http", "3: Endpoint: 'vps.example.org:http'" },
+		{ PEER "Endpoint = :51820", "3: Endpoint: ':51820': has neither a name nor an address" },
+		{ PEER "Endpoint = [2001:db8::1]", "3: Endpoint: '[2001:db8::1]': has no port" },
+		{ PEER "Endpoint = [2001:db8::1:51820", "3: Endpoint: '[2001:db8::1:51820'" },
+		{ PEER "Endpoint = [2001:db8::1]51820", "3: Endpoint: '[2001:db8::1]51820'" },
+		{ PEER "Endpoint = [fe80::1%]:51820", "3: Endpoint: '[fe80::1%]:51820': has neither" },
+		{ PEER "Endpoint = [fe80::1%averyverylongdevice]:51820", "3: Endpoint: '[fe80::1%averyverylongdevice]:51820'" },
+		{ PEER "Endpoint = 300.1.1.1:51820", "3: Endpoint: '300.1.1.1:51820': has neither" },
+		{ PEER "Endpoint = 127.1:51820", "3: Endpoint: '127.1:51820'" },
+		{ PEER "Endpoint = wss://vps:443", "3: Endpoint: 'wss://vps:443'" },
+		{ PEER "Endpoint = -vps:443", "3: Endpoint: '-vps:443'" },
+		{ PEER "Endpoint =", "3: Endpoint: ''" },
+		{ PEER "PersistentKeepalive = 65536", "3: PersistentKeepalive: '65536': is not an interval" },
+		{ PEER "PersistentKeepalive = 25s", "3: PersistentKeepalive: '25s'" },
+		{ PEER "PersistentKeepalive = on", "3: PersistentKeepalive: 'on'" },
+		{ "[Peer]\nAllowedIPs = 10.0.0.0/8", "1: PublicKey: is missing" },
+		{ INTERFACE "MTU = 1420\nmtu = 1400", "3: mtu: stands in line 2 already" },
+		{ INTERFACE "PrivateKey = " KEY_A "\nPrivateKey = " KEY_A, "3: PrivateKey: stands in line 2 already" },
+		{ PEER PEER, "4: PublicKey: '" KEY_B "': belongs to the peer of line 2 already" },
+		{ INTERFACE "\n[interface]", "3: [Interface]: stands in line 1 already" },
+	};
+	struct fixture *f = *state;
+	char expected[256];
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		snprintf(expected, sizeof(expected), "%s:%s", path, cases[i].shown);
+		if (take(f, cases[i].text) != -EINVAL || f->report.count != 1 ||
+			strncmp(f->report.lines[0], expected, strlen(expected)) != 0)
+			fail_msg("'%s': %zu lines, '%s' instead of '%s'", cases[i].text, f->report.count,
+				f->report.count ? f->report.lines[0] : "", expected);
+	}
+}
+
+/* All faults of a file are told in one go. */
+static void all_faults_are_told(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(take(f, INTERFACE "MTU = 1\nListenPort = x\n" PEER "AllowedIPs = y\n"), -EINVAL);
+	assert_int_equal(f->report.count, 3);
+}
+
+/* The same prefix for two peers is told with both lines, in whatever spelling; for one peer it is fine. */
+static void same_allowed_ip_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	char expected[256];
+
+	assert_int_equal(take(f, PEER "AllowedIPs = 11.0.0.0/8\nAllowedIPs = 10.0.0.0/8\n"
+		"[Peer]\nPublicKey = " KEY_A "\nAllowedIPs = 12.0.0.0/8, 10.1.1.1/8\n"), -EINVAL);
+	assert_int_equal(f->report.count, 1);
+	snprintf(expected, sizeof(expected),
+		"%s:7: AllowedIPs: '10.0.0.0/8': belongs to the peer of line 4 already; WireGuard gives a prefix to one peer only",
+		path);
+	assert_string_equal(f->report.lines[0], expected);
+}
+
+/* Overlapping prefixes are what routing is made of; IPv4 and IPv6 with the same bytes are not the same. */
+static void other_allowed_ips_are_no_clash(void **state)
+{
+	take_valid(*state, PEER "AllowedIPs = 0.0.0.0/0, 10.0.0.0/8\n[Peer]\nPublicKey = " KEY_A
+		"\nAllowedIPs = ::/0, 10.0.0.0/9, -10.0.0.0/8, a00::/8\n");
+}
+
+/* Keys of the program itself are left to it, and so are keys in the wrong section. */
+static void other_keys_are_not_taken(void **state)
+{
+	struct fixture *f = *state;
+
+	take_valid(f, INTERFACE "PrivateKeyFile = x\nPublicKey = y\n[Peer]\nName = laptop\nToken = z\nMTU = 1\n[Gateway]\nLan = l\n");
+	assert_int_equal(f->unknown, 6);
+	assert_int_equal(f->config.peer_count, 1);
+	assert_false(f->config.peers[0].has_public_key);
+}
+
+/* No message shows a private or a preshared key, right or wrong. */
+static void secrets_are_not_shown(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(take(f, INTERFACE "PrivateKey = SECRETSECRET\nPrivateKey = SECRETSECRET\nPrivateKey SECRET =\n"
+		PEER "PresharedKey = SECRET" KEY_A "\n"), -EINVAL);
+	assert_int_equal(f->report.count, 4);
+	for (size_t i = 0; i < f->report.count; i++)
+		assert_null(strstr(f->report.lines[i], "SECRET"));
+}
+
+/* Many peers are held, and their keys compared in one sweep. */
+static void many_peers_are_held(void **state)
+{
+	struct fixture *f = *state;
+	char *text = NULL, key[BASE64_LEN(32) + 1];
+	size_t size = 0;
+	FILE *file = open_memstream(&text, &size);
+	uint8_t bytes[32] = { 0 };
+
+	assert_non_null(file);
+	for (int i = 0; i < 2000; i++) {
+		bytes[0] = (uint8_t)i;
+		bytes[1] = (uint8_t)(i >> 8);
+		base64_encode(key, sizeof(key), bytes, sizeof(bytes), BASE64_STANDARD);
+		fprintf(file, "[Peer]\nPublicKey = %s\nAllowedIPs = 10.0.%d.%d/32\n", key, i >> 8, i & 255);
+	}
+	assert_int_equal(fclose(file), 0);
+	take_valid(f, text);
+	free(text);
+	assert_int_equal(f->config.peer_count, 2000);
+	assert_int_equal(f->config.peers[1999].public_key[1], 1999 >> 8);
+}
+
+static void assert_taken_key(struct fixture *f, const char *section, const char *key)
+{
+	char text[256];
+
+	snprintf(text, sizeof(text), "[%s]\n%s = -\n", section, key);
+	take(f, text);
+	if (f->unknown != 0)
+		fail_msg("[%s] %s is offered but not taken", section, key);
+}
+
+/* Every key that is offered as "did you mean" is one that is taken. */
+static void offered_keys_are_taken(void **state)
+{
+	for (size_t i = 0; wg_config_interface_keys[i]; i++)
+		assert_taken_key(*state, "Interface", wg_config_interface_keys[i]);
+	for (size_t i = 0; wg_config_peer_keys[i]; i++)
+		assert_taken_key(*state, "Peer", wg_config_peer_keys[i]);
+}
+
+#define WG_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		WG_TEST(example_of_the_manual_is_read),
+		WG_TEST(interface_numbers_are_read),
+		WG_TEST(addresses_are_read),
+		WG_TEST(allowed_ips_are_read),
+		WG_TEST(endpoints_are_read),
+		WG_TEST(keepalive_is_read),
+		WG_TEST(dns_is_read),
+		WG_TEST(hooks_are_read),
+		WG_TEST(odd_values_are_refused),
+		WG_TEST(all_faults_are_told),
+		WG_TEST(same_allowed_ip_is_refused),
+		WG_TEST(other_allowed_ips_are_no_clash),
+		WG_TEST(other_keys_are_not_taken),
+		WG_TEST(secrets_are_not_shown),
+		WG_TEST(many_peers_are_held),
+		WG_TEST(offered_keys_are_taken),
+	};
+
+	return cmocka_run_group_tests_name("wg_config", tests, make_file, remove_file);
+}
