@@ -1,0 +1,383 @@
+/* The JWT of the upgrade: three parts of base64url, JSON in two of them, HS256 as the third.
+ *
+ * The happy path of decoding: cut at the two dots, decode, parse, take each claim by a function of its own. A text
+ * that is no JWT, or a claim in a wrong form, is -EINVAL; claims that nobody here knows are passed over. The
+ * signature is another question (jwt_verify()): stock clients sign with nothing of meaning.
+ */
+#include "common/tunnel/jwt.h"
+
+#include "common/base/base64.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define HEADER "{\"typ\":\"JWT\",\"alg\":\"HS256\"}"
+#define SIGNATURE_LEN 32
+#define JSON_TEXT_MAX (JWT_TEXT_MAX / 4 * 3)
+#define KID_BYTES (JWT_KID_LEN / 2)
+#define PORT_MAX 65535
+#define TIMEOUT_MAX_S UINT32_MAX /* 136 years; µs of it still fit into 64 bits */
+
+struct part {
+	const char *text;
+	size_t len;
+};
+
+enum { PART_HEADER, PART_CLAIMS, PART_SIGNATURE, PART_COUNT };
+
+void jwt_make_id(char out[37], int64_t wall_ms)
+{
+	uint8_t b[16];
+
+	arc4random_buf(b, sizeof(b));
+	for (int i = 0; i < 6; i++)
+		b[i] = (uint8_t)((uint64_t)wall_ms >> (40 - 8 * i));
+	b[6] = (uint8_t)(0x70 | (b[6] & 0x0f)); /* version 7 */
+	b[8] = (uint8_t)(0x80 | (b[8] & 0x3f)); /* variant of RFC 9562 */
+	snprintf(out, 37, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1], b[2], b[3],
+		b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
+}
+
+static void format_hex(char *out, const uint8_t *data, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		snprintf(out + 2 * i, 3, "%02x", data[i]);
+}
+
+static int hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	if (c >= 'A' && c <= 'F')
+		return c - 'A' + 10;
+	return -1;
+}
+
+/* Exactly @len bytes of hex digits, in either case. */
+static bool parse_hex(uint8_t *out, size_t len, const char *text)
+{
+	if (strlen(text) != 2 * len)
+		return false;
+	for (size_t i = 0; i < len; i++) {
+		int high = hex_digit(text[2 * i]);
+		int low = hex_digit(text[2 * i + 1]);
+
+		if (high < 0 || low < 0)
+			return false;
+		out[i] = (uint8_t)(high << 4 | low);
+	}
+	return true;
+}
+
+void jwt_make_kid(char out[JWT_KID_LEN + 1], const char *token)
+{
+	uint8_t hash[EVP_MAX_MD_SIZE] = {0};
+
+	EVP_Digest(token, strlen(token), hash, NULL, EVP_sha256(), NULL);
+	format_hex(out, hash, KID_BYTES);
+}
+
+static bool sign(uint8_t out[SIGNATURE_LEN], const void *key, size_t key_len, const char *text, size_t len)
+{
+	unsigned out_len = 0;
+
+	return HMAC(EVP_sha256(), key_len > 0 ? key : "", (int)key_len, (const unsigned char *)text, len, out, &out_len) &&
+	       out_len == SIGNATURE_LEN;
+}
+
+static json_t *make_protocol(uint64_t timeout_s)
+{
+	json_t *timeout = timeout_s > 0 ? json_pack("{s:I,s:i}", "secs", (json_int_t)timeout_s, "nanos", 0) : json_null();
+
+	return json_pack("{s:{s:o}}", "Udp", "timeout", timeout);
+}
+
+/* Those that only our own server reads. */
+static int add_own_claims(json_t *object, const struct jwt_claims *claims)
+{
+	char hex[2 * JWT_INSTANCE_LEN + 1];
+	char binding[BASE64_LEN(JWT_BINDING_LEN) + 1];
+	int rc = 0;
+
+	if (claims->has_kid)
+		rc |= json_object_set_new(object, "kid", json_string(claims->kid));
+	if (claims->has_instance) {
+		format_hex(hex, claims->instance, JWT_INSTANCE_LEN);
+		rc |= json_object_set_new(object, "inst", json_string(hex));
+	}
+	if (claims->has_iat)
+		rc |= json_object_set_new(object, "iat", json_integer(claims->iat_s));
+	if (claims->has_binding) {
+		base64_encode(binding, sizeof(binding), claims->binding, JWT_BINDING_LEN, BASE64_URL);
+		rc |= json_object_set_new(object, "cb", json_string(binding));
+	}
+	return rc;
+}
+
+/* The claims as JSON, in the order in which they were added. Free with free(); NULL where a text is not UTF-8. */
+static char *format_claims(const struct jwt_claims *claims)
+{
+	json_t *object = json_pack("{s:s,s:o,s:s,s:I}", "id", claims->id, "p", make_protocol(claims->timeout_s), "r",
+		claims->host, "rp", (json_int_t)claims->port);
+	char *text = NULL;
+
+	if (object && add_own_claims(object, claims) == 0)
+		text = json_dumps(object, JSON_COMPACT);
+	json_decref(object);
+	return text;
+}
+
+/* Append a part in base64url. Return: the new length, or 0 where it does not fit. */
+static size_t append_part(char *out, size_t size, size_t at, const void *data, size_t len)
+{
+	if (at > size || size - at < BASE64_LEN(len) + 1)
+		return 0;
+	return at + base64_encode(out + at, size - at, data, len, BASE64_URL);
+}
+
+int jwt_encode(char *out, size_t size, const struct jwt_claims *claims, const void *key, size_t key_len)
+{
+	uint8_t signature[SIGNATURE_LEN];
+	char *json = format_claims(claims);
+	size_t len;
+
+	if (!json)
+		return -EINVAL;
+	len = append_part(out, size, 0, HEADER, strlen(HEADER));
+	if (len > 0) {
+		out[len++] = '.'; /* in place of the terminator */
+		len = append_part(out, size, len, json, strlen(json));
+	}
+	free(json);
+	if (len == 0)
+		return -ENOBUFS;
+	if (!sign(signature, key, key_len, out, len))
+		return -EINVAL;
+	out[len++] = '.';
+	len = append_part(out, size, len, signature, sizeof(signature));
+	return len > 0 ? (int)len : -ENOBUFS;
+}
+
+/* Exactly three parts, two dots. */
+static bool split(const char *text, size_t len, struct part parts[PART_COUNT])
+{
+	size_t start = 0;
+	size_t count = 0;
+
+	if (len > JWT_TEXT_MAX)
+		return false;
+	for (size_t i = 0; i <= len; i++) {
+		if (i < len && text[i] != '.')
+			continue;
+		if (count == PART_COUNT)
+			return false;
+		parts[count++] = (struct part){text + start, i - start};
+		start = i + 1;
+	}
+	return count == PART_COUNT;
+}
+
+/* NULL for what is no object in strict JSON; a key twice is none. */
+static json_t *parse_part(struct part part)
+{
+	uint8_t json[JSON_TEXT_MAX];
+	ssize_t len = base64_decode(json, sizeof(json), part.text, part.len, BASE64_URL);
+	json_t *object;
+
+	if (len < 0)
+		return NULL;
+	object = json_loadb((const char *)json, (size_t)len, JSON_REJECT_DUPLICATES, NULL);
+	if (json_is_object(object))
+		return object;
+	json_decref(object);
+	return NULL;
+}
+
+/* Those of RFC 7518 §3.1 and RFC 8037; never "none". */
+static bool is_known_algorithm(const char *name)
+{
+	static const char *const known[] = {"HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384",
+		"PS512", "ES256", "ES384", "ES512", "EdDSA"};
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+		if (strcmp(name, known[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Return: the algorithm's name, to be freed, or NULL. */
+static char *read_algorithm(struct part part)
+{
+	json_t *header = parse_part(part);
+	const char *name = json_string_value(json_object_get(header, "alg"));
+	char *copy = name && is_known_algorithm(name) ? strdup(name) : NULL;
+
+	json_decref(header);
+	return copy;
+}
+
+/* null, missing, or both `secs` and `nanos`; zero is none, a part of a second is one. */
+static bool take_timeout(const json_t *timeout, uint64_t *ret_s)
+{
+	const json_t *secs = json_object_get(timeout, "secs");
+	const json_t *nanos = json_object_get(timeout, "nanos");
+
+	*ret_s = 0;
+	if (!timeout || json_is_null(timeout))
+		return true;
+	if (!json_is_integer(secs) || !json_is_integer(nanos))
+		return false;
+	if (json_integer_value(secs) < 0 || json_integer_value(nanos) < 0)
+		return false;
+	*ret_s = (uint64_t)json_integer_value(secs) + (json_integer_value(nanos) > 0 ? 1 : 0);
+	if (*ret_s > TIMEOUT_MAX_S)
+		*ret_s = TIMEOUT_MAX_S;
+	return true;
+}
+
+static bool take_protocol(const json_t *protocol, struct jwt_claims *ret)
+{
+	const json_t *udp = json_object_get(protocol, "Udp");
+
+	if (!protocol)
+		return false;
+	ret->is_udp = udp && json_object_size(protocol) == 1;
+	if (!ret->is_udp)
+		return true; /* something else, of which only its being something else matters */
+	return json_is_object(udp) && take_timeout(json_object_get(udp, "timeout"), &ret->timeout_s);
+}
+
+static bool take_text(const json_t *value, char *out, size_t size)
+{
+	const char *text = json_string_value(value);
+
+	if (!text || strlen(text) >= size)
+		return false;
+	strcpy(out, text);
+	return true;
+}
+
+static int64_t read_port(const json_t *value)
+{
+	json_int_t port = json_integer_value(value); /* 0 where it is no integer */
+
+	return port >= 1 && port <= PORT_MAX ? port : 0;
+}
+
+static bool take_kid(const json_t *value, struct jwt_claims *ret)
+{
+	const char *text = json_string_value(value);
+	uint8_t bytes[KID_BYTES];
+
+	if (!value)
+		return true;
+	if (!text || !parse_hex(bytes, sizeof(bytes), text))
+		return false;
+	format_hex(ret->kid, bytes, sizeof(bytes));
+	ret->has_kid = true;
+	return true;
+}
+
+static bool take_instance(const json_t *value, struct jwt_claims *ret)
+{
+	const char *text = json_string_value(value);
+
+	if (!value)
+		return true;
+	ret->has_instance = text && parse_hex(ret->instance, JWT_INSTANCE_LEN, text);
+	return ret->has_instance;
+}
+
+/* RFC 7519 §2 allows parts of a second. */
+static bool take_iat(const json_t *value, struct jwt_claims *ret)
+{
+	double number = json_number_value(value);
+
+	if (!value)
+		return true;
+	if (json_is_integer(value))
+		ret->iat_s = json_integer_value(value);
+	else if (json_is_real(value) && number > -1e15 && number < 1e15)
+		ret->iat_s = (int64_t)number;
+	else
+		return false;
+	ret->has_iat = true;
+	return true;
+}
+
+static bool take_binding(const json_t *value, struct jwt_claims *ret)
+{
+	const char *text = json_string_value(value);
+
+	if (!value)
+		return true;
+	ret->has_binding =
+		text && base64_decode(ret->binding, JWT_BINDING_LEN, text, strlen(text), BASE64_URL) == JWT_BINDING_LEN;
+	return ret->has_binding;
+}
+
+static bool take_claims(const json_t *object, struct jwt_claims *ret)
+{
+	if (!take_text(json_object_get(object, "id"), ret->id, sizeof(ret->id)))
+		return false;
+	if (!take_protocol(json_object_get(object, "p"), ret))
+		return false;
+	if (!take_text(json_object_get(object, "r"), ret->host, sizeof(ret->host)))
+		return false;
+	ret->port = read_port(json_object_get(object, "rp"));
+	return take_kid(json_object_get(object, "kid"), ret) && take_instance(json_object_get(object, "inst"), ret) &&
+	       take_iat(json_object_get(object, "iat"), ret) && take_binding(json_object_get(object, "cb"), ret);
+}
+
+int jwt_decode(const char *text, size_t len, struct jwt_claims *ret)
+{
+	struct jwt_claims claims = {0};
+	struct part parts[PART_COUNT];
+	char *algorithm;
+	json_t *object;
+	bool good;
+
+	if (!split(text, len, parts))
+		return -EINVAL;
+	algorithm = read_algorithm(parts[PART_HEADER]);
+	object = parse_part(parts[PART_CLAIMS]);
+	good = algorithm && object && take_claims(object, &claims);
+	free(algorithm);
+	json_decref(object);
+	if (!good)
+		return -EINVAL;
+	*ret = claims;
+	return 0;
+}
+
+bool jwt_verify(const char *text, size_t len, const void *key, size_t key_len)
+{
+	struct part parts[PART_COUNT];
+	uint8_t given[SIGNATURE_LEN];
+	uint8_t wanted[SIGNATURE_LEN];
+	char *algorithm;
+	bool good;
+
+	if (!split(text, len, parts))
+		return false;
+	algorithm = read_algorithm(parts[PART_HEADER]);
+	good = algorithm && strcmp(algorithm, "HS256") == 0;
+	free(algorithm);
+	if (base64_decode(given, sizeof(given), parts[PART_SIGNATURE].text, parts[PART_SIGNATURE].len, BASE64_URL) !=
+		SIGNATURE_LEN)
+		return false;
+	if (!sign(wanted, key, key_len, text, (size_t)(parts[PART_SIGNATURE].text - 1 - text)))
+		return false;
+	good = CRYPTO_memcmp(given, wanted, SIGNATURE_LEN) == 0 && good;
+	OPENSSL_cleanse(wanted, sizeof(wanted));
+	return good;
+}
