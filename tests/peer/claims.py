@@ -66,8 +66,14 @@ def _close_all():
         raise AssertionError('\n'.join(errors))
 
 
-def main(namespace):
-    """Try every test function of the file, or those named on the command line; exit 0 or 1."""
+def main(namespace, needs=lambda: None):
+    """Try every test function of the file, or those named on the command line; exit 0 or 1. needs() raises Skip where
+    none of them can be tried."""
+    try:
+        needs()
+    except Skip as skip:
+        print(f'1..0 # SKIP {skip}')
+        sys.exit(0)
     names = [name for name in namespace if name.startswith('test_')]
     names = [name for name in names if not sys.argv[1:] or name in sys.argv[1:]]
     print(f'1..{len(names) + 1}', flush=True)

@@ -166,7 +166,7 @@ class Proxy:
             self.threads[-1].start()
 
     def _refusal(self, head):
-        if self.answer:
+        if self.answer is not None:
             return self.answer
         wanted = self.login and 'Basic ' + base64.b64encode(self.login.encode()).decode()
         if wanted and head.get('proxy-authorization') != wanted:

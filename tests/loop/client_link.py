@@ -1,0 +1,465 @@
+#!/usr/bin/python3
+"""Our client's way to the server: deadlines, back-off, coming back by itself, proxies, address families."""
+
+import os
+import signal
+import socket
+import sys
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from peer import claims, frames, programs, servers, stream, udp  # noqa: E402
+
+
+def server(**options):
+    return servers.Server(programs.certificate(), **options)
+
+
+def client(at, **options):
+    return programs.Client(at if isinstance(at, str) else at.url, ca=programs.certificate('ca'), **options)
+
+
+def goes_through(at, local):
+    """The client has, or makes, a carrier that works both ways."""
+    local.send(b'go')
+    carrier = at.carrier()
+    carrier.datagram(b'down')
+    local.expect(b'down')
+    return carrier
+
+
+# --- deadlines and failures at every stage ---
+
+def silent_at(stage):
+    """A server that falls silent at this stage is given up in time; the next attempt then succeeds."""
+    with server() as at, client(at) as ours, ours.local() as local:
+        local.send(b'go')
+        if stage == 'connected':
+            held = stream.Stream(at.accept())
+        elif stage == 'secured':
+            held = at.link()
+        else:
+            held, head, _ = at.request()
+            held.send(b'HTTP/1.1 101 Switching Protocols\r\nupgr')
+            assert head
+        goes_through(at, local).close()
+        held.close()
+        ours.wait_log('(?i)timed? ?out|deadline|no answer|silent')
+
+
+def test_silence_after_connecting():
+    """A server that accepts TCP and says nothing is given up."""
+    silent_at('connected')
+
+
+def test_silence_after_tls():
+    """A server that never answers the upgrade is given up."""
+    silent_at('secured')
+
+
+def test_silence_within_the_answer():
+    """A server that stops within its answer is given up."""
+    silent_at('answered')
+
+
+def test_ends_at_every_stage():
+    """Wherever the server ends or resets the connection, the client comes again."""
+    def end(link, reset):
+        (link.reset if reset else link.close)()
+    with server() as at, client(at) as ours, ours.local() as local:
+        local.send(b'go')
+        for reset in (False, True):
+            end(stream.Stream(at.accept()), reset)
+            link = stream.TlsStream(at.accept(), at.context, server_side=True)
+            link.recv_raw()
+            end(link, reset)
+            end(at.link(), reset)
+            link, _, _ = at.request()
+            link.send(b'HTTP/1.1 101 Sw')
+            end(link, reset)
+            end(at.carrier().link, reset)
+        goes_through(at, local).close()
+
+
+def test_garbage_instead_of_tls():
+    """Random bytes in place of a TLS answer are a failure like any other."""
+    with server() as at, client(at) as ours, ours.local() as local:
+        local.send(b'go')
+        for _ in range(3):
+            sock = at.accept()
+            sock.recv(4096)
+            sock.sendall(os.urandom(500))
+            sock.close()
+        goes_through(at, local).close()
+
+
+def test_random_frames_from_a_server():
+    """Random bytes in place of frames end the carrier, never the client."""
+    with server() as at, client(at) as ours, ours.local() as local:
+        worker = ours.worker
+        for _ in range(4):
+            local.send(b'go')
+            with at.carrier(then=os.urandom(400)) as carrier:
+                carrier.link.finish()
+                carrier.link.ends()
+        goes_through(at, local).close()
+        assert ours.worker == worker
+
+
+def attempts(meet, seconds=6):
+    with server() as at, client(at) as ours, ours.local() as local:
+        for _ in range(5):
+            local.send(b'go')
+        return at.count(seconds, meet)
+
+
+def test_back_off_after_resets():
+    """A server that resets every connection sees a handful of attempts in six seconds, and not just one."""
+    number = attempts(servers.reset)
+    assert 3 <= number <= 12, f'{number} attempts'
+
+
+def test_back_off_after_refusals():
+    """A server that refuses every upgrade sees a handful of attempts in six seconds."""
+    context = servers.Server(programs.certificate())
+
+    def refuse(sock):
+        with stream.TlsStream(sock, context.context, server_side=True).handshake() as link:
+            link.recv()
+            link.send(b'HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n')
+    number = attempts(refuse)
+    context.close()
+    assert 3 <= number <= 12, f'{number} attempts'
+
+
+def test_nobody_listening():
+    """While nobody listens the client says so, counts what it drops, and connects once somebody does."""
+    port = programs.free_port()
+    with client(f'wss://127.0.0.1:{port}') as ours, ours.local() as local:
+        local.send(b'go')
+        ours.wait_log(f'127.0.0.1:{port}.*(?i:refused)')
+        with server(port=port) as at:
+            goes_through(at, local).close()
+
+
+def test_close_of_any_kind_reconnects():
+    """After a close frame of any code, a bare FIN, a close_notify or a reset the client connects again."""
+    with server() as at, client(at) as ours, ours.local() as local:
+        for end in (lambda c: c.send(frames.close(1000, mask=None)), lambda c: c.send(frames.close(1001, mask=None)),
+                    lambda c: c.send(frames.close(1013, mask=None) * 2), lambda c: c.link.finish(),
+                    lambda c: c.link.notify(), lambda c: c.link.reset()):
+            carrier = goes_through(at, local)
+            end(carrier)
+            carrier.close()
+
+
+def test_close_is_answered():
+    """A close frame is answered by a close frame."""
+    with server() as at, client(at) as ours, ours.local() as local:
+        carrier = goes_through(at, local)
+        carrier.send(frames.close(1000, mask=None))
+        assert carrier.next_control(frames.CLOSE) is not None
+        carrier.close()
+
+
+def test_server_without_pongs_is_left():
+    """A server that answers no ping is left for a new connection."""
+    with server() as at, client(at, extra=['PingInterval = 1s']) as ours, ours.local() as local:
+        first = goes_through(at, local)
+        second = at.carrier(40)
+        second.datagram(b'second')
+        local.expect(b'second')
+        first.close()
+        second.close()
+
+
+def test_stop_says_goodbye():
+    """SIGTERM closes the carrier with a close frame."""
+    with server() as at:
+        ours = client(at)
+        with ours.local() as local:
+            carrier = goes_through(at, local)
+            ours.stop()
+            assert carrier.next_control(frames.CLOSE) is not None
+            carrier.close()
+
+
+# --- with our hub: coming back by itself ---
+
+def hub_and_client(target, **options):
+    hub = programs.Hub(target, certificate=programs.certificate())
+    return hub, client(hub, extra=[f'Target = 127.0.0.1:{target.port}'], **options)
+
+
+def test_both_ends_are_ours():
+    """Our client and our hub carry datagrams of every size."""
+    target = udp.Target()
+    hub, ours = hub_and_client(target)
+    with hub, ours, ours.local() as local:
+        local.ping()
+        for size in (1, 120, 1452, 16000, 65507):
+            payload = os.urandom(size)
+            local.send(payload)
+            local.expect(payload)
+    target.close()
+
+
+def test_pin_of_the_hubs_own_certificate():
+    """The pin that a hub prints at its first start is all a client needs."""
+    target = udp.Target()
+    with programs.Hub(target) as hub:
+        pin = hub.wait_log(r'sha256//[A-Za-z0-9+/]{43}=')[0]
+        ours = programs.Client(hub.url, pin=pin, extra=[f'Target = 127.0.0.1:{target.port}'])
+        with ours, ours.local() as local:
+            local.ping()
+    target.close()
+
+
+def test_hub_restart():
+    """After the hub was stopped and started traffic flows again by itself."""
+    target = udp.Target()
+    hub, ours = hub_and_client(target)
+    with hub, ours, ours.local() as local:
+        local.ping()
+        hub.stop()
+        programs.pause(0.5)
+        hub.start()
+        local.ping()
+    target.close()
+
+
+def test_hub_crash():
+    """After the hub was killed by SIGKILL and started traffic flows again by itself."""
+    target = udp.Target()
+    hub, ours = hub_and_client(target)
+    with hub, ours, ours.local() as local:
+        local.ping()
+        hub.kill()
+        programs.pause(0.5)
+        hub.start()
+        local.ping()
+    target.close()
+
+
+def test_hubs_worker_killed():
+    """After the hub's worker was killed traffic flows again by itself."""
+    target = udp.Target()
+    hub, ours = hub_and_client(target)
+    with hub, ours, ours.local() as local:
+        local.ping()
+        os.kill(hub.worker, signal.SIGKILL)
+        local.ping()
+    target.close()
+
+
+def test_clients_worker_killed():
+    """After the client's worker was killed it comes back, and traffic flows again by itself."""
+    target = udp.Target()
+    hub, ours = hub_and_client(target)
+    with hub, ours, ours.local() as local:
+        local.ping()
+        old = ours.worker
+        os.kill(old, signal.SIGKILL)
+        claims.wait_for(lambda: ours.worker not in (None, old), 'another worker', 5)
+        local.ping()
+    target.close()
+
+
+def test_newest_initiation_is_sent_first():
+    """Of the handshake initiations sent while there is no carrier the newest arrives, first of all, and no older one."""
+    with server() as at, client(at) as ours, ours.local() as local:
+        link = at.accept() if not at.is_quiet(1) else None  # an attempt at start, held up
+        old, new = udp.initiation(b'old'), udp.initiation(b'new')
+        local.send(old)
+        programs.pause(0.1)
+        local.send(udp.transport())
+        local.send(new)
+        programs.pause(2.5)
+        if link:
+            link.close()
+        carrier = at.carrier()
+        assert carrier.next_datagram() == new, 'something else came first'
+        local.send(b'mark')
+        got = []
+        while not got or got[-1] != b'mark':
+            got.append(carrier.next_datagram())
+        assert old not in got, 'an old initiation was sent'
+        carrier.close()
+
+
+def test_initiation_outlives_an_outage():
+    """An initiation sent while the server is away arrives first once it is back."""
+    port = programs.free_port()
+    with client(f'wss://127.0.0.1:{port}') as ours, ours.local() as local:
+        sent = udp.initiation()
+        local.send(sent)
+        programs.pause(3)
+        with server(port=port) as at:
+            carrier = at.carrier()
+            assert carrier.next_datagram() == sent
+            carrier.close()
+
+
+def test_status_tells_the_state():
+    """status says connecting with the reason while there is no server, up with its address afterwards; exit codes 3, 0."""
+    port = programs.free_port()
+    with client(f'wss://127.0.0.1:{port}') as ours, ours.local() as local:
+        local.send(b'go')
+        ours.wait_log('(?i)refused')
+        status = ours.status()
+        assert status['state'] == 'connecting' and 'refused' in status['link']['last_error'].lower(), status
+        with server(port=port) as at:
+            carrier = goes_through(at, local)
+            status = claims.wait_for(lambda: ours.status()['state'] == 'up' and ours.status(), 'up')
+            assert status['server']['address'] == f'127.0.0.1:{port}' and status['server']['tls'] == 'TLSv1.3', status
+            assert status['datagrams']['sent'] >= 1 and status['datagrams']['received'] >= 1, status
+            carrier.close()
+
+
+# --- several servers, families, names ---
+
+def test_second_server():
+    """While the first server of the list is dead the second one is used."""
+    dead = programs.free_port()
+    with server() as at, client(f'wss://127.0.0.1:{dead}, {at.url}') as ours, ours.local() as local:
+        goes_through(at, local).close()
+
+
+def test_ipv6():
+    """A server at [::1] is reached; the Host header has the brackets."""
+    with server(host='::1') as at, client(at) as ours, ours.local() as local:
+        carrier = goes_through(at, local)
+        assert carrier.head.get('host') == f'[::1]:{at.port}'
+        carrier.close()
+
+
+def test_name_with_a_refusing_family():
+    """For a name with both families, whichever refuses, the other is used."""
+    for host in ('127.0.0.1', '::1'):
+        with server(host=host, name='localhost') as at, client(at) as ours, ours.local() as local:
+            carrier = goes_through(at, local)
+            assert carrier.head.get('host') == f'localhost:{at.port}'
+            carrier.close()
+
+
+def test_name_with_a_silent_family():
+    """For a name whose IPv6 address does not even answer, IPv4 is used within seconds."""
+    with server(name='localhost') as at:
+        silent = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+        silent.bind(('::1', at.port))
+        silent.listen(0)
+        fillers = []
+        for _ in range(4):  # with its backlog full the kernel drops what else would connect
+            filler = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+            filler.setblocking(False)
+            filler.connect_ex(('::1', at.port))
+            fillers.append(filler)
+        with client(at) as ours, ours.local() as local:
+            local.send(b'go')
+            carrier = at.carrier(25)
+            carrier.datagram(b'down')
+            local.expect(b'down')
+            carrier.close()
+        for sock in [silent, *fillers]:
+            sock.close()
+
+
+def test_unknown_name():
+    """A name that does not exist is named in the log, and tried again; the client lives on."""
+    with client('wss://no-such-host.invalid') as ours, ours.local() as local:
+        local.send(b'go')
+        ours.wait_log('no-such-host.invalid', 25)
+        ours.must_run()
+
+
+# --- proxies ---
+
+def through_proxy(login=None, environment=None, given=None):
+    """Through a proxy: the heads it was sent."""
+    with servers.Proxy(login) as proxy, server() as at:
+        user = f'{given}@' if given else ''
+        url = f'http://{user}127.0.0.1:{proxy.port}'
+        extra = [] if environment else [f'Proxy = {url}']
+        with client(at, extra=extra, environment={environment: url} if environment else None) as ours, ours.local() as local:
+            goes_through(at, local).close()
+        head = proxy.heads[0]
+        assert head.line in (f'CONNECT 127.0.0.1:{at.port} HTTP/1.1', f'CONNECT 127.0.0.1:{at.port} HTTP/1.0'), head.line
+        assert head.get('host') == f'127.0.0.1:{at.port}'
+        return head
+
+
+def test_proxy():
+    """Through a proxy without password nothing but CONNECT and Host is sent."""
+    head = through_proxy()
+    assert [name.lower() for name, _ in head.fields] == ['host'], head.raw
+
+
+def test_proxy_with_password():
+    """Credentials go along at once, decoded from the URL."""
+    through_proxy('user:p@ss:word', given='user:p%40ss%3Aword')
+
+
+def test_proxy_of_the_environment():
+    """https_proxy of the environment is used where the file says nothing."""
+    through_proxy(environment='https_proxy')
+
+
+def test_no_proxy_of_the_environment():
+    """Hosts of no_proxy are reached directly."""
+    with servers.Proxy() as proxy, server() as at:
+        environment = {'https_proxy': f'http://127.0.0.1:{proxy.port}', 'no_proxy': 'example.org,127.0.0.1'}
+        with client(at, environment=environment) as ours, ours.local() as local:
+            goes_through(at, local).close()
+        assert not proxy.heads
+
+
+def test_proxy_none_overrides_the_environment():
+    """Proxy = none goes straight out whatever the environment says."""
+    with servers.Proxy() as proxy, server() as at:
+        environment = {'https_proxy': f'http://127.0.0.1:{proxy.port}'}
+        with client(at, extra=['Proxy = none'], environment=environment) as ours, ours.local() as local:
+            goes_through(at, local).close()
+        assert not proxy.heads
+
+
+def test_proxy_refuses():
+    """A proxy that wants a password, or refuses, is named with its answer; the client tries again and lives on."""
+    for answer in (None, b'HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n', os.urandom(100) + b'\r\n\r\n', b''):
+        with servers.Proxy('user:word', answer) as proxy, server() as at:
+            with client(at, extra=[f'Proxy = http://127.0.0.1:{proxy.port}']) as ours, ours.local() as local:
+                local.send(b'go')
+                ours.wait_log('(?i)proxy.*' + {None: '407', b'': ''}.get(answer, '403' if answer[:4] == b'HTTP' else ''))
+                claims.wait_for(lambda: len(proxy.heads) >= 2, 'a second attempt')
+                ours.must_run()
+                assert 'word' not in ours.log.replace('password', '')
+
+
+def test_proxy_password_stays_out_of_the_log():
+    """The proxy's password is in no log line."""
+    with servers.Proxy('user:other') as proxy, server() as at:
+        extra = [f'Proxy = http://user:secretword@127.0.0.1:{proxy.port}']
+        with client(at, extra=extra) as ours, ours.local() as local:
+            local.send(b'go')
+            ours.wait_log('407')
+            assert 'secretword' not in ours.log
+
+
+def test_proxys_answer_in_pieces():
+    """A proxy's answer of many lines, cut in two, is read to its end before TLS begins."""
+    answer = b'HTTP/1.0 200 OK\r\n' + b'X-Line: y\r\n' * 50 + b'\r\n'
+    with server() as at, servers.Server() as proxy:
+        with client(at, extra=[f'Proxy = http://127.0.0.1:{proxy.port}']) as ours, ours.local() as local:
+            local.send(b'go')
+            link, head, _ = proxy.request()
+            assert head.line.startswith('CONNECT ')
+            link.send(answer[:30])
+            programs.pause(0.1)
+            link.send(answer[30:])
+            secured = stream.TlsStream(link.sock, at.context, server_side=True).handshake()
+            assert secured.tls.version() == 'TLSv1.3'
+            secured.close()
+
+
+if __name__ == '__main__':
+    claims.main(globals())
