@@ -74,8 +74,9 @@ static int format_head(char *buf, size_t size, unsigned status, size_t body_len,
 	if (gmtime_r(&now, &tm))
 		strftime(date, sizeof(date), "%a, %d %b %Y %H:%M:%S GMT", &tm);
 	len = snprintf(buf, size,
-		"HTTP/1.1 %u %s\r\ndate: %s\r\ncontent-type: text/html; charset=utf-8\r\ncontent-length: %zu\r\n%s%s\r\n", status,
-		reason_of(status), date, body_len, status == 405 ? "allow: GET, HEAD\r\n" : "",
+		"HTTP/1.1 %u %s\r\ndate: %s\r\n"
+		"content-type: text/html; charset=utf-8\r\ncontent-length: %zu\r\n%s%s\r\n",
+		status, reason_of(status), date, body_len, status == 405 ? "allow: GET, HEAD\r\n" : "",
 		closes ? "connection: close\r\n" : "");
 	return len < 0 || (size_t)len >= size ? -ENOBUFS : len;
 }
@@ -84,8 +85,8 @@ int website_format_error(char *buf, size_t size, unsigned status, bool with_body
 {
 	const char *reason = reason_of(status);
 	char body[256];
-	int body_len = snprintf(body, sizeof(body),
-		"<!doctype html>\n<title>%u %s</title>\n<h1>%u %s</h1>\n", status, reason, status, reason);
+	int body_len = snprintf(body, sizeof(body), "<!doctype html>\n<title>%u %s</title>\n<h1>%u %s</h1>\n", status,
+		reason, status, reason);
 	int head_len = format_head(buf, size, status, (size_t)body_len, closes);
 
 	if (head_len < 0 || !with_body)
@@ -119,6 +120,10 @@ static bool has_good_escapes(struct http_span target)
 
 unsigned website_refusal(const struct http_head *head)
 {
+	if (head->minor_version > 0 && !http_head_find(head, "Host", 0))
+		return 400;
+	if (http_head_find(head, "Host", 1))
+		return 400; /* RFC 9112 §3.2 */
 	if (!http_span_is(head->method, "GET") && !http_span_is(head->method, "HEAD"))
 		return 405;
 	if (head->target.len == 0 || head->target.text[0] != '/' || !has_good_escapes(head->target))
@@ -255,9 +260,11 @@ static int open_context(struct website *website, uv_loop_t *loop, struct err *er
 	};
 
 	direct_log();
+	tzset(); /* gmtime_r() reads a file at its first call, which the sandbox would forbid */
 	website->context = lws_create_context(&info);
 	if (!website->context)
-		return err_set(err, -ELIBACC, "libwebsockets does not start; is the package libwebsockets-evlib-uv installed?");
+		return err_set(err, -ELIBACC,
+			"libwebsockets does not start; is the package libwebsockets-evlib-uv installed?");
 	website->vhost = lws_create_vhost(website->context, &info);
 	if (!website->vhost)
 		return err_set(err, -ENOMEM, "libwebsockets makes no virtual host");
