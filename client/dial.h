@@ -1,0 +1,36 @@
+/* From addresses to one connected TCP socket: a race with a head start (RFC 8305). The sockets come from the supervisor,
+ * marked and set up; this side connects them. */
+#ifndef TOWPATH_CLIENT_DIAL_H
+#define TOWPATH_CLIENT_DIAL_H
+
+#include "common/base/addr.h"
+
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#define DIAL_ADDRESSES_MAX 16u
+#define DIAL_HEAD_START_MS 250u /* RFC 8305 §8: Connection Attempt Delay */
+#define DIAL_TIMEOUT_MS 10000u	/* for all of them together */
+
+struct client;
+struct dial;
+struct dial_try;
+
+struct dial_handlers {
+	void (*on_connected)(void *owner, int fd, const struct addr *addr); /* @fd is the owner's from now on */
+	/* None could be reached; @reason is the last one's, @addr the address it was about. */
+	void (*on_failed)(void *owner, const struct addr *addr, const char *reason);
+};
+
+/* Race @count addresses (copied). Either handler is called once, from the loop. Return: NULL without memory. */
+struct dial *dial_open(struct client *client, const struct addr *addresses, size_t count,
+	const struct dial_handlers *handlers, void *owner);
+
+/* Calls nothing any more; the memory goes when the loop has run on. Also after a handler. NULL is fine. */
+void dial_close(struct dial *dial);
+
+/* The supervisor's answer to one of the tries. Owns @fd (-1 with @error). */
+void dial_on_socket(struct client *client, uint64_t ticket, int error, int fd);
+
+#endif

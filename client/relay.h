@@ -1,0 +1,56 @@
+/* The local UDP port: one flow, with a link of its own, for each local source address (WireGuard has one).
+ *
+ * The first flow is there from the start, so that the link is up before the first datagram comes; it answers to whoever
+ * sends first. After three minutes of silence another source may take it over. Other flows end after as long a silence.
+ */
+#ifndef TOWPATH_CLIENT_RELAY_H
+#define TOWPATH_CLIENT_RELAY_H
+
+#include "client/link.h"
+#include "common/tunnel/dgram_batch.h"
+#include "common/tunnel/flow.h"
+#include "common/tunnel/jwt.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#define RELAY_FLOWS_MAX 64u
+#define RELAY_SILENCE_US 180000000u /* WireGuard's REJECT_AFTER_TIME: its session is over by then */
+
+struct client;
+
+struct local_flow {
+	struct flow flow;
+	struct link link;
+	struct relay *relay;
+	struct local_flow *next;
+	uint8_t instance[JWT_INSTANCE_LEN];
+	bool is_first;
+	bool is_closing;
+};
+
+struct relay {
+	struct client *client;
+	uv_poll_t poll;
+	struct dgram_socket socket;
+	struct local_flow *flows; /* the first one is the last of the list */
+	struct local_flow *recent; /* whose datagram came last */
+	uint32_t flow_count;
+	uint64_t refused; /* datagrams of sources beyond RELAY_FLOWS_MAX */
+	bool is_open;
+};
+
+/* Serve the local port @fd. Return: 0 or a negative errno. */
+int relay_open(struct relay *relay, struct client *client, int fd, struct err *err);
+
+/* Pings, silence. Twice a second. */
+void relay_step(struct relay *relay, uint64_t now_us);
+
+struct local_flow *relay_first(const struct relay *relay);
+void relay_sum(const struct relay *relay, struct flow_counters *total, uint32_t *depth, uint64_t *sojourn_us);
+
+/* Close the port and all links. Memory goes when the loop has run on. */
+void relay_close(struct relay *relay);
+
+#endif

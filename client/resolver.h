@@ -1,0 +1,28 @@
+/* Names to addresses, by c-ares on the loop: never blocks it. Reads /etc/hosts and /etc/resolv.conf anew for each question, so a
+ * change of network needs no restart. */
+#ifndef TOWPATH_CLIENT_RESOLVER_H
+#define TOWPATH_CLIENT_RESOLVER_H
+
+#include "common/base/addr.h"
+#include "common/base/err.h"
+
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#define RESOLVER_ADDRESSES_MAX 16u
+
+struct resolver; /* one question */
+
+/* @addresses: @count of them with @port set, IPv6 and IPv4 in turn (RFC 8305 §4); borrowed. @count 0: @reason says why. */
+typedef void (*resolver_on_answer)(void *owner, const struct addr *addresses, size_t count, const char *reason);
+
+/* Ask for @host, a name or an address. @on_answer comes from the loop, once, unless the question is cancelled.
+ * Return: 0 or a negative errno. */
+int resolver_open(struct resolver **ret, uv_loop_t *loop, const char *host, uint16_t port, resolver_on_answer on_answer,
+	void *owner, struct err *err);
+
+/* Forget the question; NULL is fine. Also to be called after the answer. The memory goes when the loop has run on. */
+void resolver_close(struct resolver *resolver);
+
+#endif
