@@ -5,6 +5,7 @@
 #include "common/base/addr.h"
 #include "common/base/err.h"
 #include "common/base/ini.h"
+#include "common/base/key_table.h"
 #include "common/wireguard/wg_config.h"
 
 #include <stdbool.h>
@@ -60,17 +61,27 @@ struct client_config {
 	size_t header_count;
 	char *jwt_key;
 	struct wg_config wireguard;
+	unsigned key_lines[KEY_ROWS_MAX]; /* for each key the line that set it; see key_table_take() */
+	unsigned main_line;		  /* of [Client]'s header; 0: from a URL */
 };
 
-/* See server_config_read(). */
+/* Read, check everything, change nothing. All errors go to @report, warnings to the log. *ret: zeroed, or with options
+ * given before; they win over the file's keys. client_config_finish() is done here.
+ * Return: 0; -EINVAL with @report filled; another negative errno with @err set where the file cannot be read. *ret is
+ * done by the caller in any case. */
 int client_config_read(const char *path, struct client_config *ret, struct ini_report *report, struct err *err);
 
 /* One key of [Client] as given on the command line: @option "server-name", @value its text. The same parser and the
- * same complaints as for the file, with "--server-name" where the file has FILE:LINE. */
+ * same complaints as for the file, with "--server-name" where the file has FILE:LINE: KEY. Secrets are refused.
+ * Return: 0, or -EINVAL with a line in @report. */
 int client_config_option(struct client_config *config, const char *option, const char *value, struct ini_report *report);
 
-/* Fill in defaults and check what only the whole shows, after the file or the last option. */
+/* The keys as options, "server-name", for the command line; NULL-terminated, made once. */
+const char *const *client_config_options(void);
+
+/* From a URL: take the name from it, secrets from TOWPATH_TOKEN, TOWPATH_BASIC_AUTH and TOWPATH_JWT_KEY, fill in
+ * defaults and check what only the whole shows, after the last option. Return: 0, or -EINVAL with lines in @report. */
 int client_config_finish(struct client_config *config, struct ini_report *report);
-void client_config_done(struct client_config *config);
+void client_config_done(struct client_config *config); /* wipes the secrets */
 
 #endif

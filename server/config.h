@@ -24,6 +24,7 @@ struct server_client {
 	char *token;	  /* NULL: may not come in as our client */
 	char *stock_path; /* NULL: may not come in as a stock client */
 	unsigned line;	  /* of the section's header */
+	unsigned name_line, token_line, stock_path_line; /* of its keys; 0: not given */
 };
 
 struct server_config {

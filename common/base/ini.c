@@ -57,7 +57,7 @@ void ini_report_add(struct ini_report *report, const char *path, unsigned line, 
 	for (char *at = text; *at; at++)
 		if (iscntrl((unsigned char)*at))
 			*at = '?';
-	if (asprintf(&whole, "%s:%u: %s", path, line, text) < 0)
+	if ((line ? asprintf(&whole, "%s:%u: %s", path, line, text) : asprintf(&whole, "%s: %s", path, text)) < 0)
 		return;
 	lines = grow(report->lines, report->count, sizeof(*lines));
 	if (!lines) {

@@ -45,6 +45,7 @@ struct ini_report {
 int ini_read(const char *path, struct ini *ret, struct ini_report *report, struct err *err);
 void ini_done(struct ini *ini); /* wipes the values: some are keys */
 
+/* @line 0: @path is no file but an option or a variable, and stands alone. */
 void ini_report_add(struct ini_report *report, const char *path, unsigned line, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
 void ini_report_done(struct ini_report *report);

@@ -1,0 +1,13 @@
+/* Small text files, whole. */
+#ifndef TOWPATH_BASE_FILE_H
+#define TOWPATH_BASE_FILE_H
+
+#include "common/base/err.h"
+
+#include <stddef.h>
+
+/* Read a regular file of 1 to @max bytes without a NUL. Return: 0 (free *ret_text; secret_free() where it is one), or a
+ * negative errno. */
+int file_read_text(const char *path, size_t max, char **ret_text, struct err *err);
+
+#endif
