@@ -2,7 +2,8 @@
 #
 # Happy path: progress_run "building" ninja -C build   →   on a terminal one line that counts seconds and is wiped at the
 # end; elsewhere nothing for the first five seconds, then a line every fifteen.  The command's output goes into a file.
-# Fails: with the command's status; the file's last lines are shown.
+# Fails: with the command's status; progress_run shows the file's last lines, progress_try leaves it to the caller.
+# The caller's exit trap calls progress_stop().
 # shellcheck shell=bash
 
 PROGRESS_TTY=${PROGRESS_TTY-} # "1": a terminal reads our output; the test kernel's guests are told by the environment
@@ -36,24 +37,28 @@ progress_wait() { # TEXT PID
 	wait "$pid"
 }
 
-# A process group of its own, so that progress_stop() reaches whatever the command started.
-progress_run() { # TEXT COMMAND…
-	local text=$1 status
+# A process group of its own, so that progress_stop() reaches whatever the command started.  Its output: $PROGRESS_LOG.
+progress_try() { # TEXT COMMAND…
+	local text=$1 status=0
 	shift
+	[[ $PROGRESS_LOG ]] && rm -f "$PROGRESS_LOG"
 	PROGRESS_LOG=$(mktemp "${TMPDIR:-/tmp}/progress.XXXXXX") || return 1
 	set -m
 	"$@" >"$PROGRESS_LOG" 2>&1 </dev/null &
 	PROGRESS_PID=$!
 	set +m
-	progress_wait "$text" "$PROGRESS_PID"
-	status=$?
+	progress_wait "$text" "$PROGRESS_PID" || status=$?
 	PROGRESS_PID=''
+	return "$status"
+}
+
+progress_run() { # TEXT COMMAND…
+	local status=0
+	progress_try "$@" || status=$?
 	if ((status)); then
-		printf '%s: failed with status %d; the end of its output:\n' "$text" "$status" >&2
+		printf '%s: failed with status %d; the end of its output:\n' "$1" "$status" >&2
 		tail -n 30 "$PROGRESS_LOG" | sed 's/^/    /' >&2
 	fi
-	rm -f "$PROGRESS_LOG"
-	PROGRESS_LOG=''
 	return "$status"
 }
 

@@ -29,7 +29,7 @@ bed_check() {
 bed_pid=''
 bed_stop() { [[ $bed_pid ]] && { kill -TERM "$bed_pid"; wait "$bed_pid"; } 2>/dev/null; }
 
-# Run COMMAND in a bed, at most LIMIT seconds.  Ends with it on SIGINT and SIGTERM.  Return: its status.
+# Run COMMAND in a bed, at most LIMIT seconds.  The caller's exit trap calls bed_stop().  Return: the command's status.
 bed_run() { # LIMIT COMMAND…
 	local limit=$1
 	shift
@@ -43,9 +43,6 @@ bed_run() { # LIMIT COMMAND…
 		IN_TEST_KERNEL=1 "$top/tests/kernel/run" --timeout "$limit" -- "$@" &
 	fi
 	bed_pid=$!
-	trap bed_stop EXIT
-	trap 'exit 130' INT
-	trap 'exit 143' TERM HUP
 	local status=0
 	wait "$bed_pid" || status=$?
 	bed_pid=''

@@ -18,6 +18,9 @@ story() { # TITLE
 		exit 1
 	fi
 	if ! bed_inside; then
+		trap bed_stop EXIT
+		trap 'exit 130' INT
+		trap 'exit 143' TERM HUP
 		bed_run "$limit" "$(realpath "$0")" && exit 0
 		exit
 	fi
