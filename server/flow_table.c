@@ -201,7 +201,10 @@ static void flow_hand_over(struct hub_flow *flow, struct session *session)
 int flow_table_claim(struct flow_table *table, const struct admit_grant *grant, struct session *session)
 {
 	struct hub_flow *flow = find_flow(table, grant);
+	bool replaces = flow && flow->session_count > 0;
 
+	if (!replaces && table->hub->tunnel_count >= table->hub->settings.max_clients)
+		return -ENOSPC;
 	if (flow && flow->has_socket) {
 		flow_hand_over(flow, session);
 		return 0;

@@ -54,7 +54,8 @@ void flow_table_init(struct flow_table *table, struct hub *hub);
  * session_on_flow(session, flow) is called when the flow can be used, maybe before this returns; with NULL where no socket
  * could be had or a newer session of the same instance came first.
  *
- * Return: 0, or -EUSERS: the client has as many sessions as MaxSessionsPerClient allows.
+ * Return: 0; -EUSERS: the client has as many sessions as MaxSessionsPerClient allows; -ENOSPC: all clients together as
+ * many as MaxClients. Replacing a session needs no place.
  */
 int flow_table_claim(struct flow_table *table, const struct admit_grant *grant, struct session *session);
 

@@ -212,12 +212,10 @@ static void session_claim(struct session *session)
 	session->state = SESSION_WAITING;
 	session->deadline_us = clock_now_us() + WAITING_DEADLINE_US;
 	tls_stream_pause(&session->stream, true);
-	if (hub->tunnel_count >= hub->settings.max_clients) {
-		refuse_over_limit(session, "too many sessions on this server (MaxClients)");
-		return;
-	}
 	rc = flow_table_claim(&hub->flows, &session->grant, session);
-	if (rc == -EUSERS)
+	if (rc == -ENOSPC)
+		refuse_over_limit(session, "too many sessions on this server (MaxClients)");
+	else if (rc == -EUSERS)
 		refuse_over_limit(session, "too many sessions of this client (MaxSessionsPerClient)");
 	else if (rc < 0)
 		session_close(session);
@@ -241,12 +239,15 @@ static bool visitor_on_output(void *owner, const uint8_t *data, size_t len)
 static bool visitor_on_upgrade(void *owner, const struct http_head *head, const struct upgrade_request *request)
 {
 	struct session *session = owner;
-	uint8_t binding[TLS_BINDING_LEN];
-	bool has_binding = session->stream.ssl && tls_channel_binding(session->stream.ssl, binding) == 0;
+	/* Stays zero, which fits no token, for a session that cannot be bound (TLS 1.2 without extended master secret). */
+	uint8_t binding[TLS_BINDING_LEN] = {0};
+	SSL *ssl = session->stream.ssl;
 	const char *why = "";
 
 	(void)head;
-	if (!admit_check(session->hub->admit, request, has_binding ? binding : NULL, &session->grant, &why)) {
+	if (ssl)
+		tls_channel_binding(ssl, binding);
+	if (!admit_check(session->hub->admit, request, ssl ? binding : NULL, &session->grant, &why)) {
 		log_debug("session", "visitor from %s: %s", session->from_text, why);
 		return false;
 	}

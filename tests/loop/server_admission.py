@@ -3,12 +3,13 @@
 
 import json
 import os
+import ssl
 import sys
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from peer import claims, http, programs, stream, tokens, tunnel, udp  # noqa: E402
+from peer import certs, claims, http, programs, stream, tokens, tunnel, udp  # noqa: E402
 
 
 def without_date(head, body):
@@ -192,6 +193,17 @@ def test_missing_binding():
     is_admitted(jwt, link)
 
 
+def test_session_that_cannot_be_bound():
+    """Where the TLS session has no binding (1.2 without extended master secret) a bound token makes a visitor."""
+    hub = programs.shared_hub()
+    context = certs.client_context()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= 1  # SSL_OP_NO_EXTENDED_MASTER_SECRET
+    link = tunnel.connect(hub, context=context)
+    wanted = tokens.our_claims(hub.target.port, programs.TOKEN, os.urandom(32))
+    is_visitor(tokens.sign(wanted, programs.TOKEN), link=link)
+
+
 def test_replayed_token():
     """A token that was good on one TLS session is a visitor's on the next, while the first still lives."""
     link, jwt = with_claims()
@@ -237,14 +249,16 @@ def test_two_different_clients_in_one_request():
 def test_no_token_at_all():
     """An upgrade without any JWT, or with garbage for one, makes a visitor."""
     for protocol in ('sec-websocket-protocol: v1', 'sec-websocket-protocol: chat, superchat',
-                     'sec-websocket-protocol: v1, authorization.bearer.', 'sec-websocket-protocol: v1, authorization.bearer.a.b.c',
+                     'sec-websocket-protocol: v1, authorization.bearer.',
+                     'sec-websocket-protocol: v1, authorization.bearer.a.b.c',
                      'sec-websocket-protocol: v1, authorization.bearer.....', None):
         is_visitor(request=http.upgrade('', replace={'sec-websocket-protocol': protocol}))
 
 
 def test_upgrade_that_is_not_quite_one():
     """A right token in a request that is no upgrade in form makes a visitor."""
-    for replace in ({'upgrade': None}, {'upgrade': 'upgrade: h2c'}, {'connection': None}, {'connection': 'connection: keep-alive'},
+    for replace in ({'upgrade': None}, {'upgrade': 'upgrade: h2c'}, {'connection': None},
+                    {'connection': 'connection: keep-alive'},
                     {'sec-websocket-key': None}, {'sec-websocket-key': 'sec-websocket-key: dG9vIHNob3J0'},
                     {'sec-websocket-version': 'sec-websocket-version: 8'}, {'sec-websocket-version': None}):
         hub = programs.shared_hub()

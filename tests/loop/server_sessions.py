@@ -118,15 +118,16 @@ def test_sessions_of_a_client_are_limited():
 
 
 def test_replacement_needs_no_free_place():
-    """At the limit a carrier of a known instance still replaces its old one."""
+    """At either limit a carrier of a known instance still replaces its old one."""
     target = udp.Target()
-    with programs.Hub(target, extra=['MaxSessionsPerClient = 2']) as hub:
-        instance = os.urandom(16).hex()
-        with tunnel.open_ours(hub, instance=instance) as first, tunnel.open_stock(hub) as beside:
-            first.echo()
-            with tunnel.open_ours(hub, instance=instance) as second:
-                second.echo()
-                beside.echo()
+    for limit in ('MaxSessionsPerClient = 2', 'MaxClients = 2'):
+        with programs.Hub(target, extra=[limit]) as hub:
+            instance = os.urandom(16).hex()
+            with tunnel.open_ours(hub, instance=instance) as first, tunnel.open_stock(hub) as beside:
+                first.echo()
+                with tunnel.open_ours(hub, instance=instance) as second:
+                    second.echo()
+                    beside.echo()
     target.close()
 
 
