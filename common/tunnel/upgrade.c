@@ -174,7 +174,9 @@ static size_t put_own(struct writer *writer, const char *const *headers, const c
 /* IPv6 in brackets. */
 static void put_host(struct writer *writer, const char *host)
 {
-	put(writer, strchr(host, ':') ? "[%s]" : "%s", host);
+	int len = (int)strlen(host);
+
+	put(writer, strchr(host, ':') ? "[%.*s]" : "%.*s", len, host);
 }
 
 static void put_basic(struct writer *writer, const char *name, const char *user, const char *password)
