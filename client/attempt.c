@@ -212,7 +212,7 @@ static void start_tls(struct attempt *attempt);
 
 static void take_proxy_answer(struct attempt *attempt, const struct http_head *head, size_t used)
 {
-	char reason[128], phrase[64];
+	char reason[256], phrase[64];
 
 	if (head->status < 200 || head->status > 299) {
 		log_quote(phrase, sizeof(phrase), head->reason.text, head->reason.len);

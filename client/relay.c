@@ -125,7 +125,7 @@ static void take_datagram(struct relay *relay, unsigned i, uint64_t now_us)
 	struct dgram *dgram;
 
 	if (!local) {
-		relay->refused++;
+		relay->counters.dropped.count[DROP_FLOWS_FULL]++;
 		return;
 	}
 	dgram = dgram_receiver_take(receiver, i, now_us);
@@ -158,7 +158,7 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 	for (round = 0; round < PUMP_ROUNDS_MAX; round++) {
 		uint64_t now_us = clock_now_us();
 
-		n = dgram_receive(&relay->client->pump.receiver, relay->socket.fd);
+		n = dgram_receive(&relay->client->pump.receiver, relay->socket.fd, &relay->counters.dropped);
 		for (i = 0; i < n; i++)
 			take_datagram(relay, i, now_us);
 		if (n > 0)
@@ -207,7 +207,7 @@ void relay_sum(const struct relay *relay, struct flow_counters *total, uint32_t 
 		if (local->flow.queue.sojourn_us > *sojourn_us)
 			*sojourn_us = local->flow.queue.sojourn_us;
 	}
-	total->dropped.count[DROP_FLOWS_FULL] += relay->refused;
+	flow_counters_add(total, &relay->counters);
 	if (relay->is_open)
 		total->dropped.count[DROP_UDP_OVERFLOW] += flow_socket_overflow(relay->socket.fd);
 }

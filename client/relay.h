@@ -37,7 +37,7 @@ struct relay {
 	struct local_flow *flows; /* the first one is the last of the list */
 	struct local_flow *recent; /* whose datagram came last */
 	uint32_t flow_count;
-	uint64_t refused; /* datagrams of sources beyond RELAY_FLOWS_MAX */
+	struct flow_counters counters; /* what belongs to no flow: drops of the local port itself */
 	bool is_open;
 };
 

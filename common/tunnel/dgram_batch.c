@@ -40,6 +40,22 @@ void dgram_receiver_done(struct dgram_receiver *receiver)
 	memset(receiver, 0, sizeof(*receiver));
 }
 
+static enum drop_reason reason_of_errno(int error)
+{
+	switch (error) {
+	case ECONNREFUSED:
+		return DROP_UDP_REFUSED;
+	case EAGAIN:
+	case ENOBUFS:
+	case ENOMEM:
+		return DROP_UDP_FULL;
+	case EMSGSIZE:
+		return DROP_TOO_LARGE;
+	default:
+		return DROP_UDP_FAILED;
+	}
+}
+
 /* Put a fresh cell into every slot that gave its own away. Return: slots ready, from the first. */
 static unsigned receiver_refill(struct dgram_receiver *receiver)
 {
@@ -64,14 +80,15 @@ static unsigned receiver_refill(struct dgram_receiver *receiver)
 	return i;
 }
 
-unsigned dgram_receive(struct dgram_receiver *receiver, int fd)
+unsigned dgram_receive(struct dgram_receiver *receiver, int fd, struct drop_counters *dropped)
 {
 	unsigned ready = receiver_refill(receiver);
 	int n = ready ? recvmmsg(fd, receiver->messages, ready, MSG_DONTWAIT, NULL) : 0;
 
-	/* ECONNREFUSED and its like were about a datagram sent earlier; reading them has cleared them. */
-	if (n < 0 && errno != EAGAIN && errno != EINTR)
+	if (n < 0 && errno != EAGAIN && errno != EINTR) {
+		dropped->count[reason_of_errno(errno)]++; /* reading the error has cleared it */
 		n = recvmmsg(fd, receiver->messages, ready, MSG_DONTWAIT, NULL);
+	}
 	return n > 0 ? (unsigned)n : 0;
 }
 
@@ -109,22 +126,6 @@ unsigned dgram_run_len(const struct iovec *payloads, unsigned count)
 	return n;
 }
 
-static enum drop_reason reason_of_errno(int error)
-{
-	switch (error) {
-	case ECONNREFUSED:
-		return DROP_UDP_REFUSED;
-	case EAGAIN:
-	case ENOBUFS:
-	case ENOMEM:
-		return DROP_UDP_FULL;
-	case EMSGSIZE:
-		return DROP_TOO_LARGE;
-	default:
-		return DROP_UDP_FAILED;
-	}
-}
-
 static bool refuses_segments(int error)
 {
 	return error == EINVAL || error == EIO || error == EOPNOTSUPP;
@@ -143,13 +144,14 @@ static bool set_segment_size(struct dgram_socket *socket, size_t size, unsigned 
 	return true;
 }
 
-static int write_run(int fd, const struct iovec *payloads, unsigned run)
+static int write_run(int fd, const struct iovec *payloads, unsigned run, struct drop_counters *dropped)
 {
 	ssize_t n = writev(fd, payloads, (int)run);
 
-	/* An ICMP error of an earlier datagram is reported once, instead of sending this one. */
-	if (n < 0 && errno == ECONNREFUSED)
+	if (n < 0 && errno == ECONNREFUSED) {
+		dropped->count[DROP_UDP_REFUSED]++; /* an earlier datagram; reported once, instead of sending this one */
 		n = writev(fd, payloads, (int)run);
+	}
 	return n < 0 ? -errno : 0;
 }
 
@@ -166,7 +168,7 @@ static unsigned send_connected(struct dgram_sender *sender, struct dgram_socket 
 			socket->without_segments = true;
 			continue;
 		}
-		rc = write_run(socket->fd, payloads, run);
+		rc = write_run(socket->fd, payloads, run, dropped);
 		if (rc < 0 && run > 1 && refuses_segments(-rc)) {
 			socket->without_segments = true;
 			continue;

@@ -35,8 +35,9 @@ struct dgram_receiver {
 int dgram_receiver_init(struct dgram_receiver *receiver, struct dgram_pool *pool, struct err *err);
 void dgram_receiver_done(struct dgram_receiver *receiver);
 
-/* One recvmmsg(). Return: datagrams received (0: none waiting, or an ICMP error, which is not the end of anything). */
-unsigned dgram_receive(struct dgram_receiver *receiver, int fd);
+/* One recvmmsg(). An ICMP error that waits on the socket is about a datagram sent earlier: that one is counted in @dropped.
+ * Return: datagrams received, 0 where none waits. */
+unsigned dgram_receive(struct dgram_receiver *receiver, int fd, struct drop_counters *dropped);
 
 /* Take the i-th of the datagrams just received over, stamped with @now_us. NULL where a long one found no cells. */
 struct dgram *dgram_receiver_take(struct dgram_receiver *receiver, unsigned i, uint64_t now_us);
@@ -68,7 +69,8 @@ static inline void dgram_sender_add(struct dgram_sender *sender, uint8_t *payloa
 	sender->payloads[sender->count++] = (struct iovec){.iov_base = payload, .iov_len = len};
 }
 
-/* Send what was collected to the connected peer, or to @to. What does not go is counted. Return: datagrams sent. */
+/* Send what was collected to the connected peer, or to @to. What does not go is counted, also the earlier datagram that an
+ * ICMP error on a connected socket is about. Return: datagrams sent. */
 unsigned dgram_sender_flush(struct dgram_sender *sender, struct dgram_socket *socket, const struct addr *to,
 	struct drop_counters *dropped);
 
