@@ -103,13 +103,14 @@ ends() { ! runs "$1"; } # LABEL
 is_gone() { ! kill -0 "$1" 2>/dev/null; } # PID
 
 # A command's exit status and a word of its output, as INTERFACE promises them.
-exits() { # STATUS PATTERN COMMAND…
-	local wanted=$1 pattern=$2 output status
+exits() { # STATUS PATTERN COMMAND…      (STATUS may be a set: [12])
+	local wanted=$1 pattern=$2 output status=0
 	shift 2
-	output=$("$@" 2>&1)
-	status=$?
+	output=$("$@" 2>&1) || status=$?
+	printf '%s\n' "$output" >"$dir/said"
 	printf '%s\n(status %d)\n' "$output" "$status"
-	((status == wanted)) && grep -qiE -- "$pattern" <<<"$output"
+	# shellcheck disable=SC2053
+	[[ $status == $wanted ]] && grep -qiE -- "$pattern" <<<"$output"
 }
 
 # The small world of most stories: hub and laptop, the café drops all UDP, both programs up, traffic flows.
