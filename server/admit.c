@@ -47,8 +47,8 @@ static bool hash_text(uint8_t ret_hash[HASH_LEN], const void *text, size_t len)
 	return EVP_Digest(text, len, ret_hash, NULL, EVP_sha256(), NULL) == 1;
 }
 
-static int add_token(struct admit_table *table, const struct server_settings_client *clients, uint32_t client,
-	struct err *err)
+static int add_token(
+	struct admit_table *table, const struct server_settings_client *clients, uint32_t client, struct err *err)
 {
 	struct token_entry *entry = &table->tokens[table->token_count];
 	size_t i;
@@ -57,8 +57,8 @@ static int add_token(struct admit_table *table, const struct server_settings_cli
 	entry->client = client;
 	for (i = 0; i < table->token_count; i++) {
 		if (memcmp(table->tokens[i].kid, entry->kid, JWT_KID_LEN) == 0)
-			return err_set(err, -EINVAL, "%s and %s have the same Token", clients[table->tokens[i].client].name,
-				clients[client].name);
+			return err_set(err, -EINVAL, "%s and %s have the same Token",
+				clients[table->tokens[i].client].name, clients[client].name);
 	}
 	entry->token = strdup(clients[client].token);
 	if (!entry->token)
@@ -67,8 +67,8 @@ static int add_token(struct admit_table *table, const struct server_settings_cli
 	return 0;
 }
 
-static int add_path(struct admit_table *table, const struct server_settings_client *clients, uint32_t client,
-	struct err *err)
+static int add_path(
+	struct admit_table *table, const struct server_settings_client *clients, uint32_t client, struct err *err)
 {
 	struct path_entry *entry = &table->paths[table->path_count];
 	size_t i;
@@ -85,8 +85,8 @@ static int add_path(struct admit_table *table, const struct server_settings_clie
 	return 0;
 }
 
-static int add_clients(struct admit_table *table, const struct server_settings_client *clients, size_t count,
-	struct err *err)
+static int add_clients(
+	struct admit_table *table, const struct server_settings_client *clients, size_t count, struct err *err)
 {
 	uint32_t i;
 	int rc = 0;
@@ -103,8 +103,8 @@ static int add_clients(struct admit_table *table, const struct server_settings_c
 static void set_target(struct admit_table *table, const struct addr *target)
 {
 	addr_format_host(table->host, sizeof(table->host), target);
-	snprintf(table->host_in_brackets, sizeof(table->host_in_brackets), target->sa.sa_family == AF_INET6 ? "[%s]" : "%s",
-		table->host);
+	snprintf(table->host_in_brackets, sizeof(table->host_in_brackets),
+		target->sa.sa_family == AF_INET6 ? "[%s]" : "%s", table->host);
 	table->port = addr_port(target);
 }
 
@@ -190,8 +190,8 @@ static bool is_signed(const struct admit_table *table, const struct token_entry 
 static bool is_our_target(const struct admit_table *table, const struct jwt_claims *claims)
 {
 	return claims->is_udp && claims->port == table->port &&
-		(strcmp(claims->host, table->host) == 0 || strcmp(claims->host, table->host_in_brackets) == 0 ||
-			strcmp(claims->host, "localhost") == 0);
+	       (strcmp(claims->host, table->host) == 0 || strcmp(claims->host, table->host_in_brackets) == 0 ||
+		       strcmp(claims->host, "localhost") == 0);
 }
 
 static void grant_ours(struct admit_grant *ret, uint32_t client, const struct jwt_claims *claims)

@@ -120,8 +120,8 @@ static int parse_key(const char *pem, const char *path, EVP_PKEY **ret, struct e
 	return 0;
 }
 
-static int check_pair(const char *certificate_pem, const char *certificate_path, const char *key_pem, const char *key_path,
-	struct err *err)
+static int check_pair(const char *certificate_pem, const char *certificate_path, const char *key_pem,
+	const char *key_path, struct err *err)
 {
 	X509 *certificate = NULL;
 	EVP_PKEY *key = NULL;
@@ -131,7 +131,8 @@ static int check_pair(const char *certificate_pem, const char *certificate_path,
 		rc = parse_key(key_pem, key_path, &key, err);
 	if (rc == 0 && X509_check_private_key(certificate, key) != 1) {
 		ERR_clear_error();
-		rc = err_set(err, -EINVAL, "%s: the key does not belong to the certificate %s", key_path, certificate_path);
+		rc = err_set(
+			err, -EINVAL, "%s: the key does not belong to the certificate %s", key_path, certificate_path);
 	}
 	EVP_PKEY_free(key);
 	X509_free(certificate);
@@ -235,7 +236,7 @@ static bool set_names(X509 *certificate, const char *host)
 	X509_NAME *name = X509_NAME_new();
 	const unsigned char *text = (const unsigned char *)host;
 	bool is_set = name && X509_NAME_add_entry_by_NID(name, NID_commonName, MBSTRING_ASC, text, -1, -1, 0) == 1 &&
-		X509_set_subject_name(certificate, name) == 1 && X509_set_issuer_name(certificate, name) == 1;
+		      X509_set_subject_name(certificate, name) == 1 && X509_set_issuer_name(certificate, name) == 1;
 
 	X509_NAME_free(name);
 	return is_set;
@@ -260,10 +261,10 @@ static bool add_extensions(X509 *certificate, const char *host)
 
 	snprintf(alternative, sizeof(alternative), "DNS:%s", host);
 	return add_extension(certificate, NID_basic_constraints, "critical,CA:FALSE") &&
-		add_extension(certificate, NID_key_usage, "critical,digitalSignature") &&
-		add_extension(certificate, NID_ext_key_usage, "serverAuth") &&
-		add_extension(certificate, NID_subject_key_identifier, "hash") &&
-		add_extension(certificate, NID_subject_alt_name, alternative);
+	       add_extension(certificate, NID_key_usage, "critical,digitalSignature") &&
+	       add_extension(certificate, NID_ext_key_usage, "serverAuth") &&
+	       add_extension(certificate, NID_subject_key_identifier, "hash") &&
+	       add_extension(certificate, NID_subject_alt_name, alternative);
 }
 
 static int make_certificate(EVP_PKEY *key, char **ret_pem, struct err *err)
@@ -275,11 +276,12 @@ static int make_certificate(EVP_PKEY *key, char **ret_pem, struct err *err)
 
 	own_name(host);
 	is_made = certificate && X509_set_version(certificate, X509_VERSION_3) == 1 && set_serial(certificate) &&
-		set_names(certificate, host) && X509_gmtime_adj(X509_getm_notBefore(certificate), -CLOCK_SLACK_S) &&
-		X509_time_adj_ex(X509_getm_notAfter(certificate), LIFE_DAYS, 0, NULL) &&
-		X509_set_pubkey(certificate, key) == 1 && add_extensions(certificate, host) &&
-		X509_sign(certificate, key, EVP_sha256()) > 0;
-	rc = is_made ? format_certificate(certificate, ret_pem, err) : err_openssl(err, -ENOMEM, "making a certificate");
+		  set_names(certificate, host) && X509_gmtime_adj(X509_getm_notBefore(certificate), -CLOCK_SLACK_S) &&
+		  X509_time_adj_ex(X509_getm_notAfter(certificate), LIFE_DAYS, 0, NULL) &&
+		  X509_set_pubkey(certificate, key) == 1 && add_extensions(certificate, host) &&
+		  X509_sign(certificate, key, EVP_sha256()) > 0;
+	rc = is_made ? format_certificate(certificate, ret_pem, err)
+		     : err_openssl(err, -ENOMEM, "making a certificate");
 	X509_free(certificate);
 	return rc;
 }
@@ -474,7 +476,8 @@ static bool own_is_due(const struct own *own)
 	X509 *certificate = NULL;
 	bool due;
 
-	if (!own->certificate_pem || parse_certificate(own->certificate_pem, own->certificate_path, &certificate, NULL) < 0)
+	if (!own->certificate_pem ||
+		parse_certificate(own->certificate_pem, own->certificate_path, &certificate, NULL) < 0)
 		return true;
 	due = is_due(certificate);
 	X509_free(certificate);
@@ -503,7 +506,8 @@ static int own_complete(struct own *own, bool *ret_made, struct err *err)
 	return rc;
 }
 
-int certificate_ensure(const char *folder, char **ret_certificate_pem, char **ret_key_pem, bool *ret_made, struct err *err)
+int certificate_ensure(
+	const char *folder, char **ret_certificate_pem, char **ret_key_pem, bool *ret_made, struct err *err)
 {
 	struct own own;
 	int rc = own_init(&own, folder, err);

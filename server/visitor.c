@@ -129,7 +129,8 @@ static void visitor_on_idle(uv_timer_t *timer)
 {
 	struct visitor *visitor = timer->data;
 
-	log_debug("visitor", "nothing came or went for %llu s", (unsigned long long)visitor->plan.idle_timeout_ms / 1000);
+	log_debug(
+		"visitor", "nothing came or went for %llu s", (unsigned long long)visitor->plan.idle_timeout_ms / 1000);
 	visitor_end(visitor);
 }
 
@@ -176,8 +177,8 @@ static void visitor_answer(struct visitor *visitor, unsigned status)
 	visitor->answer_followed = 0;
 	visitor->answer_len = 0;
 	if (visitor_need((void **)&visitor->answer, VISITOR_OUTPUT_MAX))
-		len = website_format_error((char *)visitor->answer, VISITOR_OUTPUT_MAX, status, !visitor->is_head_only,
-			visitor->is_last);
+		len = website_format_error(
+			(char *)visitor->answer, VISITOR_OUTPUT_MAX, status, !visitor->is_head_only, visitor->is_last);
 	if (len < 0) {
 		visitor->state = VISITOR_STATE_OUTRO;
 		return;
@@ -313,7 +314,8 @@ static void visitor_read_answer(struct visitor *visitor)
 		visitor_break_off(visitor, 503);
 		return;
 	}
-	len = recv(visitor->site->fd, visitor->answer + visitor->answer_len, VISITOR_OUTPUT_MAX - visitor->answer_len, 0);
+	len = recv(
+		visitor->site->fd, visitor->answer + visitor->answer_len, VISITOR_OUTPUT_MAX - visitor->answer_len, 0);
 	if (len < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (len <= 0) {
@@ -550,7 +552,8 @@ static void visitor_update_poll(struct visitor *visitor)
 
 static bool visitor_is_exchange_done(const struct visitor *visitor)
 {
-	return visitor->answer_state == ANSWER_STATE_DONE && visitor->answer_len == 0 && visitor_is_request_sent(visitor);
+	return visitor->answer_state == ANSWER_STATE_DONE && visitor->answer_len == 0 &&
+	       visitor_is_request_sent(visitor);
 }
 
 /* Hand out, and go on to the next state if this one is done. */
@@ -579,8 +582,8 @@ static void visitor_step(struct visitor *visitor)
 static void visitor_offer_room(struct visitor *visitor)
 {
 	bool is_useful = visitor->state == VISITOR_STATE_HEAD ||
-		(visitor->state == VISITOR_STATE_EXCHANGE && visitor->head_sent == visitor->head_len &&
-			!http_body_is_done(&visitor->body));
+			 (visitor->state == VISITOR_STATE_EXCHANGE && visitor->head_sent == visitor->head_len &&
+				 !http_body_is_done(&visitor->body));
 
 	if (visitor->closing || !visitor->wants_room || !is_useful)
 		return;

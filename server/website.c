@@ -159,7 +159,8 @@ static bool is_kept_alive(struct lws *wsi)
 }
 
 /* The whole answer at @buf. Return: its length or a negative errno. */
-static int format_answer(const struct website *website, struct lws *wsi, char *buf, size_t size, bool is_found, bool closes)
+static int format_answer(
+	const struct website *website, struct lws *wsi, char *buf, size_t size, bool is_found, bool closes)
 {
 	bool is_head = lws_hdr_total_length(wsi, WSI_TOKEN_HEAD_URI) > 0;
 	bool is_get = lws_hdr_total_length(wsi, WSI_TOKEN_GET_URI) > 0;

@@ -219,7 +219,8 @@ static int on_alpn(SSL *ssl, const unsigned char **ret, unsigned char *ret_len, 
 	(void)ssl;
 	(void)argument;
 	for (at = 0; at < offered_len; at += 1u + offered[at]) {
-		if (offered_len - at < sizeof(alpn_http11) || memcmp(offered + at, alpn_http11, sizeof(alpn_http11)) != 0)
+		if (offered_len - at < sizeof(alpn_http11) ||
+			memcmp(offered + at, alpn_http11, sizeof(alpn_http11)) != 0)
 			continue;
 		*ret = offered + at + 1;
 		*ret_len = offered[at];
@@ -414,7 +415,8 @@ const char *tls_pin_format(char buf[TLS_PIN_TEXT_MAX], const uint8_t pin[TLS_PIN
 	static const char prefix[] = "sha256//";
 
 	memcpy(buf, prefix, sizeof(prefix));
-	base64_encode(buf + sizeof(prefix) - 1, TLS_PIN_TEXT_MAX - (sizeof(prefix) - 1), pin, TLS_PIN_LEN, BASE64_STANDARD);
+	base64_encode(
+		buf + sizeof(prefix) - 1, TLS_PIN_TEXT_MAX - (sizeof(prefix) - 1), pin, TLS_PIN_LEN, BASE64_STANDARD);
 	return buf;
 }
 
@@ -530,7 +532,8 @@ static void explain_certificate(long result, const struct refusal *refusal, cons
 		explain_name(refusal->leaf, pin, buf, size);
 		return;
 	case X509_V_ERR_CERT_HAS_EXPIRED:
-		explain_date(refusal->faulty == refusal->leaf ? "certificate expired on" : "certificate's issuer expired on",
+		explain_date(
+			refusal->faulty == refusal->leaf ? "certificate expired on" : "certificate's issuer expired on",
 			X509_get0_notAfter(refusal->faulty), "", buf, size);
 		return;
 	case X509_V_ERR_CERT_NOT_YET_VALID:
@@ -546,8 +549,8 @@ static void explain_certificate(long result, const struct refusal *refusal, cons
 		snprintf(buf, size, "certificate is signed by an unknown authority; add CA = … or Pin = %s", pin);
 		return;
 	default:
-		snprintf(buf, size, "certificate refused: %s; Pin = %s would accept its key", X509_verify_cert_error_string(result),
-			pin);
+		snprintf(buf, size, "certificate refused: %s; Pin = %s would accept its key",
+			X509_verify_cert_error_string(result), pin);
 	}
 }
 
@@ -642,7 +645,8 @@ const char *tls_explain_failure(SSL *ssl, char *buf, size_t size)
 	if (code == 0)
 		snprintf(buf, size, "closed by the other side during the TLS handshake");
 	else if (ERR_GET_LIB(code) != ERR_LIB_SSL)
-		snprintf(buf, size, "%s", ERR_reason_error_string(code) ? ERR_reason_error_string(code) : "unknown reason");
+		snprintf(buf, size, "%s",
+			ERR_reason_error_string(code) ? ERR_reason_error_string(code) : "unknown reason");
 	else if (reason == SSL_R_CERTIFICATE_VERIFY_FAILED)
 		explain_verification(ssl, buf, size);
 	else if (reason >= SSL_AD_REASON_OFFSET)
