@@ -1,0 +1,371 @@
+/* See options.h. getopt_long() over a table made of the general options and the program's own; what it does not know
+ * is told in one line with the nearest word that is known.
+ */
+#include "common/process/options.h"
+
+#include "common/base/key_table.h"
+#include "common/base/log.h"
+#include "common/wireguard/tunnel_file.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#define DEFAULT_CONFIG_DIR "/etc/towpath"
+#define DEFAULT_STATE_DIR "/var/lib/towpath"
+#define DEFAULT_RUNTIME_DIR "/run/towpath"
+#define LONG_MAX_COUNT 96
+
+enum option_value {
+	OPTION_HELP = 'h',
+	OPTION_VERBOSE = 'v',
+	OPTION_QUIET = 'q',
+	OPTION_VERSION = 'V',
+	OPTION_JSON = 256,
+	OPTION_CONFIG_DIR,
+	OPTION_RUNTIME_DIR,
+	OPTION_STATE_DIR,
+	OPTION_KEYS, /* this and above: the program's keys in their order */
+};
+
+static const struct option general[] = {
+	{"help", no_argument, NULL, OPTION_HELP},
+	{"verbose", no_argument, NULL, OPTION_VERBOSE},
+	{"quiet", no_argument, NULL, OPTION_QUIET},
+	{"version", no_argument, NULL, OPTION_VERSION},
+	{"json", no_argument, NULL, OPTION_JSON},
+	{"config-dir", required_argument, NULL, OPTION_CONFIG_DIR},
+	{"runtime-dir", required_argument, NULL, OPTION_RUNTIME_DIR},
+	{"state-dir", required_argument, NULL, OPTION_STATE_DIR},
+};
+
+#define GENERAL_COUNT (sizeof(general) / sizeof(general[0]))
+
+static const char *const verbs[] = {[OPTIONS_RUN] = "run", [OPTIONS_CHECK] = "check", [OPTIONS_STATUS] = "status", NULL};
+
+/* Those of the programs to come, so that nobody looks for a misspelling. */
+static const char *const future_verbs[] = {"up", "down", "reload", "doctor", "init", "add", "revoke", "show", NULL};
+
+struct parsing {
+	const struct options_program *program;
+	struct options *options;
+	struct option longs[LONG_MAX_COUNT];
+	const char *names[LONG_MAX_COUNT]; /* for "did you mean", and of the longs */
+	char joined[LONG_MAX_COUNT][KEY_OPTION_MAX]; /* "servername" for "server-name" */
+	size_t count;
+	bool version;
+	bool help;
+};
+
+static int complain(const struct parsing *parsing, const char *subject, const char *what, const char *nearest)
+{
+	if (nearest)
+		fprintf(stderr, "%s: %s: %s; did you mean %s?\n", parsing->program->name, subject, what, nearest);
+	else
+		fprintf(stderr, "%s: %s: %s; %s --help shows what is right\n", parsing->program->name, subject, what,
+			parsing->program->name);
+	return EXIT_USAGE;
+}
+
+static void add_long(struct parsing *parsing, const char *name, int has_argument, int value)
+{
+	if (parsing->count + 1 >= LONG_MAX_COUNT)
+		return;
+	parsing->longs[parsing->count] = (struct option){name, has_argument, NULL, value};
+	parsing->names[parsing->count++] = name;
+}
+
+/* FwMark is --fw-mark, and who types --fwmark means it. */
+static void add_joined(struct parsing *parsing, const char *name, int value)
+{
+	char *joined = parsing->joined[parsing->count];
+	size_t len = 0;
+
+	for (const char *at = name; *at && len + 1 < KEY_OPTION_MAX; at++)
+		if (*at != '-')
+			joined[len++] = *at;
+	joined[len] = '\0';
+	if (strcmp(joined, name) != 0)
+		add_long(parsing, joined, required_argument, value);
+}
+
+static void build_longs(struct parsing *parsing)
+{
+	for (size_t i = 0; i < GENERAL_COUNT; i++)
+		add_long(parsing, general[i].name, general[i].has_arg, general[i].val);
+	for (int i = 0; parsing->program->keys && parsing->program->keys[i]; i++) {
+		add_long(parsing, parsing->program->keys[i], required_argument, OPTION_KEYS + i);
+		add_joined(parsing, parsing->program->keys[i], OPTION_KEYS + i);
+	}
+}
+
+static int take_key(struct parsing *parsing, int value, const char *text)
+{
+	struct options *options = parsing->options;
+	struct options_key *keys = reallocarray(options->keys, options->key_count + 1, sizeof(*keys));
+
+	if (!keys) {
+		fprintf(stderr, "%s: out of memory\n", parsing->program->name);
+		return EXIT_FAILED;
+	}
+	options->keys = keys;
+	keys[options->key_count++] = (struct options_key){parsing->program->keys[value - OPTION_KEYS], text};
+	return -1;
+}
+
+static int take_folder(struct parsing *parsing, int value, const char *text)
+{
+	struct options *options = parsing->options;
+
+	if (*text == '\0' || strlen(text) >= sizeof(options->runtime_dir))
+		return complain(parsing, "a folder", "empty or too long", NULL);
+	if (value == OPTION_CONFIG_DIR)
+		options->config_dir = text;
+	else if (value == OPTION_STATE_DIR)
+		options->state_dir = text;
+	else
+		snprintf(options->runtime_dir, sizeof(options->runtime_dir), "%s", text);
+	return -1;
+}
+
+/* What getopt_long() did not know, without its argument: that may be a secret. */
+static int complain_unknown(const struct parsing *parsing, int argc, char **argv)
+{
+	const char *word = optind > 0 && optind <= argc ? argv[optind - 1] : "";
+	char shown[64], nearest[KEY_OPTION_MAX + 2];
+	const char *known;
+
+	if (optopt > 0 && optopt < OPTION_JSON && strncmp(word, "--", 2) != 0) {
+		snprintf(shown, sizeof(shown), "-%c", isprint(optopt) ? optopt : '?');
+		return complain(parsing, shown, "unknown option", NULL);
+	}
+	snprintf(shown, sizeof(shown), "%.*s", (int)strcspn(word, "="), word);
+	if (optopt != 0)
+		return complain(parsing, shown, "takes no value", NULL);
+	known = strlen(shown) > 2 ? ini_nearest(shown + 2, parsing->names) : NULL;
+	if (known)
+		snprintf(nearest, sizeof(nearest), "--%s", known);
+	return complain(parsing, shown, "unknown option", known ? nearest : NULL);
+}
+
+static int take_option(struct parsing *parsing, int value, int argc, char **argv)
+{
+	struct options *options = parsing->options;
+
+	switch (value) {
+	case OPTION_HELP:
+		parsing->help = true;
+		return -1;
+	case OPTION_VERSION:
+		parsing->version = true;
+		return -1;
+	case OPTION_VERBOSE:
+		options->verbose = true;
+		return -1;
+	case OPTION_QUIET:
+		options->quiet = true;
+		return -1;
+	case OPTION_JSON:
+		options->json = true;
+		return -1;
+	case OPTION_CONFIG_DIR:
+	case OPTION_RUNTIME_DIR:
+	case OPTION_STATE_DIR:
+		return take_folder(parsing, value, optarg);
+	case ':':
+		return complain(parsing, argv[optind - 1], "needs a value", NULL);
+	case '?':
+		return complain_unknown(parsing, argc, argv);
+	default:
+		return take_key(parsing, value, optarg);
+	}
+}
+
+static int take_all_options(struct parsing *parsing, int argc, char **argv)
+{
+	int value, rc = -1;
+
+	opterr = 0;
+	optind = 0; /* glibc: begin anew, whatever was parsed before */
+	while (rc < 0 && (value = getopt_long(argc, argv, ":hvqV", parsing->longs, NULL)) != -1)
+		rc = take_option(parsing, value, argc, argv);
+	return rc;
+}
+
+static bool is_one_of(const char *word, const char *const *list)
+{
+	for (; *list; list++)
+		if (strcmp(word, *list) == 0)
+			return true;
+	return false;
+}
+
+static int take_verb(struct parsing *parsing, const char *word)
+{
+	if (!word)
+		return complain(parsing, "a command is missing", "run, check or status", NULL);
+	for (int i = 0; verbs[i]; i++)
+		if (strcmp(word, verbs[i]) == 0) {
+			parsing->options->verb = (enum options_verb)i;
+			return -1;
+		}
+	if (is_one_of(word, future_verbs))
+		return complain(parsing, word, "not known to this version", NULL);
+	return complain(parsing, word, "unknown command", ini_nearest(word, verbs));
+}
+
+static int check_subject(struct parsing *parsing, const char *subject, bool more)
+{
+	const struct options *options = parsing->options;
+	const char *verb = verbs[options->verb];
+	bool is_url = subject && options_is_url(subject);
+
+	if (!subject && options->verb != OPTIONS_STATUS)
+		return complain(parsing, verb, parsing->program->takes_url && options->verb == OPTIONS_RUN ?
+			"which tunnel? NAME, FILE or wss://HOST is missing" : "which tunnel? NAME or FILE is missing", NULL);
+	if (more)
+		return complain(parsing, verb, "one tunnel at a time", NULL);
+	if (is_url && !(parsing->program->takes_url && options->verb == OPTIONS_RUN))
+		return complain(parsing, verb, "needs NAME or FILE, not a URL", NULL);
+	if (options->json && options->verb != OPTIONS_STATUS)
+		return complain(parsing, "--json", "goes with status only", NULL);
+	if (options->key_count > 0 && options->verb != OPTIONS_RUN)
+		return complain(parsing, verb, "takes no key of the configuration; those go with run", NULL);
+	if (options->verbose && options->quiet)
+		return complain(parsing, "--verbose", "does not go with --quiet", NULL);
+	return -1;
+}
+
+static void fill_runtime_dir(struct options *options)
+{
+	const char *user = getenv("XDG_RUNTIME_DIR");
+
+	if (options->runtime_dir[0])
+		return;
+	if (geteuid() == 0)
+		snprintf(options->runtime_dir, sizeof(options->runtime_dir), "%s", DEFAULT_RUNTIME_DIR);
+	else if (user && *user)
+		snprintf(options->runtime_dir, sizeof(options->runtime_dir), "%s/towpath", user);
+	else
+		snprintf(options->runtime_dir, sizeof(options->runtime_dir), "/run/user/%u/towpath", geteuid());
+}
+
+static int say_help_or_version(const struct parsing *parsing)
+{
+	if (parsing->help)
+		fputs(parsing->program->help, stdout);
+	else
+		printf("%s %s\n", parsing->program->name, TOWPATH_VERSION);
+	return fflush(stdout) == 0 ? EXIT_DONE : EXIT_FAILED;
+}
+
+static int parse_words(struct parsing *parsing, int argc, char **argv)
+{
+	int rc = take_all_options(parsing, argc, argv);
+
+	if (rc >= 0)
+		return rc;
+	if (parsing->help || parsing->version)
+		return say_help_or_version(parsing);
+	rc = take_verb(parsing, optind < argc ? argv[optind] : NULL);
+	if (rc >= 0)
+		return rc;
+	if (optind + 1 < argc)
+		parsing->options->subject = argv[optind + 1];
+	return check_subject(parsing, parsing->options->subject, optind + 2 < argc);
+}
+
+int options_parse(const struct options_program *program, int argc, char **argv, struct options *ret)
+{
+	struct parsing parsing = {.program = program, .options = ret};
+	int rc;
+
+	*ret = (struct options){.config_dir = DEFAULT_CONFIG_DIR, .state_dir = DEFAULT_STATE_DIR};
+	build_longs(&parsing);
+	rc = parse_words(&parsing, argc, argv);
+	if (rc >= 0) {
+		options_done(ret);
+		return rc;
+	}
+	fill_runtime_dir(ret);
+	log_set_level(ret->quiet ? LOG_LEVEL_WARNING : ret->verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
+	log_set_verbose(ret->verbose);
+	return -1;
+}
+
+void options_done(struct options *options)
+{
+	free(options->keys);
+	options->keys = NULL;
+	options->key_count = 0;
+}
+
+void options_take_worker_log(int argc, char **argv)
+{
+	int level = argc > 2 ? atoi(argv[2]) : LOG_LEVEL_INFO;
+
+	if (level < LOG_LEVEL_ERROR || level > LOG_LEVEL_DEBUG)
+		level = LOG_LEVEL_INFO;
+	log_set_level((enum log_level)level);
+	log_set_verbose(argc > 3 && strcmp(argv[3], "verbose") == 0);
+}
+
+bool options_is_url(const char *subject)
+{
+	return strstr(subject, "://") != NULL;
+}
+
+static bool ends_in_conf(const char *word)
+{
+	size_t len = strlen(word);
+
+	return len > 5 && strcmp(word + len - 5, ".conf") == 0;
+}
+
+int options_find_file(const struct options *options, char path[PATH_MAX], struct ini_report *report)
+{
+	const char *subject = options->subject;
+	int len;
+
+	if (strchr(subject, '/') || ends_in_conf(subject)) {
+		len = snprintf(path, PATH_MAX, "%s", subject);
+	} else if (tunnel_file_is_name(subject)) {
+		len = snprintf(path, PATH_MAX, "%s/%s.conf", options->config_dir, subject);
+	} else {
+		ini_report_add(report, subject, 0, "not a tunnel's name; up to %d of letters, digits and _=+.-@ are right, "
+						   "a file has a slash or ends in .conf", TUNNEL_FILE_NAME_MAX);
+		return -EINVAL;
+	}
+	if (len >= 0 && len < PATH_MAX)
+		return 0;
+	ini_report_add(report, "the file's path", 0, "too long");
+	return -EINVAL;
+}
+
+int options_complain(const struct ini_report *report, const struct err *err)
+{
+	const char *prefix = getenv("JOURNAL_STREAM") ? "<3>" : "";
+
+	for (size_t i = 0; i < report->count; i++)
+		fprintf(stderr, "%s%s\n", prefix, report->lines[i]);
+	if (report->count == 0)
+		fprintf(stderr, "%s%s\n", prefix, err->text);
+	return EXIT_USAGE;
+}
+
+void options_guard_standard_files(void)
+{
+	int fd;
+
+	do {
+		fd = open("/dev/null", O_RDWR);
+	} while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd > STDERR_FILENO)
+		close(fd);
+}

@@ -1,0 +1,64 @@
+/* The command line both programs share: verb, tunnel, general options, and how they are refused. */
+#ifndef TOWPATH_PROCESS_OPTIONS_H
+#define TOWPATH_PROCESS_OPTIONS_H
+
+#include "common/base/ini.h"
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+/* INTERFACE's promise to scripts. */
+enum exit_code {
+	EXIT_DONE = 0,
+	EXIT_FAILED = 1,   /* at run time; nothing is left changed */
+	EXIT_USAGE = 2,	   /* usage or the file is wrong; nothing was touched */
+	EXIT_NOT_UP = 3,   /* status: not running, or not up */
+	EXIT_NO_SUCH = 4,  /* status: no such tunnel */
+};
+
+enum options_verb { OPTIONS_RUN, OPTIONS_CHECK, OPTIONS_STATUS };
+
+struct options_program {
+	const char *name;	 /* "towpath-client" */
+	const char *help;
+	const char *const *keys; /* long options of `run` that take a value, NULL-terminated; NULL: none */
+	bool takes_url;		 /* run wss://… */
+};
+
+struct options_key {
+	const char *name; /* without "--", as in the program's keys */
+	const char *value;
+};
+
+struct options {
+	enum options_verb verb;
+	const char *subject; /* NAME, FILE or URL; NULL only with status */
+	bool json, quiet, verbose;
+	const char *config_dir;
+	char runtime_dir[PATH_MAX];
+	const char *state_dir;
+	struct options_key *keys; /* in the order given */
+	size_t key_count;
+};
+
+/* Read the command line; sets the log's level. Return: -1 to go on (options_done() later), or the exit code, after what
+ * was wrong (or asked for: --help, --version) has been said. */
+int options_parse(const struct options_program *program, int argc, char **argv, struct options *ret);
+void options_done(struct options *options);
+
+/* The worker's argv: "--worker LEVEL verbose|plain". */
+void options_take_worker_log(int argc, char **argv);
+
+bool options_is_url(const char *subject);
+/* A word with a slash or ending in ".conf" is a file, another a NAME in the configuration folder.
+ * Return: 0, or -EINVAL with a line in @report. */
+int options_find_file(const struct options *options, char path[PATH_MAX], struct ini_report *report);
+
+/* Say what is wrong with a configuration: all lines of @report, or @err where that is empty. Return: EXIT_USAGE. */
+int options_complain(const struct ini_report *report, const struct err *err);
+
+/* Descriptors 0 to 2 are there, so that no socket becomes one of them. */
+void options_guard_standard_files(void);
+
+#endif

@@ -1,0 +1,21 @@
+/* `status`: asks running tunnels over their control sockets and shows what they say.
+ *
+ * The JSON is INTERFACE's: the supervisor's name, role, state, since, pid, and the worker's server and link, or
+ * sessions, datagrams, bytes, queue, dropped. A tunnel that does not run is shown with the state "stopped".
+ */
+#ifndef TOWPATH_PROCESS_STATUS_H
+#define TOWPATH_PROCESS_STATUS_H
+
+#include "common/process/options.h"
+
+#include <jansson.h>
+#include <stdint.h>
+#include <stdio.h>
+
+/* @role: "client"; @section: of a file that is such a tunnel's, "Client". Return: the exit code. */
+int status_show(const struct options *options, const char *role, const char *section);
+
+/* One tunnel as text in the manner of `wg show`. Pure: @now_s is the wall clock. */
+void status_write_text(FILE *out, const json_t *object, int64_t now_s);
+
+#endif

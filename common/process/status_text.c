@@ -1,0 +1,209 @@
+/* status_write_text() of status.h: a tunnel's JSON in the manner of `wg show`. What is absent is left out; a field that
+ * is not known here is shown as it is, so that nothing vanishes.
+ */
+#include "common/process/status.h"
+
+#include "common/base/log.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static const char *text_of(const json_t *object, const char *key)
+{
+	const char *text = json_string_value(json_object_get(object, key));
+
+	return text ? text : "";
+}
+
+static double number_of(const json_t *object, const char *key)
+{
+	return json_number_value(json_object_get(object, key));
+}
+
+/* 1.21 MiB, as wg has it. */
+static void write_bytes(FILE *out, double bytes)
+{
+	static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+	size_t unit = 0;
+
+	while (bytes >= 1024 && unit + 1 < sizeof(units) / sizeof(units[0])) {
+		bytes /= 1024;
+		unit++;
+	}
+	fprintf(out, unit ? "%.2f %s" : "%.0f %s", bytes, units[unit]);
+}
+
+/* "2 hours, 5 minutes ago", at most two units. */
+static void write_ago(FILE *out, int64_t seconds)
+{
+	static const struct {
+		int64_t seconds;
+		const char *word;
+	} units[] = {{86400, "day"}, {3600, "hour"}, {60, "minute"}, {1, "second"}};
+	int shown = 0;
+
+	for (size_t i = 0; i < sizeof(units) / sizeof(units[0]) && shown < 2; i++) {
+		int64_t count = seconds / units[i].seconds;
+
+		seconds %= units[i].seconds;
+		if (count == 0)
+			continue;
+		fprintf(out, "%s%" PRId64 " %s%s", shown ? ", " : "", count, units[i].word, count == 1 ? "" : "s");
+		shown++;
+	}
+	fputs(shown ? " ago" : "now", out);
+}
+
+/* "2026-11-21T02:45:00Z" */
+static void write_since(FILE *out, const char *since, int64_t now_s)
+{
+	struct tm tm = {0};
+	const char *end = strptime(since, "%Y-%m-%dT%H:%M:%SZ", &tm);
+
+	fputs(since, out);
+	if (!end || *end)
+		return;
+	fputs(" (", out);
+	write_ago(out, now_s > timegm(&tm) ? now_s - timegm(&tm) : 0);
+	fputs(")", out);
+}
+
+static void write_state(FILE *out, const json_t *object, int64_t now_s)
+{
+	fprintf(out, "%s: %s\n  state: %s\n", text_of(object, "role"), text_of(object, "name"), text_of(object, "state"));
+	if (*text_of(object, "since")) {
+		fputs("  since: ", out);
+		write_since(out, text_of(object, "since"), now_s);
+		fputc('\n', out);
+	}
+	if (number_of(object, "pid") > 0)
+		fprintf(out, "  process: %.0f\n", number_of(object, "pid"));
+	if (number_of(object, "worker_restarts") > 0)
+		fprintf(out, "  worker restarts: %.0f\n", number_of(object, "worker_restarts"));
+}
+
+static void write_server(FILE *out, const json_t *server)
+{
+	if (!server)
+		return;
+	fprintf(out, "  server: %s", text_of(server, "url"));
+	if (*text_of(server, "address"))
+		fprintf(out, " (%s)", text_of(server, "address"));
+	if (*text_of(server, "tls"))
+		fprintf(out, ", %s", text_of(server, "tls"));
+	if (*text_of(server, "verified"))
+		fprintf(out, ", verified by %s", text_of(server, "verified"));
+	fputc('\n', out);
+}
+
+/* The error is partly a stranger's words. */
+static void write_link(FILE *out, const json_t *link)
+{
+	const char *error = text_of(link, "last_error");
+	char quoted[512];
+
+	if (!link)
+		return;
+	if (number_of(link, "rtt_ms") > 0)
+		fprintf(out, "  round trip: %.1f ms\n", number_of(link, "rtt_ms"));
+	fprintf(out, "  connects: %.0f\n", number_of(link, "connects"));
+	if (*error)
+		fprintf(out, "  last error: %s (%s)\n", log_quote(quoted, sizeof(quoted), error, strlen(error)),
+			text_of(link, "last_error_at"));
+}
+
+static void write_transfer(FILE *out, const char *indent, const json_t *object)
+{
+	const json_t *bytes = json_object_get(object, "bytes"), *datagrams = json_object_get(object, "datagrams");
+
+	if (bytes) {
+		fprintf(out, "%stransfer: ", indent);
+		write_bytes(out, number_of(bytes, "received"));
+		fputs(" received, ", out);
+		write_bytes(out, number_of(bytes, "sent"));
+		fputs(" sent\n", out);
+	}
+	if (datagrams)
+		fprintf(out, "%sdatagrams: %.0f received, %.0f sent\n", indent, number_of(datagrams, "received"),
+			number_of(datagrams, "sent"));
+}
+
+/* Only the reasons that occurred. */
+static void write_dropped(FILE *out, const char *indent, const json_t *object)
+{
+	json_t *dropped = json_object_get(object, "dropped"), *count;
+	const char *reason;
+	bool any = false;
+
+	json_object_foreach(dropped, reason, count) {
+		if (json_number_value(count) <= 0)
+			continue;
+		fprintf(out, "%s%s%.0f %s", any ? "" : indent, any ? ", " : "dropped: ", json_number_value(count), reason);
+		any = true;
+	}
+	if (any)
+		fputc('\n', out);
+}
+
+static void write_session(FILE *out, const json_t *session, int64_t now_s)
+{
+	fprintf(out, "\n  session: %s\n", text_of(session, "client"));
+	fprintf(out, "    from: %s%s\n", text_of(session, "from"),
+		json_is_true(json_object_get(session, "stock")) ? ", stock wstunnel" : "");
+	if (*text_of(session, "since")) {
+		fputs("    since: ", out);
+		write_since(out, text_of(session, "since"), now_s);
+		fputc('\n', out);
+	}
+	if (number_of(session, "rtt_ms") > 0)
+		fprintf(out, "    round trip: %.1f ms\n", number_of(session, "rtt_ms"));
+	write_transfer(out, "    ", session);
+	write_dropped(out, "    ", session);
+}
+
+static void write_sessions(FILE *out, const json_t *sessions, int64_t now_s)
+{
+	size_t i;
+	json_t *session;
+
+	if (!sessions)
+		return;
+	fprintf(out, "  sessions: %zu\n", json_array_size(sessions));
+	json_array_foreach(sessions, i, session)
+		write_session(out, session, now_s);
+}
+
+static void write_unknown(FILE *out, const json_t *object)
+{
+	static const char *const known[] = {"name", "role", "state", "since", "pid", "worker_pid", "worker_restarts", "server",
+		"link", "sessions", "datagrams", "bytes", "queue", "dropped", NULL};
+	const char *key;
+	json_t *value, *all = json_copy((json_t *)(uintptr_t)object);
+
+	for (size_t i = 0; known[i]; i++)
+		json_object_del(all, known[i]);
+	json_object_foreach(all, key, value) {
+		char *text = json_dumps(value, JSON_ENCODE_ANY);
+
+		fprintf(out, "  %s: %s\n", key, text ? text : "");
+		free(text);
+	}
+	json_decref(all);
+}
+
+void status_write_text(FILE *out, const json_t *object, int64_t now_s)
+{
+	const json_t *queue = json_object_get(object, "queue");
+
+	write_state(out, object, now_s);
+	write_server(out, json_object_get(object, "server"));
+	write_link(out, json_object_get(object, "link"));
+	write_transfer(out, "  ", object);
+	if (queue)
+		fprintf(out, "  queue: %.1f ms, %.0f datagrams\n", number_of(queue, "delay_ms"), number_of(queue, "depth"));
+	write_dropped(out, "  ", object);
+	write_unknown(out, object);
+	write_sessions(out, json_object_get(object, "sessions"), now_s);
+}
