@@ -93,8 +93,9 @@ static void on_udp_readable(uv_poll_t *poll, int status, int events)
 	struct pump *pump = &flow->hub->pump;
 	unsigned round, i, n;
 
-	(void)status;
 	(void)events;
+	if (status < 0) /* libuv stops the handle at an error, here an ICMP message; receiving clears it */
+		uv_poll_start(poll, UV_READABLE, on_udp_readable);
 	for (round = 0; round < PUMP_ROUNDS_MAX; round++) {
 		uint64_t now_us = clock_now_us();
 

@@ -243,12 +243,31 @@ static void stream_on_writable(struct tls_stream *stream)
 		stream->handlers->on_writable(stream->owner);
 }
 
+/* libuv stops the handle at a socket's error and says EBADF. What came before the error, an answer before a reset say,
+ * can still be read. */
+static void stream_on_error(struct tls_stream *stream)
+{
+	int error = 0;
+	socklen_t len = sizeof(error);
+
+	stream->events = 0;
+	stream->receive_budget = RECEIVE_BUDGET;
+	if (!stream->is_open)
+		stream_handshake(stream);
+	else if (!stream->is_paused)
+		stream->handlers->on_readable(stream->owner);
+	if (stream->is_closing || stream->is_failed)
+		return;
+	getsockopt(stream->fd, SOL_SOCKET, SO_ERROR, &error, &len);
+	stream_fail(stream, strerror(error ? error : ECONNRESET));
+}
+
 static void stream_on_poll(uv_poll_t *poll, int status, int events)
 {
 	struct tls_stream *stream = poll->data;
 
 	if (status < 0) {
-		stream_fail(stream, uv_strerror(status));
+		stream_on_error(stream);
 		return;
 	}
 	stream->receive_budget = RECEIVE_BUDGET;
