@@ -61,9 +61,13 @@ static bool begins_with(struct http_span span, const char *text)
 	return span.len >= strlen(text) && memcmp(span.text, text, strlen(text)) == 0;
 }
 
-static bool contains(struct http_span span, char c)
+static bool has_none_of(struct http_span span, const char *characters)
 {
-	return span.len > 0 && memchr(span.text, c, span.len);
+	for (const char *c = characters; *c; c++) {
+		if (span.len > 0 && memchr(span.text, *c, span.len))
+			return false;
+	}
+	return true;
 }
 
 /* The value of a field that is there once; len 0 otherwise. */
@@ -127,7 +131,7 @@ static bool read_jwt(const struct http_head *head, struct http_span *ret)
 	*ret = (struct http_span){"", 0};
 	if (protocols)
 		*ret = find_bearer(protocols->value);
-	if (ret->len == 0 && cookie && !contains(cookie->value, '=') && !contains(cookie->value, ';'))
+	if (ret->len == 0 && cookie && has_none_of(cookie->value, "=;, \t"))
 		*ret = cookie->value;
 	return ret->len > 0;
 }

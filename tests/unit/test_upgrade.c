@@ -153,7 +153,9 @@ static void protocol_wins_over_cookie(void **state)
 static void named_cookie_is_no_jwt(void **state)
 {
 	ASSERT_VISITOR(BUT_PROTOCOL "cookie: session=a.b.c\r\n\r\n");
-	ASSERT_VISITOR(BUT_PROTOCOL "cookie: a.b.c; d\r\n\r\n");
+	ASSERT_VISITOR(BUT_PROTOCOL "cookie: a.b.c;d\r\n\r\n");
+	ASSERT_VISITOR(BUT_PROTOCOL "cookie: a.b.c, d\r\n\r\n");
+	ASSERT_VISITOR(BUT_PROTOCOL "cookie: a.b.c d\r\n\r\n");
 	ASSERT_JWT(BUT_PROTOCOL "cookie: session=1\r\n" WS_PROTOCOL "\r\n", "a.b.c");
 }
 
