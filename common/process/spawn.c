@@ -299,7 +299,7 @@ static int spawn_await_exec(pid_t pid, int report_fd, struct err *err)
 
 int spawn_worker(const struct spawn_plan *plan, pid_t *ret_pid, int *ret_channel_fd, struct err *err)
 {
-	struct spawn_fds fds;
+	struct spawn_fds fds = {.channel = -1, .exe = -1, .report = -1, .netns = -1};
 	int channel = -1, report = -1;
 	int rc = spawn_open_fds(plan, &fds, &channel, &report);
 	pid_t pid;
