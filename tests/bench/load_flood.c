@@ -8,7 +8,6 @@
 
 #include <errno.h>
 #include <netinet/udp.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -17,7 +16,7 @@
 #define WINDOW_NAP_NS 20000ull	/* how often a sender with a full window looks */
 #define STALL_NS 20000000ull	/* the longest a datagram is on its way through a loaded machine, generously */
 #define PACE_NAP_NS 500000ull	/* a paced sender sends what is due this often */
-#define HELLO_MS 100		/* the sink says where it is until something comes */
+#define HELLO_NS 100000000ull	/* the sink says where it is until something comes */
 #define SINK_BATCH 256
 #define GSO_BYTES_MAX 65507u
 #define GSO_SEGMENTS_MAX 64u
@@ -155,7 +154,7 @@ void load_send(const struct load_options *options)
 	uint64_t now_ns;
 
 	sender_open(&sender, options);
-	while (now_ns = load_now_ns(), !sender_is_done(&sender, now_ns)) {
+	for (now_ns = load_now_ns(); !sender_is_done(&sender, now_ns); now_ns = load_now_ns()) {
 		uint64_t room = LOAD_BATCH;
 
 		if (options->rate > 0)
@@ -171,18 +170,22 @@ void load_send(const struct load_options *options)
 		(double)(now_ns - sender.started_ns) / (double)NS_PER_S);
 }
 
-/* Tell the tunnel where we are, again and again, until it sends us something. */
+/* Tell the tunnel where we are, again and again, until it sends us something. A port that is not open yet shows as an
+ * error of the socket, which is no answer. */
 static void sink_call(int fd, const struct sockaddr_in *to)
 {
-	struct pollfd ready = {.fd = fd, .events = POLLIN};
 	uint8_t hello[32]; /* the size of WireGuard's keepalive */
 
 	load_fill_datagram(hello, sizeof(hello));
 	if (connect(fd, (const struct sockaddr *)to, sizeof(*to)) < 0)
 		load_fail("connect");
-	do {
+	while (!load_is_stopped()) {
 		send(fd, hello, sizeof(hello), 0);
-	} while (!load_is_stopped() && poll(&ready, 1, HELLO_MS) == 0);
+		load_sleep_until_ns(load_now_ns() + HELLO_NS);
+		if (recv(fd, hello, sizeof(hello), MSG_DONTWAIT | MSG_PEEK) > 0)
+			return;
+		load_fill_datagram(hello, sizeof(hello));
+	}
 }
 
 struct sink {
