@@ -321,10 +321,58 @@ int tls_client_context(SSL_CTX **ret, const struct tls_client_plan *plan, struct
 	return 0;
 }
 
-void tls_client_on_session(SSL_CTX *context, int (*on_session)(SSL *ssl, SSL_SESSION *session))
+/* Who is told of sessions; kept with the context until it is freed. */
+struct session_listener {
+	int (*on_session)(SSL *ssl, SSL_SESSION *session);
+};
+
+static CRYPTO_ONCE listener_once = CRYPTO_ONCE_STATIC_INIT;
+static int listener_index = -1;
+
+static void listener_free(void *parent, void *item, CRYPTO_EX_DATA *data, int index, long number, void *argument)
 {
+	(void)parent;
+	(void)data;
+	(void)index;
+	(void)number;
+	(void)argument;
+	OPENSSL_free(item);
+}
+
+static void listener_make_index(void)
+{
+	listener_index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, listener_free);
+}
+
+/* A copy is handed out: OpenSSL spoils its own session when the connection ends without close_notify, and after a reset
+ * is when resumption is wanted most. */
+static int on_new_session(SSL *ssl, SSL_SESSION *session)
+{
+	const struct session_listener *listener = SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), listener_index);
+	SSL_SESSION *copy = listener ? SSL_SESSION_dup(session) : NULL;
+
+	if (copy && !listener->on_session(ssl, copy))
+		SSL_SESSION_free(copy);
+	return 0;
+}
+
+int tls_client_on_session(SSL_CTX *context, int (*on_session)(SSL *ssl, SSL_SESSION *session))
+{
+	struct session_listener *listener;
+
+	if (!CRYPTO_THREAD_run_once(&listener_once, listener_make_index) || listener_index < 0)
+		return -ENOMEM;
+	listener = OPENSSL_zalloc(sizeof(*listener));
+	if (!listener)
+		return -ENOMEM;
+	listener->on_session = on_session;
+	if (!SSL_CTX_set_ex_data(context, listener_index, listener)) {
+		OPENSSL_free(listener);
+		return -ENOMEM;
+	}
 	SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
-	SSL_CTX_sess_set_new_cb(context, on_session);
+	SSL_CTX_sess_set_new_cb(context, on_new_session);
+	return 0;
 }
 
 /* An address, in its form without brackets and zone? */

@@ -35,9 +35,10 @@ int tls_client_context(SSL_CTX **ret, const struct tls_client_plan *plan, struct
  * resume, or NULL (borrowed). */
 int tls_client_session(SSL **ret, SSL_CTX *context, const char *server_name, SSL_SESSION *resume, struct err *err);
 
-/* Have @on_session called with every session that can be resumed later (under TLS 1.3 some time after the handshake); it
- * returns 1 to keep the session (then SSL_SESSION_free() is its duty), else 0. */
-void tls_client_on_session(SSL_CTX *context, int (*on_session)(SSL *ssl, SSL_SESSION *session));
+/* Have @on_session called with every session that can be resumed later (under TLS 1.3 some time after the handshake), also
+ * where the connection breaks afterwards; it returns 1 to keep the session (then SSL_SESSION_free() is its duty), else 0.
+ * To be called once for a context. Return: 0 or -ENOMEM (then nothing is resumed). */
+int tls_client_on_session(SSL_CTX *context, int (*on_session)(SSL *ssl, SSL_SESSION *session));
 
 /* After the handshake: is the peer's public key one of the pins? */
 bool tls_check_pin(SSL *ssl, const uint8_t (*pins)[TLS_PIN_LEN], size_t pin_count);
