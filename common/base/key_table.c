@@ -139,15 +139,13 @@ static int key_check_repetition(const struct key_table *table, const unsigned *l
 {
 	const struct key_row *row = &table->rows[index];
 	unsigned twin_line = key_twin_line(table, lines, row);
-	struct key_place unquoted = *place;
 	char where[48];
 
-	unquoted.text = NULL;
 	if (twin_line)
-		return key_complain(&unquoted, "%s is given already, %s; one of the two is enough", row->twin,
+		return key_complain(place, "%s is given already, %s; one of the two is enough", row->twin,
 			key_where(where, sizeof(where), twin_line));
 	if (row->kind == KEY_ONCE && lines[index])
-		return key_complain(&unquoted, "given already, %s; once is right",
+		return key_complain(place, "given already, %s; once is right",
 			key_where(where, sizeof(where), lines[index]));
 	return 0;
 }
@@ -158,10 +156,7 @@ static enum key_result key_take(const struct key_table *table, int index, unsign
 	const struct key_row *row = &table->rows[index];
 
 	if (row->kind == KEY_REFUSED) {
-		struct key_place unquoted = *place;
-
-		unquoted.text = NULL;
-		key_complain(&unquoted, "%s", row->hint);
+		key_complain(place, "%s", row->hint);
 		return KEY_BAD;
 	}
 	if (key_check_repetition(table, lines, index, place) < 0)
