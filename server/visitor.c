@@ -512,6 +512,7 @@ static size_t visitor_feed_head(struct visitor *visitor, const uint8_t *data, si
 		return taken;
 	case HTTP_OK:
 		visitor->head_len = used;
+		visitor->head_sent = (size_t)(head.method.text - visitor->head); /* lws hangs up on empty lines in front */
 		visitor_on_head(visitor, &head);
 		return used - before;
 	case HTTP_BAD:

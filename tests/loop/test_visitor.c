@@ -265,6 +265,18 @@ static void pipelined_requests_in_order(void **state)
 	peer_done(&peer);
 }
 
+/* Empty lines in front of a request are no part of it (RFC 9112 §2.2). */
+static void empty_lines_in_front(void **state)
+{
+	struct peer peer;
+
+	(void)state;
+	peer_open(&peer, 0);
+	peer_say(&peer, "\r\n" GET_PAGE "\r\n\r\n" GET_PAGE);
+	RUN_UNTIL(answers(&peer, "200") == 2);
+	peer_done(&peer);
+}
+
 /* An accepted upgrade is the owner's at once, and so are the bytes behind it. */
 static void accepted_upgrade_is_handed_over(void **state)
 {
@@ -762,6 +774,7 @@ int main(void)
 		TEST(page_is_served),
 		TEST(bytes_one_by_one),
 		TEST(pipelined_requests_in_order),
+		TEST(empty_lines_in_front),
 		TEST(accepted_upgrade_is_handed_over),
 		TEST(upgrade_behind_page_waits),
 		TEST(upgrade_waits_for_blocked_output),
