@@ -1,0 +1,379 @@
+/* Who may open the tunnel. */
+#include "server/admit.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define LAPTOP_TOKEN "laptop-token-0123456789"
+#define PHONE_TOKEN "phone-token-0123456789"
+#define LONG_TOKEN "a-token-that-is-longer-than-one-block-of-sha-256-and-so-is-hashed-before-it-is-a-key"
+
+static char laptop[] = "laptop", laptop_token[] = LAPTOP_TOKEN;
+static char phone[] = "phone", phone_token[] = PHONE_TOKEN, phone_path[] = "phone-word";
+static char old[] = "old", old_path[] = "old-word";
+static char v1[] = "v1-user", v1_path[] = "v1";
+static char far[] = "far", far_token[] = LONG_TOKEN;
+
+static const struct server_settings_client clients[] = {
+	{laptop, laptop_token, NULL},
+	{phone, phone_token, phone_path},
+	{old, NULL, old_path},
+	{far, far_token, NULL},
+};
+enum { LAPTOP, PHONE, OLD, FAR, CLIENT_COUNT };
+
+static const uint8_t binding[JWT_BINDING_LEN] = {1, 2, 3};
+static const uint8_t other_binding[JWT_BINDING_LEN] = {1, 2, 4};
+
+/* One request, by default the laptop's. */
+struct ask {
+	struct jwt_claims claims;
+	const char *key;
+	const char *prefix;
+	const uint8_t *binding; /* the TLS session's */
+	char jwt[JWT_TEXT_MAX];
+};
+
+static struct ask ask_of_laptop(void)
+{
+	struct ask ask = {.key = LAPTOP_TOKEN, .prefix = "v1", .binding = binding};
+
+	jwt_make_id(ask.claims.id, 1);
+	ask.claims.is_udp = true;
+	ask.claims.port = 51820;
+	snprintf(ask.claims.host, sizeof(ask.claims.host), "127.0.0.1");
+	ask.claims.has_kid = true;
+	jwt_make_kid(ask.claims.kid, LAPTOP_TOKEN);
+	ask.claims.has_instance = true;
+	memset(ask.claims.instance, 7, JWT_INSTANCE_LEN);
+	ask.claims.has_iat = true;
+	ask.claims.iat_s = 1763690000;
+	ask.claims.has_binding = true;
+	memcpy(ask.claims.binding, binding, JWT_BINDING_LEN);
+	return ask;
+}
+
+/* As stock does it: nothing but the path counts. */
+static struct ask ask_of_stock(const char *path)
+{
+	struct ask ask = {.key = "champignonfrais", .prefix = path, .binding = binding};
+
+	jwt_make_id(ask.claims.id, 1);
+	ask.claims.is_udp = true;
+	ask.claims.timeout_s = 30;
+	ask.claims.port = 51820;
+	snprintf(ask.claims.host, sizeof(ask.claims.host), "127.0.0.1");
+	return ask;
+}
+
+static struct admit_table *open_table(const char *target)
+{
+	struct admit_table *table = NULL;
+	struct addr addr;
+
+	assert_int_equal(addr_parse(target, 0, &addr), 0);
+	assert_int_equal(admit_table_open(&table, clients, CLIENT_COUNT, &addr, NULL), 0);
+	return table;
+}
+
+static bool check_text(const struct admit_table *table, const char *prefix, const char *jwt, const uint8_t *bound,
+	struct admit_grant *ret)
+{
+	struct upgrade_request request = {
+		.prefix = {prefix, strlen(prefix)},
+		.jwt = {jwt, strlen(jwt)},
+	};
+	const char *why = NULL;
+	bool is_admitted = admit_check(table, &request, bound, ret, &why);
+
+	assert_int_equal(is_admitted, why == NULL);
+	return is_admitted;
+}
+
+static bool check_at(const char *target, struct ask *ask, struct admit_grant *ret)
+{
+	struct admit_table *table = open_table(target);
+	bool is_admitted;
+
+	assert_true(jwt_encode(ask->jwt, sizeof(ask->jwt), &ask->claims, ask->key, strlen(ask->key)) > 0);
+	is_admitted = check_text(table, ask->prefix, ask->jwt, ask->binding, ret);
+	admit_table_close(table);
+	return is_admitted;
+}
+
+static bool is_admitted(struct ask ask)
+{
+	struct admit_grant grant;
+
+	return check_at("127.0.0.1:51820", &ask, &grant);
+}
+
+/* Our client comes in by its token, with its instance and clock. */
+static void own_client(void **state)
+{
+	struct ask ask = ask_of_laptop();
+	struct admit_grant grant = {0};
+
+	(void)state;
+	assert_true(check_at("127.0.0.1:51820", &ask, &grant));
+	assert_int_equal(grant.client, LAPTOP);
+	assert_true(grant.has_instance);
+	assert_memory_equal(grant.instance, ask.claims.instance, JWT_INSTANCE_LEN);
+	assert_true(grant.has_iat);
+	assert_int_equal(grant.iat_s, 1763690000);
+}
+
+/* A token longer than a block of the hash works like any other. */
+static void long_token(void **state)
+{
+	struct ask ask = ask_of_laptop();
+	struct admit_grant grant = {0};
+
+	(void)state;
+	jwt_make_kid(ask.claims.kid, LONG_TOKEN);
+	ask.key = LONG_TOKEN;
+	assert_true(check_at("127.0.0.1:51820", &ask, &grant));
+	assert_int_equal(grant.client, FAR);
+}
+
+/* A stock client comes in by its path, whatever its signature and its other claims. */
+static void stock_client(void **state)
+{
+	struct ask ask = ask_of_stock("old-word");
+	struct admit_grant grant = {0};
+
+	(void)state;
+	assert_true(check_at("127.0.0.1:51820", &ask, &grant));
+	assert_int_equal(grant.client, OLD);
+	assert_false(grant.has_instance);
+	assert_false(grant.has_iat);
+	ask = ask_of_stock("phone-word");
+	assert_true(check_at("127.0.0.1:51820", &ask, &grant));
+	assert_int_equal(grant.client, PHONE);
+	ask = ask_of_laptop();
+	ask.prefix = "old-word";
+	ask.key = "not the laptop's token";
+	assert_true(check_at("127.0.0.1:51820", &ask, &grant));
+	assert_int_equal(grant.client, OLD);
+	assert_false(grant.has_instance);
+}
+
+/* A path is compared whole: no prefix, no case, no more. */
+static void wrong_paths(void **state)
+{
+	static const char *const paths[] = {
+		"v1", "", "old", "old-wor", "old-word2", "OLD-WORD", "old-word/", "x/old-word"};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++)
+		assert_false(is_admitted(ask_of_stock(paths[i])));
+}
+
+/* A signature by another key, a key id that is unknown or missing, are a visitor's. */
+static void wrong_signatures(void **state)
+{
+	struct ask ask = ask_of_laptop();
+
+	(void)state;
+	ask.key = PHONE_TOKEN;
+	assert_false(is_admitted(ask));
+	ask = ask_of_laptop();
+	ask.key = "";
+	assert_false(is_admitted(ask));
+	ask = ask_of_laptop();
+	ask.claims.kid[0] = ask.claims.kid[0] == '0' ? '1' : '0';
+	assert_false(is_admitted(ask));
+	ask = ask_of_laptop();
+	ask.claims.has_kid = false;
+	assert_false(is_admitted(ask));
+}
+
+/* With a signature the path is v1 and nothing else, unless it is the same client's own. */
+static void signature_and_path(void **state)
+{
+	struct ask ask = ask_of_laptop();
+
+	(void)state;
+	ask.prefix = "v2";
+	assert_false(is_admitted(ask));
+	ask.prefix = "old-word"; /* another client's: both valid */
+	assert_false(is_admitted(ask));
+	jwt_make_kid(ask.claims.kid, PHONE_TOKEN);
+	ask.key = PHONE_TOKEN;
+	assert_false(is_admitted(ask));
+	ask.prefix = "phone-word";
+	assert_true(is_admitted(ask));
+}
+
+/* A JWT made for another TLS session is a visitor's. */
+static void binding_of_another_session(void **state)
+{
+	struct ask ask = ask_of_laptop();
+
+	(void)state;
+	ask.binding = other_binding;
+	assert_false(is_admitted(ask));
+}
+
+/* Without binding it is accepted: the client was told so. Where TLS ends before us, none is compared. */
+static void binding_not_given(void **state)
+{
+	struct ask ask = ask_of_laptop();
+
+	(void)state;
+	ask.claims.has_binding = false;
+	assert_true(is_admitted(ask));
+	ask = ask_of_laptop();
+	ask.binding = NULL;
+	assert_true(is_admitted(ask));
+	memcpy(ask.claims.binding, other_binding, JWT_BINDING_LEN);
+	assert_true(is_admitted(ask));
+}
+
+/* Nothing but the target is served, as text and as integer, for either kind of client. */
+static void other_targets(void **state)
+{
+	static const char *const hosts[] = {"127.0.0.2", "127.0.0.01", "127.1", "0.0.0.0", "[127.0.0.1]", "::1",
+		"[::1]", "::ffff:127.0.0.1", "localhost.", "LOCALHOST", "example.org", " 127.0.0.1", "127.0.0.1 ", ""};
+	static const int64_t ports[] = {0, 22, 51819, 51821, 51820 + 65536};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(hosts) / sizeof(hosts[0]); i++) {
+		struct ask ours = ask_of_laptop();
+		struct ask stock = ask_of_stock("old-word");
+
+		snprintf(ours.claims.host, sizeof(ours.claims.host), "%s", hosts[i]);
+		snprintf(stock.claims.host, sizeof(stock.claims.host), "%s", hosts[i]);
+		assert_false(is_admitted(ours));
+		assert_false(is_admitted(stock));
+	}
+	for (size_t i = 0; i < sizeof(ports) / sizeof(ports[0]); i++) {
+		struct ask ask = ask_of_laptop();
+
+		ask.claims.port = ports[i];
+		assert_false(is_admitted(ask));
+	}
+}
+
+/* localhost is the target, and IPv6 may come with brackets or without. */
+static void spellings_of_the_target(void **state)
+{
+	static const char *const hosts[] = {"::1", "[::1]", "localhost"};
+	struct ask ask = ask_of_laptop();
+	struct admit_grant grant;
+
+	(void)state;
+	snprintf(ask.claims.host, sizeof(ask.claims.host), "localhost");
+	assert_true(check_at("127.0.0.1:51820", &ask, &grant));
+	for (size_t i = 0; i < 3; i++) {
+		snprintf(ask.claims.host, sizeof(ask.claims.host), "%s", hosts[i]);
+		assert_true(check_at("[::1]:51820", &ask, &grant));
+	}
+	snprintf(ask.claims.host, sizeof(ask.claims.host), "127.0.0.1");
+	assert_false(check_at("[::1]:51820", &ask, &grant));
+}
+
+/* Something else than UDP, no JWT, no readable JWT: a visitor. */
+static void not_a_tunnel_request(void **state)
+{
+	static const char *const texts[] = {
+		"", "a", "a.b.c", "..", "eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9.e30.", "e30.e30.e30"};
+	/* {"typ":"JWT","alg":"HS256"} . {"id":"…","p":"Tcp"…}: made with p = {"Tcp":{"proxy_protocol":false}} */
+	static const char tcp[] =
+		"eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9."
+		"eyJpZCI6IjAxOTE5ZTQyLTdiMmItN2ZmMy1iMGZlLWFmNWUwN2Y1ZDkxMyIsInAiOnsiVGNwIjp7InByb3h5X3Byb3Rv"
+		"Y29sIjpmYWxzZX19LCJyIjoiMTI3LjAuMC4xIiwicnAiOjUxODIwfQ.";
+	struct admit_table *table = open_table("127.0.0.1:51820");
+	struct admit_grant grant;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+		assert_false(check_text(table, "old-word", texts[i], binding, &grant));
+	assert_false(check_text(table, "old-word", tcp, binding, &grant));
+	admit_table_close(table);
+}
+
+/* A stock path "v1" and a signature of somebody else are two clients in one request. */
+static void path_v1_and_signature(void **state)
+{
+	const struct server_settings_client both[] = {{laptop, laptop_token, NULL}, {v1, NULL, v1_path}};
+	struct ask ask = ask_of_laptop();
+	struct admit_table *table = NULL;
+	struct admit_grant grant;
+	struct addr addr;
+
+	(void)state;
+	addr_parse("127.0.0.1:51820", 0, &addr);
+	assert_int_equal(admit_table_open(&table, both, 2, &addr, NULL), 0);
+	jwt_encode(ask.jwt, sizeof(ask.jwt), &ask.claims, ask.key, strlen(ask.key));
+	assert_false(check_text(table, "v1", ask.jwt, binding, &grant));
+	ask = ask_of_stock("v1");
+	jwt_encode(ask.jwt, sizeof(ask.jwt), &ask.claims, ask.key, strlen(ask.key));
+	assert_true(check_text(table, "v1", ask.jwt, binding, &grant));
+	assert_int_equal(grant.client, 1);
+	admit_table_close(table);
+}
+
+/* Two clients with one token or one path cannot be told apart: refused, with their names. */
+static void same_secret_twice(void **state)
+{
+	const struct server_settings_client tokens[] = {{laptop, laptop_token, NULL}, {phone, laptop_token, NULL}};
+	const struct server_settings_client paths[] = {{laptop, NULL, old_path}, {phone, NULL, old_path}};
+	struct admit_table *table = NULL;
+	struct err err = {""};
+	struct addr addr;
+
+	(void)state;
+	addr_parse("127.0.0.1:51820", 0, &addr);
+	assert_int_equal(admit_table_open(&table, tokens, 2, &addr, &err), -EINVAL);
+	assert_string_equal(err.text, "laptop and phone have the same Token");
+	assert_int_equal(admit_table_open(&table, paths, 2, &addr, &err), -EINVAL);
+	assert_string_equal(err.text, "laptop and phone have the same StockPath");
+	assert_null(table);
+}
+
+/* Without clients there is nothing to come in by. */
+static void no_clients(void **state)
+{
+	struct ask ask = ask_of_laptop();
+	struct admit_table *table = NULL;
+	struct admit_grant grant;
+	struct addr addr;
+
+	(void)state;
+	addr_parse("127.0.0.1:51820", 0, &addr);
+	assert_int_equal(admit_table_open(&table, NULL, 0, &addr, NULL), 0);
+	jwt_encode(ask.jwt, sizeof(ask.jwt), &ask.claims, ask.key, strlen(ask.key));
+	assert_false(check_text(table, "v1", ask.jwt, binding, &grant));
+	admit_table_close(table);
+	admit_table_close(NULL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(own_client),
+		cmocka_unit_test(long_token),
+		cmocka_unit_test(stock_client),
+		cmocka_unit_test(wrong_paths),
+		cmocka_unit_test(wrong_signatures),
+		cmocka_unit_test(signature_and_path),
+		cmocka_unit_test(binding_of_another_session),
+		cmocka_unit_test(binding_not_given),
+		cmocka_unit_test(other_targets),
+		cmocka_unit_test(spellings_of_the_target),
+		cmocka_unit_test(not_a_tunnel_request),
+		cmocka_unit_test(path_v1_and_signature),
+		cmocka_unit_test(same_secret_twice),
+		cmocka_unit_test(no_clients),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
