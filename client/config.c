@@ -41,6 +41,15 @@ static const char default_congestion_control[] = "bbr";
 
 /* --- one function a key --- */
 
+/* Letters, digits and those of @more, @len of them. */
+static bool is_made_of(const char *text, size_t len, const char *more)
+{
+	for (size_t i = 0; i < len; i++)
+		if (!isalnum((unsigned char)text[i]) && !strchr(more, text[i]))
+			return false;
+	return true;
+}
+
 /* A name of letters, digits, "-", "_" and dots, or an address. */
 static bool is_host(const char *text)
 {
@@ -51,10 +60,7 @@ static bool is_host(const char *text)
 		return false;
 	if (strchr(text, ':'))
 		return addr_parse(text, 1, &addr) == 0;
-	for (size_t i = 0; i < len; i++)
-		if (!isalnum((unsigned char)text[i]) && !strchr("-_.", text[i]))
-			return false;
-	return text[0] != '.' && text[0] != '-' && !strstr(text, "..");
+	return is_made_of(text, len, "-_.") && text[0] != '.' && text[0] != '-' && !strstr(text, "..");
 }
 
 /* What stands behind the scheme. Return: NULL, or the complaint. */
@@ -100,12 +106,10 @@ static int parse_server(void *owner, const char *text, const struct key_place *p
 {
 	struct client_config *config = owner;
 	struct client_server server = {0}, *slot;
-	struct key_place unquoted = *place;
 	const char *complaint;
 
-	unquoted.text = NULL;
 	if (strchr(text, '@'))
-		return key_complain(&unquoted, "has a user or password; wss://HOST[:PORT] is right, with BasicAuth = …");
+		return key_complain(place, "has a user or password; wss://HOST[:PORT] is right, with BasicAuth = …");
 	if (config->server_count == ELEMENTS_MAX)
 		return key_complain(place, "more than %d servers; fewer are right", ELEMENTS_MAX);
 	complaint = read_url(text, &server);
@@ -322,18 +326,15 @@ static const char *read_proxy(const char *text, struct client_proxy *ret)
 static int parse_proxy(void *owner, const char *text, const struct key_place *place)
 {
 	struct client_config *config = owner;
-	struct key_place unquoted = *place;
 	const char *complaint;
 
 	if (strcasecmp(text, "none") == 0)
 		return 0;
-	if (strchr(text, '@'))
-		unquoted.text = NULL;
-	if (!place->key && strchr(text, '@') && place->line == 0 && strncmp(place->path, "--", 2) == 0)
-		return key_complain(&unquoted, "everybody can see a password among the arguments; "
+	if (!place->key && strchr(text, '@'))
+		return key_complain(place, "everybody can see a password among the arguments; "
 					       "https_proxy in the environment is right");
 	complaint = read_proxy(text, &config->proxy);
-	return complaint ? key_complain(&unquoted, "%s", complaint) : 0;
+	return complaint ? key_complain(place, "%s", complaint) : 0;
 }
 
 static int parse_congestion_control(void *owner, const char *text, const struct key_place *place)
@@ -341,10 +342,7 @@ static int parse_congestion_control(void *owner, const char *text, const struct 
 	struct client_config *config = owner;
 	size_t len = strlen(text);
 
-	for (size_t i = 0; i < len; i++)
-		if (!isalnum((unsigned char)text[i]) && text[i] != '_' && text[i] != '-')
-			len = sizeof(config->congestion_control);
-	if (len >= sizeof(config->congestion_control))
+	if (len >= sizeof(config->congestion_control) || !is_made_of(text, len, "_-"))
 		return key_complain(place, "not a congestion control of the kernel's; bbr, cubic or another of "
 					   "net.ipv4.tcp_available_congestion_control is right");
 	memcpy(config->congestion_control, text, len + 1);
@@ -384,10 +382,7 @@ static int parse_path(void *owner, const char *text, const struct key_place *pla
 {
 	size_t len = strlen(text);
 
-	for (size_t i = 0; i < len; i++)
-		if (!isalnum((unsigned char)text[i]) && !strchr("-._~!$&'()*+,;=:@%/", text[i]))
-			len = SECRET_LEN_MAX + 1;
-	if (len > SECRET_LEN_MAX || text[0] == '/' || text[len - 1] == '/')
+	if (len > SECRET_LEN_MAX || !is_made_of(text, len, "-._~!$&'()*+,;=:@%/") || text[0] == '/' || text[len - 1] == '/')
 		return key_complain(place, "not a path prefix; a word without slashes around it, such as v1, is right");
 	return key_parse_copy(text, &((struct client_config *)owner)->stock_path, place);
 }
@@ -418,10 +413,7 @@ static int parse_basic_auth(void *owner, const char *text, const struct key_plac
 /* A field name (RFC 9110 §5.1) of @len characters. */
 static bool is_header_name(const char *text, size_t len)
 {
-	for (size_t i = 0; i < len; i++)
-		if (!isalnum((unsigned char)text[i]) && !strchr("!#$%&'*+-.^_`|~", text[i]))
-			return false;
-	return len > 0;
+	return len > 0 && is_made_of(text, len, "!#$%&'*+-.^_`|~");
 }
 
 /* Those that make the upgrade what it is. */
@@ -436,13 +428,15 @@ static bool is_own_header(const char *text, size_t len)
 	return false;
 }
 
-static int parse_header(void *owner, const char *text, const struct key_place *place)
+static int parse_header(void *owner, const char *text, const struct key_place *quoted)
 {
 	struct client_config *config = owner;
+	struct key_place unquoted = *quoted, *place = &unquoted; /* it may be a cookie */
 	size_t name_len = strcspn(text, ":");
 	char *copy = NULL;
 	void *slot;
 
+	unquoted.text = NULL;
 	if (text[name_len] != ':' || !is_header_name(text, name_len) || strlen(text) > HEADER_LEN_MAX)
 		return key_complain(place, "not a header; Name: value is right");
 	if (is_own_header(text, name_len))

@@ -102,6 +102,13 @@ static int key_parse_list(const struct key_row *row, void *owner, const char *te
 	return rc;
 }
 
+bool key_is_secret(const struct key_row *row, const char *value)
+{
+	const char *at = strchr(value, '@');
+
+	return row->secret || (at && memchr(value, ':', (size_t)(at - value)));
+}
+
 /* The value has its place; is it right? */
 static enum key_result key_parse(const struct key_row *row, void *owner, const char *text, const struct key_place *place)
 {
@@ -178,7 +185,7 @@ enum key_result key_table_take(const struct key_table *table, unsigned *lines, v
 	if (lines[index] == KEY_LINE_OPTION || key_twin_line(table, lines, row) == KEY_LINE_OPTION)
 		return KEY_TAKEN;
 	place.key = row->key;
-	place.text = row->secret ? NULL : entry->value;
+	place.text = key_is_secret(row, entry->value) ? NULL : entry->value;
 	return key_take(table, index, lines, owner, entry->value, &place, entry->line);
 }
 
@@ -223,10 +230,11 @@ enum key_result key_table_take_option(const struct key_table *table, const char 
 {
 	int index = key_find_option(table, section, option);
 	char path[KEY_OPTION_MAX + 2];
-	struct key_place place = {.path = path, .text = value, .report = report};
+	struct key_place place = {.path = path, .report = report};
 
 	if (index < 0)
 		return KEY_LEFT;
+	place.text = key_is_secret(&table->rows[index], value) ? NULL : value;
 	snprintf(path, sizeof(path), "--%s", option);
 	if (table->rows[index].secret)
 		return key_refuse_secret(table, index, &place);

@@ -78,6 +78,9 @@ enum key_result key_table_take_variable(const struct key_table *table, int row, 
 void key_table_complain_unknown(const struct key_table *table, const char *const *more, const struct ini *ini,
 	const struct ini_section *section, const struct ini_entry *entry, struct ini_report *report);
 
+/* Must others not see the value: a secret by its row, or a URL with a user or password? */
+bool key_is_secret(const struct key_row *row, const char *value);
+
 /* "ServerName" → "server-name". @buf: KEY_OPTION_MAX bytes. Return: @buf. */
 const char *key_option_name(char *buf, const char *key);
 /* "ServerName" → "TOWPATH_SERVER_NAME". @buf: KEY_OPTION_MAX bytes. Return: @buf. */

@@ -75,7 +75,7 @@ static void walk_note_secret(struct walk *walk, const struct ini_entry *entry)
 {
 	int row = key_table_find(walk->file->table, walk->section->name, entry->key);
 
-	if (row >= 0 && walk->file->table->rows[row].secret)
+	if (row >= 0 && key_is_secret(&walk->file->table->rows[row], entry->value))
 		walk->file->has_secret = true;
 }
 

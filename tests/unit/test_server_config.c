@@ -1,0 +1,428 @@
+/* server/config: what a hub's file says, and what is said about a wrong one. */
+#include "server/config.h"
+#include "tests/unit/config_cases.h"
+
+#include <errno.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
+
+/* Read @text as hub.conf. */
+static int read_text(const char *text, struct server_config *config, struct ini_report *report)
+{
+	struct err err = {""};
+	int rc;
+
+	write_file("hub.conf", text, 0600);
+	begin_warnings();
+	rc = server_config_read("hub.conf", config, report, &err);
+	end_warnings();
+	return rc;
+}
+
+/* An empty [Server] is a hub on port 443 for WireGuard's usual port. */
+static void empty_section_means_the_defaults(void **state)
+{
+	struct server_config config;
+	struct ini_report report = {0};
+
+	(void)state;
+	assert_int_equal(read_text("[Server]\n", &config, &report), 0);
+	assert_string_equal(config.name, "hub");
+	assert_string_equal(config.path, "hub.conf");
+	assert_int_equal(config.listen_count, 2);
+	assert_string_equal(config.listens[0].text, "0.0.0.0:443");
+	assert_string_equal(config.listens[1].text, "[::]:443");
+	assert_false(config.listens[0].cleartext);
+	assert_null(config.certificate_path);
+	assert_string_equal(config.target_text, "127.0.0.1:51820");
+	assert_int_equal(config.max_clients, 10000);
+	assert_int_equal(config.max_sessions_per_client, 8);
+	assert_int_equal(config.ping_interval_ms, 15000);
+	assert_int_equal(config.trusted_proxy_count, 0);
+	assert_null(config.wireguard_path);
+	assert_false(config.has_interface);
+	assert_int_equal(config.client_count, 0);
+	server_config_done(&config);
+}
+
+/* Every key of [Server] and [Peer] arrives; sections repeat, names are in any case, lists grow. */
+static void every_key_arrives(void **state)
+{
+	struct server_config config;
+	struct ini_report report = {0};
+
+	(void)state;
+	assert_int_equal(read_text("[server]\n"
+				   "listen = 203.0.113.10, ws://127.0.0.1:8080 # behind nginx\n"
+				   "LISTEN = [2001:db8:1::10]:8443\n"
+				   "Target = [::1]:51871\n"
+				   "MaxClients = 50\n"
+				   "MaxSessionsPerClient = 2\n"
+				   "[SERVER]\n"
+				   "PingInterval = 1min 30s\n"
+				   "TrustedProxies = 127.0.0.1,::1\n"
+				   "TrustedProxies = 192.0.2.1\n"
+				   "WireGuard = none\n"
+				   "[Peer]\n"
+				   "Name = Anna's laptop\n"
+				   "Token = " TOKEN "\n"
+				   "StockPath = old-phone\n"
+				   "[Peer]\n"
+				   "StockPath = b\n"
+				   "[Peer]\n"
+				   "PublicKey = " KEY_A "\n"
+				   "AllowedIPs = 10.10.0.2/32\n",
+				 &config, &report),
+		0);
+	assert_int_equal(config.listen_count, 3);
+	assert_string_equal(config.listens[0].text, "203.0.113.10:443");
+	assert_string_equal(config.listens[1].text, "127.0.0.1:8080");
+	assert_true(config.listens[1].cleartext);
+	assert_int_equal(config.listens[1].line, 2);
+	assert_string_equal(config.listens[2].text, "[2001:db8:1::10]:8443");
+	assert_string_equal(config.target_text, "[::1]:51871");
+	assert_int_equal(config.max_clients, 50);
+	assert_int_equal(config.max_sessions_per_client, 2);
+	assert_int_equal(config.ping_interval_ms, 90000);
+	assert_int_equal(config.trusted_proxy_count, 3);
+	assert_int_equal(addr_port(&config.trusted_proxies[1]), 0);
+	assert_int_equal(config.client_count, 2); /* the third may not come in */
+	assert_string_equal(config.clients[0].name, "Anna's laptop");
+	assert_string_equal(config.clients[0].token, TOKEN);
+	assert_string_equal(config.clients[0].stock_path, "old-phone");
+	assert_int_equal(config.clients[0].line, 12);
+	assert_string_equal(config.clients[1].name, "peer-16");
+	assert_null(config.clients[1].token);
+	assert_int_equal(config.wireguard.peer_count, 3);
+	server_config_done(&config);
+}
+
+/* With a device of ours the target is its port. */
+static void target_follows_the_device(void **state)
+{
+	struct server_config config;
+	struct ini_report report = {0};
+	char text[256];
+
+	(void)state;
+	assert_int_equal(read_text("[Server]\n[Interface]\nListenPort = 51871\nPrivateKey = " KEY_A "\n", &config, &report), 0);
+	assert_true(config.has_interface);
+	assert_string_equal(config.target_text, "127.0.0.1:51871");
+	server_config_done(&config);
+
+	write_file("wg0.conf", "[Interface]\nListenPort = 51872\nPrivateKey = " KEY_A "\n[Peer]\nPublicKey = " KEY_B "\n", 0600);
+	snprintf(text, sizeof(text), "[Server]\nWireGuard = %s/wg0.conf\n", case_folder);
+	assert_int_equal(read_text(text, &config, &report), 0);
+	assert_false(config.has_interface);
+	assert_string_equal(config.target_text, "127.0.0.1:51872");
+	server_config_done(&config);
+}
+
+/* PrivateKeyFile is PrivateKey from a file. */
+static void private_key_comes_from_a_file(void **state)
+{
+	struct server_config config;
+	struct ini_report report = {0};
+	char text[256];
+
+	(void)state;
+	write_file("key", KEY_A "\n", 0600);
+	snprintf(text, sizeof(text), "[Server]\n[Interface]\nPrivateKeyFile = %s/key\n", case_folder);
+	assert_int_equal(read_text(text, &config, &report), 0);
+	assert_true(config.wireguard.interface.has_private_key);
+	assert_int_equal(config.wireguard.interface.private_key[0], 0xc8);
+	server_config_done(&config);
+}
+
+/* One wrong line, one complaint, to the word. */
+static void each_mistake_has_its_line(void **state)
+{
+	static const struct {
+		const char *text, *complaint;
+	} cases[] = {
+		{"", "hub.conf:1: [Server]: missing section; a line [Server] begins it"},
+		{"[Peer]\nToken = " TOKEN "\n", "hub.conf:1: [Server]: missing section; a line [Server] begins it"},
+		{"[Server]\n[Gateway]\nLan = 10.0.0.0/8\n",
+			"hub.conf:2: [Gateway]: not known to this version; take the section out"},
+		{"[Server]\n[publish]\nPort = tcp/80\n",
+			"hub.conf:2: [publish]: not known to this version; take the section out"},
+		{"[Server]\n[Claim]\n", "hub.conf:2: [Claim]: not known to this version; take the section out"},
+		{"[Server]\n[Pear]\n", "hub.conf:2: [Pear]: not a section; did you mean [Peer]?"},
+		{"[Server]\n[Fortress]\nX = 1\n",
+			"hub.conf:2: [Fortress]: not a section; [Server], [Interface] and [Peer] are"},
+		{"[Server]\n[Client]\nServer = x\n",
+			"hub.conf:2: [Client]: is for towpath-client; a file is for one of the two programs"},
+		{"[Server]\nWebsite = /var/www\n", "hub.conf:2: Website: '/var/www': not known to this version; take the line out"},
+		{"[Server]\nHidden = no\n", "hub.conf:2: Hidden: 'no': not known to this version; take the line out"},
+		{"[Server]\nLisen = 0.0.0.0:443\n", "hub.conf:2: Lisen: not a key of [Server]; did you mean Listen?"},
+		{"[Server]\nColour = blue\n", "hub.conf:2: Colour: not a key of [Server]; take the line out"},
+		{"[Server]\nToken = " TOKEN "\n", "hub.conf:2: Token: not a key of [Server]; it belongs into [Peer]"},
+		{"[Server]\n[Peer]\nTokn = " TOKEN "\nStockPath = a\n", "hub.conf:3: Tokn: not a key of [Peer]; did you mean Token?"},
+		{"[Server]\n[Peer]\nPublikKey = x\nStockPath = a\n",
+			"hub.conf:3: PublikKey: not a key of [Peer]; did you mean PublicKey?"},
+		{"[Server]\nMaxClients = 5\nMaxClients = 6\n",
+			"hub.conf:3: MaxClients: '6': given already, in line 2; once is right"},
+		{"[Server]\nMaxClients = 5\n[Server]\nmaxclients = 6\n",
+			"hub.conf:4: MaxClients: '6': given already, in line 2; once is right"},
+		{"[Server]\nMaxClients = 0\n", "hub.conf:2: MaxClients: '0': not a number in range; 1 to 1000000 is right"},
+		{"[Server]\nMaxClients = 5x\n", "hub.conf:2: MaxClients: '5x': not a number in range; 1 to 1000000 is right"},
+		{"[Server]\nMaxClients = -5\n", "hub.conf:2: MaxClients: '-5': not a number in range; 1 to 1000000 is right"},
+		{"[Server]\nMaxClients = 99999999999999999999\n",
+			"hub.conf:2: MaxClients: '99999999999999999999': not a number in range; 1 to 1000000 is right"},
+		{"[Server]\nMaxClients =\n",
+			"hub.conf:2: MaxClients: the value is empty; give one, or take the line out"},
+		{"[Server]\nMaxSessionsPerClient = 65536\n",
+			"hub.conf:2: MaxSessionsPerClient: '65536': not a number in range; 1 to 65535 is right"},
+		{"[Server]\nPingInterval = soon\n",
+			"hub.conf:2: PingInterval: 'soon': not a time; for example 15s, 5min or 1h 30min is right"},
+		{"[Server]\nPingInterval = 500ms\n",
+			"hub.conf:2: PingInterval: '500ms': out of range; 1s to 3600s is right"},
+		{"[Server]\nPingInterval = 2h\n", "hub.conf:2: PingInterval: '2h': out of range; 1s to 3600s is right"},
+		{"[Server]\nListen = example.org:443\n", "hub.conf:2: Listen: 'example.org:443': not an address with its port; "
+							 "0.0.0.0:443, [::]:443 or ws://127.0.0.1:8080 is right"},
+		{"[Server]\nListen = 0.0.0.0:0\n", "hub.conf:2: Listen: '0.0.0.0:0': not an address with its port; "
+						   "0.0.0.0:443, [::]:443 or ws://127.0.0.1:8080 is right"},
+		{"[Server]\nListen = ws://0.0.0.0:80\n",
+			"hub.conf:2: Listen: 'ws://0.0.0.0:80': cleartext is for a reverse proxy on this host only; "
+			"ws://127.0.0.1:8080 is right"},
+		{"[Server]\nListen = 0.0.0.0:443\nListen = 0.0.0.0\n",
+			"hub.conf:3: Listen: '0.0.0.0': given already, in line 2; once is right"},
+		{"[Server]\nListen = 0.0.0.0:443,,[::]:443\n",
+			"hub.conf:2: Listen: '0.0.0.0:443,,[::]:443': an element of the list is empty; "
+			"one comma between two elements is right"},
+		{"[Server]\nTarget = 192.0.2.1:51820\n",
+			"hub.conf:2: Target: '192.0.2.1:51820': not a loopback address; "
+			"WireGuard's port on this host, as in 127.0.0.1:51820, is right"},
+		{"[Server]\nTarget = localhost:51820\n",
+			"hub.conf:2: Target: 'localhost:51820': not a loopback address; "
+			"WireGuard's port on this host, as in 127.0.0.1:51820, is right"},
+		{"[Server]\nTrustedProxies = 10.0.0.1:80\n",
+			"hub.conf:2: TrustedProxies: '10.0.0.1:80': not an address without a port; for example 127.0.0.1 is right"},
+		{"[Server]\n\n[Server]\nCertificate = /c\n",
+			"hub.conf:1: CertificateKey: missing; Certificate in line 4 needs its key"},
+		{"[Server]\nCertificateKey = /c\n",
+			"hub.conf:1: Certificate: missing; CertificateKey in line 2 needs its certificate"},
+		{"[Server]\nWireGuard = wg0\n",
+			"hub.conf:2: WireGuard: 'wg0': not an absolute path; one that begins with / is right"},
+		{"[Server]\nWireGuard = /nowhere/wg0.conf\n",
+			"hub.conf:2: WireGuard: '/nowhere/wg0.conf': No such file or directory; "
+			"none, or the path of a wg-quick file is right"},
+		{"[Server]\nWireGuard = none\n[Interface]\n",
+			"hub.conf:2: WireGuard: this file describes a device itself, from line 3 on; WireGuard or [Interface] is right"},
+		{"[Server]\n[Peer]\nToken = short\n", "hub.conf:3: Token: too short, 5 characters; 16 or more are right"},
+		{"[Server]\n[Peer]\nToken = 0123456789abcde/\n",
+			"hub.conf:3: Token: has a character that is not allowed; letters, digits, _ and - are right"},
+		{"[Server]\n[Peer]\nStockPath = v1\n",
+			"hub.conf:3: StockPath: v1 is the path of our own clients; a word of its own is right"},
+		{"[Server]\n[Peer]\nStockPath = a/b\n",
+			"hub.conf:3: StockPath: has a character that is not allowed; letters, digits, _ and - are right"},
+		{"[Server]\n[Peer]\nToken = " TOKEN "\n[Peer]\nName = x\nToken = " TOKEN "\n",
+			"hub.conf:6: Token: the same as the Token in line 3; every peer needs its own"},
+		{"[Server]\n[Peer]\nToken = " TOKEN "\nStockPath = " TOKEN "\n",
+			"hub.conf:4: StockPath: the same as the Token in line 3; every peer needs its own"},
+		{"[Server]\n[Peer]\nStockPath = a\n[Peer]\nStockPath = a\n",
+			"hub.conf:5: StockPath: the same as the StockPath in line 3; every peer needs its own"},
+		{"[Server]\n[Peer]\nName = a\nStockPath = a\n[Peer]\nName = a\nStockPath = b\n",
+			"hub.conf:6: Name: the same as the Name in line 3; every peer needs its own"},
+		{"[Server]\n[Peer]\nName = peer-5\nStockPath = a\n[Peer]\nStockPath = b\n",
+			"hub.conf:5: Name: the same as the Name in line 3; every peer needs its own"},
+		{"[Server]\n[Peer]\nName = a\nName = b\nStockPath = a\n",
+			"hub.conf:4: Name: 'b': given already, in line 3; once is right"},
+		{"[Server]\n[Peer]\nName = a\n",
+			"hub.conf:2: Token: missing; a [Peer] without PublicKey needs a Token or a StockPath"},
+		{"[Server]\n[Peer]\nName = \xff\nToken = " TOKEN "\n",
+			"hub.conf:3: Name: the value has a control character or is not UTF-8; plain text is needed"},
+		{"[Server]\n[Interface]\nPrivateKey = " KEY_A "\nPrivateKeyFile = /x\n",
+			"hub.conf:4: PrivateKeyFile: '/x': PrivateKey is given already, in line 3; one of the two is enough"},
+		{"[Server]\n[Interface]\nPrivateKeyFile = /x\nPrivateKey = " KEY_A "\n",
+			"hub.conf:4: PrivateKey: PrivateKeyFile is given already, in line 3; one of the two is enough"},
+		{"[Server]\n[Interface]\nPrivateKeyFile = /nowhere\n",
+			"hub.conf:3: PrivateKeyFile: /nowhere: No such file or directory; "
+			"the path of a readable file with the secret in its first line is right"},
+		{"[Server]\n[Interface]\nListenPort = 70000\n",
+			"hub.conf:3: ListenPort: '70000': is not a port; a number from 0 (any) to 65535 is needed"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct server_config config;
+		struct ini_report report = {0};
+
+		assert_int_equal(read_text(cases[i].text, &config, &report), -EINVAL);
+		assert_only_line(&report, cases[i].text, cases[i].complaint);
+		ini_report_done(&report);
+	}
+}
+
+/* All mistakes are told at once, and what is right beside them does not hide any. */
+static void all_mistakes_are_told_at_once(void **state)
+{
+	struct server_config config;
+	struct ini_report report = {0};
+
+	(void)state;
+	assert_int_equal(read_text("[Server]\nListen\nMaxClients = 0\nTarget = x\n[Nonsense]\n[Peer]\nToken = x\n", &config,
+				 &report),
+		-EINVAL);
+	assert_int_equal(report.count, 5);
+	ini_report_done(&report);
+}
+
+/* No complaint repeats a token or a stock path. */
+static void secrets_are_never_quoted(void **state)
+{
+	struct server_config config;
+	struct ini_report report = {0};
+
+	(void)state;
+	assert_int_equal(read_text("[Server]\nToken = s3cret\n[Peer]\nToken = s3cret\nToken = s3cret\nStockPath = s3cret/\n"
+				   "Tokenn = s3cret\nPresharedKey = s3cret\n[Interface]\nPrivateKey = s3cret\n",
+				 &config, &report),
+		-EINVAL);
+	assert_true(report.count >= 6);
+	for (size_t i = 0; i < report.count; i++)
+		assert_null(strstr(report.lines[i], "s3cret"));
+	ini_report_done(&report);
+}
+
+/* Mistakes in somebody else's wg-quick file are told with its name and line. */
+static void wg_quick_file_is_checked(void **state)
+{
+	struct server_config config;
+	struct ini_report report = {0};
+	char text[256], line[256];
+
+	(void)state;
+	write_file("wg0.conf", "[Interface]\nListenPort = x\n[Peer]\nToken = " TOKEN "\n", 0600);
+	snprintf(text, sizeof(text), "[Server]\nWireGuard = %s/wg0.conf\n", case_folder);
+	assert_int_equal(read_text(text, &config, &report), -EINVAL);
+	assert_int_equal(report.count, 2);
+	snprintf(line, sizeof(line), "%s/wg0.conf:4: Token: not a key of [Peer]; take the line out", case_folder);
+	assert_true(has_line(&report, line));
+	ini_report_done(&report);
+}
+
+static void write_key(const char *name, EVP_PKEY *key)
+{
+	FILE *file = fopen(name, "w");
+
+	assert_int_equal(PEM_write_PrivateKey(file, key, NULL, NULL, 0, NULL, NULL), 1);
+	fclose(file);
+	chmod(name, 0600);
+}
+
+static void write_certificate(const char *name, EVP_PKEY *key)
+{
+	FILE *file = fopen(name, "w");
+	X509 *certificate = X509_new();
+
+	X509_gmtime_adj(X509_getm_notBefore(certificate), 0);
+	X509_gmtime_adj(X509_getm_notAfter(certificate), 3600);
+	assert_int_equal(X509_set_pubkey(certificate, key), 1);
+	assert_true(X509_sign(certificate, key, EVP_sha256()) > 0);
+	assert_int_equal(PEM_write_X509(file, certificate), 1);
+	X509_free(certificate);
+	fclose(file);
+}
+
+/* A certificate and its key are opened, and must belong together. */
+static void certificate_must_match_its_key(void **state)
+{
+	EVP_PKEY *key = EVP_EC_gen("P-256"), *other = EVP_EC_gen("P-256");
+	struct server_config config;
+	struct ini_report report = {0};
+	char text[256], start[] = "hub.conf:2: Certificate: ";
+
+	(void)state;
+	write_certificate("cert.pem", key);
+	write_key("key.pem", key);
+	write_key("other.pem", other);
+	snprintf(text, sizeof(text), "[Server]\nCertificate = %s/cert.pem\nCertificateKey = %s/key.pem\n", case_folder,
+		case_folder);
+	assert_int_equal(read_text(text, &config, &report), 0);
+	server_config_done(&config);
+	snprintf(text, sizeof(text), "[Server]\nCertificate = %s/cert.pem\nCertificateKey = %s/other.pem\n", case_folder,
+		case_folder);
+	assert_int_equal(read_text(text, &config, &report), -EINVAL);
+	assert_int_equal(report.count, 1);
+	assert_memory_equal(report.lines[0], start, strlen(start));
+	ini_report_done(&report);
+	EVP_PKEY_free(key);
+	EVP_PKEY_free(other);
+}
+
+/* What is said about a file that can be used but should not be left so. */
+static void warnings_are_told(void **state)
+{
+	struct server_config config;
+	struct ini_report report = {0};
+	struct err err = {""};
+	const char *said;
+
+	(void)state;
+	write_file("open.conf", "[Server]\n[Peer]\nToken = " TOKEN "\n", 0640);
+	begin_warnings();
+	assert_int_equal(server_config_read("open.conf", &config, &report, &err), 0);
+	said = end_warnings();
+	assert_string_equal(said, "config: open.conf holds a secret, and others can read it; chmod 600 open.conf\n");
+	server_config_done(&config);
+
+	write_file("open.conf", "[Server]\n[Peer]\nPublicKey = " KEY_A "\n", 0644);
+	begin_warnings();
+	assert_int_equal(server_config_read("open.conf", &config, &report, &err), 0);
+	said = end_warnings();
+	assert_string_equal(said, "config: open.conf: nobody can come in: no [Peer] has a Token or a StockPath\n");
+	server_config_done(&config);
+}
+
+/* A file that is not there is no report but an error. */
+static void missing_file_is_an_error(void **state)
+{
+	struct server_config config;
+	struct ini_report report = {0};
+	struct err err = {""};
+
+	(void)state;
+	assert_int_equal(server_config_read("nothing.conf", &config, &report, &err), -ENOENT);
+	assert_string_equal(err.text, "nothing.conf: No such file or directory");
+	assert_int_equal(report.count, 0);
+}
+
+/* The name is what stands before ".conf", and goes into paths. */
+static void name_must_be_one(void **state)
+{
+	struct server_config config;
+	struct ini_report report = {0};
+	struct err err = {""};
+
+	(void)state;
+	write_file("my hub.conf", "[Server]\n", 0600);
+	begin_warnings();
+	assert_int_equal(server_config_read("my hub.conf", &config, &report, &err), -EINVAL);
+	end_warnings();
+	assert_only_line(&report, "my hub.conf",
+		"my hub.conf:1: the file's name is no name for a tunnel; up to 63 of letters, digits and _=+.-@ before .conf are right");
+	ini_report_done(&report);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(empty_section_means_the_defaults),
+		cmocka_unit_test(every_key_arrives),
+		cmocka_unit_test(target_follows_the_device),
+		cmocka_unit_test(private_key_comes_from_a_file),
+		cmocka_unit_test(each_mistake_has_its_line),
+		cmocka_unit_test(all_mistakes_are_told_at_once),
+		cmocka_unit_test(secrets_are_never_quoted),
+		cmocka_unit_test(wg_quick_file_is_checked),
+		cmocka_unit_test(certificate_must_match_its_key),
+		cmocka_unit_test(warnings_are_told),
+		cmocka_unit_test(missing_file_is_an_error),
+		cmocka_unit_test(name_must_be_one),
+	};
+
+	unsetenv("JOURNAL_STREAM");
+	return cmocka_run_group_tests(tests, case_setup, case_teardown);
+}
