@@ -101,6 +101,7 @@ static void check_one_reading(const struct http_head *head, const char *buf, siz
 	CLAIM(lenient.used == used);
 	CLAIM(lenient.lengths + lenient.encodings <= 1);
 	CLAIM((lenient.encodings == 1) == (head->framing == HTTP_FRAMING_CHUNKED));
+	CLAIM(head->framing != HTTP_FRAMING_CHUNKED || head->minor_version == 1);
 	CLAIM(head->framing != HTTP_FRAMING_LENGTH || (lenient.lengths == 1 && head->content_length > 0));
 	CLAIM((lenient.upgrades > 0) == (http_head_find(head, "Upgrade", 0) != NULL));
 }
