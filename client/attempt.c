@@ -287,7 +287,7 @@ static void start_tls(struct attempt *attempt)
 		return;
 	}
 	SSL_set_app_data(ssl, attempt);
-	if (tls_stream_secure(&attempt->stream, ssl, &err) < 0)
+	if (tls_stream_secure(&attempt->stream, ssl, false, &err) < 0)
 		attempt_fail(attempt, err.text);
 }
 

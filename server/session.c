@@ -9,12 +9,14 @@
 #include "common/tunnel/tls_stream.h"
 #include "common/tunnel/upgrade.h"
 #include "server/hub.h"
+#include "server/proxy_header.h"
 #include "server/visitor.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define TLS_DEADLINE_US (10 * CLOCK_US_PER_S)
@@ -22,7 +24,7 @@
 #define LEAVING_DEADLINE_US (5 * CLOCK_US_PER_S)
 #define RETIRED_US (5 * CLOCK_US_PER_S)
 
-enum session_state { SESSION_TLS, SESSION_REQUEST, SESSION_WAITING, SESSION_TUNNEL, SESSION_LEAVING };
+enum session_state { SESSION_PROXIED, SESSION_TLS, SESSION_REQUEST, SESSION_WAITING, SESSION_TUNNEL, SESSION_LEAVING };
 
 struct session {
 	struct hub *hub;
@@ -33,6 +35,8 @@ struct session {
 	struct hub_flow *flow; /* claimed or carried */
 	enum session_state state;
 	bool is_closing;
+	bool is_cleartext; /* of the listener */
+	bool is_trusted;   /* a reverse proxy of TrustedProxies: it may say the visitor's address */
 	bool is_throttled;
 	bool is_retired;
 	uint64_t deadline_us; /* of the state; 0: none */
@@ -42,7 +46,7 @@ struct session {
 	char from_text[ADDR_TEXT_MAX];
 	struct admit_grant grant;
 	char key[UPGRADE_KEY_TEXT_LEN + 1];
-	uint8_t *rest; /* what came behind the head and has not been taken */
+	uint8_t *rest; /* what came and has not been taken: behind a head, or the beginning of a PROXY header */
 	size_t rest_len;
 };
 
@@ -188,6 +192,29 @@ void session_retire(struct session *session)
 	session->deadline_us = clock_now_us() + RETIRED_US;
 }
 
+/* --- who is it --- */
+
+static void set_from(struct session *session, const struct addr *from)
+{
+	session->from = *from;
+	if (addr_port(from) != 0)
+		addr_format(session->from_text, sizeof(session->from_text), from);
+	else
+		addr_format_host(session->from_text, sizeof(session->from_text), from);
+}
+
+static bool is_trusted_proxy(const struct hub *hub, const struct addr *from)
+{
+	struct addr bare = *from;
+	size_t i;
+
+	addr_set_port(&bare, 0);
+	for (i = 0; i < hub->settings.trusted_proxy_count; i++)
+		if (addr_equal(&bare, &hub->settings.trusted_proxies[i]))
+			return true;
+	return false;
+}
+
 /* --- request --- */
 
 static void refuse_over_limit(struct session *session, const char *reason)
@@ -243,8 +270,10 @@ static bool visitor_on_upgrade(void *owner, const struct http_head *head, const 
 	uint8_t binding[TLS_BINDING_LEN] = {0};
 	SSL *ssl = session->stream.ssl;
 	const char *why = "";
+	struct addr from;
 
-	(void)head;
+	if (session->is_trusted && proxy_header_forwarded_for(head, &from) == 0)
+		set_from(session, &from);
 	if (ssl)
 		tls_channel_binding(ssl, binding);
 	if (!admit_check(session->hub->admit, request, ssl ? binding : NULL, &session->grant, &why)) {
@@ -300,12 +329,18 @@ static bool session_feed(struct session *session, const uint8_t *data, size_t le
 	return taken == len && session->state == SESSION_REQUEST;
 }
 
+static void proxied_on_readable(struct session *session);
+
 static void session_on_readable(void *owner)
 {
 	struct session *session = owner;
 	uint8_t *buf = session->hub->pump.in;
 	ssize_t n;
 
+	if (session->state == SESSION_PROXIED) {
+		proxied_on_readable(session);
+		return;
+	}
 	while ((n = tls_stream_read(&session->stream, buf, TLS_RECORD_MAX)) > 0) {
 		session->answer_us = 0;
 		if (session->state != SESSION_REQUEST || !session_feed(session, buf, (size_t)n))
@@ -355,9 +390,8 @@ static void session_on_writable(void *owner)
 
 /* --- TLS --- */
 
-static void session_on_open(void *owner)
+static void start_request(struct session *session)
 {
-	struct session *session = owner;
 	struct visitor_plan plan = {.loop = &session->hub->loop,
 		.website = session->hub->website,
 		.callbacks = &visitor_callbacks,
@@ -367,6 +401,90 @@ static void session_on_open(void *owner)
 	session->deadline_us = 0; /* the visitor has its own */
 	if (visitor_open(&session->visitor, &plan) < 0)
 		session_close(session);
+}
+
+static void start_tls(struct session *session)
+{
+	SSL *ssl = SSL_new(session->hub->tls);
+	struct err err = {0};
+
+	session->state = SESSION_TLS;
+	if (!ssl || tls_stream_secure(&session->stream, ssl, true, &err) < 0)
+		session_close(session);
+}
+
+/* The stream is open: in the clear, then with TLS where the listener has it. */
+static void session_on_open(void *owner)
+{
+	struct session *session = owner;
+
+	if (session->state == SESSION_PROXIED)
+		return; /* the header comes first */
+	if (!session->stream.ssl && !session->is_cleartext)
+		start_tls(session);
+	else
+		start_request(session);
+}
+
+/* --- behind a trusted proxy: its header, if it sends one, before anything else --- */
+
+static void proxied_go_on(struct session *session)
+{
+	uint8_t *rest = session->rest;
+	size_t rest_len = session->rest_len;
+
+	session->rest = NULL;
+	session->rest_len = 0;
+	if (!session->is_cleartext) {
+		start_tls(session);
+	} else {
+		start_request(session);
+		if (!session->is_closing && (rest_len == 0 || session_feed(session, rest, rest_len)))
+			session_on_readable(session);
+	}
+	free(rest);
+}
+
+/* Look at what is there without taking it: what follows the header is TLS's. */
+static void proxied_on_readable(struct session *session)
+{
+	uint8_t buf[PROXY_HEADER_MAX];
+	struct addr from = {.sa.sa_family = AF_UNSPEC};
+	size_t used = 0, before = session->rest_len;
+	ssize_t n = recv(session->stream.fd, buf + before, sizeof(buf) - before, MSG_PEEK | MSG_DONTWAIT);
+
+	if (n <= 0) {
+		if (n == 0 || errno != EAGAIN)
+			session_close(session);
+		return;
+	}
+	if (before > 0)
+		memcpy(buf, session->rest, before);
+	switch (proxy_header_parse(buf, before + (size_t)n, &used, &from)) {
+	case PROXY_HEADER_MORE: /* all of it is the header's: take it, or the poll would not rest */
+		if (recv(session->stream.fd, buf + before, (size_t)n, 0) != n || !keep_rest(session, buf, before + (size_t)n))
+			session_close(session);
+		return;
+	case PROXY_HEADER_OK:
+		if (recv(session->stream.fd, buf, used - before, 0) != (ssize_t)(used - before)) {
+			session_close(session);
+			return;
+		}
+		keep_rest(session, NULL, 0);
+		if (from.sa.sa_family != AF_UNSPEC) {
+			set_from(session, &from);
+			session->is_throttled = throttle_count(&session->hub->throttle, &from, clock_now_us());
+		}
+		proxied_go_on(session);
+		return;
+	case PROXY_HEADER_NONE:
+		proxied_go_on(session);
+		return;
+	case PROXY_HEADER_BAD:
+		log_warning("session", "%s: a bad PROXY header", session->from_text);
+		session_close(session);
+		return;
+	}
 }
 
 static void session_on_failed(void *owner, const char *reason)
@@ -399,20 +517,22 @@ static void hub_add(struct session *session)
 void session_open(struct hub *hub, int fd, bool is_cleartext, const struct addr *from)
 {
 	struct session *session = calloc(1, sizeof(*session));
-	SSL *ssl = session && !is_cleartext ? SSL_new(hub->tls) : NULL;
+	bool is_trusted = is_trusted_proxy(hub, from);
+	SSL *ssl = session && !is_cleartext && !is_trusted ? SSL_new(hub->tls) : NULL;
 	uint64_t now_us = clock_now_us();
 	struct err err = {0};
 
-	if (!session || (!is_cleartext && !ssl)) {
+	if (!session || (!is_cleartext && !is_trusted && !ssl)) {
 		close(fd);
 		free(session);
 		return;
 	}
 	session->hub = hub;
-	session->from = *from;
-	addr_format(session->from_text, sizeof(session->from_text), from);
-	session->is_throttled = throttle_count(&hub->throttle, from, now_us);
-	session->state = SESSION_TLS;
+	session->is_cleartext = is_cleartext;
+	session->is_trusted = is_trusted;
+	set_from(session, from);
+	session->is_throttled = !is_trusted && throttle_count(&hub->throttle, from, now_us);
+	session->state = is_trusted ? SESSION_PROXIED : SESSION_TLS;
 	session->deadline_us = now_us + TLS_DEADLINE_US;
 	if (tls_stream_open(
 		    &session->stream, &hub->loop, fd, ssl, true, &hub->pump.buffers, &stream_handlers, session, &err) < 0) {

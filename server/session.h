@@ -1,6 +1,6 @@
 /* One connection to the hub: TLS, then a visitor of the web site, until an admitted upgrade makes it a tunnel.
  *
- *     TLS → REQUEST → WAITING (for the flow's socket) → TUNNEL;  any → LEAVING (last bytes flushed) → closed
+ *     (PROXIED →) TLS → REQUEST → WAITING (for the flow's socket) → TUNNEL;  any → LEAVING (last bytes flushed) → closed
  *
  * A session frees itself when its stream has closed. All of them are in hub->sessions.
  */

@@ -333,12 +333,12 @@ void tls_stream_set_handlers(struct tls_stream *stream, const struct tls_stream_
 	stream->owner = owner;
 }
 
-int tls_stream_secure(struct tls_stream *stream, SSL *ssl, struct err *err)
+int tls_stream_secure(struct tls_stream *stream, SSL *ssl, bool is_server, struct err *err)
 {
 	int rc;
 
 	stream->ssl = ssl; /* freed with the stream */
-	rc = stream_attach_ssl(stream, false, err);
+	rc = stream_attach_ssl(stream, is_server, err);
 	if (rc < 0)
 		return rc;
 	stream->is_open = false;

@@ -70,9 +70,9 @@ int tls_stream_open(struct tls_stream *stream, uv_loop_t *loop, int fd, SSL *ssl
 /* Hand the stream to another owner: from a request to its tunnel. */
 void tls_stream_set_handlers(struct tls_stream *stream, const struct tls_stream_handlers *handlers, void *owner);
 
-/* Speak TLS from now on, as a client, on a stream that was opened in the clear (behind a proxy's CONNECT). on_open comes
- * once more. Owns @ssl from now on, also on failure. Return: 0 or a negative errno. */
-int tls_stream_secure(struct tls_stream *stream, SSL *ssl, struct err *err);
+/* Speak TLS from now on, on a stream that was opened in the clear: behind a proxy's CONNECT, or its PROXY header. on_open
+ * comes once more. Owns @ssl from now on, also on failure. Return: 0 or a negative errno. */
+int tls_stream_secure(struct tls_stream *stream, SSL *ssl, bool is_server, struct err *err);
 
 /* Return: bytes read, 0 where no more is there now, -EPIPE at the end of the stream, -EIO after a failure. No handler is
  * called from inside. */

@@ -1,0 +1,146 @@
+/* The visitor's address as a reverse proxy tells it. */
+#include "server/proxy_header.h"
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static enum proxy_header_result parse(const void *bytes, size_t len, size_t *ret_used, char *ret_text)
+{
+	struct addr from = {0};
+	enum proxy_header_result result = proxy_header_parse(bytes, len, ret_used, &from);
+
+	if (result == PROXY_HEADER_OK && from.sa.sa_family != AF_UNSPEC)
+		addr_format(ret_text, ADDR_TEXT_MAX, &from);
+	return result;
+}
+
+static void expect_text(const char *header, enum proxy_header_result result, const char *address)
+{
+	char text[ADDR_TEXT_MAX] = "";
+	size_t used = 0;
+
+	assert_int_equal(parse(header, strlen(header), &used, text), result);
+	assert_string_equal(text, address);
+}
+
+static void test_version_1_tells_the_visitor(void **state)
+{
+	(void)state;
+	expect_text("PROXY TCP4 203.0.113.7 192.0.2.1 51544 443\r\nGET /", PROXY_HEADER_OK, "203.0.113.7:51544");
+	expect_text("PROXY TCP6 2001:db8::7 2001:db8::1 51544 443\r\n", PROXY_HEADER_OK, "[2001:db8::7]:51544");
+	expect_text("PROXY UNKNOWN\r\n", PROXY_HEADER_OK, "");
+}
+
+static void test_version_1_is_read_up_to_its_line_end(void **state)
+{
+	const char *header = "PROXY TCP4 203.0.113.7 192.0.2.1 51544 443\r\nGET /";
+	char text[ADDR_TEXT_MAX];
+	size_t used = 0, len;
+
+	(void)state;
+	for (len = 1; len < strlen("PROXY TCP4 203.0.113.7 192.0.2.1 51544 443\r\n"); len++)
+		assert_int_equal(parse(header, len, &used, text), PROXY_HEADER_MORE);
+	assert_int_equal(parse(header, strlen(header), &used, text), PROXY_HEADER_OK);
+	assert_string_equal(header + used, "GET /");
+}
+
+static void test_bad_version_1_is_refused(void **state)
+{
+	char long_line[200];
+
+	(void)state;
+	expect_text("PROXY TCP4 203.0.113.7 192.0.2.1 51544 443\n", PROXY_HEADER_BAD, "");
+	expect_text("PROXY TCP4 host 192.0.2.1 51544 443\r\n", PROXY_HEADER_BAD, "");
+	expect_text("PROXY TCP4 203.0.113.7 192.0.2.1 70000 443\r\n", PROXY_HEADER_BAD, "");
+	expect_text("PROXY UDP4 203.0.113.7 192.0.2.1 5 443\r\n", PROXY_HEADER_BAD, "");
+	memset(long_line, 'x', sizeof(long_line));
+	memcpy(long_line, "PROXY ", 6);
+	long_line[sizeof(long_line) - 1] = '\0';
+	expect_text(long_line, PROXY_HEADER_BAD, "");
+}
+
+static void test_anything_else_is_no_header(void **state)
+{
+	(void)state;
+	expect_text("GET / HTTP/1.1\r\n", PROXY_HEADER_NONE, "");
+	expect_text("\x16\x03\x01", PROXY_HEADER_NONE, "");
+	expect_text("POST", PROXY_HEADER_NONE, "");
+	expect_text("P", PROXY_HEADER_MORE, "");
+}
+
+#define V2 "\r\n\r\n\0\r\nQUIT\n"
+
+static void test_version_2_tells_the_visitor(void **state)
+{
+	const char four[] = V2 "\x21\x11\0\x0c\xcb\0\x71\x07\xc0\0\x02\x01\xc9\x58\x01\xbb";
+	const char local[] = V2 "\x20\0\0\0";
+	char text[ADDR_TEXT_MAX] = "";
+	size_t used = 0, len;
+
+	(void)state;
+	assert_int_equal(parse(four, sizeof(four) - 1, &used, text), PROXY_HEADER_OK);
+	assert_string_equal(text, "203.0.113.7:51544");
+	assert_int_equal(used, 28);
+	for (len = 1; len < 28; len++)
+		assert_int_equal(parse(four, len, &used, text), PROXY_HEADER_MORE);
+	text[0] = '\0';
+	assert_int_equal(parse(local, sizeof(local) - 1, &used, text), PROXY_HEADER_OK);
+	assert_string_equal(text, "");
+}
+
+static void test_bad_version_2_is_refused(void **state)
+{
+	const char version[] = V2 "\x31\x11\0\x0c";
+	const char endless[] = V2 "\x21\x11\xff\xff";
+	char text[ADDR_TEXT_MAX];
+	size_t used;
+
+	(void)state;
+	assert_int_equal(parse(version, sizeof(version) - 1, &used, text), PROXY_HEADER_BAD);
+	assert_int_equal(parse(endless, sizeof(endless) - 1, &used, text), PROXY_HEADER_BAD);
+}
+
+static void expect_forwarded(const char *fields, const char *address)
+{
+	char request[512], text[ADDR_TEXT_MAX] = "";
+	struct http_head head;
+	struct addr from;
+	size_t used;
+	int len = snprintf(request, sizeof(request), "GET / HTTP/1.1\r\nHost: a\r\n%s\r\n", fields);
+
+	assert_int_equal(http_head_parse_request(request, (size_t)len, &head, &used), HTTP_OK);
+	if (proxy_header_forwarded_for(&head, &from) == 0)
+		addr_format_host(text, sizeof(text), &from);
+	assert_string_equal(text, address);
+}
+
+static void test_the_last_forwarded_address_counts(void **state)
+{
+	(void)state;
+	expect_forwarded("X-Forwarded-For: 6.6.6.6, 203.0.113.7\r\n", "203.0.113.7");
+	expect_forwarded("X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-For: 2001:db8::7\r\n", "2001:db8::7");
+	expect_forwarded("X-Forwarded-For: unknown\r\n", "");
+	expect_forwarded("X-Forwarded-For:\r\n", "");
+	expect_forwarded("", "");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_version_1_tells_the_visitor),
+		cmocka_unit_test(test_version_1_is_read_up_to_its_line_end),
+		cmocka_unit_test(test_bad_version_1_is_refused),
+		cmocka_unit_test(test_anything_else_is_no_header),
+		cmocka_unit_test(test_version_2_tells_the_visitor),
+		cmocka_unit_test(test_bad_version_2_is_refused),
+		cmocka_unit_test(test_the_last_forwarded_address_counts),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
