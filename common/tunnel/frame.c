@@ -203,13 +203,14 @@ static enum frame_result take_fragment(struct frame_reader *reader, const struct
 		*ret_event = (struct frame_event){.opcode = FRAME_CONTINUATION};
 		return FRAME_OK;
 	}
-	*ret_event = (struct frame_event){.opcode = FRAME_BINARY, .payload = reader->message, .len = reader->message_len};
+	*ret_event =
+		(struct frame_event){.opcode = FRAME_BINARY, .payload = reader->message, .len = reader->message_len};
 	reader->fragments = 0;
 	return FRAME_OK;
 }
 
-enum frame_result frame_reader_next(struct frame_reader *reader, uint8_t *buf, size_t len, size_t *ret_used,
-	struct frame_event *ret_event)
+enum frame_result frame_reader_next(
+	struct frame_reader *reader, uint8_t *buf, size_t len, size_t *ret_used, struct frame_event *ret_event)
 {
 	struct frame_header header;
 	enum frame_result result;

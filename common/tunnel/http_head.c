@@ -203,7 +203,7 @@ static bool read_status_line(struct http_span line, struct http_head *ret)
 	return ret->status >= 100;
 }
 
-/* field-name ":" OWS field-value OWS (RFC 9112 §5). A folded line and a blank before the colon have no token in front. */
+/* field-name ":" OWS field-value OWS (RFC 9112 §5). Folded lines and blanks before the colon have no token in front. */
 static bool read_field(struct http_span line, struct http_field *ret)
 {
 	bool has_colon;

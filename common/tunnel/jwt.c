@@ -40,8 +40,8 @@ void jwt_make_id(char out[37], int64_t wall_ms)
 		b[i] = (uint8_t)((uint64_t)wall_ms >> (40 - 8 * i));
 	b[6] = (uint8_t)(0x70 | (b[6] & 0x0f)); /* version 7 */
 	b[8] = (uint8_t)(0x80 | (b[8] & 0x3f)); /* variant of RFC 9562 */
-	snprintf(out, 37, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1], b[2], b[3],
-		b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
+	snprintf(out, 37, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1], b[2],
+		b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
 }
 
 static void format_hex(char *out, const uint8_t *data, size_t len)
@@ -89,13 +89,15 @@ static bool sign(uint8_t out[SIGNATURE_LEN], const void *key, size_t key_len, co
 {
 	unsigned out_len = 0;
 
-	return HMAC(EVP_sha256(), key_len > 0 ? key : "", (int)key_len, (const unsigned char *)text, len, out, &out_len) &&
+	return HMAC(EVP_sha256(), key_len > 0 ? key : "", (int)key_len, (const unsigned char *)text, len, out,
+		       &out_len) &&
 	       out_len == SIGNATURE_LEN;
 }
 
 static json_t *make_protocol(uint64_t timeout_s)
 {
-	json_t *timeout = timeout_s > 0 ? json_pack("{s:I,s:i}", "secs", (json_int_t)timeout_s, "nanos", 0) : json_null();
+	json_t *timeout =
+		timeout_s > 0 ? json_pack("{s:I,s:i}", "secs", (json_int_t)timeout_s, "nanos", 0) : json_null();
 
 	return json_pack("{s:{s:o}}", "Udp", "timeout", timeout);
 }

@@ -51,7 +51,8 @@ bool liveness_on_pong(struct liveness *liveness, const uint8_t *payload, size_t 
 enum liveness_action liveness_step(struct liveness *liveness, uint64_t now_us)
 {
 	if (liveness->ping_sent_us > 0)
-		return elapsed_us(liveness->ping_sent_us, now_us) >= LIVENESS_DEADLINE_US ? LIVENESS_DEAD : LIVENESS_WAIT;
+		return elapsed_us(liveness->ping_sent_us, now_us) >= LIVENESS_DEADLINE_US ? LIVENESS_DEAD
+											  : LIVENESS_WAIT;
 	if (elapsed_us(liveness->last_ping_us, now_us) < liveness->interval_us && !is_doubtful(liveness, now_us))
 		return LIVENESS_WAIT;
 	liveness->ping_sent_us = now_us;

@@ -122,7 +122,7 @@ static struct http_span find_bearer(struct http_span list)
 	return (struct http_span){"", 0};
 }
 
-/* The sub-protocol wins, and of it the first line only, as at a stock server; then a cookie that is nothing but a JWT. */
+/* The sub-protocol wins, and of it the first line only, as at a stock server; then a cookie that is a JWT alone. */
 static bool read_jwt(const struct http_head *head, struct http_span *ret)
 {
 	const struct http_field *protocols = http_head_find(head, "Sec-WebSocket-Protocol", 0);
@@ -318,8 +318,8 @@ void upgrade_accept(char out[UPGRADE_ACCEPT_TEXT_LEN + 1], struct http_span key)
 	out[0] = '\0';
 	if (context && EVP_DigestInit_ex(context, EVP_sha1(), NULL) == 1 &&
 		EVP_DigestUpdate(context, key.text, key.len) == 1 &&
-		EVP_DigestUpdate(context, GUID, strlen(GUID)) == 1 &&
-		EVP_DigestFinal_ex(context, hash, &len) == 1 && len == SHA1_LEN)
+		EVP_DigestUpdate(context, GUID, strlen(GUID)) == 1 && EVP_DigestFinal_ex(context, hash, &len) == 1 &&
+		len == SHA1_LEN)
 		base64_encode(out, UPGRADE_ACCEPT_TEXT_LEN + 1, hash, sizeof(hash), BASE64_STANDARD);
 	EVP_MD_CTX_free(context);
 }
@@ -356,7 +356,8 @@ const char *upgrade_check_answer(const struct http_head *head, const char *key, 
 	return NULL;
 }
 
-int upgrade_write_connect(char *buf, size_t size, const char *host, uint16_t port, const char *user, const char *password)
+int upgrade_write_connect(
+	char *buf, size_t size, const char *host, uint16_t port, const char *user, const char *password)
 {
 	struct writer writer = {.buf = buf, .size = size};
 

@@ -29,7 +29,8 @@ static enum frame_result step(struct stream *stream, size_t piece)
 			stream->at += used;
 			if (stream->event.payload >= exact && stream->event.payload < exact + offered) {
 				memcpy(stream->data + stream->at - used, exact, used);
-				stream->event.payload = stream->data + stream->at - used + (stream->event.payload - exact);
+				stream->event.payload =
+					stream->data + stream->at - used + (stream->event.payload - exact);
 			}
 		}
 		if (result == FRAME_MORE)
@@ -74,7 +75,8 @@ static void compare(struct stream *whole, struct stream *pieces, size_t piece)
 			return;
 		check_event(&whole->event);
 		CLAIM(whole->event.opcode == pieces->event.opcode && whole->event.len == pieces->event.len);
-		CLAIM(whole->event.len == 0 || memcmp(whole->event.payload, pieces->event.payload, whole->event.len) == 0);
+		CLAIM(whole->event.len == 0 ||
+			memcmp(whole->event.payload, pieces->event.payload, whole->event.len) == 0);
 	} while (true);
 }
 
@@ -94,7 +96,8 @@ static void check_header(const uint8_t *data, size_t size)
 		out, (enum frame_opcode)header.opcode, header.payload_len, header.masked ? header.mask : NULL);
 	CLAIM(len <= header.header_len);
 	CLAIM(frame_decode_header(out, len, &again, &need) == FRAME_OK);
-	CLAIM(again.opcode == header.opcode && again.payload_len == header.payload_len && again.masked == header.masked);
+	CLAIM(again.opcode == header.opcode && again.payload_len == header.payload_len &&
+		again.masked == header.masked);
 	CLAIM(memcmp(again.mask, header.mask, 4) == 0);
 }
 

@@ -3,8 +3,8 @@
  *    replay_X COUNT SEEDS            run the seeds and COUNT mutations
  *    replay_X --unpack DIR SEEDS     write the seeds as raw bytes into DIR, for libFuzzer
  *
- * A seed is a text file: line ends are nothing, \r \n \t \0 \\ \xNN are bytes, the rest stands for itself. An input that
- * brings the target down is printed in the same form first, so that it can become a seed.
+ * A seed is a text file: line ends are nothing, \r \n \t \0 \\ \xNN are bytes, the rest stands for itself. An input
+ * that brings the target down is printed in the same form first, so that it can become a seed.
  */
 #include "tests/fuzz/fuzz.h"
 
@@ -167,8 +167,8 @@ static void replace(size_t at, size_t gone, const uint8_t *data, size_t len)
 
 static void put_odd_byte(size_t at)
 {
-	static const uint8_t odd[] = {0, 1, 2, '\t', '\n', '\r', ' ', '"', ',', '.', ':', ';', '=', '0', '9', 0x7d, 0x7e, 0x7f,
-		0x80, 0x81, 0x82, 0x88, 0x89, 0xfe, 0xff};
+	static const uint8_t odd[] = {0, 1, 2, '\t', '\n', '\r', ' ', '"', ',', '.', ':', ';', '=', '0', '9', 0x7d,
+		0x7e, 0x7f, 0x80, 0x81, 0x82, 0x88, 0x89, 0xfe, 0xff};
 
 	if (at < current_len)
 		current[at] = odd[random_below(sizeof(odd))];

@@ -348,7 +348,8 @@ static void other_encodings_are_bad(void **state)
 	ASSERT_BAD(POST "Transfer-Encoding: identity" END);
 	ASSERT_BAD(POST "Transfer-Encoding: xchunked" END);
 	ASSERT_BAD(POST "Transfer-Encoding: chunked, chunked" END);
-	ASSERT_BAD(POST "Transfer-Encoding: \x0b" "chunked" END);
+	ASSERT_BAD(POST "Transfer-Encoding: \x0b"
+			"chunked" END);
 	ASSERT_BAD(POST "Transfer-Encoding:" END);
 	ASSERT_BAD(POST "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked" END);
 	ASSERT_BAD("POST / HTTP/1.0\r\nTransfer-Encoding: chunked" END);
@@ -516,10 +517,33 @@ static void chunks_byte_by_byte(void **state)
 static void odd_chunks_are_bad(void **state)
 {
 	static const char *const bad[] = {
-		"\r\n", ";x\r\n", " 5\r\n", "5 \r\n", "5\t;x\r\n", "5\n", "5\rx", "5;x\n", "5;x\ry", "+5\r\n", "-1\r\n",
-		"0x5\r\n", "g\r\n", "5\r\nhelloX", "5\r\nhello\n", "5\r\nhello\rX", "00000000000000005\r\n",
-		"8000000000000000\r\n", "ffffffffffffffff\r\n", "0\r\n\n", "0\r\n\rX", "0\r\n x: folded\r\n\r\n",
-		"0\r\nx : y\r\n\r\n", "0\r\nx\r\n\r\n", "0\r\nx: y\n", "0\r\nx: \x01", "0\r\n:\r\n",
+		"\r\n",
+		";x\r\n",
+		" 5\r\n",
+		"5 \r\n",
+		"5\t;x\r\n",
+		"5\n",
+		"5\rx",
+		"5;x\n",
+		"5;x\ry",
+		"+5\r\n",
+		"-1\r\n",
+		"0x5\r\n",
+		"g\r\n",
+		"5\r\nhelloX",
+		"5\r\nhello\n",
+		"5\r\nhello\rX",
+		"00000000000000005\r\n",
+		"8000000000000000\r\n",
+		"ffffffffffffffff\r\n",
+		"0\r\n\n",
+		"0\r\n\rX",
+		"0\r\n x: folded\r\n\r\n",
+		"0\r\nx : y\r\n\r\n",
+		"0\r\nx\r\n\r\n",
+		"0\r\nx: y\n",
+		"0\r\nx: \x01",
+		"0\r\n:\r\n",
 	};
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {

@@ -160,7 +160,10 @@ static void any_order_and_white_space(void **state)
 	struct fixture *f = *state;
 
 	assert_int_equal(decode_text(f, make(f, "{ \"alg\" : \"HS256\", \"typ\":\"JWT\" }",
-		" {\n\"rp\" : 51820 ,\t\"r\":\"127.0.0.1\", \"p\":{ \"Udp\" : {\"timeout\" : null } },\r\n" ID " } ", "")), 0);
+						" {\n\"rp\" : 51820 ,\t\"r\":\"127.0.0.1\", \"p\":{ \"Udp\" : "
+						"{\"timeout\" : null } },\r\n" ID " } ",
+						"")),
+		0);
 	assert_true(f->claims.is_udp);
 	assert_string_equal(f->claims.host, "127.0.0.1");
 	assert_int_equal(f->claims.port, 51820);

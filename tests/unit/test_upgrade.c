@@ -62,10 +62,10 @@ static void assert_span(struct http_span span, const char *text)
 
 #define ASSERT_READS(text) assert_true(reads(state, text))
 #define ASSERT_VISITOR(text) assert_false(reads(state, text))
-#define ASSERT_JWT(text, expected)                                                                                             \
-	do {                                                                                                                   \
-		ASSERT_READS(text);                                                                                            \
-		assert_span(((struct fixture *)*state)->request.jwt, expected);                                                     \
+#define ASSERT_JWT(text, expected)                                                                                     \
+	do {                                                                                                           \
+		ASSERT_READS(text);                                                                                    \
+		assert_span(((struct fixture *)*state)->request.jwt, expected);                                        \
 	} while (0)
 
 /* RFC 6455 §1.3: the accept key of the sample nonce. */
@@ -93,7 +93,8 @@ static void stock_request_is_read(void **state)
 static void any_case_order_and_blanks(void **state)
 {
 	ASSERT_READS(LINE "SEC-WEBSOCKET-PROTOCOL:v1,authorization.bearer.a.b.c\r\nSec-WebSocket-Version:\t13 \r\n"
-			  "Sec-WebSocket-Key:" KEY " \t\r\nConnection:Upgrade\r\nUpgrade:WebSocket\r\nHost:a" "\r\n\r\n");
+			  "Sec-WebSocket-Key:" KEY " \t\r\nConnection:Upgrade\r\nUpgrade:WebSocket\r\nHost:a"
+			  "\r\n\r\n");
 }
 
 /* `Connection: keep-alive, Upgrade`, as browsers and proxies send it. */
@@ -225,9 +226,12 @@ static void key_is_sixteen_bytes(void **state)
 	ASSERT_VISITOR(LINE HOST UPGRADE CONNECTION WS_VERSION WS_PROTOCOL "\r\n");
 	ASSERT_VISITOR(LINE HOST UPGRADE CONNECTION WS_KEY WS_KEY WS_VERSION WS_PROTOCOL "\r\n");
 	ASSERT_VISITOR(LINE HOST UPGRADE CONNECTION "sec-websocket-key: x\r\n" WS_VERSION WS_PROTOCOL "\r\n");
-	ASSERT_VISITOR(LINE HOST UPGRADE CONNECTION "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ\r\n" WS_VERSION WS_PROTOCOL "\r\n");
-	ASSERT_VISITOR(LINE HOST UPGRADE CONNECTION "sec-websocket-key: dGhlIHNhbXBsZSBub25jZTEy\r\n" WS_VERSION WS_PROTOCOL "\r\n");
-	ASSERT_VISITOR(LINE HOST UPGRADE CONNECTION "sec-websocket-key: dGhlIHNhbXBsZSBub25jZ!==\r\n" WS_VERSION WS_PROTOCOL "\r\n");
+	ASSERT_VISITOR(LINE HOST UPGRADE CONNECTION
+		"sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ\r\n" WS_VERSION WS_PROTOCOL "\r\n");
+	ASSERT_VISITOR(LINE HOST UPGRADE CONNECTION
+		"sec-websocket-key: dGhlIHNhbXBsZSBub25jZTEy\r\n" WS_VERSION WS_PROTOCOL "\r\n");
+	ASSERT_VISITOR(LINE HOST UPGRADE CONNECTION
+		"sec-websocket-key: dGhlIHNhbXBsZSBub25jZ!==\r\n" WS_VERSION WS_PROTOCOL "\r\n");
 }
 
 /* No body may be announced. */
@@ -260,7 +264,8 @@ static void assert_writes(struct fixture *f, const struct upgrade_ask *ask, cons
 static void request_is_written(void **state)
 {
 	assert_writes(*state, &plain_ask,
-		"GET /v1/events HTTP/1.1\r\nhost: vps.example.org\r\nupgrade: websocket\r\nconnection: upgrade\r\n" WS_KEY
+		"GET /v1/events HTTP/1.1\r\nhost: vps.example.org\r\nupgrade: websocket\r\nconnection: "
+		"upgrade\r\n" WS_KEY
 		"sec-websocket-version: 13\r\nsec-websocket-protocol: v1, authorization.bearer.a.b.c\r\n\r\n");
 }
 
@@ -373,7 +378,9 @@ static void refusals_are_told(void **state)
 	assert_string_equal(check(state, "HTTP/1.1 403 Forbidden\r\n\r\n"), "status 403");
 	assert_string_equal(check(state, "HTTP/1.1 302 x\r\nLocation: http://portal.example/\r\n\r\n"),
 		"status 302, redirect to http://portal.example/");
-	assert_null(strchr(check(state, "HTTP/1.1 302 x\r\nLocation: \xc2\x9b" "31m\r\n\r\n"), '\x9b'));
+	assert_null(strchr(check(state, "HTTP/1.1 302 x\r\nLocation: \xc2\x9b"
+					"31m\r\n\r\n"),
+		'\x9b'));
 }
 
 /* A 101 that lacks a word, answers another key or brings an extension is none. */
@@ -384,8 +391,8 @@ static void wrong_switches_are_told(void **state)
 	assert_non_null(check(state, SWITCHING UPGRADE CONNECTION "\r\n"));
 	assert_non_null(check(state, SWITCHING UPGRADE CONNECTION "Sec-WebSocket-Accept: " KEY "\r\n\r\n"));
 	assert_non_null(check(state, SWITCHING UPGRADE CONNECTION WS_ACCEPT WS_ACCEPT "\r\n"));
-	assert_non_null(check(state, SWITCHING UPGRADE CONNECTION WS_ACCEPT
-			"Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n"));
+	assert_non_null(check(
+		state, SWITCHING UPGRADE CONNECTION WS_ACCEPT "Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n"));
 }
 
 /* A proxy is asked with the address in both places, credentials at once. */
