@@ -86,9 +86,11 @@ static int open_parts(struct hub *hub, struct err *err)
 		return err_system(err, -errno, "random numbers");
 	throttle_init(&hub->throttle, seed);
 	flow_table_init(&hub->flows, hub);
-	rc = tls_server_context(&hub->tls, settings->certificate_pem, settings->certificate_key_pem, err);
-	if (rc < 0)
-		return rc;
+	if (settings->certificate_pem) { /* none where all listeners are cleartext */
+		rc = tls_server_context(&hub->tls, settings->certificate_pem, settings->certificate_key_pem, err);
+		if (rc < 0)
+			return rc;
+	}
 	rc = admit_table_open(&hub->admit, settings->clients, settings->client_count, &settings->target, err);
 	if (rc < 0)
 		return rc;
