@@ -117,6 +117,8 @@ class Program:
 
     @property
     def log(self):
+        if not os.path.exists(self.log_path):
+            return ''
         with open(self.log_path, errors='replace') as file:
             return file.read()
 
@@ -256,10 +258,11 @@ class Hub(Towpath):
             self.start()
 
     def start(self):
+        heard = self.log.count('listening on ')
         self.spawn()
         self.wait_ready(lambda: all(is_listening(port, '::1' if '[::1]' in text else '127.0.0.1')
                                     for text, port in zip(self.listens, self.ports)), 'listening')
-        self.wait_ready(lambda: self.worker, 'a worker')
+        self.wait_ready(lambda: self.log.count('listening on ') > heard, 'a worker that is ready')
         return self
 
     @property
