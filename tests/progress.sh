@@ -64,7 +64,7 @@ progress_run() { # TEXT COMMAND…
 
 # For the caller's exit trap: end what is under way.
 progress_stop() {
-	[[ $PROGRESS_PID ]] && { kill -TERM -- "-$PROGRESS_PID"; wait "$PROGRESS_PID"; } 2>/dev/null
-	[[ $PROGRESS_LOG ]] && rm -f "$PROGRESS_LOG"
+	[[ ! $PROGRESS_PID ]] || { kill -TERM -- "-$PROGRESS_PID" && wait "$PROGRESS_PID"; } 2>/dev/null || true
+	[[ ! $PROGRESS_LOG ]] || rm -f "$PROGRESS_LOG"
 	PROGRESS_PID='' PROGRESS_LOG=''
 }

@@ -27,7 +27,10 @@ bed_check() {
 }
 
 bed_pid=''
-bed_stop() { [[ $bed_pid ]] && { kill -TERM "$bed_pid"; wait "$bed_pid"; } 2>/dev/null; }
+bed_stop() {
+	[[ ! $bed_pid ]] || { kill -TERM "$bed_pid" && wait "$bed_pid"; } 2>/dev/null || true
+	bed_pid=''
+}
 
 # Run COMMAND in a bed, at most LIMIT seconds.  The caller's exit trap calls bed_stop().  Return: the command's status.
 bed_run() { # LIMIT COMMAND…
@@ -101,11 +104,13 @@ declare -A pid_of # by label
 
 # Start COMMAND on HOST in the background.  Its output, with the time before each line, goes to $dir/LABEL.log.
 start() { # LABEL HOST COMMAND…
-	local label=$1 where=$2
+	local label=$1 where=$2 log
 	shift 2
+	exec {log}> >(stamp >>"$dir/$label.log")
 	# Not by at(): a function in the background would be a shell around the program, with the program's signals.
-	ip netns exec "$where" "$@" </dev/null > >(stamp >>"$dir/$label.log") 2>&1 &
+	ip netns exec "$where" "$@" </dev/null >&"$log" 2>&1 {log}>&- &
 	pid_of[$label]=$!
+	exec {log}>&-
 }
 
 stamp() {

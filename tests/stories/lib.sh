@@ -126,5 +126,6 @@ hub_and_laptop() {
 	soon 10 "the hub listens" hub_listens
 	client_config laptop "${hub_url:-wss://$hub_address}" <<<"Pin = $(hub_pin)"
 	client_start laptop
+	soon 5 "the laptop's client is there" client_listens laptop
 	soon 10 "the laptop pings the hub" pings laptop 10.10.0.1
 }

@@ -224,7 +224,9 @@ hub_start() {
 	start hub vps "${program[@]}" "$bin/server/towpath-server" run hub --verbose "${places[@]}"
 }
 
-hub_listens() { at vps ss -Hltn 'sport = :443' | grep -q .; }
+tcp_443_listens() { at "$1" ss -Hltn 'sport = :443' | grep -q .; } # HOST
+# Its pin is in the log by then, too.
+hub_listens() { tcp_443_listens vps && log_says hub 'listening'; }
 hub_pin() { grep -om 1 'sha256//[A-Za-z0-9+/=]*' "$dir/hub.log"; }
 
 # home.conf of a client: server, token, and more lines from standard input (Pin, as a rule).
@@ -244,6 +246,8 @@ client_start() { # HOST
 	folders "$1"
 	start "$1" "$1" "${program[@]}" "$bin/client/towpath-client" run home --verbose "${places[@]}"
 }
+
+client_listens() { at "$1" ss -Hlun 'sport = :51820' | grep -q 127.0.0.1; } # HOST
 
 client_status() { # HOST [OPTION…]
 	folders "$1"
