@@ -130,7 +130,7 @@ static void visitor_on_idle(uv_timer_t *timer)
 	struct visitor *visitor = timer->data;
 
 	log_debug(
-		"visitor", "nothing came or went for %llu s", (unsigned long long)visitor->plan.idle_timeout_ms / 1000);
+		"website", "a visitor was silent for %llu s", (unsigned long long)visitor->plan.idle_timeout_ms / 1000);
 	visitor_end(visitor);
 }
 
@@ -150,7 +150,7 @@ static bool visitor_need(void **buffer, size_t size)
 	return *buffer;
 }
 
-/* Forget the exchange; an idle visitor holds no buffers. */
+/* Forget the exchange. */
 static void visitor_reset(struct visitor *visitor)
 {
 	free(visitor->head);
@@ -190,7 +190,7 @@ static void visitor_answer(struct visitor *visitor, unsigned status)
 
 static void visitor_answer_and_end(struct visitor *visitor, unsigned status)
 {
-	log_debug("visitor", "answered %u", status);
+	log_debug("website", "answered a visitor %u", status);
 	visitor->is_last = true;
 	visitor_answer(visitor, status);
 	visitor->state = VISITOR_STATE_OUTRO;
@@ -512,7 +512,8 @@ static size_t visitor_feed_head(struct visitor *visitor, const uint8_t *data, si
 		return taken;
 	case HTTP_OK:
 		visitor->head_len = used;
-		visitor->head_sent = (size_t)(head.method.text - visitor->head); /* lws hangs up on empty lines in front */
+		/* libwebsockets hangs up on empty lines in front. */
+		visitor->head_sent = (size_t)(head.method.text - visitor->head);
 		visitor_on_head(visitor, &head);
 		return used - before;
 	case HTTP_BAD:
@@ -575,6 +576,9 @@ static void visitor_step(struct visitor *visitor)
 		}
 		visitor_reset(visitor);
 		visitor->state = VISITOR_STATE_HEAD;
+		/* An idle visitor holds neither buffers nor one of the web site's places. */
+		if (!visitor->wants_room)
+			visitor_disconnect(visitor);
 	}
 	visitor_update_poll(visitor);
 }

@@ -2,7 +2,8 @@
  * to the owner, everything else goes to the web site and its answers come back.
  *
  * Knows no sockets on the outer side: the owner (session.c) has the TLS stream, feeds what it reads and writes what it
- * is given. The web site's end of the socketpair is connected at the first request that needs it, so a tunnel costs none.
+ * is given. The web site is connected to while there are requests for it: a tunnel needs none of its places, nor does a
+ * visitor who keeps the connection open for later.
  *
  * One request at a time goes to the web site: the head behind it is looked at only when its answer has been taken whole.
  * So an upgrade that comes behind a page, or after a refused one, is asked about in its turn, with nothing outstanding.

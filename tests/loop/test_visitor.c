@@ -717,6 +717,25 @@ static void hundred_visitors(void **state)
 		peer_done(&peers[i]);
 }
 
+/* Visitors who keep their connection open for later take none of the web site's places. */
+static void idle_visitors_take_no_place(void **state)
+{
+	enum { COUNT = 1100 }; /* more than there are places */
+	struct peer *peers = calloc(COUNT, sizeof(*peers));
+
+	(void)state;
+	for (unsigned i = 0; i < COUNT; i++) {
+		peer_open(&peers[i], 0);
+		peer_say(&peers[i], GET_PAGE);
+		RUN_UNTIL(ends_with(&peers[i], PAGE));
+		assert_int_equal(answers(&peers[i], "200"), 1);
+		assert_false(peers[i].ended);
+	}
+	for (unsigned i = 0; i < COUNT; i++)
+		peer_done(&peers[i]);
+	free(peers);
+}
+
 /* A visitor may be closed inside each callback, and at any time in between. */
 static void close_at_any_time(void **state)
 {
@@ -796,6 +815,7 @@ int main(void)
 		TEST(slow_head_ends),
 		TEST(stuck_reader_ends),
 		TEST(hundred_visitors),
+		TEST(idle_visitors_take_no_place),
 		TEST(close_at_any_time),
 		TEST(website_that_ends),
 	};
