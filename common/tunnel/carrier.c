@@ -281,6 +281,7 @@ void carrier_start(struct carrier *carrier, struct pump *pump, struct tls_stream
 	};
 	RAND_bytes((uint8_t *)&carrier->mask_state, sizeof(carrier->mask_state));
 	liveness_init(&carrier->liveness, ping_interval_ms * CLOCK_US_PER_MS, now_us);
+	liveness_ask_now(&carrier->liveness);
 	tls_stream_set_handlers(stream, &carrier_stream_handlers, carrier);
 	set_low_water(carrier, LOW_WATER_FIRST);
 	carrier_join(carrier, flow, now_us);

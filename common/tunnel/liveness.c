@@ -23,6 +23,11 @@ void liveness_init(struct liveness *liveness, uint64_t interval_us, uint64_t now
 	*liveness = (struct liveness){.interval_us = interval_us, .last_ping_us = now_us, .last_received_us = now_us};
 }
 
+void liveness_ask_now(struct liveness *liveness)
+{
+	liveness->last_ping_us = 0;
+}
+
 void liveness_on_sent(struct liveness *liveness, uint64_t now_us)
 {
 	if (liveness->sent_since_us == 0)

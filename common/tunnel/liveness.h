@@ -34,6 +34,8 @@ struct liveness {
 };
 
 void liveness_init(struct liveness *liveness, uint64_t interval_us, uint64_t now_us);
+/* Ping at the next step, without waiting for the interval: a new carrier's round trip is known at once. */
+void liveness_ask_now(struct liveness *liveness);
 /* For each batch, not each datagram. */
 void liveness_on_sent(struct liveness *liveness, uint64_t now_us);
 void liveness_on_received(struct liveness *liveness, uint64_t now_us);

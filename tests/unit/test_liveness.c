@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#define START 1000000u
+#define START 100000000u
 #define INTERVAL 15000000u
 
 static int set_up(void **state)
@@ -48,6 +48,18 @@ static void ping_every_interval(void **state)
 	assert_int_equal(liveness_next_us(l), START + 2 * INTERVAL);
 	assert_int_equal(liveness_step(l, START + 2 * INTERVAL - 1), LIVENESS_WAIT);
 	assert_int_equal(liveness_step(l, START + 2 * INTERVAL), LIVENESS_PING);
+}
+
+/* Asked for, a ping goes out at the next step; the interval begins anew with it. */
+static void asked_for_it_pings_at_once(void **state)
+{
+	struct liveness *l = *state;
+	const uint64_t now_us = START + INTERVAL / 2;
+
+	liveness_ask_now(l);
+	assert_int_equal(liveness_step(l, now_us), LIVENESS_PING);
+	assert_true(pong(l, now_us + 5));
+	assert_int_equal(liveness_next_us(l), now_us + INTERVAL);
 }
 
 /* The pong tells the round trip. */
@@ -178,6 +190,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		CLAIM(ping_every_interval),
+		CLAIM(asked_for_it_pings_at_once),
 		CLAIM(pong_tells_round_trip),
 		CLAIM(payload_is_a_number),
 		CLAIM(missing_pong_is_the_end),
