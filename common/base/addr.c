@@ -124,7 +124,7 @@ static int parse_ipv6(char *host, struct sockaddr_in6 *in6)
 int addr_parse(const char *text, uint16_t default_port, struct addr *ret)
 {
 	char host[ADDR_TEXT_MAX];
-	struct addr addr = { 0 };
+	struct addr addr = {0};
 	uint16_t port;
 
 	if (addr_split(text, host, sizeof(host), &port) < 0)
@@ -230,7 +230,7 @@ static void from_ipv6(const struct sockaddr_in6 *in6, struct addr *ret)
 void addr_from_sockaddr(const struct sockaddr *sa, struct addr *ret)
 {
 	struct sockaddr_in6 in6;
-	struct addr addr = { 0 };
+	struct addr addr = {0};
 
 	/* memcpy: @sa need not be aligned for its own type. */
 	if (sa->sa_family == AF_INET) {

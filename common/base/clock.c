@@ -37,15 +37,15 @@ static const struct {
 	const char *names; /* separated and enclosed by blanks */
 	uint64_t us;
 } span_units[] = {
-	{ " us usec \xc2\xb5s \xce\xbcs ", 1 },
-	{ " ms msec ", CLOCK_US_PER_MS },
-	{ " s sec second seconds ", CLOCK_US_PER_S },
-	{ " m min minute minutes ", 60ull * CLOCK_US_PER_S },
-	{ " h hr hour hours ", 3600ull * CLOCK_US_PER_S },
-	{ " d day days ", 86400ull * CLOCK_US_PER_S },
-	{ " w week weeks ", 604800ull * CLOCK_US_PER_S },
-	{ " M month months ", 2629800ull * CLOCK_US_PER_S },
-	{ " y year years ", 31557600ull * CLOCK_US_PER_S },
+	{" us usec \xc2\xb5s \xce\xbcs ", 1},
+	{" ms msec ", CLOCK_US_PER_MS},
+	{" s sec second seconds ", CLOCK_US_PER_S},
+	{" m min minute minutes ", 60ull * CLOCK_US_PER_S},
+	{" h hr hour hours ", 3600ull * CLOCK_US_PER_S},
+	{" d day days ", 86400ull * CLOCK_US_PER_S},
+	{" w week weeks ", 604800ull * CLOCK_US_PER_S},
+	{" M month months ", 2629800ull * CLOCK_US_PER_S},
+	{" y year years ", 31557600ull * CLOCK_US_PER_S},
 };
 
 /* @ret_us is 0 where there is no such unit. */
@@ -105,7 +105,8 @@ static const char *add_term(const char *at, uint64_t *total_us)
 	len = strcspn(at, " \t.0123456789");
 	unit = unit_us(at, len);
 	if (unit == 0 || __builtin_mul_overflow(whole, unit, &product) ||
-		__builtin_add_overflow(product, unit / 1000 * millionths / 1000 + unit % 1000 * millionths / 1000000, &product) ||
+		__builtin_add_overflow(
+			product, unit / 1000 * millionths / 1000 + unit % 1000 * millionths / 1000000, &product) ||
 		__builtin_add_overflow(*total_us, product, total_us))
 		return NULL;
 	return skip_blanks(at + len);

@@ -76,7 +76,7 @@ void ini_report_done(struct ini_report *report)
 	memset(report, 0, sizeof(*report));
 }
 
-#define reject(reader, ...) \
+#define reject(reader, ...)                                                                                            \
 	((reader)->rc = -EINVAL, ini_report_add((reader)->report, (reader)->ini->path, (reader)->line, __VA_ARGS__))
 
 /* Take surrounding blanks off, in place. */
@@ -142,7 +142,7 @@ static void add_entry(struct ini_reader *reader, const char *key, const char *va
 {
 	struct ini_section *section = &reader->ini->sections[reader->ini->section_count - 1];
 	struct ini_entry *entries = grow(section->entries, section->entry_count, sizeof(*entries));
-	struct ini_entry entry = { .line = reader->line };
+	struct ini_entry entry = {.line = reader->line};
 
 	if (entries)
 		section->entries = entries;
@@ -172,7 +172,9 @@ static void read_entry(struct ini_reader *reader, char *text)
 	if (!is_key(key))
 		reject(reader, "what stands before \"=\" is no key; KEY = VALUE is needed, a key is one word");
 	else if (!reader->has_section)
-		reject(reader, "%s: a key stands before the first section; a header such as [Interface] is needed above it", key);
+		reject(reader,
+			"%s: a key stands before the first section; a header such as [Interface] is needed above it",
+			key);
 	else if (!reader->skip)
 		add_entry(reader, key, value);
 }
@@ -290,7 +292,7 @@ static int open_and_read(struct ini_reader *reader, struct err *err)
 
 int ini_read(const char *path, struct ini *ret, struct ini_report *report, struct err *err)
 {
-	struct ini_reader reader = { .ini = ret, .report = report };
+	struct ini_reader reader = {.ini = ret, .report = report};
 	int rc;
 
 	memset(ret, 0, sizeof(*ret));

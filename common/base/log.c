@@ -107,8 +107,8 @@ static void flatten(char *text)
 
 static bool is_repetition(enum log_level level, const char *area, const char *text, uint64_t now_us)
 {
-	return last.level == level && now_us - last.written_us < LOG_REPEAT_WINDOW_US &&
-	       strcmp(last.area, area) == 0 && strcmp(last.text, text) == 0;
+	return last.level == level && now_us - last.written_us < LOG_REPEAT_WINDOW_US && strcmp(last.area, area) == 0 &&
+	       strcmp(last.text, text) == 0;
 }
 
 static void remember(enum log_level level, const char *area, const char *text, uint64_t now_us)

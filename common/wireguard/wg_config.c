@@ -50,8 +50,8 @@ struct key_rule {
 /* "FILE:LINE: KEY: 'VALUE': what is wrong; what would be right" */
 static int reject(const struct taking *taking, const char *text, const char *what)
 {
-	ini_report_add(taking->report, taking->ini->path, taking->entry->line, "%s: '%s': %s", taking->entry->key, text,
-		what);
+	ini_report_add(
+		taking->report, taking->ini->path, taking->entry->line, "%s: '%s': %s", taking->entry->key, text, what);
 	return -EINVAL;
 }
 
@@ -233,14 +233,14 @@ static const char *parse_prefix(char *item, struct wg_config_prefix *ret)
 	max = ret->addr.sa.sa_family == AF_INET ? 32 : 128;
 	bits = max;
 	if (slash && parse_number(slash, 10, max, &bits) < 0)
-		return max == 32 ? "has no length of a prefix behind the slash; a number from 0 to 32 is needed" :
-				   "has no length of a prefix behind the slash; a number from 0 to 128 is needed";
+		return max == 32 ? "has no length of a prefix behind the slash; a number from 0 to 32 is needed"
+				 : "has no length of a prefix behind the slash; a number from 0 to 128 is needed";
 	ret->bits = (uint8_t)bits;
 	return NULL;
 }
 
-static int add_prefix(struct taking *taking, struct wg_config_prefix **array, size_t *count,
-	const struct wg_config_prefix *prefix)
+static int add_prefix(
+	struct taking *taking, struct wg_config_prefix **array, size_t *count, const struct wg_config_prefix *prefix)
 {
 	struct wg_config_prefix *grown = grow(*array, *count, sizeof(*grown));
 
@@ -278,7 +278,7 @@ static void clear_host_bits(struct wg_config_prefix *prefix)
 static int take_allowed_ip(struct taking *taking, char *item)
 {
 	struct wg_config_peer *peer = last_peer(taking);
-	struct wg_config_prefix prefix = { .removed = *item == '-' };
+	struct wg_config_prefix prefix = {.removed = *item == '-'};
 	char shown[ADDR_TEXT_MAX] = "";
 	const char *fault;
 
@@ -298,7 +298,8 @@ static int read_allowed_ips(struct taking *taking)
 	int rc;
 
 	if (*list == '\0')
-		return reject(taking, "", "is empty; wg refuses that, leave the line out or name a prefix such as 10.0.0.2/32");
+		return reject(taking, "",
+			"is empty; wg refuses that, leave the line out or name a prefix such as 10.0.0.2/32");
 	while ((item = next_item(&list, ","))) {
 		rc = take_allowed_ip(taking, item);
 		if (rc < 0)
@@ -310,7 +311,7 @@ static int read_allowed_ips(struct taking *taking)
 static int take_address(struct taking *taking, char *item)
 {
 	struct wg_config_interface *interface = &taking->config->interface;
-	struct wg_config_prefix prefix = { 0 };
+	struct wg_config_prefix prefix = {0};
 	char shown[ADDR_TEXT_MAX] = "";
 	const char *fault;
 
@@ -421,8 +422,8 @@ static int read_mtu(struct taking *taking)
 {
 	uint32_t mtu = 0;
 
-	if (*taking->value != '\0' && (*taking->value == '0' ||
-		parse_number(taking->value, 10, UINT16_MAX, &mtu) < 0 || mtu < MTU_MIN))
+	if (*taking->value != '\0' &&
+		(*taking->value == '0' || parse_number(taking->value, 10, UINT16_MAX, &mtu) < 0 || mtu < MTU_MIN))
 		return reject(taking, taking->value,
 			"is not an MTU; a number from 576 to 65535 is needed, without the line it is what fits");
 	taking->config->interface.mtu = (uint16_t)mtu;
@@ -494,7 +495,7 @@ static int read_dns(struct taking *taking)
 
 static int read_hook(struct taking *taking)
 {
-	static const char *const names[] = { "PreUp", "PostUp", "PreDown", "PostDown" };
+	static const char *const names[] = {"PreUp", "PostUp", "PreDown", "PostDown"};
 	struct wg_config_interface *interface = &taking->config->interface;
 	int rc = 0;
 
@@ -512,42 +513,58 @@ static int read_save_config(struct taking *taking)
 		return 1;
 	if (strcasecmp(taking->value, "true") == 0)
 		return reject(taking, taking->value,
-			"this file is never written by us, what `wg set` changes would be lost; false is needed, or no such line");
-	return reject(taking, taking->value, "is neither true nor false; false is needed, or no such line");
+			"we never write this file, what `wg set` changes would be lost; false is needed, or no line");
+	return reject(taking, taking->value, "is neither true nor false; false is needed, or no line");
 }
 
 static const struct key_rule interface_rules[] = {
-	{ "PrivateKey", read_private_key, false, true },
-	{ "ListenPort", read_listen_port, false, true },
-	{ "FwMark", read_fwmark, false, true },
-	{ "Address", read_addresses, true, false },
-	{ "DNS", read_dns, true, false },
-	{ "MTU", read_mtu, false, false },
-	{ "Table", read_table, false, false },
-	{ "PreUp", read_hook, true, false },
-	{ "PostUp", read_hook, true, false },
-	{ "PreDown", read_hook, true, false },
-	{ "PostDown", read_hook, true, false },
-	{ "SaveConfig", read_save_config, false, false },
-	{ NULL },
+	{"PrivateKey", read_private_key, false, true},
+	{"ListenPort", read_listen_port, false, true},
+	{"FwMark", read_fwmark, false, true},
+	{"Address", read_addresses, true, false},
+	{"DNS", read_dns, true, false},
+	{"MTU", read_mtu, false, false},
+	{"Table", read_table, false, false},
+	{"PreUp", read_hook, true, false},
+	{"PostUp", read_hook, true, false},
+	{"PreDown", read_hook, true, false},
+	{"PostDown", read_hook, true, false},
+	{"SaveConfig", read_save_config, false, false},
+	{NULL},
 };
 
 static const struct key_rule peer_rules[] = {
-	{ "PublicKey", read_public_key, false, true },
-	{ "PresharedKey", read_preshared_key, false, true },
-	{ "AllowedIPs", read_allowed_ips, true, true },
-	{ "Endpoint", read_endpoint, false, true },
-	{ "PersistentKeepalive", read_keepalive, false, true },
-	{ NULL },
+	{"PublicKey", read_public_key, false, true},
+	{"PresharedKey", read_preshared_key, false, true},
+	{"AllowedIPs", read_allowed_ips, true, true},
+	{"Endpoint", read_endpoint, false, true},
+	{"PersistentKeepalive", read_keepalive, false, true},
+	{NULL},
 };
 
 const char *const wg_config_interface_keys[] = {
-	"PrivateKey", "ListenPort", "FwMark", "Address", "DNS", "MTU", "Table",
-	"PreUp", "PostUp", "PreDown", "PostDown", "SaveConfig", NULL,
+	"PrivateKey",
+	"ListenPort",
+	"FwMark",
+	"Address",
+	"DNS",
+	"MTU",
+	"Table",
+	"PreUp",
+	"PostUp",
+	"PreDown",
+	"PostDown",
+	"SaveConfig",
+	NULL,
 };
 
 const char *const wg_config_peer_keys[] = {
-	"PublicKey", "PresharedKey", "AllowedIPs", "Endpoint", "PersistentKeepalive", NULL,
+	"PublicKey",
+	"PresharedKey",
+	"AllowedIPs",
+	"Endpoint",
+	"PersistentKeepalive",
+	NULL,
 };
 
 static const struct key_rule *find_rule(const struct taking *taking)
@@ -600,7 +617,11 @@ int wg_config_take(struct wg_config *config, const struct ini *ini, const struct
 	const struct ini_entry *entry, struct ini_report *report)
 {
 	struct taking taking = {
-		.config = config, .ini = ini, .section = section, .entry = entry, .report = report,
+		.config = config,
+		.ini = ini,
+		.section = section,
+		.entry = entry,
+		.report = report,
 	};
 	const struct key_rule *rule = find_rule(&taking);
 	const struct ini_entry *first;
@@ -628,8 +649,8 @@ int wg_config_take(struct wg_config *config, const struct ini *ini, const struct
 static int open_interface(struct wg_config *config, const struct ini *ini, unsigned line, struct ini_report *report)
 {
 	if (config->interface.line != 0) {
-		ini_report_add(report, ini->path, line,
-			"[Interface]: stands in line %u already; one section is needed", config->interface.line);
+		ini_report_add(report, ini->path, line, "[Interface]: stands in line %u already; one section is needed",
+			config->interface.line);
 		return -EINVAL;
 	}
 	config->interface.line = line;
@@ -649,8 +670,8 @@ static int open_peer(struct wg_config *config, const struct ini *ini, unsigned l
 	return 0;
 }
 
-int wg_config_open_section(struct wg_config *config, const struct ini *ini, const struct ini_section *section,
-	struct ini_report *report)
+int wg_config_open_section(
+	struct wg_config *config, const struct ini *ini, const struct ini_section *section, struct ini_report *report)
 {
 	if (strcasecmp(section->name, "Interface") == 0)
 		return open_interface(config, ini, section->line, report);
@@ -686,8 +707,8 @@ static int check_keys(const struct wg_config *config, const struct ini *ini, str
 			continue;
 		base64_encode(text, sizeof(text), sorted[i]->public_key, WG_CONFIG_KEY_LEN, BASE64_STANDARD);
 		ini_report_add(report, ini->path, sorted[i]->public_key_line,
-			"PublicKey: '%s': belongs to the peer of line %u already; every peer needs a key of its own", text,
-			sorted[i - 1]->public_key_line);
+			"PublicKey: '%s': belongs to the peer of line %u already; every peer needs a key of its own",
+			text, sorted[i - 1]->public_key_line);
 		rc = -EINVAL;
 	}
 	free(sorted);
@@ -729,20 +750,21 @@ static size_t collect_claims(const struct wg_config *config, struct claim *claim
 
 		for (size_t j = 0; j < peer->allowed_ip_count; j++)
 			if (!peer->allowed_ips[j].removed)
-				claims[count++] = (struct claim){ &peer->allowed_ips[j], i };
+				claims[count++] = (struct claim){&peer->allowed_ips[j], i};
 	}
 	return count;
 }
 
-static void report_claim(const struct ini *ini, struct ini_report *report, const struct claim *first,
-	const struct claim *second)
+static void report_claim(
+	const struct ini *ini, struct ini_report *report, const struct claim *first, const struct claim *second)
 {
 	char text[ADDR_TEXT_MAX];
 
 	addr_format_host(text, sizeof(text), &second->prefix->addr);
 	ini_report_add(report, ini->path, second->prefix->line,
-		"AllowedIPs: '%s/%u': belongs to the peer of line %u already; WireGuard gives a prefix to one peer only", text,
-		second->prefix->bits, first->prefix->line);
+		"AllowedIPs: '%s/%u': belongs to the peer of line %u already; WireGuard gives a prefix to one peer "
+		"only",
+		text, second->prefix->bits, first->prefix->line);
 }
 
 static int check_allowed_ips(const struct wg_config *config, const struct ini *ini, struct ini_report *report)
@@ -759,7 +781,8 @@ static int check_allowed_ips(const struct wg_config *config, const struct ini *i
 	count = collect_claims(config, claims);
 	qsort(claims, count, sizeof(*claims), compare_claims);
 	for (size_t i = 1; i < count; i++) {
-		if (claims[i].peer == claims[i - 1].peer || compare_prefixes(claims[i].prefix, claims[i - 1].prefix) != 0)
+		if (claims[i].peer == claims[i - 1].peer ||
+			compare_prefixes(claims[i].prefix, claims[i - 1].prefix) != 0)
 			continue;
 		report_claim(ini, report, &claims[i - 1], &claims[i]);
 		rc = -EINVAL;

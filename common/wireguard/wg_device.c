@@ -8,7 +8,7 @@
  * - wg_get_device() repeats for ever once it has seen EINTR, because it keeps the error of the first attempt. EINTR
  *   comes from a signal, and from a dump that the kernel marks as inconsistent because somebody changed the device
  *   meanwhile. wg_device_recvmsg() lets neither through; it notes the mark, and we repeat a few times.
- * - Keys are freed unwiped, also on its error paths and in its receive buffer. wg_device_free() wipes whatever it frees.
+ * - Keys are freed unwiped, also on its error paths and in its receive buffer. wg_device_free() wipes all it frees.
  */
 #include "common/wireguard/wg_device.h"
 
@@ -115,7 +115,8 @@ static bool has_loopback_endpoint(const wg_device *device, uint16_t port)
 	const wg_peer *peer;
 	struct addr endpoint;
 
-	wg_for_each_peer(device, peer) {
+	wg_for_each_peer(device, peer)
+	{
 		addr_from_sockaddr(&peer->endpoint.addr, &endpoint);
 		if (addr_is_loopback(&endpoint) && addr_port(&endpoint) == port)
 			return true;
@@ -165,7 +166,8 @@ int wg_device_find_mark(uint16_t listen_port, char *ret_name, uint32_t *ret_fwma
 
 	if (!names)
 		return err_system(err, -errno, "list of WireGuard devices");
-	wg_for_each_device_name(names, name, len) {
+	wg_for_each_device_name(names, name, len)
+	{
 		rc = try_device(name, listen_port, ret_name, ret_fwmark, err);
 		if (rc != 0)
 			break;

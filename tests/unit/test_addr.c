@@ -22,13 +22,13 @@ static struct addr parse(const char *text)
 static void text_goes_there_and_back(void **state)
 {
 	static const char *const texts[][2] = {
-		{ "127.0.0.1:51820", "127.0.0.1:51820" },
-		{ "[::1]:51820", "[::1]:51820" },
-		{ "[2001:DB8:0:0:0:0:0:1]:443", "[2001:db8::1]:443" },
-		{ "0.0.0.0:1", "0.0.0.0:1" },
-		{ "[::]:65535", "[::]:65535" },
-		{ "[fe80::1%1]:443", "[fe80::1%1]:443" },
-		{ "[fe80::1%lo]:443", "[fe80::1%1]:443" },
+		{"127.0.0.1:51820", "127.0.0.1:51820"},
+		{"[::1]:51820", "[::1]:51820"},
+		{"[2001:DB8:0:0:0:0:0:1]:443", "[2001:db8::1]:443"},
+		{"0.0.0.0:1", "0.0.0.0:1"},
+		{"[::]:65535", "[::]:65535"},
+		{"[fe80::1%1]:443", "[fe80::1%1]:443"},
+		{"[fe80::1%lo]:443", "[fe80::1%1]:443"},
 	};
 	char buf[ADDR_TEXT_MAX];
 
@@ -56,15 +56,41 @@ static void host_is_formatted_alone(void **state)
 static void other_texts_are_refused(void **state)
 {
 	static const char *const texts[] = {
-		"", ":", ":443", "127.0.0.1", "127.0.0.1:", "127.0.0.1:0", "127.0.0.1:65536", "127.0.0.1:+5", "127.0.0.1:5x",
-		"127.0.0.1:000443", "127.0.0.1: 5", "300.0.0.1:443", "127.1:443", "localhost:443", "::1", "::1:51820x", "[::1]",
-		"[::1]443", "[::1]:", "[::1:443", "::1]:443", "[]:443", "[127.0.0.1]:443", "[localhost]:443", "[::1%]:443",
-		"[::1%nosuchdevice0]:443", "[::1%9999999999]:443", "[:::1]:443", "127.0.0.1:443 ", " 127.0.0.1:443",
+		"",
+		":",
+		":443",
+		"127.0.0.1",
+		"127.0.0.1:",
+		"127.0.0.1:0",
+		"127.0.0.1:65536",
+		"127.0.0.1:+5",
+		"127.0.0.1:5x",
+		"127.0.0.1:000443",
+		"127.0.0.1: 5",
+		"300.0.0.1:443",
+		"127.1:443",
+		"localhost:443",
+		"::1",
+		"::1:51820x",
+		"[::1]",
+		"[::1]443",
+		"[::1]:",
+		"[::1:443",
+		"::1]:443",
+		"[]:443",
+		"[127.0.0.1]:443",
+		"[localhost]:443",
+		"[::1%]:443",
+		"[::1%nosuchdevice0]:443",
+		"[::1%9999999999]:443",
+		"[:::1]:443",
+		"127.0.0.1:443 ",
+		" 127.0.0.1:443",
 	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
-		struct addr addr = { .in4.sin_port = 77 };
+		struct addr addr = {.in4.sin_port = 77};
 
 		if (addr_parse(texts[i], 0, &addr) != -EINVAL || addr.in4.sin_port != 77)
 			fail_msg("'%s' was taken", texts[i]);
@@ -125,8 +151,9 @@ static void split_refuses_bad_hosts(void **state)
 /* Loopback is 127.0.0.0/8 and ::1 and nothing else. */
 static void loopback_is_known(void **state)
 {
-	static const char *const inside[] = { "127.0.0.1:1", "127.64.1.2:1", "127.255.255.255:1", "[::1]:1" };
-	static const char *const outside[] = { "126.0.0.1:1", "128.0.0.1:1", "0.0.0.0:1", "[::]:1", "[::2]:1", "[fe80::1]:1" };
+	static const char *const inside[] = {"127.0.0.1:1", "127.64.1.2:1", "127.255.255.255:1", "[::1]:1"};
+	static const char *const outside[] = {
+		"126.0.0.1:1", "128.0.0.1:1", "0.0.0.0:1", "[::]:1", "[::2]:1", "[fe80::1]:1"};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(inside) / sizeof(inside[0]); i++) {
@@ -172,7 +199,7 @@ static void equality_sees_every_part(void **state)
 /* An IPv4 address that the kernel gives in IPv6 dress is IPv4 again. */
 static void mapped_ipv6_becomes_ipv4(void **state)
 {
-	struct sockaddr_in6 in6 = { .sin6_family = AF_INET6, .sin6_port = htons(443) };
+	struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(443)};
 	struct addr addr, expected = parse("203.0.113.7:443");
 
 	(void)state;
@@ -186,7 +213,7 @@ static void mapped_ipv6_becomes_ipv4(void **state)
 static void kernel_addresses_are_copied(void **state)
 {
 	struct addr v4 = parse("203.0.113.7:443"), v6 = parse("[2001:db8::1]:443"), addr;
-	struct sockaddr strange = { .sa_family = AF_UNIX };
+	struct sockaddr strange = {.sa_family = AF_UNIX};
 	char buf[ADDR_TEXT_MAX];
 
 	(void)state;

@@ -13,14 +13,14 @@
 static const struct {
 	const char *bytes, *standard, *url;
 } vectors[] = {
-	{ "", "", "" },
-	{ "f", "Zg==", "Zg" },
-	{ "fo", "Zm8=", "Zm8" },
-	{ "foo", "Zm9v", "Zm9v" },
-	{ "foob", "Zm9vYg==", "Zm9vYg" },
-	{ "fooba", "Zm9vYmE=", "Zm9vYmE" },
-	{ "foobar", "Zm9vYmFy", "Zm9vYmFy" },
-	{ "\xfb\xff\xbf", "+/+/", "-_-_" },
+	{"", "", ""},
+	{"f", "Zg==", "Zg"},
+	{"fo", "Zm8=", "Zm8"},
+	{"foo", "Zm9v", "Zm9v"},
+	{"foob", "Zm9vYg==", "Zm9vYg"},
+	{"fooba", "Zm9vYmE=", "Zm9vYmE"},
+	{"foobar", "Zm9vYmFy", "Zm9vYmFy"},
+	{"\xfb\xff\xbf", "+/+/", "-_-_"},
 };
 
 /* The published vectors are written in both variants. */
@@ -35,7 +35,8 @@ static void vectors_are_encoded(void **state)
 		assert_int_equal(base64_encode(out, sizeof(out), vectors[i].bytes, len, BASE64_STANDARD),
 			strlen(vectors[i].standard));
 		assert_string_equal(out, vectors[i].standard);
-		assert_int_equal(base64_encode(out, sizeof(out), vectors[i].bytes, len, BASE64_URL), strlen(vectors[i].url));
+		assert_int_equal(
+			base64_encode(out, sizeof(out), vectors[i].bytes, len, BASE64_URL), strlen(vectors[i].url));
 		assert_string_equal(out, vectors[i].url);
 	}
 }
@@ -74,10 +75,31 @@ static void vectors_are_decoded(void **state)
 static void other_spellings_are_refused(void **state)
 {
 	static const char *const standard[] = {
-		"Z", "Zg", "Zg=", "Zg===", "Zh==", "Zm9=", "Zm8", "====", "=", "==", "A===", "Zg==Zg==", "Zm 9v", " Zm9v",
-		"Zm9v\n", "Zm9v ", "Zm-v", "Zm_v", "Zm9\x80", "Zg=a", "-AAA", "Z===", "Zm9vZ",
+		"Z",
+		"Zg",
+		"Zg=",
+		"Zg===",
+		"Zh==",
+		"Zm9=",
+		"Zm8",
+		"====",
+		"=",
+		"==",
+		"A===",
+		"Zg==Zg==",
+		"Zm 9v",
+		" Zm9v",
+		"Zm9v\n",
+		"Zm9v ",
+		"Zm-v",
+		"Zm_v",
+		"Zm9\x80",
+		"Zg=a",
+		"-AAA",
+		"Z===",
+		"Zm9vZ",
 	};
-	static const char *const url[] = { "Z", "Zg==", "Zm8=", "Zh", "Zm9", "+/+/", "Zm9v\n", "Zm9vZ", "Zg=" };
+	static const char *const url[] = {"Z", "Zg==", "Zm8=", "Zh", "Zm9", "+/+/", "Zm9v\n", "Zm9vZ", "Zg="};
 	uint8_t out[16];
 
 	(void)state;

@@ -15,7 +15,7 @@
 /* The code comes back and the text is the formatted one. */
 static void set_fills_text(void **state)
 {
-	struct err err = { "" };
+	struct err err = {""};
 
 	(void)state;
 	assert_int_equal(err_set(&err, -EINVAL, "port %d", 7), -EINVAL);
@@ -25,7 +25,7 @@ static void set_fills_text(void **state)
 /* The system's words stand behind the text. */
 static void system_appends_words(void **state)
 {
-	struct err err = { "" };
+	struct err err = {""};
 
 	(void)state;
 	assert_int_equal(err_system(&err, -EACCES, "bind"), -EACCES);
@@ -35,7 +35,7 @@ static void system_appends_words(void **state)
 /* Each caller puts its noun in front. */
 static void wrap_puts_noun_in_front(void **state)
 {
-	struct err err = { "" };
+	struct err err = {""};
 
 	(void)state;
 	err_system(&err, -EACCES, "bind");
@@ -46,7 +46,7 @@ static void wrap_puts_noun_in_front(void **state)
 /* The text that is there may be among the arguments. */
 static void text_may_be_its_own_argument(void **state)
 {
-	struct err err = { "inner" };
+	struct err err = {"inner"};
 
 	(void)state;
 	err_set(&err, -EIO, "(%s)", err.text);
@@ -58,7 +58,7 @@ static void text_may_be_its_own_argument(void **state)
 /* Too long a text is cut and terminated. */
 static void long_text_is_cut(void **state)
 {
-	struct err err = { "" };
+	struct err err = {""};
 	char noun[ERR_TEXT_MAX];
 
 	(void)state;
@@ -83,7 +83,7 @@ static void null_is_fine(void **state)
 /* OpenSSL's oldest reason is told, and its queue is empty afterwards. */
 static void openssl_queue_is_taken(void **state)
 {
-	struct err err = { "" };
+	struct err err = {""};
 
 	(void)state;
 	ERR_raise(ERR_LIB_PEM, PEM_R_NO_START_LINE);
@@ -96,7 +96,7 @@ static void openssl_queue_is_taken(void **state)
 /* An error of the system that went through OpenSSL keeps its words; with an empty queue the code speaks. */
 static void openssl_system_error_keeps_words(void **state)
 {
-	struct err err = { "" };
+	struct err err = {""};
 
 	(void)state;
 	ERR_raise(ERR_LIB_SYS, ENOENT);

@@ -66,7 +66,8 @@ static int read_text(struct fixture *f, const char *text)
 	return read_bytes(f, text, strlen(text));
 }
 
-static void assert_entry(struct fixture *f, size_t section, size_t entry, const char *key, const char *value, unsigned line)
+static void assert_entry(
+	struct fixture *f, size_t section, size_t entry, const char *key, const char *value, unsigned line)
 {
 	assert_true(section < f->ini.section_count);
 	assert_true(entry < f->ini.sections[section].entry_count);
@@ -128,7 +129,7 @@ static void wrong_lines_are_all_told(void **state)
 	snprintf(expected, sizeof(expected), "%s:1: Early: a key stands before the first section", path);
 	assert_memory_equal(f->report.lines[0], expected, strlen(expected));
 	for (size_t i = 1; i < 7; i++) {
-		static const unsigned lines[] = { 0, 2, 4, 5, 7, 9, 10 };
+		static const unsigned lines[] = {0, 2, 4, 5, 7, 9, 10};
 
 		snprintf(expected, sizeof(expected), "%s:%u: ", path, lines[i]);
 		assert_memory_equal(f->report.lines[i], expected, strlen(expected));
@@ -142,8 +143,10 @@ static void misplaced_secret_is_not_shown(void **state)
 {
 	struct fixture *f = *state;
 
-	assert_int_equal(read_text(f, "yAnz5TFlXXJte14tji3zlMNqhd2rYUIgJBgB3fBmkmmm=\n[A]\n"
-		"PrivateKey yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=\nyAnz5TF+lXX\n[yAnz5TF\n"), -EINVAL);
+	assert_int_equal(
+		read_text(f, "yAnz5TFlXXJte14tji3zlMNqhd2rYUIgJBgB3fBmkmmm=\n[A]\n"
+			     "PrivateKey yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=\nyAnz5TF+lXX\n[yAnz5TF\n"),
+		-EINVAL);
 	assert_int_equal(f->report.count, 4);
 	for (size_t i = 0; i < f->report.count; i++)
 		assert_null(strstr(f->report.lines[i], "yAnz5TF"));
@@ -245,7 +248,7 @@ static void report_is_printable(void **state)
 /* The nearest known word is found in any case, also with two letters swapped; a far one is none. */
 static void nearest_word_is_found(void **state)
 {
-	static const char *const known[] = { "PrivateKey", "PublicKey", "AllowedIPs", "MTU", "Token", NULL };
+	static const char *const known[] = {"PrivateKey", "PublicKey", "AllowedIPs", "MTU", "Token", NULL};
 
 	(void)state;
 	assert_string_equal(ini_nearest("PirvateKey", known), "PrivateKey");

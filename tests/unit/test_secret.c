@@ -40,7 +40,7 @@ static void write_file(const char *bytes, size_t len)
 
 static void assert_secret(const char *content, const char *expected)
 {
-	struct err err = { "" };
+	struct err err = {""};
 	char *text = NULL;
 
 	write_file(content, strlen(content));
@@ -71,7 +71,7 @@ static void longest_is_read(void **state)
 
 static void assert_refused(const char *content, size_t len, const char *word)
 {
-	struct err err = { "" };
+	struct err err = {""};
 	char *text = NULL;
 
 	write_file(content, len);
@@ -97,7 +97,7 @@ static void no_secret_is_refused(void **state)
 /* A file that is not there, or is none, is named with the system's words. */
 static void missing_file_is_named(void **state)
 {
-	struct err err = { "" };
+	struct err err = {""};
 	char *text = NULL;
 
 	(void)state;

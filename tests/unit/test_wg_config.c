@@ -109,10 +109,11 @@ static void example_of_the_manual_is_read(void **state)
 	char text[BASE64_LEN(32) + 1];
 
 	take_valid(f, "[Interface]\nPrivateKey = " KEY_A "\nListenPort = 51820\n\n"
-		"[Peer]\nPublicKey = " KEY_B "\nEndpoint = 192.95.5.67:1234\nAllowedIPs = 10.192.122.3/32, 10.192.124.1/24\n\n"
-		"[Peer]\nPublicKey = TrMvSoP4jYQlY6RIzBgbssQqY3vxI2Pi+y71lOWWXX0=\n"
-		"Endpoint = [2607:5300:60:6b0::c05f:543]:2468\nAllowedIPs = 10.192.122.4/32, 192.168.0.0/16\n"
-		"PersistentKeepalive = 25\nPresharedKey = " KEY_A "\n");
+		      "[Peer]\nPublicKey = " KEY_B
+		      "\nEndpoint = 192.95.5.67:1234\nAllowedIPs = 10.192.122.3/32, 10.192.124.1/24\n\n"
+		      "[Peer]\nPublicKey = TrMvSoP4jYQlY6RIzBgbssQqY3vxI2Pi+y71lOWWXX0=\n"
+		      "Endpoint = [2607:5300:60:6b0::c05f:543]:2468\nAllowedIPs = 10.192.122.4/32, 192.168.0.0/16\n"
+		      "PersistentKeepalive = 25\nPresharedKey = " KEY_A "\n");
 	assert_true(f->config.interface.has_private_key);
 	base64_encode(text, sizeof(text), f->config.interface.private_key, 32, BASE64_STANDARD);
 	assert_string_equal(text, KEY_A);
@@ -168,46 +169,40 @@ static void check_taken(struct fixture *f, const struct taken *cases, size_t cou
 	}
 }
 
-#define CHECK_TAKEN(f, head, print, ...)                                                                       \
-	do {                                                                                                   \
-		static const struct taken cases[] = { __VA_ARGS__ };                                           \
-		check_taken(f, cases, sizeof(cases) / sizeof(cases[0]), head, print);                          \
+#define CHECK_TAKEN(f, head, print, ...)                                                                               \
+	do {                                                                                                           \
+		static const struct taken cases[] = {__VA_ARGS__};                                                     \
+		check_taken(f, cases, sizeof(cases) / sizeof(cases[0]), head, print);                                  \
 	} while (0)
 
 static void print_numbers(struct fixture *f, char *out, size_t size)
 {
 	const struct wg_config_interface *interface = &f->config.interface;
 
-	snprintf(out, size, "port %u mark %#x mtu %u table %d %u", interface->listen_port, interface->fwmark, interface->mtu,
-		(int)interface->table_kind, interface->table);
+	snprintf(out, size, "port %u mark %#x mtu %u table %d %u", interface->listen_port, interface->fwmark,
+		interface->mtu, (int)interface->table_kind, interface->table);
 }
 
 /* Numbers and words of [Interface], as wg, wg-quick and ip take them. */
 static void interface_numbers_are_read(void **state)
 {
-	CHECK_TAKEN(*state, INTERFACE, print_numbers,
-		{ "", "port 0 mark 0 mtu 0 table 0 0" },
-		{ "ListenPort = 0", "port 0 mark 0 mtu 0 table 0 0" },
-		{ "listenport=65535", "port 65535 mark 0 mtu 0 table 0 0" },
-		{ "ListenPort = 5 18 20", "port 51820 mark 0 mtu 0 table 0 0" },
-		{ "FwMark = 0x10", "port 0 mark 0x10 mtu 0 table 0 0" },
-		{ "FwMark = 0xFFFFFFFF", "port 0 mark 0xffffffff mtu 0 table 0 0" },
-		{ "FwMark = 010", "port 0 mark 0xa mtu 0 table 0 0" },
-		{ "FwMark = OFF", "port 0 mark 0 mtu 0 table 0 0" },
-		{ "FwMark = 0", "port 0 mark 0 mtu 0 table 0 0" },
-		{ "MTU = 576", "port 0 mark 0 mtu 576 table 0 0" },
-		{ "mtu = 65535 # jumbo", "port 0 mark 0 mtu 65535 table 0 0" },
-		{ "MTU =", "port 0 mark 0 mtu 0 table 0 0" },
-		{ "Table = auto", "port 0 mark 0 mtu 0 table 0 0" },
-		{ "Table =", "port 0 mark 0 mtu 0 table 0 0" },
-		{ "Table = off", "port 0 mark 0 mtu 0 table 1 0" },
-		{ "Table = 51820", "port 0 mark 0 mtu 0 table 2 51820" },
-		{ "Table = 0xca6c", "port 0 mark 0 mtu 0 table 2 51820" },
-		{ "Table = 4294967295", "port 0 mark 0 mtu 0 table 2 4294967295" },
-		{ "Table = main", "port 0 mark 0 mtu 0 table 2 254" },
-		{ "Table = 0", "port 0 mark 0 mtu 0 table 2 254" },
-		{ "SaveConfig = false", "port 0 mark 0 mtu 0 table 0 0" },
-		{ "SaveConfig = False", "port 0 mark 0 mtu 0 table 0 0" });
+	CHECK_TAKEN(*state, INTERFACE, print_numbers, {"", "port 0 mark 0 mtu 0 table 0 0"},
+		{"ListenPort = 0", "port 0 mark 0 mtu 0 table 0 0"},
+		{"listenport=65535", "port 65535 mark 0 mtu 0 table 0 0"},
+		{"ListenPort = 5 18 20", "port 51820 mark 0 mtu 0 table 0 0"},
+		{"FwMark = 0x10", "port 0 mark 0x10 mtu 0 table 0 0"},
+		{"FwMark = 0xFFFFFFFF", "port 0 mark 0xffffffff mtu 0 table 0 0"},
+		{"FwMark = 010", "port 0 mark 0xa mtu 0 table 0 0"}, {"FwMark = OFF", "port 0 mark 0 mtu 0 table 0 0"},
+		{"FwMark = 0", "port 0 mark 0 mtu 0 table 0 0"}, {"MTU = 576", "port 0 mark 0 mtu 576 table 0 0"},
+		{"mtu = 65535 # jumbo", "port 0 mark 0 mtu 65535 table 0 0"},
+		{"MTU =", "port 0 mark 0 mtu 0 table 0 0"}, {"Table = auto", "port 0 mark 0 mtu 0 table 0 0"},
+		{"Table =", "port 0 mark 0 mtu 0 table 0 0"}, {"Table = off", "port 0 mark 0 mtu 0 table 1 0"},
+		{"Table = 51820", "port 0 mark 0 mtu 0 table 2 51820"},
+		{"Table = 0xca6c", "port 0 mark 0 mtu 0 table 2 51820"},
+		{"Table = 4294967295", "port 0 mark 0 mtu 0 table 2 4294967295"},
+		{"Table = main", "port 0 mark 0 mtu 0 table 2 254"}, {"Table = 0", "port 0 mark 0 mtu 0 table 2 254"},
+		{"SaveConfig = false", "port 0 mark 0 mtu 0 table 0 0"},
+		{"SaveConfig = False", "port 0 mark 0 mtu 0 table 0 0"});
 }
 
 static void print_addresses(struct fixture *f, char *out, size_t size)
@@ -219,13 +214,11 @@ static void print_addresses(struct fixture *f, char *out, size_t size)
 static void addresses_are_read(void **state)
 {
 	CHECK_TAKEN(*state, INTERFACE, print_addresses,
-		{ "Address = 10.10.0.3/24, fd10::3/64", "10.10.0.3/24 fd10::3/64 " },
-		{ "Address = 10.10.0.3", "10.10.0.3/32 " },
-		{ "Address = fd10::3", "fd10::3/128 " },
-		{ "Address = 10.10.0.3/24\naddress = 10.10.0.4/24", "10.10.0.3/24 10.10.0.4/24 " },
-		{ "Address = 10.10.0.3/24 10.10.0.4/24,,", "10.10.0.3/24 10.10.0.4/24 " },
-		{ "Address =", "" },
-		{ "Address = 10.10.0.3/0, ::1/0", "10.10.0.3/0 ::1/0 " });
+		{"Address = 10.10.0.3/24, fd10::3/64", "10.10.0.3/24 fd10::3/64 "},
+		{"Address = 10.10.0.3", "10.10.0.3/32 "}, {"Address = fd10::3", "fd10::3/128 "},
+		{"Address = 10.10.0.3/24\naddress = 10.10.0.4/24", "10.10.0.3/24 10.10.0.4/24 "},
+		{"Address = 10.10.0.3/24 10.10.0.4/24,,", "10.10.0.3/24 10.10.0.4/24 "}, {"Address =", ""},
+		{"Address = 10.10.0.3/0, ::1/0", "10.10.0.3/0 ::1/0 "});
 }
 
 static void print_allowed_ips(struct fixture *f, char *out, size_t size)
@@ -236,18 +229,16 @@ static void print_allowed_ips(struct fixture *f, char *out, size_t size)
 /* Allowed IPs lose their host part as in the kernel, may repeat, and know the signs of newer wg. */
 static void allowed_ips_are_read(void **state)
 {
-	CHECK_TAKEN(*state, PEER, print_allowed_ips,
-		{ "", "" },
-		{ "AllowedIPs = 0.0.0.0/0, ::/0", "0.0.0.0/0 ::/0 " },
-		{ "AllowedIPs = 10.1.2.3/8", "10.0.0.0/8 " },
-		{ "AllowedIPs = 10.1.2.255/25, 10.1.2.255/31", "10.1.2.128/25 10.1.2.254/31 " },
-		{ "AllowedIPs = 2001:db8:ffff::1/33", "2001:db8:8000::/33 " },
-		{ "AllowedIPs = 10.0.0.1, fd00::1", "10.0.0.1/32 fd00::1/128 " },
-		{ "AllowedIPs = 10.0.0.0/8\nAllowedIPs = 11.0.0.0/8", "10.0.0.0/8 11.0.0.0/8 " },
-		{ "AllowedIPs = 10.0.0.0/8, 10.0.0.0/8", "10.0.0.0/8 10.0.0.0/8 " },
-		{ "AllowedIPs = 10.0.0.0 /8 ,11. 0.0.0/8", "10.0.0.0/8 11.0.0.0/8 " },
-		{ "AllowedIPs = 10.0.0.0/008", "10.0.0.0/8 " },
-		{ "AllowedIPs = +10.0.0.0/8, -11.0.0.0/8", "10.0.0.0/8 -11.0.0.0/8 " });
+	CHECK_TAKEN(*state, PEER, print_allowed_ips, {"", ""}, {"AllowedIPs = 0.0.0.0/0, ::/0", "0.0.0.0/0 ::/0 "},
+		{"AllowedIPs = 10.1.2.3/8", "10.0.0.0/8 "},
+		{"AllowedIPs = 10.1.2.255/25, 10.1.2.255/31", "10.1.2.128/25 10.1.2.254/31 "},
+		{"AllowedIPs = 2001:db8:ffff::1/33", "2001:db8:8000::/33 "},
+		{"AllowedIPs = 10.0.0.1, fd00::1", "10.0.0.1/32 fd00::1/128 "},
+		{"AllowedIPs = 10.0.0.0/8\nAllowedIPs = 11.0.0.0/8", "10.0.0.0/8 11.0.0.0/8 "},
+		{"AllowedIPs = 10.0.0.0/8, 10.0.0.0/8", "10.0.0.0/8 10.0.0.0/8 "},
+		{"AllowedIPs = 10.0.0.0 /8 ,11. 0.0.0/8", "10.0.0.0/8 11.0.0.0/8 "},
+		{"AllowedIPs = 10.0.0.0/008", "10.0.0.0/8 "},
+		{"AllowedIPs = +10.0.0.0/8, -11.0.0.0/8", "10.0.0.0/8 -11.0.0.0/8 "});
 }
 
 static void print_endpoint(struct fixture *f, char *out, size_t size)
@@ -258,18 +249,16 @@ static void print_endpoint(struct fixture *f, char *out, size_t size)
 /* Endpoints are names, IPv4 and IPv6, also with zone, also in wg's odd spellings. */
 static void endpoints_are_read(void **state)
 {
-	CHECK_TAKEN(*state, PEER, print_endpoint,
-		{ "", "-" },
-		{ "Endpoint = vps.example.org:51820", "vps.example.org:51820" },
-		{ "Endpoint = my_host:1", "my_host:1" },
-		{ "Endpoint = example.org.:65535", "example.org.:65535" },
-		{ "Endpoint = 203.0.113.7:51820", "203.0.113.7:51820" },
-		{ "Endpoint = [2001:db8::1]:51820", "[2001:db8::1]:51820" },
-		{ "Endpoint = [fe80::1%eth0]:51820", "[fe80::1%eth0]:51820" },
-		{ "Endpoint = 2001:db8::1:51820", "[2001:db8::1]:51820" },
-		{ "Endpoint = [203.0.113.7]:51820", "203.0.113.7:51820" },
-		{ "Endpoint = [vps.example.org]:51820", "vps.example.org:51820" },
-		{ "Endpoint = vps.example.org : 051820", "vps.example.org:51820" });
+	CHECK_TAKEN(*state, PEER, print_endpoint, {"", "-"},
+		{"Endpoint = vps.example.org:51820", "vps.example.org:51820"}, {"Endpoint = my_host:1", "my_host:1"},
+		{"Endpoint = example.org.:65535", "example.org.:65535"},
+		{"Endpoint = 203.0.113.7:51820", "203.0.113.7:51820"},
+		{"Endpoint = [2001:db8::1]:51820", "[2001:db8::1]:51820"},
+		{"Endpoint = [fe80::1%eth0]:51820", "[fe80::1%eth0]:51820"},
+		{"Endpoint = 2001:db8::1:51820", "[2001:db8::1]:51820"},
+		{"Endpoint = [203.0.113.7]:51820", "203.0.113.7:51820"},
+		{"Endpoint = [vps.example.org]:51820", "vps.example.org:51820"},
+		{"Endpoint = vps.example.org : 051820", "vps.example.org:51820"});
 }
 
 static void print_keepalive(struct fixture *f, char *out, size_t size)
@@ -280,9 +269,9 @@ static void print_keepalive(struct fixture *f, char *out, size_t size)
 /* The keepalive is seconds, or off. */
 static void keepalive_is_read(void **state)
 {
-	CHECK_TAKEN(*state, PEER, print_keepalive, { "PersistentKeepalive = 25", "25" }, { "PersistentKeepalive = 0", "0" },
-		{ "PersistentKeepalive = Off", "0" }, { "PersistentKeepalive = 65535", "65535" },
-		{ "PersistentKeepalive = 0025", "25" });
+	CHECK_TAKEN(*state, PEER, print_keepalive, {"PersistentKeepalive = 25", "25"}, {"PersistentKeepalive = 0", "0"},
+		{"PersistentKeepalive = Off", "0"}, {"PersistentKeepalive = 65535", "65535"},
+		{"PersistentKeepalive = 0025", "25"});
 }
 
 static void print_dns(struct fixture *f, char *out, size_t size)
@@ -297,11 +286,9 @@ static void print_dns(struct fixture *f, char *out, size_t size)
 /* DNS takes addresses and search domains, separated by commas or blanks. */
 static void dns_is_read(void **state)
 {
-	CHECK_TAKEN(*state, INTERFACE, print_dns,
-		{ "DNS = 10.0.0.1, fd00::1", "10.0.0.1;fd00::1;" },
-		{ "DNS = 10.0.0.1 home.arpa\nDNS = example.org", "10.0.0.1;home.arpa;example.org;" },
-		{ "DNS = ~.", "~.;" },
-		{ "DNS =", "" });
+	CHECK_TAKEN(*state, INTERFACE, print_dns, {"DNS = 10.0.0.1, fd00::1", "10.0.0.1;fd00::1;"},
+		{"DNS = 10.0.0.1 home.arpa\nDNS = example.org", "10.0.0.1;home.arpa;example.org;"}, {"DNS = ~.", "~.;"},
+		{"DNS =", ""});
 }
 
 /* Hooks keep their words, `%i' included, and their order; a comment ends them as in wg-quick. */
@@ -310,7 +297,7 @@ static void hooks_are_read(void **state)
 	struct fixture *f = *state;
 
 	take_valid(f, INTERFACE "PostUp = iptables -A FORWARD -i %i -j ACCEPT; a=b\nPreUp = one # not two\n"
-		"postup = second\nPreDown =\nPostDown = last\n");
+				"postup = second\nPreDown =\nPostDown = last\n");
 	assert_int_equal(f->config.interface.hook_count[0], 1);
 	assert_string_equal(f->config.interface.hooks[0][0], "one");
 	assert_int_equal(f->config.interface.hook_count[1], 2);
@@ -327,78 +314,80 @@ static void odd_values_are_refused(void **state)
 		const char *text;
 		const char *shown; /* behind FILE:LINE: */
 	} cases[] = {
-		{ INTERFACE "PrivateKey = " KEY_A "x", "2: PrivateKey: '(hidden)': is not a key" },
-		{ INTERFACE "PrivateKey = yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBml=", "2: PrivateKey: '(hidden)': is not a key" },
-		{ INTERFACE "PrivateKey = yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk", "2: PrivateKey: '(hidden)'" },
-		{ INTERFACE "PrivateKey = yAnz5TF_lXXJte14tji3zlMNq-hd2rYUIgJBgB3fBmk=", "2: PrivateKey: '(hidden)'" },
-		{ INTERFACE "PrivateKey =", "2: PrivateKey: '(hidden)'" },
-		{ INTERFACE "ListenPort = 65536", "2: ListenPort: '65536': is not a port; " },
-		{ INTERFACE "ListenPort = -1", "2: ListenPort: '-1'" },
-		{ INTERFACE "ListenPort = +1", "2: ListenPort: '+1'" },
-		{ INTERFACE "ListenPort = 0x10", "2: ListenPort: '0x10'" },
-		{ INTERFACE "ListenPort = domain", "2: ListenPort: 'domain'" },
-		{ INTERFACE "ListenPort =", "2: ListenPort: ''" },
-		{ INTERFACE "ListenPort = 99999999999999999999", "2: ListenPort: '99999999999999999999'" },
-		{ INTERFACE "FwMark = 0X10", "2: FwMark: '0X10': is not a mark; off or " },
-		{ INTERFACE "FwMark = 0x", "2: FwMark: '0x'" },
-		{ INTERFACE "FwMark = 4294967296", "2: FwMark: '4294967296'" },
-		{ INTERFACE "FwMark = 0x100000000", "2: FwMark: '0x100000000'" },
-		{ INTERFACE "FwMark = on", "2: FwMark: 'on'" },
-		{ INTERFACE "MTU = 575", "2: MTU: '575': is not an MTU; a number from 576 to 65535" },
-		{ INTERFACE "MTU = 65536", "2: MTU: '65536'" },
-		{ INTERFACE "MTU = 01420", "2: MTU: '01420'" },
-		{ INTERFACE "MTU = auto", "2: MTU: 'auto'" },
-		{ INTERFACE "Table = OFF", "2: Table: 'OFF': is not a routing table; " },
-		{ INTERFACE "Table = 4294967296", "2: Table: '4294967296'" },
-		{ INTERFACE "Table = -1", "2: Table: '-1'" },
-		{ INTERFACE "SaveConfig = true", "2: SaveConfig: 'true': this file is never written by us" },
-		{ INTERFACE "SaveConfig = yes", "2: SaveConfig: 'yes': is neither true nor false" },
-		{ INTERFACE "SaveConfig =", "2: SaveConfig: ''" },
-		{ INTERFACE "Address = 10.0.0.1/33", "2: Address: '10.0.0.1/33': has no length of a prefix" },
-		{ INTERFACE "Address = 10.0.0.1/24, fd00::1/129", "2: Address: 'fd00::1/129': has no length" },
-		{ INTERFACE "Address = 10.0.0/24", "2: Address: '10.0.0/24': is not an address" },
-		{ INTERFACE "Address = 10.0.0.1/255.255.255.0", "2: Address: '10.0.0.1/255.255.255.0'" },
-		{ INTERFACE "Address = 10.0.0.1/", "2: Address: '10.0.0.1/'" },
-		{ INTERFACE "Address = -10.0.0.1/24", "2: Address: '-10.0.0.1/24'" },
-		{ INTERFACE "Address = host", "2: Address: 'host'" },
-		{ INTERFACE "DNS = 10.0.0.256", "2: DNS: '10.0.0.256': is neither an address nor a search domain" },
-		{ INTERFACE "DNS = 10.0.0.1, fd00:::1", "2: DNS: 'fd00:::1'" },
-		{ INTERFACE "DNS = $(reboot)", "2: DNS: '$(reboot)'" },
-		{ "[Peer]\nPublicKey = abc", "2: PublicKey: 'abc': is not a key; 44 characters" },
-		{ "[Peer]\nPublicKey = abc\nAllowedIPs = 10.0.0.0/8", "2: PublicKey: 'abc'" },
-		{ PEER "PresharedKey = " KEY_A "A", "3: PresharedKey: '(hidden)'" },
-		{ PEER "AllowedIPs =", "3: AllowedIPs: '': is empty" },
-		{ PEER "AllowedIPs = 10.0.0.0/8,", "3: AllowedIPs: '': is not an address" },
-		{ PEER "AllowedIPs = 10.0.0.0/33", "3: AllowedIPs: '10.0.0.0/33'" },
-		{ PEER "AllowedIPs = ::/129", "3: AllowedIPs: '::/129'" },
-		{ PEER "AllowedIPs = 10.0.0.0/", "3: AllowedIPs: '10.0.0.0/'" },
-		{ PEER "AllowedIPs = 10.0.0.0/8/8", "3: AllowedIPs: '10.0.0.0/8/8'" },
-		{ PEER "AllowedIPs = --10.0.0.0/8", "3: AllowedIPs: '--10.0.0.0/8'" },
-		{ PEER "AllowedIPs = all", "3: AllowedIPs: 'all'" },
-		{ PEER "Endpoint = vps.example.org", "3: Endpoint: 'vps.example.org': has no port" },
-		{ PEER "Endpoint = vps.example.org:", "3: Endpoint: 'vps.example.org:': has no port" },
-		{ PEER "Endpoint = vps.example.org:0", "3: Endpoint: 'vps.example.org:0': has no port" },
-		{ PEER "Endpoint = vps.example.org:65536", "3: Endpoint: 'vps.example.org:65536'" },
-		{ PEER "Endpoint = vps.example.org:http", "3: Endpoint: 'vps.example.org:http'" },
-		{ PEER "Endpoint = :51820", "3: Endpoint: ':51820': has neither a name nor an address" },
-		{ PEER "Endpoint = [2001:db8::1]", "3: Endpoint: '[2001:db8::1]': has no port" },
-		{ PEER "Endpoint = [2001:db8::1:51820", "3: Endpoint: '[2001:db8::1:51820'" },
-		{ PEER "Endpoint = [2001:db8::1]51820", "3: Endpoint: '[2001:db8::1]51820'" },
-		{ PEER "Endpoint = [fe80::1%]:51820", "3: Endpoint: '[fe80::1%]:51820': has neither" },
-		{ PEER "Endpoint = [fe80::1%averyverylongdevice]:51820", "3: Endpoint: '[fe80::1%averyverylongdevice]:51820'" },
-		{ PEER "Endpoint = 300.1.1.1:51820", "3: Endpoint: '300.1.1.1:51820': has neither" },
-		{ PEER "Endpoint = 127.1:51820", "3: Endpoint: '127.1:51820'" },
-		{ PEER "Endpoint = wss://vps:443", "3: Endpoint: 'wss://vps:443'" },
-		{ PEER "Endpoint = -vps:443", "3: Endpoint: '-vps:443'" },
-		{ PEER "Endpoint =", "3: Endpoint: ''" },
-		{ PEER "PersistentKeepalive = 65536", "3: PersistentKeepalive: '65536': is not an interval" },
-		{ PEER "PersistentKeepalive = 25s", "3: PersistentKeepalive: '25s'" },
-		{ PEER "PersistentKeepalive = on", "3: PersistentKeepalive: 'on'" },
-		{ "[Peer]\nAllowedIPs = 10.0.0.0/8", "1: PublicKey: is missing" },
-		{ INTERFACE "MTU = 1420\nmtu = 1400", "3: mtu: stands in line 2 already" },
-		{ INTERFACE "PrivateKey = " KEY_A "\nPrivateKey = " KEY_A, "3: PrivateKey: stands in line 2 already" },
-		{ PEER PEER, "4: PublicKey: '" KEY_B "': belongs to the peer of line 2 already" },
-		{ INTERFACE "\n[interface]", "3: [Interface]: stands in line 1 already" },
+		{INTERFACE "PrivateKey = " KEY_A "x", "2: PrivateKey: '(hidden)': is not a key"},
+		{INTERFACE "PrivateKey = yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBml=",
+			"2: PrivateKey: '(hidden)': is not a key"},
+		{INTERFACE "PrivateKey = yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk", "2: PrivateKey: '(hidden)'"},
+		{INTERFACE "PrivateKey = yAnz5TF_lXXJte14tji3zlMNq-hd2rYUIgJBgB3fBmk=", "2: PrivateKey: '(hidden)'"},
+		{INTERFACE "PrivateKey =", "2: PrivateKey: '(hidden)'"},
+		{INTERFACE "ListenPort = 65536", "2: ListenPort: '65536': is not a port; "},
+		{INTERFACE "ListenPort = -1", "2: ListenPort: '-1'"},
+		{INTERFACE "ListenPort = +1", "2: ListenPort: '+1'"},
+		{INTERFACE "ListenPort = 0x10", "2: ListenPort: '0x10'"},
+		{INTERFACE "ListenPort = domain", "2: ListenPort: 'domain'"},
+		{INTERFACE "ListenPort =", "2: ListenPort: ''"},
+		{INTERFACE "ListenPort = 99999999999999999999", "2: ListenPort: '99999999999999999999'"},
+		{INTERFACE "FwMark = 0X10", "2: FwMark: '0X10': is not a mark; off or "},
+		{INTERFACE "FwMark = 0x", "2: FwMark: '0x'"},
+		{INTERFACE "FwMark = 4294967296", "2: FwMark: '4294967296'"},
+		{INTERFACE "FwMark = 0x100000000", "2: FwMark: '0x100000000'"},
+		{INTERFACE "FwMark = on", "2: FwMark: 'on'"},
+		{INTERFACE "MTU = 575", "2: MTU: '575': is not an MTU; a number from 576 to 65535"},
+		{INTERFACE "MTU = 65536", "2: MTU: '65536'"},
+		{INTERFACE "MTU = 01420", "2: MTU: '01420'"},
+		{INTERFACE "MTU = auto", "2: MTU: 'auto'"},
+		{INTERFACE "Table = OFF", "2: Table: 'OFF': is not a routing table; "},
+		{INTERFACE "Table = 4294967296", "2: Table: '4294967296'"},
+		{INTERFACE "Table = -1", "2: Table: '-1'"},
+		{INTERFACE "SaveConfig = true", "2: SaveConfig: 'true': we never write this file"},
+		{INTERFACE "SaveConfig = yes", "2: SaveConfig: 'yes': is neither true nor false"},
+		{INTERFACE "SaveConfig =", "2: SaveConfig: ''"},
+		{INTERFACE "Address = 10.0.0.1/33", "2: Address: '10.0.0.1/33': has no length of a prefix"},
+		{INTERFACE "Address = 10.0.0.1/24, fd00::1/129", "2: Address: 'fd00::1/129': has no length"},
+		{INTERFACE "Address = 10.0.0/24", "2: Address: '10.0.0/24': is not an address"},
+		{INTERFACE "Address = 10.0.0.1/255.255.255.0", "2: Address: '10.0.0.1/255.255.255.0'"},
+		{INTERFACE "Address = 10.0.0.1/", "2: Address: '10.0.0.1/'"},
+		{INTERFACE "Address = -10.0.0.1/24", "2: Address: '-10.0.0.1/24'"},
+		{INTERFACE "Address = host", "2: Address: 'host'"},
+		{INTERFACE "DNS = 10.0.0.256", "2: DNS: '10.0.0.256': is neither an address nor a search domain"},
+		{INTERFACE "DNS = 10.0.0.1, fd00:::1", "2: DNS: 'fd00:::1'"},
+		{INTERFACE "DNS = $(reboot)", "2: DNS: '$(reboot)'"},
+		{"[Peer]\nPublicKey = abc", "2: PublicKey: 'abc': is not a key; 44 characters"},
+		{"[Peer]\nPublicKey = abc\nAllowedIPs = 10.0.0.0/8", "2: PublicKey: 'abc'"},
+		{PEER "PresharedKey = " KEY_A "A", "3: PresharedKey: '(hidden)'"},
+		{PEER "AllowedIPs =", "3: AllowedIPs: '': is empty"},
+		{PEER "AllowedIPs = 10.0.0.0/8,", "3: AllowedIPs: '': is not an address"},
+		{PEER "AllowedIPs = 10.0.0.0/33", "3: AllowedIPs: '10.0.0.0/33'"},
+		{PEER "AllowedIPs = ::/129", "3: AllowedIPs: '::/129'"},
+		{PEER "AllowedIPs = 10.0.0.0/", "3: AllowedIPs: '10.0.0.0/'"},
+		{PEER "AllowedIPs = 10.0.0.0/8/8", "3: AllowedIPs: '10.0.0.0/8/8'"},
+		{PEER "AllowedIPs = --10.0.0.0/8", "3: AllowedIPs: '--10.0.0.0/8'"},
+		{PEER "AllowedIPs = all", "3: AllowedIPs: 'all'"},
+		{PEER "Endpoint = vps.example.org", "3: Endpoint: 'vps.example.org': has no port"},
+		{PEER "Endpoint = vps.example.org:", "3: Endpoint: 'vps.example.org:': has no port"},
+		{PEER "Endpoint = vps.example.org:0", "3: Endpoint: 'vps.example.org:0': has no port"},
+		{PEER "Endpoint = vps.example.org:65536", "3: Endpoint: 'vps.example.org:65536'"},
+		{PEER "Endpoint = vps.example.org:http", "3: Endpoint: 'vps.example.org:http'"},
+		{PEER "Endpoint = :51820", "3: Endpoint: ':51820': has neither a name nor an address"},
+		{PEER "Endpoint = [2001:db8::1]", "3: Endpoint: '[2001:db8::1]': has no port"},
+		{PEER "Endpoint = [2001:db8::1:51820", "3: Endpoint: '[2001:db8::1:51820'"},
+		{PEER "Endpoint = [2001:db8::1]51820", "3: Endpoint: '[2001:db8::1]51820'"},
+		{PEER "Endpoint = [fe80::1%]:51820", "3: Endpoint: '[fe80::1%]:51820': has neither"},
+		{PEER "Endpoint = [fe80::1%averyverylongdevice]:51820",
+			"3: Endpoint: '[fe80::1%averyverylongdevice]:51820'"},
+		{PEER "Endpoint = 300.1.1.1:51820", "3: Endpoint: '300.1.1.1:51820': has neither"},
+		{PEER "Endpoint = 127.1:51820", "3: Endpoint: '127.1:51820'"},
+		{PEER "Endpoint = wss://vps:443", "3: Endpoint: 'wss://vps:443'"},
+		{PEER "Endpoint = -vps:443", "3: Endpoint: '-vps:443'"},
+		{PEER "Endpoint =", "3: Endpoint: ''"},
+		{PEER "PersistentKeepalive = 65536", "3: PersistentKeepalive: '65536': is not an interval"},
+		{PEER "PersistentKeepalive = 25s", "3: PersistentKeepalive: '25s'"},
+		{PEER "PersistentKeepalive = on", "3: PersistentKeepalive: 'on'"},
+		{"[Peer]\nAllowedIPs = 10.0.0.0/8", "1: PublicKey: is missing"},
+		{INTERFACE "MTU = 1420\nmtu = 1400", "3: mtu: stands in line 2 already"},
+		{INTERFACE "PrivateKey = " KEY_A "\nPrivateKey = " KEY_A, "3: PrivateKey: stands in line 2 already"},
+		{PEER PEER, "4: PublicKey: '" KEY_B "': belongs to the peer of line 2 already"},
+		{INTERFACE "\n[interface]", "3: [Interface]: stands in line 1 already"},
 	};
 	struct fixture *f = *state;
 	char expected[256];
@@ -428,10 +417,12 @@ static void same_allowed_ip_is_refused(void **state)
 	char expected[256];
 
 	assert_int_equal(take(f, PEER "AllowedIPs = 11.0.0.0/8\nAllowedIPs = 10.0.0.0/8\n"
-		"[Peer]\nPublicKey = " KEY_A "\nAllowedIPs = 12.0.0.0/8, 10.1.1.1/8\n"), -EINVAL);
+				      "[Peer]\nPublicKey = " KEY_A "\nAllowedIPs = 12.0.0.0/8, 10.1.1.1/8\n"),
+		-EINVAL);
 	assert_int_equal(f->report.count, 1);
 	snprintf(expected, sizeof(expected),
-		"%s:7: AllowedIPs: '10.0.0.0/8': belongs to the peer of line 4 already; WireGuard gives a prefix to one peer only",
+		"%s:7: AllowedIPs: '10.0.0.0/8': belongs to the peer of line 4 already; WireGuard gives a prefix to "
+		"one peer only",
 		path);
 	assert_string_equal(f->report.lines[0], expected);
 }
@@ -440,7 +431,7 @@ static void same_allowed_ip_is_refused(void **state)
 static void other_allowed_ips_are_no_clash(void **state)
 {
 	take_valid(*state, PEER "AllowedIPs = 0.0.0.0/0, 10.0.0.0/8\n[Peer]\nPublicKey = " KEY_A
-		"\nAllowedIPs = ::/0, 10.0.0.0/9, -10.0.0.0/8, a00::/8\n");
+				"\nAllowedIPs = ::/0, 10.0.0.0/9, -10.0.0.0/8, a00::/8\n");
 }
 
 /* Keys of the program itself are left to it, and so are keys in the wrong section. */
@@ -448,7 +439,8 @@ static void other_keys_are_not_taken(void **state)
 {
 	struct fixture *f = *state;
 
-	take_valid(f, INTERFACE "PrivateKeyFile = x\nPublicKey = y\n[Peer]\nName = laptop\nToken = z\nMTU = 1\n[Gateway]\nLan = l\n");
+	take_valid(f, INTERFACE
+		"PrivateKeyFile = x\nPublicKey = y\n[Peer]\nName = laptop\nToken = z\nMTU = 1\n[Gateway]\nLan = l\n");
 	assert_int_equal(f->unknown, 6);
 	assert_int_equal(f->config.peer_count, 1);
 	assert_false(f->config.peers[0].has_public_key);
@@ -459,8 +451,10 @@ static void secrets_are_not_shown(void **state)
 {
 	struct fixture *f = *state;
 
-	assert_int_equal(take(f, INTERFACE "PrivateKey = SECRETSECRET\nPrivateKey = SECRETSECRET\nPrivateKey SECRET =\n"
-		PEER "PresharedKey = SECRET" KEY_A "\n"), -EINVAL);
+	assert_int_equal(
+		take(f, INTERFACE "PrivateKey = SECRETSECRET\nPrivateKey = SECRETSECRET\nPrivateKey SECRET =\n" PEER
+				  "PresharedKey = SECRET" KEY_A "\n"),
+		-EINVAL);
 	assert_int_equal(f->report.count, 4);
 	for (size_t i = 0; i < f->report.count; i++)
 		assert_null(strstr(f->report.lines[i], "SECRET"));
@@ -473,7 +467,7 @@ static void many_peers_are_held(void **state)
 	char *text = NULL, key[BASE64_LEN(32) + 1];
 	size_t size = 0;
 	FILE *file = open_memstream(&text, &size);
-	uint8_t bytes[32] = { 0 };
+	uint8_t bytes[32] = {0};
 
 	assert_non_null(file);
 	for (int i = 0; i < 2000; i++) {

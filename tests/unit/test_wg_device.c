@@ -41,8 +41,8 @@ static void on_signal(int number)
 /* Signals interrupt every call from here on, each @interval_us. */
 static void start_signals(suseconds_t interval_us)
 {
-	struct sigaction action = { .sa_handler = on_signal }; /* no SA_RESTART */
-	struct itimerval timer = { { 0, interval_us }, { 0, interval_us } };
+	struct sigaction action = {.sa_handler = on_signal}; /* no SA_RESTART */
+	struct itimerval timer = {{0, interval_us}, {0, interval_us}};
 
 	assert_int_equal(sigaction(SIGALRM, &action, NULL), 0);
 	assert_int_equal(setitimer(ITIMER_REAL, &timer, NULL), 0);
@@ -50,7 +50,7 @@ static void start_signals(suseconds_t interval_us)
 
 static void stop_signals(void)
 {
-	struct itimerval timer = { { 0, 0 }, { 0, 0 } };
+	struct itimerval timer = {{0, 0}, {0, 0}};
 
 	assert_int_equal(setitimer(ITIMER_REAL, &timer, NULL), 0);
 	signal(SIGALRM, SIG_DFL);
@@ -58,8 +58,8 @@ static void stop_signals(void)
 
 static ssize_t receive(int fd, void *buf, size_t size)
 {
-	struct iovec iov = { buf, size };
-	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1 };
+	struct iovec iov = {buf, size};
+	struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
 
 	return wg_device_recvmsg(fd, &message, 0);
 }
@@ -104,7 +104,7 @@ static void mark_of_interruption_goes(void **state)
 /* Messages whose lengths lie are left alone and never read past their end. */
 static void lying_lengths_are_left_alone(void **state)
 {
-	static const uint32_t lengths[] = { 0, 1, 15, 17, 4096, UINT32_MAX };
+	static const uint32_t lengths[] = {0, 1, 15, 17, 4096, UINT32_MAX};
 	struct nlmsghdr sent, *got = malloc(sizeof(sent));
 	int pair[2];
 
@@ -138,7 +138,7 @@ static void kernel_without_wireguard_has_none(void **state)
 {
 	char name[IFNAMSIZ] = "unchanged";
 	uint32_t fwmark = 7;
-	struct err err = { "" };
+	struct err err = {""};
 
 	(void)state;
 	if (wg_device_kernel_has())
@@ -179,12 +179,13 @@ static void mark_is_found(void **state)
 {
 	char name[IFNAMSIZ] = "";
 	uint32_t fwmark = 0;
-	struct err err = { "" };
+	struct err err = {""};
 
 	(void)state;
 	need_devices();
 	assert_run("ip link add wgt0 type wireguard && wg set wgt0 fwmark 7 peer " KEY " endpoint 127.0.0.1:51821");
-	assert_run("ip link add wgt1 type wireguard && wg set wgt1 fwmark 0xca6c peer " KEY " endpoint 127.0.0.1:51820");
+	assert_run(
+		"ip link add wgt1 type wireguard && wg set wgt1 fwmark 0xca6c peer " KEY " endpoint 127.0.0.1:51820");
 	assert_int_equal(wg_device_find_mark(51820, name, &fwmark, &err), 1);
 	assert_string_equal(name, "wgt1");
 	assert_int_equal(fwmark, 0xca6c);
@@ -198,7 +199,7 @@ static void ipv6_loopback_counts(void **state)
 {
 	char name[IFNAMSIZ] = "";
 	uint32_t fwmark = 7;
-	struct err err = { "" };
+	struct err err = {""};
 
 	(void)state;
 	need_devices();
@@ -212,7 +213,7 @@ static void other_devices_are_not_ours(void **state)
 {
 	char name[IFNAMSIZ] = "unchanged";
 	uint32_t fwmark = 7;
-	struct err err = { "" };
+	struct err err = {""};
 
 	(void)state;
 	need_devices();
@@ -236,7 +237,9 @@ static void make_large_device(void)
 	file = popen("wg setconf wgt0 /dev/stdin", "w");
 	assert_non_null(file);
 	for (int i = 0; i < 400; i++)
-		fprintf(file, "[Peer]\nPublicKey = AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA%c%c%c%cA=\nAllowedIPs = 10.0.%d.%d/32\n",
+		fprintf(file,
+			"[Peer]\nPublicKey = AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA%c%c%c%cA=\nAllowedIPs = "
+			"10.0.%d.%d/32\n",
 			'A' + i / 20 % 20, 'A' + i % 20, 'A' + i % 7, 'A' + i % 13, i >> 8, i & 255);
 	assert_int_equal(pclose(file), 0);
 	assert_run("wg set wgt0 fwmark 5 peer " KEY " endpoint 127.0.0.1:51820");
@@ -266,8 +269,10 @@ static void read_ends_while_device_changes(void **state)
 	child = fork();
 	assert_true(child >= 0);
 	if (child == 0) {
-		execl("/bin/sh", "sh", "-c", "while wg set wgt0 peer AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA1A= && "
-			"wg set wgt0 peer AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA1A= remove; do :; done", NULL);
+		execl("/bin/sh", "sh", "-c",
+			"while wg set wgt0 peer AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA1A= && "
+			"wg set wgt0 peer AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA1A= remove; do :; done",
+			NULL);
 		_exit(127);
 	}
 	alarm(ENDLESS_S);

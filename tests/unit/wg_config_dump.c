@@ -41,8 +41,8 @@ static void print_config(const struct wg_config *config)
 		print_peer(&config->peers[i]);
 }
 
-static void take_section(struct wg_config *config, const struct ini *ini, const struct ini_section *section,
-	struct ini_report *report)
+static void take_section(
+	struct wg_config *config, const struct ini *ini, const struct ini_section *section, struct ini_report *report)
 {
 	if (strcasecmp(section->name, "Interface") != 0 && strcasecmp(section->name, "Peer") != 0)
 		ini_report_add(report, ini->path, section->line, "unknown section");
@@ -55,9 +55,9 @@ static void take_section(struct wg_config *config, const struct ini *ini, const 
 static void print_file(const char *path)
 {
 	struct ini ini;
-	struct ini_report report = { 0 };
-	struct wg_config config = { 0 };
-	struct err err = { "" };
+	struct ini_report report = {0};
+	struct wg_config config = {0};
+	struct err err = {""};
 
 	ini_read(path, &ini, &report, &err);
 	for (size_t i = 0; i < ini.section_count; i++)
