@@ -1,0 +1,236 @@
+#!/usr/bin/python3
+"""The command lines of both programs: verbs, options, exit codes, what is printed where."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from peer import claims, programs, udp  # noqa: E402
+
+KEY = 'yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk='
+TOKEN = programs.TOKEN
+
+
+class Folder:
+    """A folder with configuration files, and the folders a program is told to use."""
+
+    def __init__(self, **files):
+        self.path = tempfile.mkdtemp(prefix='towpath-test-')
+        claims.at_exit(lambda: shutil.rmtree(self.path))
+        for name, text in files.items():
+            self.write(name + '.conf', text)
+
+    def write(self, name, text, mode=0o600):
+        path = os.path.join(self.path, name)
+        with open(path, 'w') as file:
+            file.write(text)
+        os.chmod(path, mode)
+        return path
+
+    def run(self, role, *words, environment=None):
+        """Run a program that ends by itself."""
+        clean = {name: value for name, value in os.environ.items()
+                 if 'proxy' not in name.lower() and name != 'JOURNAL_STREAM' and not name.startswith('TOWPATH_')}
+        return subprocess.run([programs.executable(role), *words, '--config-dir', self.path, '--runtime-dir',
+                               os.path.join(self.path, 'run'), '--state-dir', os.path.join(self.path, 'state')],
+                              capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL,
+                              env={**clean, **(environment or {})})
+
+
+def expect(done, code, stderr='', stdout=''):
+    assert done.returncode == code, f'exit {done.returncode}, not {code}: {done.stdout!r} {done.stderr!r}'
+    assert stderr in done.stderr, done.stderr
+    assert stdout in done.stdout, done.stdout
+
+
+def expect_usage(done, line):
+    """Exit 2, exactly one line."""
+    expect(done, 2)
+    assert done.stderr == line + '\n' and not done.stdout, (done.stdout, done.stderr)
+
+
+def test_usage_is_one_line_with_the_nearest_word():
+    """A wrong verb or option is exit 2 and one line."""
+    folder = Folder()
+    hint = 'towpath-client --help shows what is right'
+    cases = {
+        ('rum', 'home'): 'rum: unknown command; did you mean run?',
+        ('fly', 'home'): f'fly: unknown command; {hint}',
+        ('up', 'home'): f'up: not known to this version; {hint}',
+        (): f'a command is missing: run, check or status; {hint}',
+        ('run',): f'run: which tunnel? NAME, FILE or wss://HOST is missing; {hint}',
+        ('check',): f'check: which tunnel? NAME or FILE is missing; {hint}',
+        ('check', 'a', 'b'): f'check: one tunnel at a time; {hint}',
+        ('check', 'wss://a'): f'check: needs NAME or FILE, not a URL; {hint}',
+        ('check', 'a', '--pin', 'x'): f'check: takes no key of the configuration; those go with run; {hint}',
+        ('run', 'a', '--json'): f'--json: goes with status only; {hint}',
+        ('run', 'wss://a', '--tokn-file=s3cret'): '--tokn-file: unknown option; did you mean --token-file?',
+        ('run', 'wss://a', '--zzzzzz'): f'--zzzzzz: unknown option; {hint}',
+        ('run', 'wss://a', '-x'): f'-x: unknown option; {hint}',
+        ('status', '--json=yes'): f'--json: takes no value; {hint}',
+        ('check', 'a', '-v', '-q'): f'--verbose: does not go with --quiet; {hint}',
+    }
+    for words, line in cases.items():
+        expect_usage(folder.run('client', *words), 'towpath-client: ' + line)
+    expect_usage(subprocess.run([programs.executable('client'), 'run', 'a', '--pin'], capture_output=True, text=True),
+                 f'towpath-client: --pin: needs a value; {hint}')
+
+
+def test_the_hub_knows_no_keys_as_options():
+    """The server's keys stand in its file only."""
+    expect(Folder().run('server', 'run', 'hub', '--listen', '0.0.0.0:443'), 2, '--listen: unknown option')
+    expect(Folder().run('server', 'run', 'wss://hub'), 2, 'run: needs NAME or FILE, not a URL')
+
+
+def test_help_and_version():
+    """They go to stdout, exit 0; help begins with the commonest example."""
+    for role in ('server', 'client'):
+        done = Folder().run(role, '--help')
+        expect(done, 0, stdout=f'towpath-{role} run ')
+        assert done.stdout.startswith(f'towpath-{role} run ') and not done.stderr
+        expect(Folder().run(role, '--version'), 0, stdout=f'towpath-{role} 0.')
+
+
+def test_check_says_valid():
+    """A NAME is a file of the configuration folder, a word with a slash or ending in .conf is a file."""
+    folder = Folder(hub=f'[Server]\n[Peer]\nToken = {TOKEN}\n', home=f'[Client]\nServer = wss://a\nToken = {TOKEN}\n')
+    expect(folder.run('server', 'check', 'hub'), 0, stdout=f'{folder.path}/hub.conf: valid\n')
+    expect(folder.run('client', 'check', f'{folder.path}/home.conf'), 0, stdout='valid')
+    done = folder.run('client', 'check', 'home', '--quiet')
+    assert (done.returncode, done.stdout, done.stderr) == (0, '', '')
+    assert sorted(os.listdir(folder.path)) == ['home.conf', 'hub.conf'], 'check has changed something'
+
+
+def test_check_tells_all_mistakes():
+    """Exit 2, one line each on stderr, and `run` says the same."""
+    folder = Folder(home='[Client]\nServer = wss://a\nTokn = x\nMask = y\n', hub='[Server]\nTarget = 8.8.8.8:53\n')
+    expected = [f'{folder.path}/home.conf:3: Tokn: not a key of [Client]; did you mean Token?',
+                f"{folder.path}/home.conf:4: Mask: 'y': not a way to mask; zero, random or none is right",
+                f"{folder.path}/home.conf:1: Token: missing; the one in this client's [Peer] on the hub, here or in "
+                'TokenFile, is right']
+    for verb in ('check', 'run'):
+        done = folder.run('client', verb, 'home')
+        expect(done, 2)
+        assert done.stderr.splitlines() == expected, done.stderr
+        expect(folder.run('server', verb, 'hub'), 2, 'hub.conf:2: Target: ')
+    expect(folder.run('server', 'check', 'nothing'), 2, f'{folder.path}/nothing.conf: No such file or directory')
+    expect(folder.run('server', 'check', 'a b'), 2, 'a b: not a tunnel\'s name')
+    expect(folder.run('server', 'check', folder.path + '/'), 2, 'Is a directory')
+
+
+def test_check_opens_what_the_file_points_at():
+    """Certificate and key that do not match, a CA that is none, a token file that is not there: exit 2, with its line."""
+    folder = Folder()
+    good, other = programs.certificate('good'), programs.certificate('other')
+    folder.write('hub.conf', f'[Server]\nCertificate = {good.path}\nCertificateKey = {good.key}\n[Peer]\nToken = {TOKEN}\n')
+    expect(folder.run('server', 'check', 'hub'), 0)
+    folder.write('hub.conf', f'[Server]\nCertificate = {good.path}\nCertificateKey = {other.key}\n[Peer]\nToken = {TOKEN}\n')
+    expect(folder.run('server', 'check', 'hub'), 2, f'{folder.path}/hub.conf:2: Certificate: ')
+    begin = f'[Client]\nServer = wss://a\nToken = {TOKEN}\n'
+    junk = folder.write('junk.pem', 'not PEM\n')
+    for keys, line in ((f'CA = {junk}', '4: CA: '), (f'CA = {folder.path}', '4: CA: '),
+                       (f'ClientCertificate = {good.path}\nClientKey = {other.key}', '4: ClientCertificate: '),
+                       (f'ClientCertificate = {good.path}', '1: ClientKey: missing')):
+        folder.write('home.conf', begin + keys + '\n')
+        done = folder.run('client', 'check', 'home')
+        expect(done, 2, f'{folder.path}/home.conf:{line}')
+        assert len(done.stderr.splitlines()) == 1, done.stderr
+    folder.write('home.conf', begin + f'CA = {programs.certificate("ca").path}\nClientCertificate = {good.path}\n'
+                 f'ClientKey = {good.key}\n')
+    expect(folder.run('client', 'check', 'home'), 0)
+
+
+def test_interface_is_checked_but_not_brought_up():
+    """check reads [Interface]; run says what to do, exit 1, and has touched nothing."""
+    folder = Folder(hub=f'[Server]\n[Interface]\nPrivateKey = {KEY}\n[Peer]\nToken = {TOKEN}\n',
+                    home=f'[Client]\nServer = wss://a\nToken = {TOKEN}\n[Interface]\nPrivateKey = {KEY}\n')
+    for role, name, line in (('server', 'hub', 2), ('client', 'home', 4)):
+        expect(folder.run(role, 'check', name), 0)
+        done = folder.run(role, 'run', name)
+        expect(done, 1, f'{name}.conf:{line}: [Interface]: this version does not bring devices up')
+        assert f'wg-quick up {name}' in done.stderr
+    assert sorted(os.listdir(folder.path)) == ['home.conf', 'hub.conf'], 'something was left'
+
+
+def test_secrets_are_refused_among_arguments():
+    """They come from files or the environment; what was typed is not repeated."""
+    for words in (('--token', 's3cret'), ('--basic-auth', 'a:s3cret'), ('--jwt-key', 's3cret'),
+                  ('--proxy', 'http://a:s3cret@b:1')):
+        done = Folder().run('client', 'run', 'wss://a', *words)
+        expect(done, 2, f'{words[0]}: everybody can see a ')
+        assert 's3cret' not in done.stderr
+
+
+def test_status_without_anything_running():
+    """4: no such tunnel; 3: configured, but not running; one object a tunnel with --json."""
+    folder = Folder(hub='[Server]\n', home='[Client]\n', away='[Client]\n')
+    expect(folder.run('client', 'status', 'nothing'), 4, 'nothing: no such tunnel')
+    expect(folder.run('client', 'status', 'hub'), 4, 'no such tunnel')
+    expect(folder.run('client', 'status', './nothing.conf'), 4, 'no such tunnel')
+    expect(folder.run('client', 'status', 'home'), 3, stdout='client: home\n  state: stopped\n')
+    done = folder.run('client', 'status', '--json')
+    expect(done, 3)
+    assert [json.loads(line) for line in done.stdout.splitlines()] == [
+        {'name': name, 'role': 'client', 'state': 'stopped'} for name in ('away', 'home')]
+    expect(Folder().run('server', 'status'), 4, 'no tunnel')
+
+
+def test_a_stale_socket_is_no_tunnel():
+    """A socket that nobody serves any more, or a file in its place, does not make a tunnel."""
+    folder = Folder()
+    os.mkdir(os.path.join(folder.path, 'run'))
+    with programs.socket.socket(programs.socket.AF_UNIX) as sock:
+        sock.bind(os.path.join(folder.path, 'run', 'gone.client'))
+    expect(folder.run('client', 'status', 'gone'), 4)
+    expect(folder.run('client', 'status'), 4, 'no tunnel')
+
+
+def test_run_from_a_url():
+    """No file is needed; the tunnel is called after the host, and carries."""
+    hub = programs.shared_hub()
+    folder = Folder()
+    token = folder.write('token', TOKEN + '\n')
+    port = programs.free_port(programs.socket.SOCK_DGRAM)
+    pin = next(line.split('Pin = ')[1].split()[0] for line in hub.log.splitlines() if 'Pin = ' in line)
+    words = [programs.executable('client'), 'run', hub.url, '--token-file', token, '--pin', pin,
+             '--listen', f'127.0.0.1:{port}', '--target', f'127.0.0.1:{hub.target.port}', '--fwmark', 'off',
+             '--proxy', 'none', '--runtime-dir', os.path.join(folder.path, 'run')]
+    with open(os.path.join(folder.path, 'log'), 'w') as log:
+        process = subprocess.Popen(words, stderr=log, stdin=subprocess.DEVNULL)
+    try:
+        claims.wait_for(lambda: programs.has_udp_port(port), 'the local port')
+        with udp.Local(port) as local:
+            local.ping()
+        claims.wait_for(lambda: folder.run('client', 'status').returncode == 0, 'status: up')
+        done = folder.run('client', 'status', '127.0.0.1', '--json')
+        expect(done, 0)
+        status = json.loads(done.stdout)
+        assert (status['name'], status['state']) == ('127.0.0.1', 'up') and status['server']['verified'] == 'pin', status
+        text = folder.run('client', 'status', '127.0.0.1')
+        expect(text, 0, stdout=f'  server: {hub.url} (')
+        assert '  state: up\n' in text.stdout and 'verified by pin' in text.stdout, text.stdout
+    finally:
+        process.terminate()
+        assert process.wait(10) == 0, open(os.path.join(folder.path, 'log')).read()
+    expect(folder.run('client', 'status', '127.0.0.1'), 4)
+
+
+def test_status_of_the_hub():
+    """Text in the manner of `wg show`, the same as JSON with --json, exit 0 while it listens."""
+    hub = programs.shared_hub()
+    words = [programs.executable('server'), 'status', hub.config, '--runtime-dir', hub.runtime]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=20)
+    expect(done, 0, stdout=f'server: {hub.name}\n  state: up\n  since: 20')
+    status = hub.status()
+    for key in ('name', 'role', 'state', 'since', 'pid', 'sessions', 'datagrams', 'bytes', 'queue', 'dropped'):
+        assert key in status, status
+
+
+if __name__ == '__main__':
+    claims.main(globals())

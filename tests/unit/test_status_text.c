@@ -1,0 +1,96 @@
+/* process/status_text: what `status` shows without --json. */
+#include "common/process/status.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define NOW_S 1795229100 /* 2026-11-21T02:45:00Z */
+
+static void assert_text(const char *json, const char *expected)
+{
+	json_t *object = json_loads(json, 0, NULL);
+	char *text = NULL;
+	size_t len = 0;
+	FILE *out = open_memstream(&text, &len);
+
+	assert_non_null(object);
+	status_write_text(out, object, NOW_S);
+	fclose(out);
+	assert_string_equal(text, expected);
+	free(text);
+	json_decref(object);
+}
+
+/* A tunnel that does not run has nothing but its name and state. */
+static void stopped_tunnel_is_two_lines(void **state)
+{
+	(void)state;
+	assert_text("{\"name\":\"home\",\"role\":\"client\",\"state\":\"stopped\"}", "client: home\n  state: stopped\n");
+}
+
+/* A client's link, in units a person reads; a reason that did not occur is left out. */
+static void client_that_is_up(void **state)
+{
+	(void)state;
+	assert_text("{\"name\":\"home\",\"role\":\"client\",\"state\":\"up\",\"since\":\"2026-11-21T00:40:00Z\",\"pid\":1234,"
+		    "\"server\":{\"url\":\"wss://vps.example.org\",\"address\":\"203.0.113.10:443\",\"tls\":\"TLSv1.3\","
+		    "\"verified\":\"pin\"},\"link\":{\"rtt_ms\":41.23,\"connects\":3,\"last_error\":\"TLS: \\u001b[2J\","
+		    "\"last_error_at\":\"2026-11-21T00:39:00Z\"},\"datagrams\":{\"sent\":1,\"received\":2},"
+		    "\"bytes\":{\"sent\":1023,\"received\":1572864},\"queue\":{\"delay_ms\":0.4,\"depth\":5},"
+		    "\"dropped\":{\"queue-late\":0,\"queue-full\":7,\"too-large\":1}}",
+		"client: home\n"
+		"  state: up\n"
+		"  since: 2026-11-21T00:40:00Z (2 hours, 5 minutes ago)\n"
+		"  process: 1234\n"
+		"  server: wss://vps.example.org (203.0.113.10:443), TLSv1.3, verified by pin\n"
+		"  round trip: 41.2 ms\n"
+		"  connects: 3\n"
+		"  last error: TLS: \\x1b[2J (2026-11-21T00:39:00Z)\n"
+		"  transfer: 1.50 MiB received, 1023 B sent\n"
+		"  datagrams: 2 received, 1 sent\n"
+		"  queue: 0.4 ms, 5 datagrams\n"
+		"  dropped: 7 queue-full, 1 too-large\n");
+}
+
+/* A hub's sessions stand below it, each with its own figures. */
+static void hub_with_a_session(void **state)
+{
+	(void)state;
+	assert_text("{\"name\":\"hub\",\"role\":\"server\",\"state\":\"up\",\"since\":\"2026-11-21T02:44:59Z\","
+		    "\"sessions\":[{\"client\":\"laptop\",\"from\":\"198.51.100.7:4711\",\"since\":\"2026-11-21T02:45:00Z\","
+		    "\"stock\":true,\"rtt_ms\":0.0,\"bytes\":{\"sent\":1,\"received\":2}}]}",
+		"server: hub\n"
+		"  state: up\n"
+		"  since: 2026-11-21T02:44:59Z (1 second ago)\n"
+		"  sessions: 1\n"
+		"\n"
+		"  session: laptop\n"
+		"    from: 198.51.100.7:4711, stock wstunnel\n"
+		"    since: 2026-11-21T02:45:00Z (now)\n"
+		"    transfer: 2 B received, 1 B sent\n");
+}
+
+/* A field of a later version is shown as it is. */
+static void unknown_field_does_not_vanish(void **state)
+{
+	(void)state;
+	assert_text("{\"name\":\"a\",\"role\":\"client\",\"state\":\"up\",\"colour\":[1]}",
+		"client: a\n  state: up\n  colour: [1]\n");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(stopped_tunnel_is_two_lines),
+		cmocka_unit_test(client_that_is_up),
+		cmocka_unit_test(hub_with_a_session),
+		cmocka_unit_test(unknown_field_does_not_vanish),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
