@@ -285,7 +285,8 @@ void carrier_start(struct carrier *carrier, struct pump *pump, struct tls_stream
 	tls_stream_set_handlers(stream, &carrier_stream_handlers, carrier);
 	set_low_water(carrier, LOW_WATER_FIRST);
 	carrier_join(carrier, flow, now_us);
-	if (rest_len > 0 && keep_first_bytes(carrier, rest, rest_len))
+	/* Also without a rest: the next record may be in OpenSSL's buffer already, where no poll shows it. */
+	if (rest_len == 0 || keep_first_bytes(carrier, rest, rest_len))
 		carrier_on_readable(carrier);
 	if (!carrier->is_ended)
 		carrier_send(carrier, now_us);
