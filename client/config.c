@@ -29,7 +29,7 @@
 #define TOKEN_LEN_MAX 256
 #define HOST_LEN_MAX 255
 #define PIN_LEN 32
-#define URL_LEN_MAX 512	    /* this and what follows: what the worker's settings take */
+#define URL_LEN_MAX 512 /* this and what follows: what the worker's settings take */
 #define SECRET_LEN_MAX 1024
 #define HEADER_LEN_MAX 4096
 #define ELEMENTS_MAX 64
@@ -76,7 +76,8 @@ static const char *read_authority(const char *text, struct client_server *server
 	memcpy(authority, text, len);
 	authority[len] = '\0';
 	if (addr_split(authority, host, sizeof(host), &server->port) < 0 || !is_host(host))
-		return "not a host, or its port is not 1 to 65535; wss://HOST[:PORT] is right, an IPv6 address in brackets";
+		return "not a host, or its port is not 1 to 65535; wss://HOST[:PORT] is right, an IPv6 address in "
+		       "brackets";
 	if (server->port == 0)
 		server->port = server->cleartext ? DEFAULT_CLEARTEXT_PORT : DEFAULT_PORT;
 	server->host = strdup(host);
@@ -202,7 +203,8 @@ static int parse_listen(void *owner, const char *text, const struct key_place *p
 	config->listen = addr;
 	addr_format(config->listen_text, sizeof(config->listen_text), &addr);
 	if (!addr_is_loopback(&addr))
-		log_warning("config", "Listen = %s: other hosts can send into the tunnel; %s is right for this host alone",
+		log_warning("config",
+			"Listen = %s: other hosts can send into the tunnel; %s is right for this host alone",
 			config->listen_text, default_listen);
 	return 0;
 }
@@ -226,13 +228,14 @@ static int parse_fwmark(void *owner, const char *text, const struct key_place *p
 	if (strcasecmp(text, "off") != 0)
 		number = strncasecmp(text, "0x", 2) == 0 ? read_mark(text + 2, 16) : read_mark(text, 10);
 	if (number > UINT32_MAX)
-		return key_complain(place, "neither auto, off nor a mark up to 0xffffffff; for example auto or 0xca6c is right");
+		return key_complain(
+			place, "neither auto, off nor a mark up to 0xffffffff; for example auto or 0xca6c is right");
 	config->fwmark = (uint32_t)number;
 	config->fwmark_kind = number ? CLIENT_FWMARK_NUMBER : CLIENT_FWMARK_OFF;
 	return 0;
 }
 
-/* "%40" → "@". Return: false for a stray "%" or a control character. */
+/* "%40" → "@". Return: false for a stray "%", and for what is no text then. */
 static bool decode_percent(char *text)
 {
 	char *to = text;
@@ -248,13 +251,13 @@ static bool decode_percent(char *text)
 			value = strtol(hex, NULL, 16);
 			at += 2;
 		}
-		if ((value >= 0 && value < 0x20) || value == 0x7f)
+		if (value == 0)
 			return false;
 		*to++ = (char)value;
 	}
 	while (*to)
 		*to++ = '\0';
-	return true;
+	return key_is_text(text);
 }
 
 /* "user:password" of a proxy's URL; @text is cut up. */
@@ -267,7 +270,7 @@ static bool read_proxy_user(char *text, struct client_proxy *proxy)
 	proxy->user = strdup(text);
 	proxy->password = strdup(colon ? colon + 1 : "");
 	return proxy->user && proxy->password && decode_percent(proxy->user) && decode_percent(proxy->password) &&
-		!strchr(proxy->user, ':');
+	       !strchr(proxy->user, ':');
 }
 
 static void proxy_done(struct client_proxy *proxy)
@@ -290,7 +293,8 @@ static const char *read_proxy_authority(char *text, struct client_proxy *proxy)
 	if (at) {
 		*at = '\0';
 		if (!read_proxy_user(text, proxy))
-			return "the user or password cannot be read; user:password with other characters as %40 is right";
+			return "the user or password cannot be read; user:password with other characters as %40 is "
+			       "right";
 		text = at + 1;
 	}
 	if (addr_split(text, host, sizeof(host), &proxy->port) < 0 || !is_host(host))
@@ -332,7 +336,7 @@ static int parse_proxy(void *owner, const char *text, const struct key_place *pl
 		return 0;
 	if (!place->key && strchr(text, '@'))
 		return key_complain(place, "everybody can see a password among the arguments; "
-					       "https_proxy in the environment is right");
+					   "https_proxy in the environment is right");
 	complaint = read_proxy(text, &config->proxy);
 	return complaint ? key_complain(place, "%s", complaint) : 0;
 }
@@ -382,7 +386,8 @@ static int parse_path(void *owner, const char *text, const struct key_place *pla
 {
 	size_t len = strlen(text);
 
-	if (len > SECRET_LEN_MAX || !is_made_of(text, len, "-._~!$&'()*+,;=:@%/") || text[0] == '/' || text[len - 1] == '/')
+	if (len > SECRET_LEN_MAX || !is_made_of(text, len, "-._~!$&'()*+,;=:@%/") || text[0] == '/' ||
+		text[len - 1] == '/')
 		return key_complain(place, "not a path prefix; a word without slashes around it, such as v1, is right");
 	return key_parse_copy(text, &((struct client_config *)owner)->stock_path, place);
 }
@@ -419,8 +424,9 @@ static bool is_header_name(const char *text, size_t len)
 /* Those that make the upgrade what it is. */
 static bool is_own_header(const char *text, size_t len)
 {
-	static const char *const own[] = {"Connection", "Upgrade", "Content-Length", "Transfer-Encoding", "Sec-WebSocket-Key",
-		"Sec-WebSocket-Version", "Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions", NULL};
+	static const char *const own[] = {"Connection", "Upgrade", "Content-Length", "Transfer-Encoding",
+		"Sec-WebSocket-Key", "Sec-WebSocket-Version", "Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions",
+		NULL};
 
 	for (size_t i = 0; own[i]; i++)
 		if (strlen(own[i]) == len && strncasecmp(own[i], text, len) == 0)
@@ -543,7 +549,8 @@ const char *const *client_config_options(void)
 
 int client_config_option(struct client_config *config, const char *option, const char *value, struct ini_report *report)
 {
-	enum key_result result = key_table_take_option(&table, "Client", config->key_lines, config, option, value, report);
+	enum key_result result =
+		key_table_take_option(&table, "Client", config->key_lines, config, option, value, report);
 
 	if (result == KEY_LEFT)
 		ini_report_add(report, option, 0, "not an option");
@@ -558,8 +565,8 @@ static bool is_set(const struct client_config *config, enum row row)
 }
 
 /* Where a key stands: in the file, or among the options. @path: KEY_OPTION_MAX bytes. */
-static struct key_place place_of(const struct client_config *config, enum row row, const char *text, char *path,
-	struct ini_report *report)
+static struct key_place place_of(
+	const struct client_config *config, enum row row, const char *text, char *path, struct ini_report *report)
 {
 	if (config->path && config->key_lines[row] != KEY_LINE_OPTION)
 		return (struct key_place){config->path, config->key_lines[row], rows[row].key, text, report};
@@ -569,7 +576,8 @@ static struct key_place place_of(const struct client_config *config, enum row ro
 }
 
 /* A key that is not there is missing in [Client], or on the command line. */
-static void complain_missing(const struct client_config *config, enum row row, const char *what, struct ini_report *report)
+static void complain_missing(
+	const struct client_config *config, enum row row, const char *what, struct ini_report *report)
 {
 	char option[KEY_OPTION_MAX + 2] = "--";
 
@@ -622,7 +630,8 @@ static void take_environment_proxy(struct client_config *config, struct ini_repo
 	if (!proxy || exempt == config->server_count)
 		return;
 	if (exempt > 0)
-		log_warning("config", "%s names some of the servers only; all are reached through the proxy", no_proxy_name);
+		log_warning("config", "%s names some of the servers only; all are reached through the proxy",
+			no_proxy_name);
 	complaint = read_proxy(proxy, &config->proxy);
 	if (complaint)
 		ini_report_add(report, proxy_name, 0, "%s; Proxy = none ignores it", complaint);
@@ -651,11 +660,11 @@ static void check_required(const struct client_config *config, struct ini_report
 	if (is_set(config, ROW_TOKEN) || is_set(config, ROW_TOKEN_FILE) || is_set(config, ROW_PATH))
 		return;
 	if (config->path)
-		complain_missing(config, ROW_TOKEN, "the one in this client's [Peer] on the hub, here or in TokenFile, is right",
-			report);
+		complain_missing(config, ROW_TOKEN,
+			"the one in this client's [Peer] on the hub, here or in TokenFile, is right", report);
 	else
-		complain_missing(config, ROW_TOKEN_FILE, "a file with the token, or TOWPATH_TOKEN in the environment, is right",
-			report);
+		complain_missing(config, ROW_TOKEN_FILE,
+			"a file with the token, or TOWPATH_TOKEN in the environment, is right", report);
 }
 
 static void check_wireguard(const struct client_config *config, struct ini_report *report)
@@ -665,7 +674,8 @@ static void check_wireguard(const struct client_config *config, struct ini_repor
 	struct wg_config elsewhere;
 
 	if (is_set(config, ROW_WIREGUARD) && config->has_interface)
-		key_complain(&place, "this file describes a device itself, from line %u on; WireGuard or [Interface] is right",
+		key_complain(&place,
+			"this file describes a device itself, from line %u on; WireGuard or [Interface] is right",
 			config->wireguard.interface.line);
 	if (config->wireguard.peer_count > 0 && !config->has_interface)
 		log_warning("config", "%s:%u: [Peer] without [Interface] is of no use", config->path,
@@ -681,8 +691,8 @@ static void check_wireguard(const struct client_config *config, struct ini_repor
 }
 
 /* NULL where there is no such path, or after a complaint. */
-static char *read_pem(const struct client_config *config, enum row row, const char *path, size_t max,
-	struct ini_report *report)
+static char *read_pem(
+	const struct client_config *config, enum row row, const char *path, size_t max, struct ini_report *report)
 {
 	char option[KEY_OPTION_MAX + 2];
 	struct key_place place = place_of(config, row, NULL, option, report);
@@ -695,8 +705,8 @@ static char *read_pem(const struct client_config *config, enum row row, const ch
 }
 
 /* Is it what OpenSSL takes? Nothing but the one that is asked about is in @plan. */
-static void check_plan(const struct client_config *config, enum row row, const struct tls_client_plan *plan,
-	struct ini_report *report)
+static void check_plan(
+	const struct client_config *config, enum row row, const struct tls_client_plan *plan, struct ini_report *report)
 {
 	char option[KEY_OPTION_MAX + 2];
 	struct key_place place = place_of(config, row, NULL, option, report);
@@ -758,8 +768,13 @@ int client_config_finish(struct client_config *config, struct ini_report *report
 
 int client_config_read(const char *path, struct client_config *ret, struct ini_report *report, struct err *err)
 {
-	struct tunnel_file file = {.main_section = "Client", .other_section = "Server", .other_program = "towpath-server",
-		.table = &table, .lines = ret->key_lines, .owner = ret, .wireguard = &ret->wireguard};
+	struct tunnel_file file = {.main_section = "Client",
+		.other_section = "Server",
+		.other_program = "towpath-server",
+		.table = &table,
+		.lines = ret->key_lines,
+		.owner = ret,
+		.wireguard = &ret->wireguard};
 	int rc;
 
 	ret->path = strdup(path);

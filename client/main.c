@@ -14,12 +14,15 @@
 #include <string.h>
 
 static const char help[] =
-	"towpath-client run home                                     the tunnel of /etc/towpath/home.conf, in the foreground\n"
+	"towpath-client run home                                     the tunnel of /etc/towpath/home.conf, in the "
+	"foreground\n"
 	"towpath-client run wss://HOST[:PORT] --token-file FILE      no configuration needed\n"
-	"towpath-client check NAME|FILE                              reads the file, says what is wrong, changes nothing\n"
+	"towpath-client check NAME|FILE                              reads the file, says what is wrong, changes "
+	"nothing\n"
 	"towpath-client status [NAME|FILE] [--json]\n"
 	"\n"
-	"NAME is /etc/towpath/NAME.conf; a word with a slash or ending in .conf is a file. WireGuard's endpoint is the\n"
+	"NAME is /etc/towpath/NAME.conf; a word with a slash or ending in .conf is a file. WireGuard's endpoint is "
+	"the\n"
 	"tunnel's local port, 127.0.0.1:51820 unless --listen says another.\n"
 	"\n"
 	"  --verbose, -v       tell more, with time and level      --quiet, -q   warnings and errors only\n"

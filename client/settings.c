@@ -24,8 +24,8 @@
 
 static json_t *settings_pack_server(const struct client_settings_server *server)
 {
-	return json_pack("{s:o, s:o, s:i, s:b}", "url", sealed_text(server->url), "host", sealed_text(server->host), "port",
-		(int)server->port, "cleartext", server->cleartext);
+	return json_pack("{s:o, s:o, s:i, s:b}", "url", sealed_text(server->url), "host", sealed_text(server->host),
+		"port", (int)server->port, "cleartext", server->cleartext);
 }
 
 static json_t *settings_pack_servers(const struct client_settings *settings)
@@ -171,8 +171,8 @@ static void settings_take_pins(struct fields *fields, struct client_settings *se
 		const json_t *text = json_array_get(array, settings->pin_count);
 		uint8_t *pin = settings->pins[settings->pin_count++];
 
-		if (!json_is_string(text) || base64_decode(pin, PIN_LEN, json_string_value(text), json_string_length(text),
-						     BASE64_STANDARD) != PIN_LEN)
+		if (!json_is_string(text) || base64_decode(pin, PIN_LEN, json_string_value(text),
+						     json_string_length(text), BASE64_STANDARD) != PIN_LEN)
 			fields_fail(fields, "pins", "not base64 of 32 bytes");
 	}
 }
@@ -225,8 +225,8 @@ static void settings_take_way(struct fields *fields, struct client_settings *set
 	settings->proxy_user = fields_take_text(fields, "proxy_user", 0, SECRET_MAX_LEN, FIELDS_MAY_BE_NULL);
 	settings->proxy_password = fields_take_text(fields, "proxy_password", 0, SECRET_MAX_LEN, FIELDS_MAY_BE_NULL);
 	settings->ping_interval_ms = fields_take_number(fields, "ping_interval_ms", 1, 24u * 3600u * 1000u);
-	settings->mask = (enum client_settings_mask)fields_take_number(fields, "mask", CLIENT_SETTINGS_MASK_ZERO,
-		CLIENT_SETTINGS_MASK_NONE);
+	settings->mask = (enum client_settings_mask)fields_take_number(
+		fields, "mask", CLIENT_SETTINGS_MASK_ZERO, CLIENT_SETTINGS_MASK_NONE);
 }
 
 static void settings_take_stock(struct fields *fields, struct client_settings *settings)

@@ -26,7 +26,7 @@
 #define PING_INTERVAL_MAX_MS 3600000
 #define NAME_LEN_MAX 63
 #define TOKEN_LEN_MIN 16
-#define LISTENS_MAX 64	      /* what the worker's settings take */
+#define LISTENS_MAX 64		/* what the worker's settings take */
 #define TRUSTED_PROXIES_MAX 256 /* likewise */
 
 /* --- one function a key --- */
@@ -40,9 +40,11 @@ static int parse_listen(void *owner, const char *text, const struct key_place *p
 	struct server_listen *slot;
 
 	if (addr_parse(cleartext ? text + 5 : text, cleartext ? 0 : DEFAULT_PORT, &listen.addr) < 0)
-		return key_complain(place, "not an address with its port; 0.0.0.0:443, [::]:443 or ws://127.0.0.1:8080 is right");
+		return key_complain(
+			place, "not an address with its port; 0.0.0.0:443, [::]:443 or ws://127.0.0.1:8080 is right");
 	if (cleartext && !addr_is_loopback(&listen.addr))
-		return key_complain(place, "cleartext is for a reverse proxy on this host only; ws://127.0.0.1:8080 is right");
+		return key_complain(
+			place, "cleartext is for a reverse proxy on this host only; ws://127.0.0.1:8080 is right");
 	for (size_t i = 0; i < config->listen_count; i++)
 		if (addr_equal(&config->listens[i].addr, &listen.addr))
 			return key_complain(place, "given already, in line %u; once is right", config->listens[i].line);
@@ -72,7 +74,8 @@ static int parse_target(void *owner, const char *text, const struct key_place *p
 	struct addr addr;
 
 	if (addr_parse(text, DEFAULT_WIREGUARD_PORT, &addr) < 0 || !addr_is_loopback(&addr))
-		return key_complain(place, "not a loopback address; WireGuard's port on this host, as in 127.0.0.1:51820, is right");
+		return key_complain(place,
+			"not a loopback address; WireGuard's port on this host, as in 127.0.0.1:51820, is right");
 	config->target = addr;
 	return 0;
 }
@@ -84,7 +87,8 @@ static int parse_max_clients(void *owner, const char *text, const struct key_pla
 
 static int parse_max_sessions(void *owner, const char *text, const struct key_place *place)
 {
-	return key_parse_number(text, 1, MAX_SESSIONS_MAX, &((struct server_config *)owner)->max_sessions_per_client, place);
+	return key_parse_number(
+		text, 1, MAX_SESSIONS_MAX, &((struct server_config *)owner)->max_sessions_per_client, place);
 }
 
 static int parse_ping_interval(void *owner, const char *text, const struct key_place *place)
@@ -262,7 +266,8 @@ static uint16_t check_wireguard(struct reading *reading)
 	uint16_t port;
 
 	if (reading->lines[ROW_WIREGUARD] && config->has_interface)
-		key_complain(&place, "this file describes a device itself, from line %u on; WireGuard or [Interface] is right",
+		key_complain(&place,
+			"this file describes a device itself, from line %u on; WireGuard or [Interface] is right",
 			config->wireguard.interface.line);
 	if (!config->wireguard_path)
 		return config->wireguard.interface.listen_port;
@@ -289,8 +294,8 @@ static void check_certificate(struct reading *reading)
 	if (!config->certificate_path || !config->certificate_key_path)
 		return;
 	if (certificate_load(config->certificate_path, config->certificate_key_path, &certificate, &key, &err) < 0) {
-		key_complain(&place, "%s; a PEM chain and, as CertificateKey, the key of its first certificate are right",
-			err.text);
+		key_complain(&place,
+			"%s; a PEM chain and, as CertificateKey, the key of its first certificate are right", err.text);
 		return;
 	}
 	free(certificate);
@@ -333,8 +338,8 @@ static void complain_claims(struct reading *reading, struct claim *claims, size_
 	for (size_t i = 1; i < count; i++)
 		if (strcmp(claims[i - 1].word, claims[i].word) == 0)
 			ini_report_add(reading->report, reading->config->path, claims[i].line,
-				"%s: the same as the %s in line %u; every peer needs its own", claims[i].key, claims[i - 1].key,
-				claims[i - 1].line);
+				"%s: the same as the %s in line %u; every peer needs its own", claims[i].key,
+				claims[i - 1].key, claims[i - 1].line);
 }
 
 /* Tokens and stock paths are one set: a stock path stands in every proxy's log, a token must not. */
@@ -364,8 +369,8 @@ static void check_names(struct reading *reading, struct claim *claims)
 		const struct server_client *client = &config->clients[i];
 
 		if (client->name)
-			claims[count++] = (struct claim){client->name, "Name",
-				client->name_line ? client->name_line : client->line};
+			claims[count++] = (struct claim){
+				client->name, "Name", client->name_line ? client->name_line : client->line};
 	}
 	complain_claims(reading, claims, count);
 }
@@ -438,9 +443,14 @@ static int read_into(struct reading *reading, const char *path, struct err *err)
 	reading->config->path = strdup(path);
 	if (!reading->config->path)
 		return err_set(err, -ENOMEM, "%s: out of memory", path);
-	reading->file = (struct tunnel_file){.main_section = "Server", .other_section = "Client",
-		.other_program = "towpath-client", .table = &table, .lines = reading->lines, .on_peer = open_peer,
-		.owner = reading->config, .wireguard = &reading->config->wireguard};
+	reading->file = (struct tunnel_file){.main_section = "Server",
+		.other_section = "Client",
+		.other_program = "towpath-client",
+		.table = &table,
+		.lines = reading->lines,
+		.on_peer = open_peer,
+		.owner = reading->config,
+		.wireguard = &reading->config->wireguard};
 	rc = tunnel_file_read(&reading->file, path, reading->report, err);
 	if (rc < 0)
 		return rc;

@@ -1,5 +1,6 @@
-/* towpath-server: the hub. Reads the command line and hands over: to the worker where the supervisor started us, to the
- * supervisor for `run`, to the configuration's reader for `check`, to a running supervisor's control socket for `status`.
+/* towpath-server: the hub. Reads the command line and hands over: to the worker where the supervisor started us, to
+ * the supervisor for `run`, to the configuration's reader for `check`, to a running supervisor's control socket for
+ * `status`.
  */
 #include "common/process/channel.h"
 #include "common/process/options.h"

@@ -178,7 +178,8 @@ static void settings_take_proxies(struct fields *fields, struct server_settings 
 	if (array)
 		settings->trusted_proxies =
 			settings_new_array(fields, json_array_size(array), sizeof(*settings->trusted_proxies));
-	while (settings->trusted_proxies && fields->code == 0 && settings->trusted_proxy_count < json_array_size(array)) {
+	while (settings->trusted_proxies && fields->code == 0 &&
+		settings->trusted_proxy_count < json_array_size(array)) {
 		struct addr *proxy = &settings->trusted_proxies[settings->trusted_proxy_count];
 		const char *text = json_string_value(json_array_get(array, settings->trusted_proxy_count++));
 

@@ -26,7 +26,8 @@ int key_complain(const struct key_place *place, const char *format, ...)
 	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
 	if (place->key && place->text)
-		ini_report_add(place->report, place->path, place->line, "%s: '%.200s': %s", place->key, place->text, text);
+		ini_report_add(
+			place->report, place->path, place->line, "%s: '%.200s': %s", place->key, place->text, text);
 	else if (place->key)
 		ini_report_add(place->report, place->path, place->line, "%s: %s", place->key, text);
 	else if (place->text)
@@ -47,7 +48,12 @@ int key_table_find(const struct key_table *table, const char *section, const cha
 /* Length of the UTF-8 sequence that begins at @text, 0 where there is none (RFC 3629; surrogates are refused). */
 static size_t utf8_len(const unsigned char *text)
 {
-	size_t len = text[0] < 0x80 ? 1 : text[0] < 0xc2 ? 0 : text[0] < 0xe0 ? 2 : text[0] < 0xf0 ? 3 : text[0] < 0xf5 ? 4 : 0;
+	size_t len = text[0] < 0x80   ? 1
+		     : text[0] < 0xc2 ? 0
+		     : text[0] < 0xe0 ? 2
+		     : text[0] < 0xf0 ? 3
+		     : text[0] < 0xf5 ? 4
+				      : 0;
 
 	for (size_t i = 1; i < len; i++)
 		if ((text[i] & 0xc0) != 0x80)
@@ -58,7 +64,14 @@ static size_t utf8_len(const unsigned char *text)
 	return len;
 }
 
-/* Text that can be logged, sent as a header and put into JSON. */
+bool key_is_text(const char *text)
+{
+	for (const unsigned char *at = (const unsigned char *)text; *at; at += utf8_len(at))
+		if (utf8_len(at) == 0 || (*at < 0x20 && *at != '\t') || *at == 0x7f)
+			return false;
+	return true;
+}
+
 static int key_check_text(const char *text, const struct key_place *place)
 {
 	struct key_place unquoted = *place;
@@ -66,9 +79,9 @@ static int key_check_text(const char *text, const struct key_place *place)
 	unquoted.text = NULL;
 	if (*text == '\0')
 		return key_complain(&unquoted, "the value is empty; give one, or take the line out");
-	for (const unsigned char *at = (const unsigned char *)text; *at; at += utf8_len(at))
-		if (utf8_len(at) == 0 || (*at < 0x20 && *at != '\t') || *at == 0x7f)
-			return key_complain(&unquoted, "the value has a control character or is not UTF-8; plain text is needed");
+	if (!key_is_text(text))
+		return key_complain(
+			&unquoted, "the value has a control character or is not UTF-8; plain text is needed");
 	return 0;
 }
 
@@ -110,7 +123,8 @@ bool key_is_secret(const struct key_row *row, const char *value)
 }
 
 /* The value has its place; is it right? */
-static enum key_result key_parse(const struct key_row *row, void *owner, const char *text, const struct key_place *place)
+static enum key_result key_parse(
+	const struct key_row *row, void *owner, const char *text, const struct key_place *place)
 {
 	int rc;
 
@@ -142,7 +156,8 @@ static const char *key_where(char *buf, size_t size, unsigned line)
 }
 
 /* May the row be set (once more)? */
-static int key_check_repetition(const struct key_table *table, const unsigned *lines, int index, const struct key_place *place)
+static int key_check_repetition(
+	const struct key_table *table, const unsigned *lines, int index, const struct key_place *place)
 {
 	const struct key_row *row = &table->rows[index];
 	unsigned twin_line = key_twin_line(table, lines, row);
@@ -152,13 +167,13 @@ static int key_check_repetition(const struct key_table *table, const unsigned *l
 		return key_complain(place, "%s is given already, %s; one of the two is enough", row->twin,
 			key_where(where, sizeof(where), twin_line));
 	if (row->kind == KEY_ONCE && lines[index])
-		return key_complain(place, "given already, %s; once is right",
-			key_where(where, sizeof(where), lines[index]));
+		return key_complain(
+			place, "given already, %s; once is right", key_where(where, sizeof(where), lines[index]));
 	return 0;
 }
 
-static enum key_result key_take(const struct key_table *table, int index, unsigned *lines, void *owner, const char *text,
-	const struct key_place *place, unsigned line)
+static enum key_result key_take(const struct key_table *table, int index, unsigned *lines, void *owner,
+	const char *text, const struct key_place *place, unsigned line)
 {
 	const struct key_row *row = &table->rows[index];
 
@@ -218,10 +233,12 @@ static enum key_result key_refuse_secret(const struct key_table *table, int inde
 	unquoted.text = NULL;
 	key_variable_name(variable, row->key);
 	if (row->twin)
-		key_complain(&unquoted, "everybody can see a secret among the arguments; --%s or %s in the environment is right",
+		key_complain(&unquoted,
+			"everybody can see a secret among the arguments; --%s or %s in the environment is right",
 			key_option_name(twin, row->twin), variable);
 	else
-		key_complain(&unquoted, "everybody can see a secret among the arguments; %s in the environment is right", variable);
+		key_complain(&unquoted,
+			"everybody can see a secret among the arguments; %s in the environment is right", variable);
 	return KEY_BAD;
 }
 
@@ -258,7 +275,8 @@ static const char *key_home(const struct key_table *table, const char *key)
 	return NULL;
 }
 
-static const char *key_nearest(const struct key_table *table, const char *const *more, const char *section, const char *key)
+static const char *key_nearest(
+	const struct key_table *table, const char *const *more, const char *section, const char *key)
 {
 	const char *known[KEY_KNOWN_MAX + 1];
 	size_t count = 0;
@@ -279,8 +297,8 @@ void key_table_complain_unknown(const struct key_table *table, const char *const
 	const char *home = key_home(table, entry->key);
 
 	if (home)
-		ini_report_add(report, ini->path, entry->line, "%s: not a key of [%s]; it belongs into [%s]", entry->key,
-			section->name, home);
+		ini_report_add(report, ini->path, entry->line, "%s: not a key of [%s]; it belongs into [%s]",
+			entry->key, section->name, home);
 	else if (nearest)
 		ini_report_add(report, ini->path, entry->line, "%s: not a key of [%s]; did you mean %s?", entry->key,
 			section->name, nearest);
@@ -373,7 +391,8 @@ int key_parse_word(const char *text, size_t min, char **ret, const struct key_pl
 
 	for (size_t i = 0; i < len; i++)
 		if (!isalnum((unsigned char)text[i]) && text[i] != '_' && text[i] != '-')
-			return key_complain(place, "has a character that is not allowed; letters, digits, _ and - are right");
+			return key_complain(
+				place, "has a character that is not allowed; letters, digits, _ and - are right");
 	if (len < min)
 		return key_complain(place, "too short, %zu characters; %zu or more are right", len, min);
 	if (len > KEY_WORD_MAX)

@@ -86,6 +86,9 @@ const char *key_option_name(char *buf, const char *key);
 /* "ServerName" → "TOWPATH_SERVER_NAME". @buf: KEY_OPTION_MAX bytes. Return: @buf. */
 const char *key_variable_name(char *buf, const char *key);
 
+/* UTF-8 without control characters but tabs: text that can be logged, sent as a header and put into JSON. */
+bool key_is_text(const char *text);
+
 /* Add a line about the value. Return: -EINVAL. */
 int key_complain(const struct key_place *place, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

@@ -128,7 +128,8 @@ static int sealed_parse(const char *text, size_t len, json_t **ret_object, struc
 	sealed_use_wiping_memory();
 	object = json_loadb(text, len, JSON_REJECT_DUPLICATES, &wrong);
 	if (!object)
-		return err_set(err, -EINVAL, "settings: byte %d: not JSON", wrong.position); /* its text may quote a secret */
+		return err_set(
+			err, -EINVAL, "settings: byte %d: not JSON", wrong.position); /* its text may quote a secret */
 	if (!json_is_object(object)) {
 		json_decref(object);
 		return err_set(err, -EINVAL, "settings: not a JSON object");
@@ -190,8 +191,8 @@ static const json_t *fields_take(struct fields *fields, const char *key)
 }
 
 /* The text of @key between @min and @max bytes, borrowed; NULL otherwise. */
-static const char *fields_borrow_text(struct fields *fields, const char *key, size_t min, size_t max,
-	enum fields_presence presence)
+static const char *fields_borrow_text(
+	struct fields *fields, const char *key, size_t min, size_t max, enum fields_presence presence)
 {
 	const json_t *value = fields_take(fields, key);
 

@@ -23,7 +23,8 @@ json_t *sealed_new_object(void);
 /* A string, or JSON's null for NULL. Text that is not UTF-8 gives NULL, which json_object_set_new() refuses. */
 json_t *sealed_text(const char *text);
 
-/* Write @object (its reference is taken, NULL is -ENOMEM) into a new sealed memfd. Return: descriptor or a negative errno. */
+/* Write @object (its reference is taken, NULL is -ENOMEM) into a new sealed memfd.
+ * Return: descriptor or a negative errno. */
 int sealed_write(const char *name, json_t *object, struct err *err);
 
 /* Read what sealed_write() wrote; a file without seals, too large, or no strict JSON object is refused. Closes @fd. */

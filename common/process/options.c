@@ -47,7 +47,8 @@ static const struct option general[] = {
 
 #define GENERAL_COUNT (sizeof(general) / sizeof(general[0]))
 
-static const char *const verbs[] = {[OPTIONS_RUN] = "run", [OPTIONS_CHECK] = "check", [OPTIONS_STATUS] = "status", NULL};
+static const char *const verbs[] = {
+	[OPTIONS_RUN] = "run", [OPTIONS_CHECK] = "check", [OPTIONS_STATUS] = "status", NULL};
 
 /* Those of the programs to come, so that nobody looks for a misspelling. */
 static const char *const future_verbs[] = {"up", "down", "reload", "doctor", "init", "add", "revoke", "show", NULL};
@@ -56,7 +57,7 @@ struct parsing {
 	const struct options_program *program;
 	struct options *options;
 	struct option longs[LONG_MAX_COUNT];
-	const char *names[LONG_MAX_COUNT]; /* for "did you mean", and of the longs */
+	const char *names[LONG_MAX_COUNT];	     /* for "did you mean", and of the longs */
 	char joined[LONG_MAX_COUNT][KEY_OPTION_MAX]; /* "servername" for "server-name" */
 	size_t count;
 	bool version;
@@ -227,8 +228,11 @@ static int check_subject(struct parsing *parsing, const char *subject, bool more
 	bool is_url = subject && options_is_url(subject);
 
 	if (!subject && options->verb != OPTIONS_STATUS)
-		return complain(parsing, verb, parsing->program->takes_url && options->verb == OPTIONS_RUN ?
-			"which tunnel? NAME, FILE or wss://HOST is missing" : "which tunnel? NAME or FILE is missing", NULL);
+		return complain(parsing, verb,
+			parsing->program->takes_url && options->verb == OPTIONS_RUN
+				? "which tunnel? NAME, FILE or wss://HOST is missing"
+				: "which tunnel? NAME or FILE is missing",
+			NULL);
 	if (more)
 		return complain(parsing, verb, "one tunnel at a time", NULL);
 	if (is_url && !(parsing->program->takes_url && options->verb == OPTIONS_RUN))
@@ -338,8 +342,10 @@ int options_find_file(const struct options *options, char path[PATH_MAX], struct
 	} else if (tunnel_file_is_name(subject)) {
 		len = snprintf(path, PATH_MAX, "%s/%s.conf", options->config_dir, subject);
 	} else {
-		ini_report_add(report, subject, 0, "not a tunnel's name; up to %d of letters, digits and _=+.-@ are right, "
-						   "a file has a slash or ends in .conf", TUNNEL_FILE_NAME_MAX);
+		ini_report_add(report, subject, 0,
+			"not a tunnel's name; up to %d of letters, digits and _=+.-@ are right, "
+			"a file has a slash or ends in .conf",
+			TUNNEL_FILE_NAME_MAX);
 		return -EINVAL;
 	}
 	if (len >= 0 && len < PATH_MAX)

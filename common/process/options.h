@@ -11,16 +11,16 @@
 /* INTERFACE's promise to scripts. */
 enum exit_code {
 	EXIT_DONE = 0,
-	EXIT_FAILED = 1,   /* at run time; nothing is left changed */
-	EXIT_USAGE = 2,	   /* usage or the file is wrong; nothing was touched */
-	EXIT_NOT_UP = 3,   /* status: not running, or not up */
-	EXIT_NO_SUCH = 4,  /* status: no such tunnel */
+	EXIT_FAILED = 1,  /* at run time; nothing is left changed */
+	EXIT_USAGE = 2,	  /* usage or the file is wrong; nothing was touched */
+	EXIT_NOT_UP = 3,  /* status: not running, or not up */
+	EXIT_NO_SUCH = 4, /* status: no such tunnel */
 };
 
 enum options_verb { OPTIONS_RUN, OPTIONS_CHECK, OPTIONS_STATUS };
 
 struct options_program {
-	const char *name;	 /* "towpath-client" */
+	const char *name; /* "towpath-client" */
 	const char *help;
 	const char *const *keys; /* long options of `run` that take a value, NULL-terminated; NULL: none */
 	bool takes_url;		 /* run wss://… */

@@ -153,7 +153,8 @@ static void names_scan(struct names *names, const char *folder, const char *endi
 	while (dir && (entry = readdir(dir))) {
 		size_t len = strlen(entry->d_name), ending_len = strlen(ending);
 
-		if (len > ending_len && entry->d_name[0] != '.' && strcmp(entry->d_name + len - ending_len, ending) == 0)
+		if (len > ending_len && entry->d_name[0] != '.' &&
+			strcmp(entry->d_name + len - ending_len, ending) == 0)
 			names_add(names, entry->d_name, len - ending_len);
 	}
 	if (dir)
@@ -197,8 +198,8 @@ static int show_all(struct asking *asking)
 	names_done(&names);
 	if (asking->shown > 0 || worst != EXIT_DONE)
 		return worst;
-	fprintf(stderr, "no tunnel: no file in %s/ has a section [%s], and none is running\n", asking->options->config_dir,
-		asking->section);
+	fprintf(stderr, "no tunnel: no file in %s/ has a section [%s], and none is running\n",
+		asking->options->config_dir, asking->section);
 	return EXIT_NO_SUCH;
 }
 

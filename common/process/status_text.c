@@ -72,7 +72,8 @@ static void write_since(FILE *out, const char *since, int64_t now_s)
 
 static void write_state(FILE *out, const json_t *object, int64_t now_s)
 {
-	fprintf(out, "%s: %s\n  state: %s\n", text_of(object, "role"), text_of(object, "name"), text_of(object, "state"));
+	fprintf(out, "%s: %s\n  state: %s\n", text_of(object, "role"), text_of(object, "name"),
+		text_of(object, "state"));
 	if (*text_of(object, "since")) {
 		fputs("  since: ", out);
 		write_since(out, text_of(object, "since"), now_s);
@@ -137,10 +138,12 @@ static void write_dropped(FILE *out, const char *indent, const json_t *object)
 	const char *reason;
 	bool any = false;
 
-	json_object_foreach(dropped, reason, count) {
+	json_object_foreach(dropped, reason, count)
+	{
 		if (json_number_value(count) <= 0)
 			continue;
-		fprintf(out, "%s%s%.0f %s", any ? "" : indent, any ? ", " : "dropped: ", json_number_value(count), reason);
+		fprintf(out, "%s%s%.0f %s", any ? "" : indent, any ? ", " : "dropped: ", json_number_value(count),
+			reason);
 		any = true;
 	}
 	if (any)
@@ -171,20 +174,20 @@ static void write_sessions(FILE *out, const json_t *sessions, int64_t now_s)
 	if (!sessions)
 		return;
 	fprintf(out, "  sessions: %zu\n", json_array_size(sessions));
-	json_array_foreach(sessions, i, session)
-		write_session(out, session, now_s);
+	json_array_foreach(sessions, i, session) write_session(out, session, now_s);
 }
 
 static void write_unknown(FILE *out, const json_t *object)
 {
-	static const char *const known[] = {"name", "role", "state", "since", "pid", "worker_pid", "worker_restarts", "server",
-		"link", "sessions", "datagrams", "bytes", "queue", "dropped", NULL};
+	static const char *const known[] = {"name", "role", "state", "since", "pid", "worker_pid", "worker_restarts",
+		"server", "link", "sessions", "datagrams", "bytes", "queue", "dropped", NULL};
 	const char *key;
 	json_t *value, *all = json_copy((json_t *)(uintptr_t)object);
 
 	for (size_t i = 0; known[i]; i++)
 		json_object_del(all, known[i]);
-	json_object_foreach(all, key, value) {
+	json_object_foreach(all, key, value)
+	{
 		char *text = json_dumps(value, JSON_ENCODE_ANY);
 
 		fprintf(out, "  %s: %s\n", key, text ? text : "");
@@ -202,7 +205,8 @@ void status_write_text(FILE *out, const json_t *object, int64_t now_s)
 	write_link(out, json_object_get(object, "link"));
 	write_transfer(out, "  ", object);
 	if (queue)
-		fprintf(out, "  queue: %.1f ms, %.0f datagrams\n", number_of(queue, "delay_ms"), number_of(queue, "depth"));
+		fprintf(out, "  queue: %.1f ms, %.0f datagrams\n", number_of(queue, "delay_ms"),
+			number_of(queue, "depth"));
 	write_dropped(out, "  ", object);
 	write_unknown(out, object);
 	write_sessions(out, json_object_get(object, "sessions"), now_s);

@@ -51,7 +51,8 @@ int tunnel_file_name(const char *path, char name[TUNNEL_FILE_NAME_MAX + 1], stru
 		text[len - 5] = '\0';
 	if (!tunnel_file_is_name(text)) {
 		ini_report_add(report, path, 1,
-			"the file's name is no name for a tunnel; up to %d of letters, digits and _=+.-@ before .conf are right",
+			"the file's name is no name for a tunnel; up to %d of letters, digits and _=+.-@ before .conf "
+			"are right",
 			TUNNEL_FILE_NAME_MAX);
 		return -EINVAL;
 	}
@@ -84,15 +85,16 @@ static void walk_take_entry(struct walk *walk, const struct ini_entry *entry)
 	struct tunnel_file *file = walk->file;
 
 	walk_note_secret(walk, entry);
-	if (key_table_take(file->table, file->lines, file->owner, walk->ini, walk->section, entry, walk->report) != KEY_LEFT)
+	if (key_table_take(file->table, file->lines, file->owner, walk->ini, walk->section, entry, walk->report) !=
+		KEY_LEFT)
 		return;
 	if (strcasecmp(walk->section->name, "Interface") == 0 && strcasecmp(entry->key, "PrivateKeyFile") == 0)
 		return; /* at the section's end */
 	if (is_wg_section(walk->section->name) &&
 		wg_config_take(file->wireguard, walk->ini, walk->section, entry, walk->report) != 0)
 		return;
-	key_table_complain_unknown(file->table, wg_keys_of(walk->section->name), walk->ini, walk->section, entry,
-		walk->report);
+	key_table_complain_unknown(
+		file->table, wg_keys_of(walk->section->name), walk->ini, walk->section, entry, walk->report);
 }
 
 /* PrivateKeyFile: as if its first line stood there as PrivateKey. */
@@ -159,7 +161,8 @@ static int walk_complain_section(struct walk *walk)
 
 	for (size_t i = 0; future_sections[i]; i++)
 		if (strcasecmp(name, future_sections[i]) == 0) {
-			ini_report_add(walk->report, path, line, "[%s]: not known to this version; take the section out", name);
+			ini_report_add(walk->report, path, line,
+				"[%s]: not known to this version; take the section out", name);
 			return -EINVAL;
 		}
 	if (strcasecmp(name, walk->file->other_section) == 0)
@@ -226,22 +229,22 @@ int tunnel_file_read(struct tunnel_file *file, const char *path, struct ini_repo
 }
 
 /* One section of a wg-quick file, where only wg-quick's own keys count. */
-static void wg_quick_section(struct wg_config *config, const struct ini *ini, const struct ini_section *section,
-	struct ini_report *report)
+static void wg_quick_section(
+	struct wg_config *config, const struct ini *ini, const struct ini_section *section, struct ini_report *report)
 {
 	static const struct key_table nothing = {NULL, 0};
 
 	if (!is_wg_section(section->name)) {
-		ini_report_add(report, ini->path, section->line, "[%s]: not a section of wg-quick's; [Interface] and [Peer] are",
-			section->name);
+		ini_report_add(report, ini->path, section->line,
+			"[%s]: not a section of wg-quick's; [Interface] and [Peer] are", section->name);
 		return;
 	}
 	if (wg_config_open_section(config, ini, section, report) < 0)
 		return;
 	for (size_t i = 0; i < section->entry_count; i++)
 		if (wg_config_take(config, ini, section, &section->entries[i], report) == 0)
-			key_table_complain_unknown(&nothing, wg_keys_of(section->name), ini, section, &section->entries[i],
-				report);
+			key_table_complain_unknown(
+				&nothing, wg_keys_of(section->name), ini, section, &section->entries[i], report);
 }
 
 void tunnel_file_read_wg_quick(const char *path, struct wg_config *ret, const struct key_place *place)
@@ -269,8 +272,8 @@ void tunnel_file_warn_readable(const char *path, unsigned mode, unsigned owner)
 	if (mode & (S_IRGRP | S_IROTH))
 		log_warning("config", "%s holds a secret, and others can read it; chmod 600 %s", path, path);
 	else if (owner != 0 && owner != geteuid())
-		log_warning("config", "%s holds a secret, and its owner is user %u; chown root %s; chmod 600 %s", path, owner,
-			path, path);
+		log_warning("config", "%s holds a secret, and its owner is user %u; chown root %s; chmod 600 %s", path,
+			owner, path, path);
 }
 
 void tunnel_file_warn_readable_path(const char *path)
@@ -288,8 +291,8 @@ int tunnel_file_read_secret(const char *path, size_t max, char **ret, const stru
 
 	unquoted.text = NULL; /* the error names the file */
 	if (secret_read_file(path, max, ret, &err) < 0)
-		return key_complain(&unquoted, "%s; the path of a readable file with the secret in its first line is right",
-			err.text);
+		return key_complain(&unquoted,
+			"%s; the path of a readable file with the secret in its first line is right", err.text);
 	tunnel_file_warn_readable_path(path);
 	return 0;
 }

@@ -21,7 +21,7 @@ struct tunnel_file {
 	const char *other_section; /* the other program's, refused with its name */
 	const char *other_program;
 	const struct key_table *table; /* rows of main_section, of "Interface" and of "Peer" */
-	unsigned *lines;	       /* for each row, see key_table_take(); those of "Peer" are cleared at each [Peer] */
+	unsigned *lines; /* for each row, see key_table_take(); those of "Peer" are cleared at each [Peer] */
 	/* A [Peer] begins; may be NULL. Return: 0, or -EINVAL with a line in the report. */
 	int (*on_peer)(void *owner, unsigned line, const struct ini *ini, struct ini_report *report);
 	void *owner;
@@ -38,18 +38,20 @@ int tunnel_file_name(const char *path, char name[TUNNEL_FILE_NAME_MAX + 1], stru
 /* Letters, digits and "_=+.-@", not a dot first, at most TUNNEL_FILE_NAME_MAX. */
 bool tunnel_file_is_name(const char *name);
 
-/* Walk through @path. Return: 0 (what is wrong is in @report), or a negative errno with @err set where it cannot be read. */
+/* Walk through @path. Return: 0 (what is wrong is in @report), or a negative errno with @err set where it cannot be
+ * read. */
 int tunnel_file_read(struct tunnel_file *file, const char *path, struct ini_report *report, struct err *err);
 
 /* Read and check a wg-quick file: into *ret (done by the caller in any case), complaints with its own name and lines.
  * One that cannot be read is complained about at @place. */
 void tunnel_file_read_wg_quick(const char *path, struct wg_config *ret, const struct key_place *place);
 
-/* Warn of a file with a secret that others can read. @line 0: the file itself. */
+/* Warn of a file with a secret that others can read. */
 void tunnel_file_warn_readable(const char *path, unsigned mode, unsigned owner);
 void tunnel_file_warn_readable_path(const char *path);
 
-/* The secret in the first line of a file a key points at; complains at @place. Return: 0 (secret_free() it) or -EINVAL. */
+/* The secret in the first line of a file a key points at; complains at @place.
+ * Return: 0 (secret_free() it) or -EINVAL. */
 int tunnel_file_read_secret(const char *path, size_t max, char **ret, const struct key_place *place);
 
 #endif

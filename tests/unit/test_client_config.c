@@ -38,7 +38,8 @@ static void two_keys_are_enough(void **state)
 	struct ini_report report = {0};
 
 	(void)state;
-	assert_int_equal(read_text("[Client]\nServer = wss://vps.example.org\nToken = " TOKEN "\n", &config, &report), 0);
+	assert_int_equal(
+		read_text("[Client]\nServer = wss://vps.example.org\nToken = " TOKEN "\n", &config, &report), 0);
 	assert_string_equal(config.name, "home");
 	assert_int_equal(config.server_count, 1);
 	assert_string_equal(config.servers[0].url, "wss://vps.example.org");
@@ -160,33 +161,38 @@ static void each_mistake_has_its_line(void **state)
 	static const struct {
 		const char *text, *complaint;
 	} cases[] = {
-		{"[Interface]\nPrivateKey = " KEY_A "\n", "home.conf:1: [Client]: missing section; a line [Client] begins it"},
+		{"[Interface]\nPrivateKey = " KEY_A "\n",
+			"home.conf:1: [Client]: missing section; a line [Client] begins it"},
 		{"\n[Client]\nToken = " TOKEN "\n", "home.conf:2: Server: missing; wss://HOST[:PORT] is right"},
-		{"\n[Client]\nServer = wss://a\n",
-			"home.conf:2: Token: missing; the one in this client's [Peer] on the hub, here or in TokenFile, is right"},
-		{HEAD "[Server]\n", "home.conf:4: [Server]: is for towpath-server; a file is for one of the two programs"},
+		{"\n[Client]\nServer = wss://a\n", "home.conf:2: Token: missing; the one in this client's [Peer] on "
+						   "the hub, here or in TokenFile, is right"},
+		{HEAD "[Server]\n",
+			"home.conf:4: [Server]: is for towpath-server; a file is for one of the two programs"},
 		{HEAD "[Gateway]\n", "home.conf:4: [Gateway]: not known to this version; take the section out"},
 		{HEAD "TokenFile = /x\n",
 			"home.conf:4: TokenFile: '/x': Token is given already, in line 3; one of the two is enough"},
 		{HEAD "Sever = wss://b\n", "home.conf:4: Sever: not a key of [Client]; did you mean Server?"},
 		{HEAD "MaxClients = 5\n", "home.conf:4: MaxClients: not a key of [Client]; take the line out"},
-		{HEAD "PrivateKey = x\n", "home.conf:4: PrivateKey: not a key of [Client]; it belongs into [Interface]"},
+		{HEAD "PrivateKey = x\n",
+			"home.conf:4: PrivateKey: not a key of [Client]; it belongs into [Interface]"},
 		{HEAD "[Interface]\n[Peer]\nPublicKey = " KEY_A "\nName = x\n",
 			"home.conf:7: Name: 'x': belongs into the hub's file only; take the line out"},
 		{HEAD "[Interface]\n[Peer]\nPublicKey = " KEY_A "\nToken = " TOKEN "\n",
 			"home.conf:7: Token: belongs into the hub's file only; take the line out"},
 		{HEAD "[Interface]\n[Peer]\n",
 			"home.conf:5: PublicKey: missing; the key that `wg pubkey` prints on the other side is right"},
-		{HEAD "Server = https://b\n", "home.conf:4: Server: 'https://b': not a URL of a tunnel; wss://HOST[:PORT] is right"},
+		{HEAD "Server = https://b\n",
+			"home.conf:4: Server: 'https://b': not a URL of a tunnel; wss://HOST[:PORT] is right"},
 		{HEAD "Server = b\n", "home.conf:4: Server: 'b': not a URL of a tunnel; wss://HOST[:PORT] is right"},
-		{HEAD "Server = wss://b/x\n", "home.conf:4: Server: 'wss://b/x': has a path; wss://HOST[:PORT] is right, "
-					      "with Path = … for a stock server's prefix"},
-		{HEAD "Server = wss://b:0\n",
-			"home.conf:4: Server: 'wss://b:0': not a host, or its port is not 1 to 65535; wss://HOST[:PORT] is right, "
-			"an IPv6 address in brackets"},
-		{HEAD "Server = wss://\n",
-			"home.conf:4: Server: 'wss://': not a host, or its port is not 1 to 65535; wss://HOST[:PORT] is right, "
-			"an IPv6 address in brackets"},
+		{HEAD "Server = wss://b/x\n",
+			"home.conf:4: Server: 'wss://b/x': has a path; wss://HOST[:PORT] is right, "
+			"with Path = … for a stock server's prefix"},
+		{HEAD "Server = wss://b:0\n", "home.conf:4: Server: 'wss://b:0': not a host, or its port is not 1 to "
+					      "65535; wss://HOST[:PORT] is right, "
+					      "an IPv6 address in brackets"},
+		{HEAD "Server = wss://\n", "home.conf:4: Server: 'wss://': not a host, or its port is not 1 to 65535; "
+					   "wss://HOST[:PORT] is right, "
+					   "an IPv6 address in brackets"},
 		{HEAD "Server = wss://me:s3cret@b\n",
 			"home.conf:4: Server: has a user or password; wss://HOST[:PORT] is right, with BasicAuth = …"},
 		{"[Client]\nServer = wss://a\nToken = a b c d e f g h i j k\n",
@@ -196,46 +202,51 @@ static void each_mistake_has_its_line(void **state)
 		{"[Client]\nServer = wss://a\nTokenFile = /nowhere\n",
 			"home.conf:3: TokenFile: /nowhere: No such file or directory; "
 			"the path of a readable file with the secret in its first line is right"},
-		{HEAD "Pin = sha256//abc\n",
-			"home.conf:4: Pin: 'sha256//abc': not a public key's pin; sha256// and 44 characters of base64 are right, "
-			"as towpath-server prints at its start"},
-		{HEAD "CA = /nowhere\n",
-			"home.conf:4: CA: /nowhere: No such file or directory; the path of a readable PEM file is right"},
+		{HEAD "Pin = sha256//abc\n", "home.conf:4: Pin: 'sha256//abc': not a public key's pin; sha256// and 44 "
+					     "characters of base64 are right, "
+					     "as towpath-server prints at its start"},
+		{HEAD "CA = /nowhere\n", "home.conf:4: CA: /nowhere: No such file or directory; the path of a readable "
+					 "PEM file is right"},
 		{HEAD "ServerName = a b\n", "home.conf:4: ServerName: 'a b': not a host name or address; "
 					    "for example front.example.net is right"},
 		{HEAD "Interception = maybe\n",
 			"home.conf:4: Interception: 'maybe': neither yes nor no; one of the two is right"},
-		{HEAD "Listen = here\n", "home.conf:4: Listen: 'here': not an address with its port; 127.0.0.1:51820 is right"},
-		{HEAD "FwMark = 0x1ffffffff\n", "home.conf:4: FwMark: '0x1ffffffff': neither auto, off nor a mark up to 0xffffffff; "
-						"for example auto or 0xca6c is right"},
+		{HEAD "Listen = here\n",
+			"home.conf:4: Listen: 'here': not an address with its port; 127.0.0.1:51820 is right"},
+		{HEAD "FwMark = 0x1ffffffff\n",
+			"home.conf:4: FwMark: '0x1ffffffff': neither auto, off nor a mark up to 0xffffffff; "
+			"for example auto or 0xca6c is right"},
 		{HEAD "FwMark = on\n", "home.conf:4: FwMark: 'on': neither auto, off nor a mark up to 0xffffffff; "
 				       "for example auto or 0xca6c is right"},
 		{HEAD "Proxy = socks5://p:1080\n",
 			"home.conf:4: Proxy: 'socks5://p:1080': only http:// proxies are known; "
 			"http://[user:password@]HOST:PORT is right, or none"},
-		{HEAD "Proxy = http://p\n",
-			"home.conf:4: Proxy: 'http://p': the port is missing; http://[user:password@]HOST:PORT is right"},
+		{HEAD "Proxy = http://p\n", "home.conf:4: Proxy: 'http://p': the port is missing; "
+					    "http://[user:password@]HOST:PORT is right"},
 		{HEAD "Proxy = http://me:s3cret@p\n",
 			"home.conf:4: Proxy: the port is missing; http://[user:password@]HOST:PORT is right"},
-		{HEAD "Proxy = none\nProxy = http://me:s3cret@p:1\n", "home.conf:5: Proxy: given already, in line 4; once is right"},
+		{HEAD "Proxy = none\nProxy = http://me:s3cret@p:1\n",
+			"home.conf:5: Proxy: given already, in line 4; once is right"},
 		{HEAD "Server = wss://me:s3cret@b,,\n",
 			"home.conf:4: Server: has a user or password; wss://HOST[:PORT] is right, with BasicAuth = …"},
-		{HEAD "Server = ,wss://me:s3cret@b\n",
-			"home.conf:4: Server: an element of the list is empty; one comma between two elements is right"},
+		{HEAD "Server = ,wss://me:s3cret@b\n", "home.conf:4: Server: an element of the list is empty; one "
+						       "comma between two elements is right"},
 		{HEAD "Proxy = me:s3cret@p\n",
 			"home.conf:4: Proxy: the port is missing; http://[user:password@]HOST:PORT is right"},
-		{HEAD "Proxy = http://me:s3cret%0d@p:1\n",
+		{HEAD "Proxy = http://me:s3cret%ff@p:1\n",
 			"home.conf:4: Proxy: the user or password cannot be read; "
 			"user:password with other characters as %40 is right"},
+		{HEAD "Proxy = http://me:s3cret%0d@p:1\n", "home.conf:4: Proxy: the user or password cannot be read; "
+							   "user:password with other characters as %40 is right"},
 		{HEAD "CongestionControl = a b\n",
 			"home.conf:4: CongestionControl: 'a b': not a congestion control of the kernel's; "
 			"bbr, cubic or another of net.ipv4.tcp_available_congestion_control is right"},
 		{HEAD "PingInterval = 0\n", "home.conf:4: PingInterval: '0': out of range; 1s to 3600s is right"},
 		{HEAD "Mask = some\n", "home.conf:4: Mask: 'some': not a way to mask; zero, random or none is right"},
-		{HEAD "Path = /v1\n",
-			"home.conf:4: Path: '/v1': not a path prefix; a word without slashes around it, such as v1, is right"},
-		{HEAD "Path = a b\n",
-			"home.conf:4: Path: 'a b': not a path prefix; a word without slashes around it, such as v1, is right"},
+		{HEAD "Path = /v1\n", "home.conf:4: Path: '/v1': not a path prefix; a word without slashes around it, "
+				      "such as v1, is right"},
+		{HEAD "Path = a b\n", "home.conf:4: Path: 'a b': not a path prefix; a word without slashes around it, "
+				      "such as v1, is right"},
 		{HEAD "Target = :51820\n",
 			"home.conf:4: Target: ':51820': not a host with its port; 127.0.0.1:51820 is right"},
 		{HEAD "BasicAuth = s3cret\n",
@@ -244,11 +255,10 @@ static void each_mistake_has_its_line(void **state)
 		{HEAD "Header = a b: c\n", "home.conf:4: Header: not a header; Name: value is right"},
 		{HEAD "Header = upgrade: h2c\n",
 			"home.conf:4: Header: the tunnel sets upgrade itself; another header is right"},
-		{HEAD "ClientKey = /nowhere\n",
-			"home.conf:4: ClientKey: /nowhere: No such file or directory; the path of a readable PEM file is right"},
-		{HEAD "WireGuard = /nowhere\n",
-			"home.conf:4: WireGuard: '/nowhere': No such file or directory; "
-			"none, or the path of a wg-quick file is right"},
+		{HEAD "ClientKey = /nowhere\n", "home.conf:4: ClientKey: /nowhere: No such file or directory; the path "
+						"of a readable PEM file is right"},
+		{HEAD "WireGuard = /nowhere\n", "home.conf:4: WireGuard: '/nowhere': No such file or directory; "
+						"none, or the path of a wg-quick file is right"},
 	};
 
 	(void)state;
@@ -279,15 +289,20 @@ static void options_are_the_keys(void **state)
 		{"fwmark", "off", ""},
 		{"ca", "relative.pem", ""},
 		{"mask", "some", "--mask: 'some': not a way to mask; zero, random or none is right"},
-		{"header", "A: b\r\nC: d", "--header: the value has a control character or is not UTF-8; plain text is needed"},
-		{"token", "s3cret", "--token: everybody can see a secret among the arguments; "
-				    "--token-file or TOWPATH_TOKEN in the environment is right"},
-		{"basic-auth", "a:s3cret", "--basic-auth: everybody can see a secret among the arguments; "
-					   "TOWPATH_BASIC_AUTH in the environment is right"},
-		{"jwt-key", "s3cret", "--jwt-key: everybody can see a secret among the arguments; "
-				      "TOWPATH_JWT_KEY in the environment is right"},
-		{"proxy", "http://me:s3cret@p:1", "--proxy: everybody can see a password among the arguments; "
-						  "https_proxy in the environment is right"},
+		{"header", "A: b\r\nC: d",
+			"--header: the value has a control character or is not UTF-8; plain text is needed"},
+		{"token", "s3cret",
+			"--token: everybody can see a secret among the arguments; "
+			"--token-file or TOWPATH_TOKEN in the environment is right"},
+		{"basic-auth", "a:s3cret",
+			"--basic-auth: everybody can see a secret among the arguments; "
+			"TOWPATH_BASIC_AUTH in the environment is right"},
+		{"jwt-key", "s3cret",
+			"--jwt-key: everybody can see a secret among the arguments; "
+			"TOWPATH_JWT_KEY in the environment is right"},
+		{"proxy", "http://me:s3cret@p:1",
+			"--proxy: everybody can see a password among the arguments; "
+			"https_proxy in the environment is right"},
 	};
 
 	(void)state;
@@ -306,7 +321,8 @@ static void options_are_the_keys(void **state)
 /* Every key of [Client] can be given, in lower case with dashes. */
 static void every_key_is_an_option(void **state)
 {
-	static const char *const some[] = {"server", "token-file", "ca", "client-certificate", "ping-interval", "jwt-key"};
+	static const char *const some[] = {
+		"server", "token-file", "ca", "client-certificate", "ping-interval", "jwt-key"};
 	const char *const *names = client_config_options();
 	size_t count = 0, found = 0;
 
@@ -411,8 +427,9 @@ static void proxy_of_the_environment(void **state)
 	setenv("https_proxy", "https://me:s3cret@proxy", 1);
 	setenv("no_proxy", "", 1);
 	assert_int_equal(read_text(HEAD, &config, &report), -EINVAL);
-	assert_only_line(&report, "https_proxy", "https_proxy: only http:// proxies are known; "
-						 "http://[user:password@]HOST:PORT is right, or none; Proxy = none ignores it");
+	assert_only_line(&report, "https_proxy",
+		"https_proxy: only http:// proxies are known; "
+		"http://[user:password@]HOST:PORT is right, or none; Proxy = none ignores it");
 	ini_report_done(&report);
 	client_config_done(&config);
 	forget_environment();
@@ -468,10 +485,12 @@ static void warnings_are_told(void **state)
 			"127.0.0.1:51820 is right for this host alone\n",
 			0600},
 		{"[Client]\nServer = ws://a\nToken = " TOKEN "\n",
-			"config: ws://a is not encrypted: who listens on the way can come in as you; wss:// is right\n", 0600},
+			"config: ws://a is not encrypted: who listens on the way can come in as you; wss:// is right\n",
+			0600},
 		{"[Client]\nServer = ws://127.0.0.1:80\nToken = " TOKEN "\n", "", 0600},
 		{HEAD, "config: open.conf holds a secret, and others can read it; chmod 600 open.conf\n", 0604},
-		{HEAD "[Peer]\nPublicKey = " KEY_A "\n", "config: open.conf:4: [Peer] without [Interface] is of no use\n", 0600},
+		{HEAD "[Peer]\nPublicKey = " KEY_A "\n",
+			"config: open.conf:4: [Peer] without [Interface] is of no use\n", 0600},
 	};
 
 	(void)state;

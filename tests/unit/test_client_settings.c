@@ -23,9 +23,16 @@ static char *copy(const char *text)
 
 static void fill(struct client_settings *settings)
 {
-	*settings = (struct client_settings){.name = "home", .server_count = 2, .listen_text = "127.0.0.1:51820",
-		.pin_count = 2, .interception = true, .proxy_port = 3128, .ping_interval_ms = 15000,
-		.mask = CLIENT_SETTINGS_MASK_RANDOM, .stock_target_port = 51820, .header_count = 2};
+	*settings = (struct client_settings){.name = "home",
+		.server_count = 2,
+		.listen_text = "127.0.0.1:51820",
+		.pin_count = 2,
+		.interception = true,
+		.proxy_port = 3128,
+		.ping_interval_ms = 15000,
+		.mask = CLIENT_SETTINGS_MASK_RANDOM,
+		.stock_target_port = 51820,
+		.header_count = 2};
 	settings->servers = calloc(2, sizeof(*settings->servers));
 	settings->servers[0] = (struct client_settings_server){copy("wss://a"), copy("a"), 443, false};
 	settings->servers[1] = (struct client_settings_server){copy("ws://[::1]:80"), copy("::1"), 80, true};
@@ -96,13 +103,18 @@ static void round_trip_keeps_every_field(void **state)
 static void absent_fields_stay_absent(void **state)
 {
 	struct client_settings in, out;
-	struct client_settings_server server = {(char *)(uintptr_t)"wss://a", (char *)(uintptr_t)"a", 443, false};
+	struct client_settings_server server = {(char *)(uintptr_t) "wss://a", (char *)(uintptr_t) "a", 443, false};
 	struct err err = {""};
 
 	(void)state;
-	in = (struct client_settings){.name = "home", .servers = &server, .server_count = 1,
-		.listen_text = "127.0.0.1:1", .token = copy("0123456789abcdef"), .ping_interval_ms = 15000,
-		.stock_target_host = copy("127.0.0.1"), .stock_target_port = 1};
+	in = (struct client_settings){.name = "home",
+		.servers = &server,
+		.server_count = 1,
+		.listen_text = "127.0.0.1:1",
+		.token = copy("0123456789abcdef"),
+		.ping_interval_ms = 15000,
+		.stock_target_host = copy("127.0.0.1"),
+		.stock_target_port = 1};
 	assert_int_equal(client_settings_read(client_settings_write(&in, &err), &out, &err), 0);
 	assert_null(out.ca_pem);
 	assert_null(out.pins);
@@ -143,8 +155,10 @@ static void bad_fields_are_refused(void **state)
 		{"name", NULL, "name: missing"},
 		{"servers", "[]", "servers: too few"},
 		{"servers", "[{\"url\":\"a\",\"host\":\"a\",\"port\":0,\"cleartext\":false}]", "port: out of range"},
-		{"servers", "[{\"url\":\"a\",\"host\":\"a\",\"port\":65536,\"cleartext\":false}]", "port: out of range"},
-		{"servers", "[{\"url\":\"a\",\"host\":\"\",\"port\":1,\"cleartext\":false}]", "host: of a wrong length"},
+		{"servers", "[{\"url\":\"a\",\"host\":\"a\",\"port\":65536,\"cleartext\":false}]",
+			"port: out of range"},
+		{"servers", "[{\"url\":\"a\",\"host\":\"\",\"port\":1,\"cleartext\":false}]",
+			"host: of a wrong length"},
 		{"servers", "[{\"host\":\"a\",\"port\":1,\"cleartext\":false}]", "url: missing"},
 		{"listen_text", "\"\"", "listen_text: of a wrong length"},
 		{"token", "5", "token: not text"},

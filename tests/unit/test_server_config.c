@@ -106,12 +106,14 @@ static void target_follows_the_device(void **state)
 	char text[256];
 
 	(void)state;
-	assert_int_equal(read_text("[Server]\n[Interface]\nListenPort = 51871\nPrivateKey = " KEY_A "\n", &config, &report), 0);
+	assert_int_equal(
+		read_text("[Server]\n[Interface]\nListenPort = 51871\nPrivateKey = " KEY_A "\n", &config, &report), 0);
 	assert_true(config.has_interface);
 	assert_string_equal(config.target_text, "127.0.0.1:51871");
 	server_config_done(&config);
 
-	write_file("wg0.conf", "[Interface]\nListenPort = 51872\nPrivateKey = " KEY_A "\n[Peer]\nPublicKey = " KEY_B "\n", 0600);
+	write_file("wg0.conf",
+		"[Interface]\nListenPort = 51872\nPrivateKey = " KEY_A "\n[Peer]\nPublicKey = " KEY_B "\n", 0600);
 	snprintf(text, sizeof(text), "[Server]\nWireGuard = %s/wg0.conf\n", case_folder);
 	assert_int_equal(read_text(text, &config, &report), 0);
 	assert_false(config.has_interface);
@@ -153,21 +155,26 @@ static void each_mistake_has_its_line(void **state)
 			"hub.conf:2: [Fortress]: not a section; [Server], [Interface] and [Peer] are"},
 		{"[Server]\n[Client]\nServer = x\n",
 			"hub.conf:2: [Client]: is for towpath-client; a file is for one of the two programs"},
-		{"[Server]\nWebsite = /var/www\n", "hub.conf:2: Website: '/var/www': not known to this version; take the line out"},
+		{"[Server]\nWebsite = /var/www\n",
+			"hub.conf:2: Website: '/var/www': not known to this version; take the line out"},
 		{"[Server]\nHidden = no\n", "hub.conf:2: Hidden: 'no': not known to this version; take the line out"},
 		{"[Server]\nLisen = 0.0.0.0:443\n", "hub.conf:2: Lisen: not a key of [Server]; did you mean Listen?"},
 		{"[Server]\nColour = blue\n", "hub.conf:2: Colour: not a key of [Server]; take the line out"},
 		{"[Server]\nToken = " TOKEN "\n", "hub.conf:2: Token: not a key of [Server]; it belongs into [Peer]"},
-		{"[Server]\n[Peer]\nTokn = " TOKEN "\nStockPath = a\n", "hub.conf:3: Tokn: not a key of [Peer]; did you mean Token?"},
+		{"[Server]\n[Peer]\nTokn = " TOKEN "\nStockPath = a\n",
+			"hub.conf:3: Tokn: not a key of [Peer]; did you mean Token?"},
 		{"[Server]\n[Peer]\nPublikKey = x\nStockPath = a\n",
 			"hub.conf:3: PublikKey: not a key of [Peer]; did you mean PublicKey?"},
 		{"[Server]\nMaxClients = 5\nMaxClients = 6\n",
 			"hub.conf:3: MaxClients: '6': given already, in line 2; once is right"},
 		{"[Server]\nMaxClients = 5\n[Server]\nmaxclients = 6\n",
 			"hub.conf:4: MaxClients: '6': given already, in line 2; once is right"},
-		{"[Server]\nMaxClients = 0\n", "hub.conf:2: MaxClients: '0': not a number in range; 1 to 1000000 is right"},
-		{"[Server]\nMaxClients = 5x\n", "hub.conf:2: MaxClients: '5x': not a number in range; 1 to 1000000 is right"},
-		{"[Server]\nMaxClients = -5\n", "hub.conf:2: MaxClients: '-5': not a number in range; 1 to 1000000 is right"},
+		{"[Server]\nMaxClients = 0\n",
+			"hub.conf:2: MaxClients: '0': not a number in range; 1 to 1000000 is right"},
+		{"[Server]\nMaxClients = 5x\n",
+			"hub.conf:2: MaxClients: '5x': not a number in range; 1 to 1000000 is right"},
+		{"[Server]\nMaxClients = -5\n",
+			"hub.conf:2: MaxClients: '-5': not a number in range; 1 to 1000000 is right"},
 		{"[Server]\nMaxClients = 99999999999999999999\n",
 			"hub.conf:2: MaxClients: '99999999999999999999': not a number in range; 1 to 1000000 is right"},
 		{"[Server]\nMaxClients =\n",
@@ -179,8 +186,9 @@ static void each_mistake_has_its_line(void **state)
 		{"[Server]\nPingInterval = 500ms\n",
 			"hub.conf:2: PingInterval: '500ms': out of range; 1s to 3600s is right"},
 		{"[Server]\nPingInterval = 2h\n", "hub.conf:2: PingInterval: '2h': out of range; 1s to 3600s is right"},
-		{"[Server]\nListen = example.org:443\n", "hub.conf:2: Listen: 'example.org:443': not an address with its port; "
-							 "0.0.0.0:443, [::]:443 or ws://127.0.0.1:8080 is right"},
+		{"[Server]\nListen = example.org:443\n",
+			"hub.conf:2: Listen: 'example.org:443': not an address with its port; "
+			"0.0.0.0:443, [::]:443 or ws://127.0.0.1:8080 is right"},
 		{"[Server]\nListen = 0.0.0.0:0\n", "hub.conf:2: Listen: '0.0.0.0:0': not an address with its port; "
 						   "0.0.0.0:443, [::]:443 or ws://127.0.0.1:8080 is right"},
 		{"[Server]\nListen = ws://0.0.0.0:80\n",
@@ -197,8 +205,8 @@ static void each_mistake_has_its_line(void **state)
 		{"[Server]\nTarget = localhost:51820\n",
 			"hub.conf:2: Target: 'localhost:51820': not a loopback address; "
 			"WireGuard's port on this host, as in 127.0.0.1:51820, is right"},
-		{"[Server]\nTrustedProxies = 10.0.0.1:80\n",
-			"hub.conf:2: TrustedProxies: '10.0.0.1:80': not an address without a port; for example 127.0.0.1 is right"},
+		{"[Server]\nTrustedProxies = 10.0.0.1:80\n", "hub.conf:2: TrustedProxies: '10.0.0.1:80': not an "
+							     "address without a port; for example 127.0.0.1 is right"},
 		{"[Server]\n\n[Server]\nCertificate = /c\n",
 			"hub.conf:1: CertificateKey: missing; Certificate in line 4 needs its key"},
 		{"[Server]\nCertificateKey = /c\n",
@@ -209,14 +217,16 @@ static void each_mistake_has_its_line(void **state)
 			"hub.conf:2: WireGuard: '/nowhere/wg0.conf': No such file or directory; "
 			"none, or the path of a wg-quick file is right"},
 		{"[Server]\nWireGuard = none\n[Interface]\n",
-			"hub.conf:2: WireGuard: this file describes a device itself, from line 3 on; WireGuard or [Interface] is right"},
-		{"[Server]\n[Peer]\nToken = short\n", "hub.conf:3: Token: too short, 5 characters; 16 or more are right"},
+			"hub.conf:2: WireGuard: this file describes a device itself, from line 3 on; WireGuard or "
+			"[Interface] is right"},
+		{"[Server]\n[Peer]\nToken = short\n",
+			"hub.conf:3: Token: too short, 5 characters; 16 or more are right"},
 		{"[Server]\n[Peer]\nToken = 0123456789abcde/\n",
 			"hub.conf:3: Token: has a character that is not allowed; letters, digits, _ and - are right"},
 		{"[Server]\n[Peer]\nStockPath = v1\n",
 			"hub.conf:3: StockPath: v1 is the path of our own clients; a word of its own is right"},
-		{"[Server]\n[Peer]\nStockPath = a/b\n",
-			"hub.conf:3: StockPath: has a character that is not allowed; letters, digits, _ and - are right"},
+		{"[Server]\n[Peer]\nStockPath = a/b\n", "hub.conf:3: StockPath: has a character that is not allowed; "
+							"letters, digits, _ and - are right"},
 		{"[Server]\n[Peer]\nToken = " TOKEN "\n[Peer]\nName = x\nToken = " TOKEN "\n",
 			"hub.conf:6: Token: the same as the Token in line 3; every peer needs its own"},
 		{"[Server]\n[Peer]\nToken = " TOKEN "\nStockPath = " TOKEN "\n",
@@ -234,7 +244,8 @@ static void each_mistake_has_its_line(void **state)
 		{"[Server]\n[Peer]\nName = \xff\nToken = " TOKEN "\n",
 			"hub.conf:3: Name: the value has a control character or is not UTF-8; plain text is needed"},
 		{"[Server]\n[Interface]\nPrivateKey = " KEY_A "\nPrivateKeyFile = /x\n",
-			"hub.conf:4: PrivateKeyFile: '/x': PrivateKey is given already, in line 3; one of the two is enough"},
+			"hub.conf:4: PrivateKeyFile: '/x': PrivateKey is given already, in line 3; one of the two is "
+			"enough"},
 		{"[Server]\n[Interface]\nPrivateKeyFile = /x\nPrivateKey = " KEY_A "\n",
 			"hub.conf:4: PrivateKey: PrivateKeyFile is given already, in line 3; one of the two is enough"},
 		{"[Server]\n[Interface]\nPrivateKeyFile = /nowhere\n",
@@ -262,8 +273,8 @@ static void all_mistakes_are_told_at_once(void **state)
 	struct ini_report report = {0};
 
 	(void)state;
-	assert_int_equal(read_text("[Server]\nListen\nMaxClients = 0\nTarget = x\n[Nonsense]\n[Peer]\nToken = x\n", &config,
-				 &report),
+	assert_int_equal(read_text("[Server]\nListen\nMaxClients = 0\nTarget = x\n[Nonsense]\n[Peer]\nToken = x\n",
+				 &config, &report),
 		-EINVAL);
 	assert_int_equal(report.count, 5);
 	ini_report_done(&report);
@@ -276,9 +287,10 @@ static void secrets_are_never_quoted(void **state)
 	struct ini_report report = {0};
 
 	(void)state;
-	assert_int_equal(read_text("[Server]\nToken = s3cret\n[Peer]\nToken = s3cret\nToken = s3cret\nStockPath = s3cret/\n"
-				   "Tokenn = s3cret\nPresharedKey = s3cret\n[Interface]\nPrivateKey = s3cret\n",
-				 &config, &report),
+	assert_int_equal(
+		read_text("[Server]\nToken = s3cret\n[Peer]\nToken = s3cret\nToken = s3cret\nStockPath = s3cret/\n"
+			  "Tokenn = s3cret\nPresharedKey = s3cret\n[Interface]\nPrivateKey = s3cret\n",
+			&config, &report),
 		-EINVAL);
 	assert_true(report.count >= 6);
 	for (size_t i = 0; i < report.count; i++)
@@ -342,8 +354,8 @@ static void certificate_must_match_its_key(void **state)
 		case_folder);
 	assert_int_equal(read_text(text, &config, &report), 0);
 	server_config_done(&config);
-	snprintf(text, sizeof(text), "[Server]\nCertificate = %s/cert.pem\nCertificateKey = %s/other.pem\n", case_folder,
-		case_folder);
+	snprintf(text, sizeof(text), "[Server]\nCertificate = %s/cert.pem\nCertificateKey = %s/other.pem\n",
+		case_folder, case_folder);
 	assert_int_equal(read_text(text, &config, &report), -EINVAL);
 	assert_int_equal(report.count, 1);
 	assert_memory_equal(report.lines[0], start, strlen(start));
@@ -402,7 +414,8 @@ static void name_must_be_one(void **state)
 	assert_int_equal(server_config_read("my hub.conf", &config, &report, &err), -EINVAL);
 	end_warnings();
 	assert_only_line(&report, "my hub.conf",
-		"my hub.conf:1: the file's name is no name for a tunnel; up to 63 of letters, digits and _=+.-@ before .conf are right");
+		"my hub.conf:1: the file's name is no name for a tunnel; up to 63 of letters, digits and _=+.-@ before "
+		".conf are right");
 	ini_report_done(&report);
 }
 

@@ -29,10 +29,19 @@ static void fill(struct server_settings *settings)
 	assert_int_equal(addr_parse("[fd00::1]:1", 0, &proxies[1]), 0);
 	addr_set_port(&proxies[0], 0);
 	addr_set_port(&proxies[1], 0);
-	*settings = (struct server_settings){.name = "hub", .listeners = listeners, .listener_count = 2,
-		.certificate_pem = pem, .certificate_key_pem = key, .clients = clients, .client_count = 2,
-		.max_clients = 10000, .max_sessions_per_client = 8, .ping_interval_ms = 15000, .trusted_proxies = proxies,
-		.trusted_proxy_count = 2, .page_html = page};
+	*settings = (struct server_settings){.name = "hub",
+		.listeners = listeners,
+		.listener_count = 2,
+		.certificate_pem = pem,
+		.certificate_key_pem = key,
+		.clients = clients,
+		.client_count = 2,
+		.max_clients = 10000,
+		.max_sessions_per_client = 8,
+		.ping_interval_ms = 15000,
+		.trusted_proxies = proxies,
+		.trusted_proxy_count = 2,
+		.page_html = page};
 	assert_int_equal(addr_parse("127.0.0.1:51820", 0, &settings->target), 0);
 }
 
@@ -157,17 +166,20 @@ static void bad_fields_are_refused(void **state)
 		{"{\"name\":\"a\",\"name\":\"b\"}", "not JSON"},
 		{"{\"name\":7}", "name: not text"},
 		{"{\"name\":\"\"}", "name: of a wrong length"},
-		{"{\"name\":\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"}", "name: of a wrong length"},
+		{"{\"name\":\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"}",
+			"name: of a wrong length"},
 		{"{\"name\":\"hub\",\"listeners\":[]}", "listeners: too few"},
 		{"{\"name\":\"hub\",\"listeners\":[7]}", "listener: not a JSON object"},
 		{"{\"name\":\"hub\",\"listeners\":[{\"text\":\"x\",\"cleartext\":1}]}", "cleartext: neither"},
-		{"{\"name\":\"hub\",\"listeners\":[{\"text\":\"x\",\"cleartext\":true,\"y\":1}]}", "listener: a field that nobody"},
+		{"{\"name\":\"hub\",\"listeners\":[{\"text\":\"x\",\"cleartext\":true,\"y\":1}]}",
+			"listener: a field that nobody"},
 		{GOOD_HEAD "\"certificate_pem\":null,\"certificate_key_pem\":null}", "certificate_pem: missing"},
 		{GOOD_HEAD "\"certificate_pem\":\"c\",\"certificate_key_pem\":null}", "come together"},
 		{GOOD_HEAD GOOD_CERT "\"target\":\"localhost\"}", "target: not an address"},
 		{GOOD_HEAD GOOD_CERT "\"target\":\"10.0.0.1:51820\"}", "target: not a loopback address"},
 		{GOOD_HEAD GOOD_CERT GOOD_TARGET "\"clients\":{}}", "clients: not an array"},
-		{GOOD_HEAD GOOD_CERT GOOD_TARGET "\"clients\":[{\"name\":\"a\",\"token\":\"short\",\"stock_path\":null}]}",
+		{GOOD_HEAD GOOD_CERT GOOD_TARGET
+			"\"clients\":[{\"name\":\"a\",\"token\":\"short\",\"stock_path\":null}]}",
 			"token: of a wrong length"},
 		{GOOD_HEAD GOOD_CERT GOOD_TARGET
 			"\"clients\":[{\"name\":\"a\",\"token\":\"0123456789abcde/\",\"stock_path\":null}]}",
@@ -175,13 +187,17 @@ static void bad_fields_are_refused(void **state)
 		{GOOD_HEAD GOOD_CERT GOOD_TARGET GOOD_CLIENTS "\"max_clients\":0}", "max_clients: out of range"},
 		{GOOD_HEAD GOOD_CERT GOOD_TARGET GOOD_CLIENTS "\"max_clients\":-1}", "max_clients: out of range"},
 		{GOOD_HEAD GOOD_CERT GOOD_TARGET GOOD_CLIENTS "\"max_clients\":5.0}", "max_clients: not an integer"},
-		{GOOD_HEAD GOOD_CERT GOOD_TARGET GOOD_CLIENTS "\"max_clients\":4294967297}", "max_clients: out of range"},
-		{GOOD_HEAD GOOD_CERT GOOD_TARGET GOOD_CLIENTS GOOD_LIMITS "\"trusted_proxies\":[1]}", "trusted_proxies: not an"},
+		{GOOD_HEAD GOOD_CERT GOOD_TARGET GOOD_CLIENTS "\"max_clients\":4294967297}",
+			"max_clients: out of range"},
+		{GOOD_HEAD GOOD_CERT GOOD_TARGET GOOD_CLIENTS GOOD_LIMITS "\"trusted_proxies\":[1]}",
+			"trusted_proxies: not an"},
 		{GOOD_HEAD GOOD_CERT GOOD_TARGET GOOD_CLIENTS GOOD_LIMITS "\"trusted_proxies\":[],\"page_html\":null}",
 			"page_html: not text"},
 		{GOOD_HEAD GOOD_CERT GOOD_TARGET GOOD_CLIENTS GOOD_LIMITS
-			"\"trusted_proxies\":[],\"page_html\":\"\\u0000\"}", "not JSON"},
-		{GOOD_HEAD GOOD_CERT GOOD_TARGET GOOD_CLIENTS GOOD_LIMITS "\"more\":1," GOOD_TAIL, "a field that nobody knows"},
+			"\"trusted_proxies\":[],\"page_html\":\"\\u0000\"}",
+			"not JSON"},
+		{GOOD_HEAD GOOD_CERT GOOD_TARGET GOOD_CLIENTS GOOD_LIMITS "\"more\":1," GOOD_TAIL,
+			"a field that nobody knows"},
 	};
 
 	(void)state;

@@ -30,19 +30,22 @@ static void assert_text(const char *json, const char *expected)
 static void stopped_tunnel_is_two_lines(void **state)
 {
 	(void)state;
-	assert_text("{\"name\":\"home\",\"role\":\"client\",\"state\":\"stopped\"}", "client: home\n  state: stopped\n");
+	assert_text(
+		"{\"name\":\"home\",\"role\":\"client\",\"state\":\"stopped\"}", "client: home\n  state: stopped\n");
 }
 
 /* A client's link, in units a person reads; a reason that did not occur is left out. */
 static void client_that_is_up(void **state)
 {
 	(void)state;
-	assert_text("{\"name\":\"home\",\"role\":\"client\",\"state\":\"up\",\"since\":\"2026-11-21T00:40:00Z\",\"pid\":1234,"
-		    "\"server\":{\"url\":\"wss://vps.example.org\",\"address\":\"203.0.113.10:443\",\"tls\":\"TLSv1.3\","
-		    "\"verified\":\"pin\"},\"link\":{\"rtt_ms\":41.23,\"connects\":3,\"last_error\":\"TLS: \\u001b[2J\","
-		    "\"last_error_at\":\"2026-11-21T00:39:00Z\"},\"datagrams\":{\"sent\":1,\"received\":2},"
-		    "\"bytes\":{\"sent\":1023,\"received\":1572864},\"queue\":{\"delay_ms\":0.4,\"depth\":5},"
-		    "\"dropped\":{\"queue-late\":0,\"queue-full\":7,\"too-large\":1}}",
+	assert_text(
+		"{\"name\":\"home\",\"role\":\"client\",\"state\":\"up\",\"since\":\"2026-11-21T00:40:00Z\",\"pid\":"
+		"1234,"
+		"\"server\":{\"url\":\"wss://vps.example.org\",\"address\":\"203.0.113.10:443\",\"tls\":\"TLSv1.3\","
+		"\"verified\":\"pin\"},\"link\":{\"rtt_ms\":41.23,\"connects\":3,\"last_error\":\"TLS: \\u001b[2J\","
+		"\"last_error_at\":\"2026-11-21T00:39:00Z\"},\"datagrams\":{\"sent\":1,\"received\":2},"
+		"\"bytes\":{\"sent\":1023,\"received\":1572864},\"queue\":{\"delay_ms\":0.4,\"depth\":5},"
+		"\"dropped\":{\"queue-late\":0,\"queue-full\":7,\"too-large\":1}}",
 		"client: home\n"
 		"  state: up\n"
 		"  since: 2026-11-21T00:40:00Z (2 hours, 5 minutes ago)\n"
@@ -62,7 +65,8 @@ static void hub_with_a_session(void **state)
 {
 	(void)state;
 	assert_text("{\"name\":\"hub\",\"role\":\"server\",\"state\":\"up\",\"since\":\"2026-11-21T02:44:59Z\","
-		    "\"sessions\":[{\"client\":\"laptop\",\"from\":\"198.51.100.7:4711\",\"since\":\"2026-11-21T02:45:00Z\","
+		    "\"sessions\":[{\"client\":\"laptop\",\"from\":\"198.51.100.7:4711\",\"since\":\"2026-11-21T02:45:"
+		    "00Z\","
 		    "\"stock\":true,\"rtt_ms\":0.0,\"bytes\":{\"sent\":1,\"received\":2}}]}",
 		"server: hub\n"
 		"  state: up\n"
