@@ -233,9 +233,8 @@ static void each_mistake_has_its_line(void **state)
 						       "comma between two elements is right"},
 		{HEAD "Proxy = me:s3cret@p\n",
 			"home.conf:4: Proxy: the port is missing; http://[user:password@]HOST:PORT is right"},
-		{HEAD "Proxy = http://me:s3cret%ff@p:1\n",
-			"home.conf:4: Proxy: the user or password cannot be read; "
-			"user:password with other characters as %40 is right"},
+		{HEAD "Proxy = http://me:s3cret%ff@p:1\n", "home.conf:4: Proxy: the user or password cannot be read; "
+							   "user:password with other characters as %40 is right"},
 		{HEAD "Proxy = http://me:s3cret%0d@p:1\n", "home.conf:4: Proxy: the user or password cannot be read; "
 							   "user:password with other characters as %40 is right"},
 		{HEAD "CongestionControl = a b\n",
