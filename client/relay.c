@@ -159,7 +159,7 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 	for (round = 0; round < PUMP_ROUNDS_MAX; round++) {
 		uint64_t now_us = clock_now_us();
 
-		n = dgram_receive(&relay->client->pump.receiver, relay->socket.fd, &relay->counters.dropped);
+		n = dgram_receive(&relay->client->pump.receiver, &relay->socket, &relay->counters.dropped);
 		for (i = 0; i < n; i++)
 			take_datagram(relay, i, now_us);
 		if (n > 0)

@@ -99,7 +99,7 @@ static void on_udp_readable(uv_poll_t *poll, int status, int events)
 	for (round = 0; round < PUMP_ROUNDS_MAX; round++) {
 		uint64_t now_us = clock_now_us();
 
-		n = dgram_receive(&pump->receiver, flow->socket.fd, &flow->flow.counters.dropped);
+		n = dgram_receive(&pump->receiver, &flow->socket, &flow->flow.counters.dropped);
 		for (i = 0; i < n; i++) {
 			struct dgram *dgram = dgram_receiver_take(&pump->receiver, i, now_us);
 

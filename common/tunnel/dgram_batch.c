@@ -20,12 +20,18 @@ int dgram_receiver_init(struct dgram_receiver *receiver, struct dgram_pool *pool
 {
 	void *overflow = mmap(NULL, (size_t)OVERFLOW_STRIDE * DGRAM_BATCH_MAX, PROT_READ | PROT_WRITE,
 		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	unsigned i;
 
 	if (overflow == MAP_FAILED)
 		return err_system(err, -errno, "memory for long datagrams");
 	memset(receiver, 0, sizeof(*receiver));
 	receiver->pool = pool;
 	receiver->overflow = overflow;
+	for (i = 0; i < DGRAM_BATCH_MAX; i++) {
+		receiver->parts[i][1] = (struct iovec){receiver->overflow + (size_t)i * OVERFLOW_STRIDE, OVERFLOW_LEN};
+		receiver->messages[i].msg_hdr.msg_iov = receiver->parts[i];
+		receiver->messages[i].msg_hdr.msg_iovlen = 2;
+	}
 	return 0;
 }
 
@@ -57,37 +63,33 @@ static enum drop_reason reason_of_errno(int error)
 }
 
 /* Put a fresh cell into every slot that gave its own away. Return: slots ready, from the first. */
-static unsigned receiver_refill(struct dgram_receiver *receiver)
+static unsigned receiver_refill(struct dgram_receiver *receiver, bool with_source)
 {
 	unsigned i;
 
 	for (i = 0; i < DGRAM_BATCH_MAX; i++) {
-		struct dgram *cell = receiver->cells[i];
+		struct msghdr *header = &receiver->messages[i].msg_hdr;
 
-		if (!cell)
-			cell = receiver->cells[i] = dgram_take(receiver->pool);
-		if (!cell)
-			break;
-		receiver->parts[i][0] = (struct iovec){cell->data, DGRAM_CELL_DATA};
-		receiver->parts[i][1] = (struct iovec){receiver->overflow + (size_t)i * OVERFLOW_STRIDE, OVERFLOW_LEN};
-		receiver->messages[i].msg_hdr = (struct msghdr){
-			.msg_name = &receiver->from[i],
-			.msg_namelen = sizeof(receiver->from[i]),
-			.msg_iov = receiver->parts[i],
-			.msg_iovlen = 2,
-		};
+		if (!receiver->cells[i]) {
+			receiver->cells[i] = dgram_take(receiver->pool);
+			if (!receiver->cells[i])
+				break;
+			receiver->parts[i][0] = (struct iovec){receiver->cells[i]->data, DGRAM_CELL_DATA};
+		}
+		header->msg_name = with_source ? &receiver->from[i] : NULL;
+		header->msg_namelen = with_source ? sizeof(receiver->from[i]) : 0;
 	}
 	return i;
 }
 
-unsigned dgram_receive(struct dgram_receiver *receiver, int fd, struct drop_counters *dropped)
+unsigned dgram_receive(struct dgram_receiver *receiver, const struct dgram_socket *socket, struct drop_counters *dropped)
 {
-	unsigned ready = receiver_refill(receiver);
-	int n = ready ? recvmmsg(fd, receiver->messages, ready, MSG_DONTWAIT, NULL) : 0;
+	unsigned ready = receiver_refill(receiver, !socket->is_connected);
+	int n = ready ? recvmmsg(socket->fd, receiver->messages, ready, MSG_DONTWAIT, NULL) : 0;
 
 	if (n < 0 && errno != EAGAIN && errno != EINTR) {
 		dropped->count[reason_of_errno(errno)]++; /* reading the error has cleared it */
-		n = recvmmsg(fd, receiver->messages, ready, MSG_DONTWAIT, NULL);
+		n = recvmmsg(socket->fd, receiver->messages, ready, MSG_DONTWAIT, NULL);
 	}
 	return n > 0 ? (unsigned)n : 0;
 }

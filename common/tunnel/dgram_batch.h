@@ -23,6 +23,14 @@
 #define DGRAM_BATCH_MAX 64u	/* UDP_MAX_SEGMENTS of the older kernels; also what one recvmmsg() takes */
 #define DGRAM_BATCH_BYTES 65507u
 
+/* One UDP socket; embedded in its owner. */
+struct dgram_socket {
+	int fd;
+	bool is_connected;
+	bool without_segments; /* UDP_SEGMENT was refused once */
+	uint16_t segment_size; /* connected: what the socket is set to */
+};
+
 struct dgram_receiver {
 	struct dgram_pool *pool;
 	struct dgram *cells[DGRAM_BATCH_MAX]; /* NULL: to be taken before the next call */
@@ -36,19 +44,11 @@ int dgram_receiver_init(struct dgram_receiver *receiver, struct dgram_pool *pool
 void dgram_receiver_done(struct dgram_receiver *receiver);
 
 /* One recvmmsg(). An ICMP error that waits on the socket is about a datagram sent earlier: that one is counted in @dropped.
- * Return: datagrams received, 0 where none waits. */
-unsigned dgram_receive(struct dgram_receiver *receiver, int fd, struct drop_counters *dropped);
+ * receiver->from is set where the socket is not connected. Return: datagrams received, 0 where none waits. */
+unsigned dgram_receive(struct dgram_receiver *receiver, const struct dgram_socket *socket, struct drop_counters *dropped);
 
 /* Take the i-th of the datagrams just received over, stamped with @now_us. NULL where a long one found no cells. */
 struct dgram *dgram_receiver_take(struct dgram_receiver *receiver, unsigned i, uint64_t now_us);
-
-/* The sending state of one UDP socket; embedded in its owner. */
-struct dgram_socket {
-	int fd;
-	bool is_connected;
-	bool without_segments; /* UDP_SEGMENT was refused once */
-	uint16_t segment_size; /* connected: what the socket is set to */
-};
 
 void dgram_socket_init(struct dgram_socket *socket, int fd, bool is_connected);
 
