@@ -17,10 +17,11 @@ def test_ping_is_answered_once():
         for size, mask in ((0, None), (4, frames.ZERO), (125, frames.RANDOM)):
             payload = os.urandom(size)
             carrier.send(frames.frame(payload, frames.PING, mask))
-            pong = carrier.next()
-            assert pong.opcode == frames.PONG and pong.payload == payload and pong.mask is None
+            pong = carrier.next_control(frames.PONG)
+            assert pong.payload == payload and pong.mask is None
         carrier.datagram(b'end')
-        assert carrier.next().payload == b'end', 'a second pong'
+        while (frame := carrier.next()).payload != b'end':
+            assert frame.opcode != frames.PONG, 'a second pong'
 
 
 def test_200_pings_at_once_are_answered_in_order():

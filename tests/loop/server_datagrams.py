@@ -61,7 +61,7 @@ def test_hub_never_masks_nor_fragments():
         for size in SIZES:
             payload = os.urandom(size)
             carrier.datagram(payload)
-            frame = carrier.next()
+            frame = carrier.next_control(frames.BINARY)
             assert frame.header + frame.payload == frames.frame(payload, mask=None)
 
 

@@ -30,7 +30,7 @@ def build_folder():
 def executable(role):
     path = os.path.join(build_folder(), role, 'towpath-' + role)
     if not os.path.exists(path):
-        raise claims.Skip(f'{path} is not built')
+        raise AssertionError(f'{path} is not built; TOWPATH_BUILD names the build folder')
     return path
 
 
