@@ -49,7 +49,8 @@ static int read_files(const struct client_config *config, struct client_settings
 	int rc = read_pem("CA", config->ca_path, &settings->ca_pem, err);
 
 	if (rc == 0)
-		rc = read_pem("ClientCertificate", config->client_certificate_path, &settings->client_certificate_pem, err);
+		rc = read_pem(
+			"ClientCertificate", config->client_certificate_path, &settings->client_certificate_pem, err);
 	if (rc == 0)
 		rc = read_pem("ClientKey", config->client_key_path, &settings->client_key_pem, err);
 	return rc;
@@ -62,9 +63,10 @@ static int borrow_servers(const struct client_config *config, struct client_sett
 		return err_system(err, -ENOMEM, "settings");
 	settings->server_count = config->server_count;
 	for (size_t i = 0; i < config->server_count; i++)
-		settings->servers[i] = (struct client_settings_server){ .url = config->servers[i].url,
-			.host = config->servers[i].host, .port = config->servers[i].port,
-			.cleartext = config->servers[i].cleartext };
+		settings->servers[i] = (struct client_settings_server){.url = config->servers[i].url,
+			.host = config->servers[i].host,
+			.port = config->servers[i].port,
+			.cleartext = config->servers[i].cleartext};
 	return 0;
 }
 
@@ -112,7 +114,8 @@ static int write_settings(const struct client_config *config, struct client_sett
 	const char *target = config->stock_target ? config->stock_target : STOCK_TARGET_DEFAULT;
 	char host[256];
 
-	if (addr_split(target, host, sizeof(host), &settings->stock_target_port) < 0 || settings->stock_target_port == 0)
+	if (addr_split(target, host, sizeof(host), &settings->stock_target_port) < 0 ||
+		settings->stock_target_port == 0)
 		return err_set(err, -EINVAL, "Target: '%s' is not HOST:PORT", target);
 	settings->stock_target_host = host;
 	borrow_link(config, settings);
@@ -122,7 +125,7 @@ static int write_settings(const struct client_config *config, struct client_sett
 
 int client_settings_build(const struct client_config *config, struct err *err)
 {
-	struct client_settings settings = { 0 };
+	struct client_settings settings = {0};
 	int rc = borrow_servers(config, &settings, err);
 
 	if (rc == 0)

@@ -34,7 +34,7 @@ struct supervisor {
 static uint32_t find_mark(const struct supervisor *s)
 {
 	char device[IFNAMSIZ];
-	struct err err = { "" };
+	struct err err = {""};
 	uint32_t mark = 0;
 
 	switch (s->config->fwmark_kind) {
@@ -64,8 +64,9 @@ static void set_mark(struct supervisor *s, int fd)
 	if (mark == 0 || setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof(mark)) == 0 || s->is_mark_refusal_told)
 		return;
 	s->is_mark_refusal_told = true;
-	log_warning("link", "mark 0x%x: %s; needs root or CAP_NET_ADMIN, with AllowedIPs = 0.0.0.0/0 the tunnel would loop",
-		mark, strerror(errno));
+	log_warning("link",
+		"mark 0x%x: %s; needs root or CAP_NET_ADMIN, with AllowedIPs = 0.0.0.0/0 the tunnel would loop", mark,
+		strerror(errno));
 }
 
 /* Return: descriptor or a negative errno. */
@@ -92,7 +93,7 @@ static void on_wanted(void *owner, struct channel *channel, enum channel_kind ki
 	if (kind != CHANNEL_LINK_WANTED)
 		return;
 	fd = open_link(owner, wanted->family);
-	reply = (struct channel_reply){ .ticket = wanted->ticket, .error = fd < 0 ? fd : 0 };
+	reply = (struct channel_reply){.ticket = wanted->ticket, .error = fd < 0 ? fd : 0};
 	channel_send(channel, CHANNEL_LINK_SOCKET, &reply, sizeof(reply), fd);
 	if (fd >= 0)
 		close(fd);
@@ -102,7 +103,7 @@ static void on_wanted(void *owner, struct channel *channel, enum channel_kind ki
 
 static int hand_down(void *owner, struct channel *channel, struct err *err)
 {
-	const struct channel_index index = { .index = 0 };
+	const struct channel_index index = {.index = 0};
 	struct supervisor *s = owner;
 	int rc;
 
@@ -133,7 +134,8 @@ static const char *listen_remedy(char *buf, size_t size, int code, uint16_t port
 		break;
 	case -EACCES:
 	case -EPERM:
-		snprintf(buf, size, "a port under 1024 needs root or CAP_NET_BIND_SERVICE; choose a higher one otherwise");
+		snprintf(buf, size,
+			"a port under 1024 needs root or CAP_NET_BIND_SERVICE; choose a higher one otherwise");
 		break;
 	default:
 		snprintf(buf, size, "choose another address");
@@ -160,11 +162,13 @@ static int open_listen(struct supervisor *s, struct err *err)
 	s->listen_fd = socket(config->listen.sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	rc = s->listen_fd < 0 ? -errno : bind_listen(s->listen_fd, &config->listen);
 	if (rc < 0)
-		return err_set(err, rc, "%s: Listen: %s: %s; %s", config->path ? config->path : config->name, config->listen_text,
-			strerror(-rc), listen_remedy(remedy, sizeof(remedy), rc, addr_port(&config->listen)));
+		return err_set(err, rc, "%s: Listen: %s: %s; %s", config->path ? config->path : config->name,
+			config->listen_text, strerror(-rc),
+			listen_remedy(remedy, sizeof(remedy), rc, addr_port(&config->listen)));
 	s->listen_port = addr_port(&config->listen);
 	if (!addr_is_loopback(&config->listen))
-		log_warning("config", "Listen: %s is no loopback address: whoever reaches it can send through this tunnel",
+		log_warning("config",
+			"Listen: %s is no loopback address: whoever reaches it can send through this tunnel",
 			config->listen_text);
 	return 0;
 }
@@ -173,12 +177,16 @@ static int open_listen(struct supervisor *s, struct err *err)
 
 int client_supervisor_run(const struct client_config *config, const struct supervisor_options *options)
 {
-	static const struct supervise_program program = { hand_down, on_wanted, on_ready };
-	const struct supervise_plan plan = { .name = config->name, .role = "client", .area = "link",
-		.worker_title = "towpath-client: worker", .runtime_dir = options->runtime_dir, .ready_state = "connecting",
-		.netns_fd = -1 };
-	struct supervisor s = { .config = config, .listen_fd = -1, .settings_fd = -1 };
-	struct err err = { "" };
+	static const struct supervise_program program = {hand_down, on_wanted, on_ready};
+	const struct supervise_plan plan = {.name = config->name,
+		.role = "client",
+		.area = "link",
+		.worker_title = "towpath-client: worker",
+		.runtime_dir = options->runtime_dir,
+		.ready_state = "connecting",
+		.netns_fd = -1};
+	struct supervisor s = {.config = config, .listen_fd = -1, .settings_fd = -1};
+	struct err err = {""};
 	int exit_code = 1;
 
 	if (open_listen(&s, &err) == 0)

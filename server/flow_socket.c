@@ -16,7 +16,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define SOURCE_NET 0x7f400000u	 /* 127.64.0.0 */
+#define SOURCE_NET 0x7f400000u	/* 127.64.0.0 */
 #define SOURCE_COUNT (1u << 22) /* /10 */
 #define FLOW_PORT_FIRST 20000u
 #define FLOW_PORT_COUNT 40000u
@@ -59,8 +59,8 @@ static void sources_fill(struct flow_sources *sources, const char *const *names,
 	}
 }
 
-int flow_sources_open(struct flow_sources **ret, const char *const *names, size_t count, const struct addr *target,
-	struct err *err)
+int flow_sources_open(
+	struct flow_sources **ret, const char *const *names, size_t count, const struct addr *target, struct err *err)
 {
 	struct flow_sources *sources;
 	uint8_t *bitmap;

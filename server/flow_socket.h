@@ -17,8 +17,8 @@
 struct flow_sources; /* the clients' addresses */
 
 /* @names: in the order of channel_flow.client; borrowed during the call. */
-int flow_sources_open(struct flow_sources **ret, const char *const *names, size_t count, const struct addr *target,
-	struct err *err);
+int flow_sources_open(
+	struct flow_sources **ret, const char *const *names, size_t count, const struct addr *target, struct err *err);
 void flow_sources_close(struct flow_sources *sources);
 
 /* The address of client @client, port 0. Where Target is IPv6: ::1. */

@@ -28,15 +28,16 @@ static const char *listener_remedy(char *buf, size_t size, int code, const struc
 		break;
 	case -EADDRNOTAVAIL:
 		snprintf(buf, size, "give an address of this host (ip address), or %s:%u",
-			 listen->addr.sa.sa_family == AF_INET ? "0.0.0.0" : "[::]", port);
+			listen->addr.sa.sa_family == AF_INET ? "0.0.0.0" : "[::]", port);
 		break;
 	case -EACCES:
 	case -EPERM:
-		snprintf(buf, size, "a port under 1024 needs root or CAP_NET_BIND_SERVICE; choose a higher one otherwise");
+		snprintf(buf, size,
+			"a port under 1024 needs root or CAP_NET_BIND_SERVICE; choose a higher one otherwise");
 		break;
 	case -EAFNOSUPPORT:
 		snprintf(buf, size, "this host has no %s; leave the address out",
-			 listen->addr.sa.sa_family == AF_INET ? "IPv4" : "IPv6");
+			listen->addr.sa.sa_family == AF_INET ? "IPv4" : "IPv6");
 		break;
 	default:
 		snprintf(buf, size, "choose another address");
@@ -44,7 +45,8 @@ static const char *listener_remedy(char *buf, size_t size, int code, const struc
 	return buf;
 }
 
-static int listener_fail(const struct server_config *config, const struct server_listen *listen, int code, struct err *err)
+static int listener_fail(
+	const struct server_config *config, const struct server_listen *listen, int code, struct err *err)
 {
 	char where[32] = "", remedy[160];
 

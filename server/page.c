@@ -19,18 +19,19 @@
 #define PAGE_LEN_MAX 65536
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 
-static const char *const page_first_words[] = { "amber", "aspen", "birch", "brook", "cedar", "clover", "copper", "coral",
+static const char *const page_first_words[] = {"amber", "aspen", "birch", "brook", "cedar", "clover", "copper", "coral",
 	"dusk", "ember", "fern", "flint", "frost", "garnet", "hazel", "heron", "indigo", "ivory", "juniper", "lark",
-	"linden", "maple", "meadow", "mist", "north", "ochre", "olive", "pearl", "quartz", "raven", "sable", "willow" };
-static const char *const page_second_words[] = { "bay", "bridge", "cove", "creek", "dale", "field", "ford", "gate", "glen",
-	"grove", "harbour", "hill", "hollow", "house", "lake", "lane", "mill", "moor", "orchard", "park", "path", "peak",
-	"point", "ridge", "rock", "shore", "spring", "stone", "vale", "view", "wood", "yard" };
-static const char *const page_sentences[] = { "There is nothing here yet.", "This page is being prepared.",
+	"linden", "maple", "meadow", "mist", "north", "ochre", "olive", "pearl", "quartz", "raven", "sable", "willow"};
+static const char *const page_second_words[] = {"bay", "bridge", "cove", "creek", "dale", "field", "ford", "gate",
+	"glen", "grove", "harbour", "hill", "hollow", "house", "lake", "lane", "mill", "moor", "orchard", "park",
+	"path", "peak", "point", "ridge", "rock", "shore", "spring", "stone", "vale", "view", "wood", "yard"};
+static const char *const page_sentences[] = {"There is nothing here yet.", "This page is being prepared.",
 	"Please come back later.", "We are moving in.", "More will follow soon.", "Under construction.",
 	"The new site opens shortly.", "Work in progress.", "Nothing to see for now.", "We will be here soon.",
-	"A small corner of the web.", "Content is on its way." };
-static const char *const page_fonts[] = { "Georgia, serif", "Helvetica, Arial, sans-serif", "Verdana, sans-serif",
-	"system-ui, sans-serif", "Garamond, serif", "Palatino, serif", "Tahoma, sans-serif", "\"Courier New\", monospace" };
+	"A small corner of the web.", "Content is on its way."};
+static const char *const page_fonts[] = {"Georgia, serif", "Helvetica, Arial, sans-serif", "Verdana, sans-serif",
+	"system-ui, sans-serif", "Garamond, serif", "Palatino, serif", "Tahoma, sans-serif",
+	"\"Courier New\", monospace"};
 
 /* --- chance --- */
 
@@ -56,7 +57,7 @@ static const char *chance_of(struct page_chance *chance, const char *const *list
 
 static int page_format(char *buf, size_t size)
 {
-	struct page_chance chance = { .used = 0 };
+	struct page_chance chance = {.used = 0};
 	char title[64], style[512];
 	unsigned int hue, margin, width;
 	int len;
@@ -64,17 +65,18 @@ static int page_format(char *buf, size_t size)
 	if (getrandom(chance.bytes, sizeof(chance.bytes), 0) != (ssize_t)sizeof(chance.bytes))
 		return -errno;
 	snprintf(title, sizeof(title), "%s %s", chance_of(&chance, page_first_words, COUNT_OF(page_first_words)),
-		 chance_of(&chance, page_second_words, COUNT_OF(page_second_words)));
+		chance_of(&chance, page_second_words, COUNT_OF(page_second_words)));
 	title[0] = (char)(title[0] - 'a' + 'A');
 	hue = chance_below(&chance, 360);
 	margin = 4 + chance_below(&chance, 12);
 	width = 28 + chance_below(&chance, 24);
 	snprintf(style, sizeof(style),
-		 "body { margin: %uvh auto; max-width: %uem; font-family: %s; color: hsl(%u, %u%%, %u%%); "
-		 "background: hsl(%u, %u%%, %u%%); }",
-		 margin, width, chance_of(&chance, page_fonts, COUNT_OF(page_fonts)), hue, 10 + chance_below(&chance, 40),
-		 15 + chance_below(&chance, 15), (hue + chance_below(&chance, 120)) % 360, 10 + chance_below(&chance, 50),
-		 90 + chance_below(&chance, 9));
+		"body { margin: %uvh auto; max-width: %uem; font-family: %s; color: hsl(%u, %u%%, %u%%); "
+		"background: hsl(%u, %u%%, %u%%); }",
+		margin, width, chance_of(&chance, page_fonts, COUNT_OF(page_fonts)), hue,
+		10 + chance_below(&chance, 40), 15 + chance_below(&chance, 15),
+		(hue + chance_below(&chance, 120)) % 360, 10 + chance_below(&chance, 50),
+		90 + chance_below(&chance, 9));
 	len = snprintf(buf, size,
 		"<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>%s</title>\n"
 		"<style>\n%s\n</style>\n</head>\n<body>\n<h1>%s</h1>\n<p>%s</p>\n</body>\n</html>\n",
@@ -146,7 +148,8 @@ int page_ensure(const char *folder, char **ret_html, struct err *err)
 	close(fd);
 	if (got <= 0 || got > PAGE_LEN_MAX || memchr(text, '\0', (size_t)got)) {
 		free(text);
-		return err_set(err, -EINVAL, "%s: not a text of 1 to %d bytes; remove it, a new one is made", path, PAGE_LEN_MAX);
+		return err_set(err, -EINVAL, "%s: not a text of 1 to %d bytes; remove it, a new one is made", path,
+			PAGE_LEN_MAX);
 	}
 	text[got] = '\0';
 	*ret_html = text;

@@ -62,7 +62,7 @@ static void on_wanted(void *owner, struct channel *channel, enum channel_kind ki
 	if (kind != CHANNEL_FLOW_WANTED)
 		return;
 	fd = flow_socket_open(s->sources, wanted);
-	reply = (struct channel_reply){ .ticket = wanted->ticket, .error = fd < 0 ? fd : 0 };
+	reply = (struct channel_reply){.ticket = wanted->ticket, .error = fd < 0 ? fd : 0};
 	if (fd < 0)
 		log_warning("session", "a UDP socket for client %u: %s", wanted->client, strerror(-fd));
 	else
@@ -82,7 +82,7 @@ static int hand_down(void *owner, struct channel *channel, struct err *err)
 	lseek(s->settings_fd, 0, SEEK_SET); /* the worker before has read it */
 	rc = channel_send(channel, CHANNEL_SETTINGS, NULL, 0, s->settings_fd);
 	for (size_t i = 0; i < s->listener_count && rc == 0; i++) {
-		const struct channel_index index = { .index = (uint32_t)i };
+		const struct channel_index index = {.index = (uint32_t)i};
 
 		rc = channel_send(channel, CHANNEL_LISTENER, &index, sizeof(index), s->listener_fds[i]);
 	}
@@ -129,7 +129,8 @@ static void describe_state(struct supervisor *s)
 	size_t len = (size_t)snprintf(s->state, sizeof(s->state), "up: listening on");
 
 	for (size_t i = 0; i < s->listener_count && len < sizeof(s->state); i++)
-		len += (size_t)snprintf(s->state + len, sizeof(s->state) - len, "%s %s", i > 0 ? "," : "", s->listeners[i].text);
+		len += (size_t)snprintf(
+			s->state + len, sizeof(s->state) - len, "%s %s", i > 0 ? "," : "", s->listeners[i].text);
 }
 
 /* --- settings --- */
@@ -155,7 +156,8 @@ static int tell_pin(const char *certificate_pem, bool is_made, struct err *err)
 	return 0;
 }
 
-static int read_certificate(const struct supervisor *s, const char *folder, struct server_settings *settings, struct err *err)
+static int read_certificate(
+	const struct supervisor *s, const char *folder, struct server_settings *settings, struct err *err)
 {
 	const struct server_config *config = s->config;
 	bool is_made = false;
@@ -164,8 +166,8 @@ static int read_certificate(const struct supervisor *s, const char *folder, stru
 	if (!needs_certificate(s))
 		return 0;
 	if (config->certificate_path)
-		return certificate_load(config->certificate_path, config->certificate_key_path, &settings->certificate_pem,
-			&settings->certificate_key_pem, err);
+		return certificate_load(config->certificate_path, config->certificate_key_path,
+			&settings->certificate_pem, &settings->certificate_key_pem, err);
 	rc = certificate_ensure(folder, &settings->certificate_pem, &settings->certificate_key_pem, &is_made, err);
 	return rc < 0 ? rc : tell_pin(settings->certificate_pem, is_made, err);
 }
@@ -189,8 +191,9 @@ static int write_settings(struct supervisor *s, struct server_settings *settings
 	if (!settings->clients)
 		return err_system(err, -ENOMEM, "settings");
 	for (size_t i = 0; i < config->client_count; i++)
-		settings->clients[i] = (struct server_settings_client){ .name = config->clients[i].name,
-			.token = config->clients[i].token, .stock_path = config->clients[i].stock_path };
+		settings->clients[i] = (struct server_settings_client){.name = config->clients[i].name,
+			.token = config->clients[i].token,
+			.stock_path = config->clients[i].stock_path};
 	s->settings_fd = server_settings_write(settings, err);
 	free(settings->clients);
 	return s->settings_fd < 0 ? s->settings_fd : 0;
@@ -198,7 +201,7 @@ static int write_settings(struct supervisor *s, struct server_settings *settings
 
 static int build_settings(struct supervisor *s, const char *folder, struct err *err)
 {
-	struct server_settings settings = { 0 };
+	struct server_settings settings = {0};
 	int rc = folder_ensure(folder, err);
 
 	if (rc == 0)
@@ -268,17 +271,21 @@ static void supervisor_close(struct supervisor *s)
 
 int server_supervisor_run(const struct server_config *config, const struct supervisor_options *options)
 {
-	static const struct supervise_program program = { hand_down, on_wanted, on_ready };
-	struct supervisor s = { .config = config, .settings_fd = -1, .netns_fd = -1 };
-	struct err err = { "" };
+	static const struct supervise_program program = {hand_down, on_wanted, on_ready};
+	struct supervisor s = {.config = config, .settings_fd = -1, .netns_fd = -1};
+	struct err err = {""};
 	int exit_code = 1;
 
 	if (supervisor_open(&s, options->state_dir, &err) < 0) {
 		log_error("config", "%s", err.text);
 	} else {
-		const struct supervise_plan plan = { .name = config->name, .role = "server", .area = "session",
-			.worker_title = "towpath-server: worker", .runtime_dir = options->runtime_dir, .ready_state = s.state,
-			.netns_fd = s.netns_fd };
+		const struct supervise_plan plan = {.name = config->name,
+			.role = "server",
+			.area = "session",
+			.worker_title = "towpath-server: worker",
+			.runtime_dir = options->runtime_dir,
+			.ready_state = s.state,
+			.netns_fd = s.netns_fd};
 
 		exit_code = supervise_run(&plan, &program, &s);
 	}

@@ -18,7 +18,7 @@
 
 #define CHANNEL_QUEUE_MAX 512 /* messages; a worker that answers none of them is stuck */
 #define CHANNEL_READS_MAX 64  /* messages a wake-up, so that the loop's other handles get their turn */
-#define CHANNEL_FDS_SEEN 4    /* descriptors a message may bring before the kernel cuts: one is right, more is a breach */
+#define CHANNEL_FDS_SEEN 4 /* descriptors a message may bring before the kernel cuts: one is right, more is a breach */
 
 enum channel_fd_rule { CHANNEL_FD_NEVER, CHANNEL_FD_ALWAYS, CHANNEL_FD_UNLESS_ERROR };
 
@@ -32,19 +32,19 @@ struct channel_rule {
 };
 
 static const struct channel_rule channel_rules[] = {
-	[CHANNEL_SETTINGS] = { CHANNEL_SUPERVISOR, 0, CHANNEL_FD_ALWAYS, true },
-	[CHANNEL_LISTENER] = { CHANNEL_SUPERVISOR, sizeof(struct channel_index), CHANNEL_FD_ALWAYS, true },
-	[CHANNEL_START] = { CHANNEL_SUPERVISOR, 0, CHANNEL_FD_NEVER, true },
-	[CHANNEL_FLOW_SOCKET] = { CHANNEL_SUPERVISOR, sizeof(struct channel_reply), CHANNEL_FD_UNLESS_ERROR, true },
-	[CHANNEL_LINK_SOCKET] = { CHANNEL_SUPERVISOR, sizeof(struct channel_reply), CHANNEL_FD_UNLESS_ERROR, true },
-	[CHANNEL_STATUS] = { CHANNEL_SUPERVISOR, sizeof(struct channel_ticket), CHANNEL_FD_ALWAYS, true },
-	[CHANNEL_STOP] = { CHANNEL_SUPERVISOR, 0, CHANNEL_FD_NEVER, true },
-	[CHANNEL_READY] = { CHANNEL_WORKER, 0, CHANNEL_FD_NEVER, true },
-	[CHANNEL_FAILED] = { CHANNEL_WORKER, CHANNEL_LEN_TEXT, CHANNEL_FD_NEVER, true },
-	[CHANNEL_FLOW_WANTED] = { CHANNEL_WORKER, sizeof(struct channel_flow), CHANNEL_FD_NEVER, true },
-	[CHANNEL_LINK_WANTED] = { CHANNEL_WORKER, sizeof(struct channel_link), CHANNEL_FD_NEVER, true },
-	[CHANNEL_STATUS_DONE] = { CHANNEL_WORKER, sizeof(struct channel_ticket), CHANNEL_FD_NEVER, true },
-	[CHANNEL_STATE] = { CHANNEL_WORKER, CHANNEL_LEN_TEXT, CHANNEL_FD_NEVER, true },
+	[CHANNEL_SETTINGS] = {CHANNEL_SUPERVISOR, 0, CHANNEL_FD_ALWAYS, true},
+	[CHANNEL_LISTENER] = {CHANNEL_SUPERVISOR, sizeof(struct channel_index), CHANNEL_FD_ALWAYS, true},
+	[CHANNEL_START] = {CHANNEL_SUPERVISOR, 0, CHANNEL_FD_NEVER, true},
+	[CHANNEL_FLOW_SOCKET] = {CHANNEL_SUPERVISOR, sizeof(struct channel_reply), CHANNEL_FD_UNLESS_ERROR, true},
+	[CHANNEL_LINK_SOCKET] = {CHANNEL_SUPERVISOR, sizeof(struct channel_reply), CHANNEL_FD_UNLESS_ERROR, true},
+	[CHANNEL_STATUS] = {CHANNEL_SUPERVISOR, sizeof(struct channel_ticket), CHANNEL_FD_ALWAYS, true},
+	[CHANNEL_STOP] = {CHANNEL_SUPERVISOR, 0, CHANNEL_FD_NEVER, true},
+	[CHANNEL_READY] = {CHANNEL_WORKER, 0, CHANNEL_FD_NEVER, true},
+	[CHANNEL_FAILED] = {CHANNEL_WORKER, CHANNEL_LEN_TEXT, CHANNEL_FD_NEVER, true},
+	[CHANNEL_FLOW_WANTED] = {CHANNEL_WORKER, sizeof(struct channel_flow), CHANNEL_FD_NEVER, true},
+	[CHANNEL_LINK_WANTED] = {CHANNEL_WORKER, sizeof(struct channel_link), CHANNEL_FD_NEVER, true},
+	[CHANNEL_STATUS_DONE] = {CHANNEL_WORKER, sizeof(struct channel_ticket), CHANNEL_FD_NEVER, true},
+	[CHANNEL_STATE] = {CHANNEL_WORKER, CHANNEL_LEN_TEXT, CHANNEL_FD_NEVER, true},
 };
 
 struct channel_packet {
@@ -98,7 +98,8 @@ static const char *channel_check_fd(const struct channel_rule *rule, const void 
 }
 
 /* Return: NULL where the packet is right, else what is wrong. */
-static const char *channel_check(const struct channel_packet *packet, size_t received, enum channel_side sender, int fd_count)
+static const char *channel_check(
+	const struct channel_packet *packet, size_t received, enum channel_side sender, int fd_count)
 {
 	const struct channel_rule *rule;
 	size_t len;
@@ -137,14 +138,16 @@ static enum channel_side channel_other(enum channel_side side)
 }
 
 /* Read one packet and check it. Return: payload length, -EAGAIN, -EPIPE (the end), -EPROTO with *ret_reason. */
-static ssize_t channel_read(int fd, enum channel_side side, struct channel_packet *packet, int *ret_fd, const char **ret_reason)
+static ssize_t channel_read(
+	int fd, enum channel_side side, struct channel_packet *packet, int *ret_fd, const char **ret_reason)
 {
 	union {
 		struct cmsghdr align;
 		char bytes[CMSG_SPACE(sizeof(int) * CHANNEL_FDS_SEEN)];
 	} control;
-	struct iovec iov = { packet, sizeof(*packet) };
-	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control) };
+	struct iovec iov = {packet, sizeof(*packet)};
+	struct msghdr message = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
 	int fds[CHANNEL_FDS_SEEN];
 	int fd_count;
 	ssize_t got;
@@ -203,9 +206,10 @@ static ssize_t channel_write(int to, const void *bytes, size_t len, int fd)
 	union {
 		struct cmsghdr header;
 		char bytes[CMSG_SPACE(sizeof(int))];
-	} control = { 0 };
-	struct iovec iov = { (void *)(uintptr_t)bytes, len };
-	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control) };
+	} control = {0};
+	struct iovec iov = {(void *)(uintptr_t)bytes, len};
+	struct msghdr message = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
 
 	if (fd < 0)
 		return send(to, bytes, len, MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -260,7 +264,7 @@ static int channel_queue_push(struct channel *channel, const void *bytes, size_t
 	queued = malloc(sizeof(*queued) + len);
 	if (!queued)
 		return -ENOBUFS;
-	*queued = (struct channel_queued){ .fd = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0), .len = len };
+	*queued = (struct channel_queued){.fd = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0), .len = len};
 	if (fd >= 0 && queued->fd < 0) {
 		free(queued);
 		return -ENOBUFS;
@@ -278,7 +282,8 @@ static bool channel_flush(struct channel *channel)
 	int rc = 0;
 
 	while (channel->queue_head && rc == 0) {
-		rc = channel_write_now(channel, channel->queue_head->bytes, channel->queue_head->len, channel->queue_head->fd);
+		rc = channel_write_now(
+			channel, channel->queue_head->bytes, channel->queue_head->len, channel->queue_head->fd);
 		if (rc == 0)
 			channel_queue_drop_head(channel);
 	}
@@ -293,7 +298,7 @@ static bool channel_flush(struct channel *channel)
 int channel_send(struct channel *channel, enum channel_kind kind, const void *payload, size_t len, int fd)
 {
 	const struct channel_rule *rule = channel_rule_find(kind);
-	struct channel_packet packet = { .kind = kind };
+	struct channel_packet packet = {.kind = kind};
 	int rc;
 
 	if (channel->closing)
@@ -342,7 +347,7 @@ int channel_open(struct channel **ret, uv_loop_t *loop, int fd, enum channel_sid
 		close(fd);
 		return err_system(err, -ENOMEM, "channel");
 	}
-	*channel = (struct channel){ .fd = fd, .side = side, .handlers = handlers, .owner = owner };
+	*channel = (struct channel){.fd = fd, .side = side, .handlers = handlers, .owner = owner};
 	channel->queue_tail = &channel->queue_head;
 	rc = uv_poll_init(loop, &channel->poll, fd);
 	if (rc < 0) {
@@ -376,9 +381,10 @@ void channel_close(struct channel *channel)
 	close(channel->fd); /* after uv_close(): the loop must still be able to forget it */
 }
 
-int channel_receive(int fd, enum channel_side side, enum channel_kind *ret_kind, void *payload, int *ret_fd, int timeout_ms)
+int channel_receive(
+	int fd, enum channel_side side, enum channel_kind *ret_kind, void *payload, int *ret_fd, int timeout_ms)
 {
-	struct pollfd waiting = { .fd = fd, .events = POLLIN };
+	struct pollfd waiting = {.fd = fd, .events = POLLIN};
 	struct channel_packet packet;
 	const char *reason = NULL;
 	ssize_t len;

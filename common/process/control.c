@@ -183,7 +183,7 @@ static void control_on_connection(uv_stream_t *stream, int status)
 	if (!request)
 		return;
 	if (uv_accept(stream, (uv_stream_t *)&request->pipe) < 0 || control->request_count > CONTROL_ASKERS_MAX ||
-	    uv_read_start((uv_stream_t *)&request->pipe, request_on_alloc, request_on_read) < 0) {
+		uv_read_start((uv_stream_t *)&request->pipe, request_on_alloc, request_on_read) < 0) {
 		request_close(request);
 		return;
 	}
@@ -194,10 +194,11 @@ static void control_on_connection(uv_stream_t *stream, int status)
 
 static int control_address(const char *path, struct sockaddr_un *ret, struct err *err)
 {
-	*ret = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	*ret = (struct sockaddr_un){.sun_family = AF_UNIX};
 	if (strlen(path) >= sizeof(ret->sun_path))
-		return err_set(err, -ENAMETOOLONG, "control socket %s: longer than %zu characters; use a shorter --runtime-dir",
-			       path, sizeof(ret->sun_path) - 1);
+		return err_set(err, -ENAMETOOLONG,
+			"control socket %s: longer than %zu characters; use a shorter --runtime-dir", path,
+			sizeof(ret->sun_path) - 1);
 	memcpy(ret->sun_path, path, strlen(path) + 1);
 	return 0;
 }
@@ -336,7 +337,7 @@ static int control_read_all(int fd, char **ret_text)
 
 	clock_gettime(CLOCK_MONOTONIC, &since);
 	for (;;) {
-		struct pollfd waiting = { .fd = fd, .events = POLLIN };
+		struct pollfd waiting = {.fd = fd, .events = POLLIN};
 		long left = control_left_ms(&since);
 
 		if (len + 1 >= size) {

@@ -67,6 +67,7 @@ static bool sandbox_is_instrumented(void)
 }
 
 /* --- the lists --- */
+/* clang-format off */
 
 /* No argument of theirs can do harm. */
 static const int sandbox_allowed[] = {
@@ -140,22 +141,23 @@ static const struct {
 	{ IPPROTO_IPV6, IPV6_RECVERR },	 { IPPROTO_IPV6, IPV6_MTU_DISCOVER }, { IPPROTO_IPV6, IPV6_RECVPKTINFO },
 };
 
+/* clang-format on */
 /* --- building the filter --- */
 
 /* The low 32 bits are @value: the kernel reads these arguments as int, whatever the upper half holds. */
 static struct scmp_arg_cmp arg_is(unsigned int arg, uint32_t value)
 {
-	return (struct scmp_arg_cmp){ arg, SCMP_CMP_MASKED_EQ, 0xffffffffu, value };
+	return (struct scmp_arg_cmp){arg, SCMP_CMP_MASKED_EQ, 0xffffffffu, value};
 }
 
 static struct scmp_arg_cmp arg_bits(unsigned int arg, uint32_t mask, uint32_t value)
 {
-	return (struct scmp_arg_cmp){ arg, SCMP_CMP_MASKED_EQ, mask, value };
+	return (struct scmp_arg_cmp){arg, SCMP_CMP_MASKED_EQ, mask, value};
 }
 
 static struct scmp_arg_cmp arg_null(unsigned int arg)
 {
-	return (struct scmp_arg_cmp){ arg, SCMP_CMP_EQ, 0, 0 };
+	return (struct scmp_arg_cmp){arg, SCMP_CMP_EQ, 0, 0};
 }
 
 /* -EDOM, -EFAULT: the call does not exist on this machine's architecture: nothing to allow. */
@@ -179,8 +181,8 @@ static int sandbox_add_values(scmp_filter_ctx filter, int call, unsigned int arg
 	int rc = 0;
 
 	for (size_t i = 0; i < count && rc == 0; i++)
-		rc = sandbox_ignore_foreign(seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 1,
-			arg_is(argument, (uint32_t)values[i])));
+		rc = sandbox_ignore_foreign(
+			seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 1, arg_is(argument, (uint32_t)values[i])));
 	return rc;
 }
 
@@ -203,55 +205,51 @@ static int sandbox_add_process(scmp_filter_ctx filter)
 	if (rc == 0)
 		rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1, arg_bits(2, PROT_EXEC, 0));
 	if (rc == 0)
-		rc = sandbox_ignore_foreign(seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap2), 1,
-			arg_bits(2, PROT_EXEC, 0)));
+		rc = sandbox_ignore_foreign(
+			seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap2), 1, arg_bits(2, PROT_EXEC, 0)));
 	if (rc == 0)
-		rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1,
-			arg_bits(2, PROT_EXEC, 0));
+		rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1, arg_bits(2, PROT_EXEC, 0));
 	if (rc == 0)
-		rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
-			arg_is(0, (uint32_t)getpid()));
+		rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1, arg_is(0, (uint32_t)getpid()));
 	if (rc == 0)
-		rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 2, arg_is(0, 0),
-			arg_null(2));
+		rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 2, arg_is(0, 0), arg_null(2));
 	return rc;
 }
 
 /* Bytes leave by connected sockets only; fstat() is newfstatat() with an empty path. */
 static int sandbox_add_server(scmp_filter_ctx filter)
 {
-	int rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(sendto), 2, arg_bits(3, MSG_FASTOPEN, 0),
-		arg_null(4));
+	int rc = seccomp_rule_add(
+		filter, SCMP_ACT_ALLOW, SCMP_SYS(sendto), 2, arg_bits(3, MSG_FASTOPEN, 0), arg_null(4));
 
 	if (rc == 0)
-		rc = sandbox_ignore_foreign(seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(send), 1,
-			arg_bits(3, MSG_FASTOPEN, 0)));
+		rc = sandbox_ignore_foreign(
+			seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(send), 1, arg_bits(3, MSG_FASTOPEN, 0)));
 	if (rc == 0)
 		rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 2, arg_is(0, AF_UNIX),
 			arg_bits(1, SOCKET_TYPE_MASK, SOCK_STREAM));
 	if (rc == 0 && !sandbox_is_instrumented())
-		rc = sandbox_ignore_foreign(seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(newfstatat), 1,
-			arg_bits(3, AT_EMPTY_PATH, AT_EMPTY_PATH)));
+		rc = sandbox_ignore_foreign(seccomp_rule_add(
+			filter, SCMP_ACT_ALLOW, SCMP_SYS(newfstatat), 1, arg_bits(3, AT_EMPTY_PATH, AT_EMPTY_PATH)));
 	return rc;
 }
 
 static int sandbox_add_client(scmp_filter_ctx filter)
 {
-	static const uint32_t families[] = { AF_INET, AF_INET6 };
-	static const uint32_t types[] = { SOCK_STREAM, SOCK_DGRAM };
+	static const uint32_t families[] = {AF_INET, AF_INET6};
+	static const uint32_t types[] = {SOCK_STREAM, SOCK_DGRAM};
 	const uint32_t writing = O_WRONLY | O_RDWR | O_CREAT | O_TRUNC | O_APPEND;
 	int rc = sandbox_add_list(filter, SCMP_ACT_ALLOW, sandbox_allowed_client, COUNT_OF(sandbox_allowed_client));
 
 	for (size_t i = 0; i < COUNT_OF(families) && rc == 0; i++)
 		for (size_t k = 0; k < COUNT_OF(types) && rc == 0; k++)
-			rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2,
-				arg_is(0, families[i]),
+			rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2, arg_is(0, families[i]),
 				arg_bits(1, SOCKET_TYPE_MASK, types[k]));
 	if (rc == 0 && !sandbox_is_instrumented())
 		rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(openat), 1, arg_bits(2, writing, 0));
 	if (rc == 0 && !sandbox_is_instrumented())
-		rc = sandbox_ignore_foreign(seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(open), 1,
-			arg_bits(1, writing, 0)));
+		rc = sandbox_ignore_foreign(
+			seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(open), 1, arg_bits(1, writing, 0)));
 	return rc;
 }
 
@@ -267,8 +265,8 @@ static int sandbox_add_all(scmp_filter_ctx filter, enum sandbox_profile profile)
 	if (rc == 0)
 		rc = sandbox_add_socket_options(filter);
 	if (rc == 0 && instrumented)
-		rc = sandbox_add_list(filter, SCMP_ACT_ALLOW, sandbox_allowed_instrumented,
-			COUNT_OF(sandbox_allowed_instrumented));
+		rc = sandbox_add_list(
+			filter, SCMP_ACT_ALLOW, sandbox_allowed_instrumented, COUNT_OF(sandbox_allowed_instrumented));
 	if (rc == 0 && !instrumented)
 		rc = sandbox_add_process(filter);
 	if (rc == 0 && !instrumented)
@@ -289,7 +287,7 @@ static int sandbox_load_filter(enum sandbox_profile profile, struct err *err)
 		return err_system(err, -ENOMEM, "sandbox: seccomp");
 	seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1);
 	seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2); /* a binary tree: it is passed at every call */
-	seccomp_attr_set(filter, SCMP_FLTATR_CTL_SSB, 1);      /* no foreign code runs here; the mitigation costs much */
+	seccomp_attr_set(filter, SCMP_FLTATR_CTL_SSB, 1); /* no foreign code runs here; the mitigation costs much */
 	rc = sandbox_add_all(filter, profile);
 	if (rc == 0)
 		rc = seccomp_load(filter);
@@ -303,8 +301,8 @@ static int sandbox_load_filter(enum sandbox_profile profile, struct err *err)
 
 static int sandbox_drop_capabilities(struct err *err)
 {
-	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = { { 0 } };
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {{0}};
 
 	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
 	for (unsigned long cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
@@ -316,7 +314,7 @@ static int sandbox_drop_capabilities(struct err *err)
 
 static int sandbox_drop_privileges(struct err *err)
 {
-	struct rlimit no_core = { 0, 0 };
+	struct rlimit no_core = {0, 0};
 	struct rlimit files;
 
 	prctl(PR_SET_NAME, "towpath-worker");
@@ -338,8 +336,8 @@ static int sandbox_drop_privileges(struct err *err)
 static void sandbox_hide_files(enum sandbox_profile profile)
 {
 	char resolver[PATH_MAX] = "/etc/resolv.conf";
-	const char *readable[] = { "/etc", "/usr/share/ca-certificates", "/usr/local/share/ca-certificates", "/usr/lib/ssl",
-		"/etc" };
+	const char *readable[] = {
+		"/etc", "/usr/share/ca-certificates", "/usr/local/share/ca-certificates", "/usr/lib/ssl", "/etc"};
 	char *real = realpath("/etc/resolv.conf", resolver);
 	char *slash = real ? strrchr(resolver, '/') : NULL;
 	int rc;
@@ -348,7 +346,8 @@ static void sandbox_hide_files(enum sandbox_profile profile)
 		*slash = '\0';
 		readable[COUNT_OF(readable) - 1] = resolver;
 	}
-	rc = sandbox_files_restrict(readable, profile == SANDBOX_CLIENT ? COUNT_OF(readable) : 0, profile == SANDBOX_SERVER);
+	rc = sandbox_files_restrict(
+		readable, profile == SANDBOX_CLIENT ? COUNT_OF(readable) : 0, profile == SANDBOX_SERVER);
 	if (rc < 0)
 		log_debug("config", "worker: no Landlock (%s); the system call filter stands alone", strerror(-rc));
 }

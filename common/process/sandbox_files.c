@@ -40,7 +40,7 @@ struct landlock_folder {
 
 static size_t landlock_rights_of(long version, int deny_tcp, struct landlock_rights *ret)
 {
-	*ret = (struct landlock_rights){ .fs = LANDLOCK_FS_VERSION_1 };
+	*ret = (struct landlock_rights){.fs = LANDLOCK_FS_VERSION_1};
 	if (version >= 2)
 		ret->fs |= LANDLOCK_FS_REFER;
 	if (version >= 3)
@@ -56,7 +56,7 @@ static size_t landlock_rights_of(long version, int deny_tcp, struct landlock_rig
 
 static int landlock_allow(int ruleset, const char *path)
 {
-	struct landlock_folder folder = { .allowed = LANDLOCK_FS_READ_FILE | LANDLOCK_FS_READ_DIR };
+	struct landlock_folder folder = {.allowed = LANDLOCK_FS_READ_FILE | LANDLOCK_FS_READ_DIR};
 	int rc = 0;
 
 	folder.parent_fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);

@@ -30,10 +30,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define SPAWN_EXE_FD 4	  /* in the child, close-on-exec */
-#define SPAWN_REPORT_FD 5 /* in the child, close-on-exec */
-#define SPAWN_NETNS_FD 6  /* in the child, close-on-exec */
-#define SPAWN_FIRST_FD 16 /* the originals are moved above it, so that no dup2() hits one of them */
+#define SPAWN_EXE_FD 4	     /* in the child, close-on-exec */
+#define SPAWN_REPORT_FD 5    /* in the child, close-on-exec */
+#define SPAWN_NETNS_FD 6     /* in the child, close-on-exec */
+#define SPAWN_FIRST_FD 16    /* the originals are moved above it, so that no dup2() hits one of them */
 #define SPAWN_NOFILE 262144u /* two sockets a session, 10,000 sessions, and some */
 
 /* --- the user --- */
@@ -56,7 +56,7 @@ static bool spawn_is_mapped(const char *map_path, unsigned long id)
 int spawn_plan_user(struct spawn_plan *plan, struct err *err)
 {
 	const struct passwd *user;
-	static const char *const names[] = { "towpath", "nobody" };
+	static const char *const names[] = {"towpath", "nobody"};
 
 	plan->has_user = false;
 	if (geteuid() != 0)
@@ -65,19 +65,24 @@ int spawn_plan_user(struct spawn_plan *plan, struct err *err)
 		user = getpwnam(names[i]);
 		if (!user)
 			continue;
-		if (!spawn_is_mapped("/proc/self/uid_map", user->pw_uid) || !spawn_is_mapped("/proc/self/gid_map", user->pw_gid)) {
-			log_warning("config", "user '%s' does not exist in this user namespace; the worker keeps ours", names[i]);
+		if (!spawn_is_mapped("/proc/self/uid_map", user->pw_uid) ||
+			!spawn_is_mapped("/proc/self/gid_map", user->pw_gid)) {
+			log_warning("config", "user '%s' does not exist in this user namespace; the worker keeps ours",
+				names[i]);
 			return 0;
 		}
 		if (i > 0)
-			log_warning("config", "there is no user 'towpath'; the worker runs as '%s'; "
-					      "add one with: useradd --system --shell /usr/sbin/nologin towpath", names[i]);
+			log_warning("config",
+				"there is no user 'towpath'; the worker runs as '%s'; "
+				"add one with: useradd --system --shell /usr/sbin/nologin towpath",
+				names[i]);
 		plan->uid = user->pw_uid;
 		plan->gid = user->pw_gid;
 		plan->has_user = true;
 		return 0;
 	}
-	return err_set(err, -ENOENT, "there is no user 'towpath' and no 'nobody'; add one with: useradd --system towpath");
+	return err_set(
+		err, -ENOENT, "there is no user 'towpath' and no 'nobody'; add one with: useradd --system towpath");
 }
 
 /* --- the child --- */
@@ -89,7 +94,7 @@ struct spawn_report {
 
 static void spawn_fail(const char *step)
 {
-	struct spawn_report report = { .code = errno };
+	struct spawn_report report = {.code = errno};
 	ssize_t ignored;
 
 	strncpy(report.step, step, sizeof(report.step) - 1);
@@ -114,7 +119,7 @@ static void spawn_enter_namespace(void)
 /* A terminal's Ctrl-C and systemd's SIGTERM reach the whole group; the worker ends in order by its channel. */
 static void spawn_reset_signals(void)
 {
-	static const int ignored[] = { SIGHUP, SIGINT, SIGPIPE, SIGTERM, SIGUSR1, SIGUSR2 };
+	static const int ignored[] = {SIGHUP, SIGINT, SIGPIPE, SIGTERM, SIGUSR1, SIGUSR2};
 	sigset_t none;
 
 	for (int number = 1; number < NSIG; number++)
@@ -200,7 +205,7 @@ static void spawn_child(const struct spawn_plan *plan, const struct spawn_fds *f
 /* Names that pass into the worker: the journal's prefix, and how a sanitizer build reports. */
 static void spawn_environment(char *envp[], size_t max)
 {
-	static const char *const names[] = { "JOURNAL_STREAM=", "ASAN_OPTIONS=", "UBSAN_OPTIONS=", "LSAN_OPTIONS=" };
+	static const char *const names[] = {"JOURNAL_STREAM=", "ASAN_OPTIONS=", "UBSAN_OPTIONS=", "LSAN_OPTIONS="};
 	size_t count = 0;
 
 	for (char **variable = environ; *variable; variable++)
@@ -262,7 +267,7 @@ static pid_t spawn_fork(const struct spawn_plan *plan, const struct spawn_fds *f
 	char level[16], title[64];
 	char *envp[8];
 	char argument[] = SPAWN_WORKER_ARGUMENT, verbose[] = "verbose", plain[] = "plain";
-	char *argv[] = { title, argument, level, plan->log_level >= LOG_LEVEL_DEBUG ? verbose : plain, NULL };
+	char *argv[] = {title, argument, level, plan->log_level >= LOG_LEVEL_DEBUG ? verbose : plain, NULL};
 	sigset_t all, before;
 	pid_t pid;
 
@@ -281,7 +286,7 @@ static pid_t spawn_fork(const struct spawn_plan *plan, const struct spawn_fds *f
 /* Wait for exec, or for the child's report of why there is none. */
 static int spawn_await_exec(pid_t pid, int report_fd, struct err *err)
 {
-	struct spawn_report report = { 0 };
+	struct spawn_report report = {0};
 	ssize_t got;
 
 	do
@@ -293,7 +298,8 @@ static int spawn_await_exec(pid_t pid, int report_fd, struct err *err)
 		;
 	report.step[sizeof(report.step) - 1] = '\0';
 	if (report.code == EACCES)
-		return err_system(err, -EACCES, "worker: %s (its user must be allowed to execute it: chmod 755)", report.step);
+		return err_system(
+			err, -EACCES, "worker: %s (its user must be allowed to execute it: chmod 755)", report.step);
 	return err_system(err, report.code > 0 ? -report.code : -EIO, "worker: %s", report.step);
 }
 

@@ -19,7 +19,7 @@
 
 static int spawn_raise_lo(void)
 {
-	struct ifreq request = { .ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING };
+	struct ifreq request = {.ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING};
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	int rc = 0;
 
@@ -120,7 +120,8 @@ int spawn_open_lo_namespace(struct err *err)
 	while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
 		;
 	if (fd < 0)
-		return err_system(err, fd, "network namespace for the worker (needs root, or user namespaces allowed: "
-					   "sysctl kernel.unprivileged_userns_clone=1 user.max_user_namespaces=10000)");
+		return err_system(err, fd,
+			"network namespace for the worker (needs root, or user namespaces allowed: "
+			"sysctl kernel.unprivileged_userns_clone=1 user.max_user_namespaces=10000)");
 	return fd;
 }

@@ -36,7 +36,7 @@
 
 enum supervise_phase { SUPERVISE_STARTING, SUPERVISE_RUNNING, SUPERVISE_WAITING, SUPERVISE_STOPPING };
 
-static const int supervise_signals[] = { SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGCHLD };
+static const int supervise_signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGCHLD};
 #define SUPERVISE_SIGNAL_COUNT (sizeof(supervise_signals) / sizeof(supervise_signals[0]))
 
 struct supervise {
@@ -129,7 +129,8 @@ static void on_step_timer(uv_timer_t *timer)
 
 	switch (s->phase) {
 	case SUPERVISE_STARTING:
-		log_warning(s->plan->area, "the worker is not ready after %d s; it is killed", SUPERVISE_START_PATIENCE_MS / 1000);
+		log_warning(s->plan->area, "the worker is not ready after %d s; it is killed",
+			SUPERVISE_START_PATIENCE_MS / 1000);
 		supervise_kill(s);
 		break;
 	case SUPERVISE_WAITING:
@@ -264,7 +265,7 @@ static void on_channel_end(void *owner, const char *reason)
 
 /* --- starting it --- */
 
-static const struct channel_handlers supervise_channel_handlers = { on_channel_message, on_channel_end };
+static const struct channel_handlers supervise_channel_handlers = {on_channel_message, on_channel_end};
 
 static int supervise_hand_down(struct supervise *s, struct err *err)
 {
@@ -294,7 +295,7 @@ static int supervise_spawn(struct supervise *s, struct err *err)
 /* A worker that could not be given its things is killed, reaped and started again like one that died. */
 static void supervise_start_worker(struct supervise *s)
 {
-	struct err err = { "" };
+	struct err err = {""};
 	int rc;
 
 	uv_update_time(&s->loop);
@@ -342,7 +343,7 @@ static void on_status_answer(void *owner, void *asker, const char *text, size_t 
 		log_notice(s->plan->area, "status: %.*s", (int)len, text);
 }
 
-static const struct status_handlers supervise_status_handlers = { supervise_describe, on_status_answer };
+static const struct status_handlers supervise_status_handlers = {supervise_describe, on_status_answer};
 
 static void supervise_ask(struct supervise *s, void *asker)
 {
@@ -359,7 +360,7 @@ static void on_control_request(void *owner, const char *word, struct control_req
 		control_answer(request, unknown, sizeof(unknown) - 1);
 }
 
-static const struct control_handlers supervise_control_handlers = { on_control_request };
+static const struct control_handlers supervise_control_handlers = {on_control_request};
 
 /* --- signals --- */
 
@@ -434,7 +435,7 @@ static int supervise_open(struct supervise *s, struct err *err)
 	char path[512];
 	int rc;
 
-	s->spawn = (struct spawn_plan){ .process_title = s->plan->worker_title, .netns_fd = s->plan->netns_fd };
+	s->spawn = (struct spawn_plan){.process_title = s->plan->worker_title, .netns_fd = s->plan->netns_fd};
 	s->spawn.log_level = log_get_level();
 	rc = spawn_plan_user(&s->spawn, err);
 	if (rc < 0)
@@ -447,8 +448,8 @@ static int supervise_open(struct supervise *s, struct err *err)
 
 int supervise_run(const struct supervise_plan *plan, const struct supervise_program *program, void *owner)
 {
-	struct supervise s = { .plan = plan, .program = program, .owner = owner };
-	struct err err = { "" };
+	struct supervise s = {.plan = plan, .program = program, .owner = owner};
+	struct err err = {""};
 
 	supervise_init(&s);
 	if (supervise_open(&s, &err) < 0)

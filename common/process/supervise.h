@@ -27,8 +27,8 @@ struct supervise_plan {
 	const char *area;	  /* log area of the worker's comings and goings: "session", "link" */
 	const char *worker_title; /* argv[0] of the worker */
 	const char *runtime_dir;
-	const char *ready_state;  /* state from READY on, until the worker says another: "up", "connecting" */
-	int netns_fd;		  /* namespace of the worker, -1: ours; borrowed */
+	const char *ready_state; /* state from READY on, until the worker says another: "up", "connecting" */
+	int netns_fd;		 /* namespace of the worker, -1: ours; borrowed */
 };
 
 /* Run until SIGTERM or SIGINT. What goes wrong is logged here. Return: exit code, 0 or 1. */

@@ -135,7 +135,7 @@ int status_asks_open(struct status_asks **ret, uv_loop_t *loop, const struct sta
 
 static int status_send(struct status_ask *ask, struct channel *channel)
 {
-	const struct channel_ticket ticket = { .ticket = ask->ticket };
+	const struct channel_ticket ticket = {.ticket = ask->ticket};
 
 	ask->fd = memfd_create("status", MFD_CLOEXEC);
 	if (ask->fd < 0)
@@ -152,7 +152,7 @@ void status_asks_add(struct status_asks *asks, struct channel *channel, void *as
 		asks->handlers->on_answer(asks->owner, asker, "{}\n", 3);
 		return;
 	}
-	*ask = (struct status_ask){ .ticket = ++asks->last_ticket, .fd = -1, .asker = asker };
+	*ask = (struct status_ask){.ticket = ++asks->last_ticket, .fd = -1, .asker = asker};
 	ask->deadline_ms = uv_now(asks->timer.loop) + SUPERVISE_STATUS_PATIENCE_MS;
 	if (!channel || status_send(ask, channel) < 0) {
 		status_answer(asks, ask, NULL);

@@ -70,7 +70,7 @@ static void on_end(void *owner, const char *reason)
 	snprintf(side->end_reason, sizeof(side->end_reason), "%s", reason);
 }
 
-static const struct channel_handlers handlers = { on_message, on_end };
+static const struct channel_handlers handlers = {on_message, on_end};
 
 static void open_side(struct fixture *f, struct side *side, enum channel_side which, int fd)
 {
@@ -167,7 +167,7 @@ static void run_until(struct fixture *f, const int *value, int wanted)
 
 static void test_descriptor_goes_down(void **state)
 {
-	const struct channel_reply reply = { .ticket = 0x0123456789abcdefull };
+	const struct channel_reply reply = {.ticket = 0x0123456789abcdefull};
 	struct fixture *f = *state;
 	struct stat sent, got;
 	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -185,7 +185,7 @@ static void test_descriptor_goes_down(void **state)
 
 static void test_refusal_goes_without_descriptor(void **state)
 {
-	const struct channel_reply reply = { .ticket = 7, .error = -EMFILE };
+	const struct channel_reply reply = {.ticket = 7, .error = -EMFILE};
 	struct fixture *f = *state;
 
 	assert_int_equal(channel_send(f->supervisor.channel, CHANNEL_LINK_SOCKET, &reply, sizeof(reply), -1), 0);
@@ -215,7 +215,7 @@ static void test_queue_keeps_order(void **state)
 	int sent = 0;
 
 	for (; sent < 600; sent++) {
-		struct channel_index index = { .index = (uint32_t)sent };
+		struct channel_index index = {.index = (uint32_t)sent};
 
 		if (channel_send(f->supervisor.channel, CHANNEL_LISTENER, &index, sizeof(index), fd) != 0)
 			break;
@@ -229,7 +229,7 @@ static void test_queue_keeps_order(void **state)
 /* A side that reads nothing makes the queue full, not the memory. */
 static void test_full_queue_is_told(void **state)
 {
-	const struct channel_ticket ticket = { .ticket = 1 };
+	const struct channel_ticket ticket = {.ticket = 1};
 	struct fixture *f = *state;
 	int rc = 0;
 
@@ -264,13 +264,13 @@ static void test_closing_inside_a_message(void **state)
 
 static void send_raw(int fd, uint32_t kind, const void *payload, size_t len, int fd_count)
 {
-	uint8_t bytes[HEADER_LEN + 2048] = { 0 };
+	uint8_t bytes[HEADER_LEN + 2048] = {0};
 	union {
 		struct cmsghdr header;
 		char bytes[CMSG_SPACE(sizeof(int) * 8)];
-	} control = { 0 };
-	struct iovec iov = { bytes, HEADER_LEN + len };
-	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1 };
+	} control = {0};
+	struct iovec iov = {bytes, HEADER_LEN + len};
+	struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
 	const int out = STDERR_FILENO;
 
 	memcpy(bytes, &kind, sizeof(kind));
@@ -321,7 +321,7 @@ static void test_payload_too_short(void **state)
 
 static void test_payload_too_long(void **state)
 {
-	const struct channel_flow flow[2] = { { .client = 0 } };
+	const struct channel_flow flow[2] = {{.client = 0}};
 	struct fixture *f = *state;
 
 	send_raw(f->raw, CHANNEL_FLOW_WANTED, flow, sizeof(flow[0]) + 1, 0);
@@ -388,7 +388,7 @@ static void test_more_descriptors_than_looked_at(void **state)
 
 static void test_descriptor_with_a_refusal(void **state)
 {
-	const struct channel_reply reply = { .error = -EMFILE };
+	const struct channel_reply reply = {.error = -EMFILE};
 	struct fixture *f = *state;
 
 	send_raw(f->raw, CHANNEL_FLOW_SOCKET, &reply, sizeof(reply), 1);

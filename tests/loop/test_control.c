@@ -42,7 +42,7 @@ static void on_request(void *owner, const char *word, struct control_request *re
 		control_answer(request, f->answer, f->answer_len);
 }
 
-static const struct control_handlers handlers = { on_request };
+static const struct control_handlers handlers = {on_request};
 
 static int set_up(void **state)
 {
@@ -78,7 +78,7 @@ static int tear_down(void **state)
 
 static void open_control(struct fixture *f)
 {
-	struct err err = { "" };
+	struct err err = {""};
 
 	assert_int_equal(control_open(&f->control, &f->loop, f->path, &handlers, f, &err), 0);
 }
@@ -121,7 +121,7 @@ static void ask_and_run(struct fixture *f, struct asking *asking)
 
 static int connect_raw(const struct fixture *f)
 {
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	strcpy(address.sun_path, f->path);
@@ -140,7 +140,7 @@ static void run_until_asked(struct fixture *f, int requests)
 
 static void test_question_is_answered(void **state)
 {
-	struct asking asking = { .word = "status" };
+	struct asking asking = {.word = "status"};
 	struct fixture *f = *state;
 
 	open_control(f);
@@ -154,7 +154,7 @@ static void test_question_is_answered(void **state)
 /* 10,000 sessions of JSON are some megabytes. */
 static void test_long_answer_arrives_whole(void **state)
 {
-	struct asking asking = { .word = "status" };
+	struct asking asking = {.word = "status"};
 	struct fixture *f = *state;
 	char *text = malloc(5000001);
 
@@ -184,7 +184,7 @@ static void test_only_the_owner_may_ask(void **state)
 static void test_nobody_runs(void **state)
 {
 	struct fixture *f = *state;
-	struct err err = { "" };
+	struct err err = {""};
 	char *text = NULL;
 
 	assert_int_equal(control_ask(f->path, "status", &text, &err), -ENOENT);
@@ -193,10 +193,10 @@ static void test_nobody_runs(void **state)
 
 static void test_file_left_behind_is_replaced(void **state)
 {
-	struct asking asking = { .word = "status" };
+	struct asking asking = {.word = "status"};
 	struct fixture *f = *state;
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	struct err err = { "" };
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	struct err err = {""};
 	char *text = NULL;
 	int fd;
 
@@ -217,7 +217,7 @@ static void test_second_start_is_refused(void **state)
 {
 	struct fixture *f = *state;
 	struct control *second = NULL;
-	struct err err = { "" };
+	struct err err = {""};
 
 	open_control(f);
 	assert_int_equal(control_open(&second, &f->loop, f->path, &handlers, f, &err), -EADDRINUSE);
@@ -228,7 +228,7 @@ static void test_second_start_is_refused(void **state)
 static void test_path_too_long_is_told(void **state)
 {
 	struct fixture *f = *state;
-	struct err err = { "" };
+	struct err err = {""};
 	char path[300];
 
 	snprintf(path, sizeof(path), "%s/%0200d", f->folder, 0);

@@ -82,7 +82,7 @@ struct held {
 
 static struct sockaddr_in loopback_any_port(void)
 {
-	struct sockaddr_in addr = { .sin_family = AF_INET };
+	struct sockaddr_in addr = {.sin_family = AF_INET};
 
 	addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	return addr;
@@ -107,7 +107,7 @@ static void hold_victims(struct held *h)
 	h->victim_tcp = bound_socket(SOCK_STREAM, &h->tcp_addr);
 	h->victim_udp = bound_socket(SOCK_DGRAM, &h->udp_addr);
 	h->victim_unix = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	h->unix_addr = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	h->unix_addr = (struct sockaddr_un){.sun_family = AF_UNIX};
 	snprintf(h->unix_addr.sun_path, sizeof(h->unix_addr.sun_path), "/tmp/test_sandbox.%ld", (long)getpid());
 	unlink(h->unix_addr.sun_path);
 	assert_return_code(bind(h->victim_unix, (struct sockaddr *)&h->unix_addr, sizeof(h->unix_addr)), errno);
@@ -141,8 +141,8 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
 	struct held *h = *state;
-	const int fds[] = { h->victim_tcp, h->victim_udp, h->victim_unix, h->front, h->visitor, h->accepted, h->target, h->flow,
-		h->channel[0], h->channel[1], h->netns_fd };
+	const int fds[] = {h->victim_tcp, h->victim_udp, h->victim_unix, h->front, h->visitor, h->accepted, h->target,
+		h->flow, h->channel[0], h->channel[1], h->netns_fd};
 
 	for (size_t i = 0; i < COUNT_OF(fds); i++)
 		if (fds[i] >= 0)
@@ -160,7 +160,7 @@ enum guard { UNGUARDED, GUARD_SERVER, GUARD_CLIENT };
 
 static void child_run(struct held *h, enum guard guard, act what, int report_fd)
 {
-	struct err err = { "" };
+	struct err err = {""};
 	int rc = 0;
 
 	if (guard != GUARD_CLIENT && setns(h->netns_fd, CLONE_NEWNET) < 0)
@@ -196,7 +196,7 @@ static int run(struct held *h, enum guard guard, act what)
 
 static bool has_arrived(int fd)
 {
-	struct pollfd waiting = { .fd = fd, .events = POLLIN };
+	struct pollfd waiting = {.fd = fd, .events = POLLIN};
 
 	return poll(&waiting, 1, ARRIVAL_WAIT_MS) > 0;
 }
@@ -215,7 +215,7 @@ static int result(long rc)
 
 static int disconnect_socket(int fd)
 {
-	const struct sockaddr none = { .sa_family = AF_UNSPEC };
+	const struct sockaddr none = {.sa_family = AF_UNSPEC};
 
 	return connect(fd, &none, sizeof(none));
 }
@@ -251,8 +251,9 @@ static int fast_open_without_address(struct held *h)
 
 static struct msghdr message_to_victim(struct held *h, struct iovec *iov)
 {
-	*iov = (struct iovec){ .iov_base = (void *)&h->host_pid, .iov_len = 1 };
-	return (struct msghdr){ .msg_name = &h->udp_addr, .msg_namelen = sizeof(h->udp_addr), .msg_iov = iov, .msg_iovlen = 1 };
+	*iov = (struct iovec){.iov_base = (void *)&h->host_pid, .iov_len = 1};
+	return (struct msghdr){
+		.msg_name = &h->udp_addr, .msg_namelen = sizeof(h->udp_addr), .msg_iov = iov, .msg_iovlen = 1};
 }
 
 static int sendmsg_address(struct held *h)
@@ -266,7 +267,7 @@ static int sendmsg_address(struct held *h)
 static int sendmmsg_address(struct held *h)
 {
 	struct iovec iov;
-	struct mmsghdr messages = { .msg_hdr = message_to_victim(h, &iov) };
+	struct mmsghdr messages = {.msg_hdr = message_to_victim(h, &iov)};
 
 	return result(sendmmsg(h->flow, &messages, 1, 0));
 }
@@ -357,7 +358,7 @@ static int listen_accepted(struct held *h)
 /* A source route on a connected socket leads elsewhere without naming an address in any send. */
 static int source_route(struct held *h)
 {
-	uint8_t route[] = { 0x83, 7, 4, 127, 0, 0, 9, 0 };
+	uint8_t route[] = {0x83, 7, 4, 127, 0, 0, 9, 0};
 
 	return result(setsockopt(h->flow, IPPROTO_IP, IP_OPTIONS, route, sizeof(route)));
 }
@@ -371,7 +372,7 @@ static int udp_encapsulation(struct held *h)
 
 static int io_uring_set_up(struct held *h)
 {
-	struct io_uring_params parameters = { 0 };
+	struct io_uring_params parameters = {0};
 
 	(void)h;
 	return result(syscall(SYS_io_uring_setup, 4, &parameters));
@@ -417,7 +418,7 @@ static int create_file(struct held *h)
 static int execute(struct held *h)
 {
 	char program[] = "/bin/true";
-	char *argv[] = { program, NULL };
+	char *argv[] = {program, NULL};
 
 	(void)h;
 	return result(execve(program, argv, NULL));
@@ -445,7 +446,7 @@ static int trace_host(struct held *h)
 static int read_host_memory(struct held *h)
 {
 	char byte;
-	struct iovec here = { &byte, 1 }, there = { h, 1 };
+	struct iovec here = {&byte, 1}, there = {h, 1};
 
 	return result(process_vm_readv(h->host_pid, &here, 1, &there, 1, 0));
 }
@@ -453,7 +454,7 @@ static int read_host_memory(struct held *h)
 static int write_host_memory(struct held *h)
 {
 	char byte = 0;
-	struct iovec here = { &byte, 1 }, there = { &h->unix_addr.sun_path[sizeof(h->unix_addr.sun_path) - 1], 1 };
+	struct iovec here = {&byte, 1}, there = {&h->unix_addr.sun_path[sizeof(h->unix_addr.sun_path) - 1], 1};
 
 	return result(process_vm_writev(h->host_pid, &here, 1, &there, 1, 0));
 }
@@ -472,7 +473,7 @@ static int signal_host(struct held *h)
 
 static int load_bpf(struct held *h)
 {
-	char attributes[128] = { 0 };
+	char attributes[128] = {0};
 
 	(void)h;
 	return result(syscall(SYS_bpf, 0, attributes, sizeof(attributes)));
@@ -506,49 +507,49 @@ static int prctl_dumpable(struct held *h)
 struct trick {
 	const char *name;
 	act what;
-	bool reaches_unguarded; /* without the sandbox something arrives: the trick is a real one */
+	bool reaches_unguarded;	     /* without the sandbox something arrives: the trick is a real one */
 	bool is_kept_by_instruments; /* sanitizers and Valgrind need the call themselves */
 };
 
 static const struct trick tricks[] = {
-	{ "connect() of a disconnected accepted socket", connect_accepted_anew, true, false },
-	{ "connect() of the flow's socket to somebody else", connect_flow_anew, true, false },
-	{ "sendto() with an address", sendto_address, true, false },
-	{ "sendto() with MSG_FASTOPEN", fast_open, true, false },
-	{ "sendto() with MSG_FASTOPEN and no address", fast_open_without_address, false, false },
-	{ "sendmsg() with an address", sendmsg_address, true, false },
-	{ "sendmmsg() with an address", sendmmsg_address, true, false },
-	{ "sendmsg() without an address", sendmsg_without_address, false, false },
-	{ "a new TCP socket", new_tcp_socket, false, false },
-	{ "a new UDP socket", new_udp6_socket, false, false },
-	{ "a packet socket", new_raw_socket, false, false },
-	{ "a netlink socket", new_netlink_socket, false, false },
-	{ "a vsock socket", new_vsock_socket, false, false },
-	{ "connect() of a new AF_UNIX socket", connect_unix, true, false },
-	{ "a pair of AF_UNIX datagram sockets", pair_of_datagrams, false, false },
-	{ "connect() of one of a pair", pair_connected_anew, false, false },
-	{ "bind()", bind_accepted, false, false },
-	{ "listen()", listen_accepted, false, false },
-	{ "a source route", source_route, false, false },
-	{ "UDP encapsulation", udp_encapsulation, false, false },
-	{ "io_uring", io_uring_set_up, false, false },
-	{ "the host's namespace by /proc", enter_host_namespace, true, false },
-	{ "a namespace by its descriptor", enter_held_namespace, false, false },
-	{ "a new user namespace", unshare_user, false, false },
-	{ "open() of a file", open_file, false, true },
-	{ "creating a file", create_file, false, true },
-	{ "execve()", execute, false, false },
-	{ "fork()", fork_child, false, true },
-	{ "ptrace() of the supervisor", trace_host, false, true },
-	{ "reading the supervisor's memory", read_host_memory, false, true },
-	{ "writing the supervisor's memory", write_host_memory, false, false },
-	{ "a descriptor of the supervisor's", steal_descriptor, false, false },
-	{ "a signal to the supervisor", signal_host, false, true },
-	{ "bpf()", load_bpf, false, false },
-	{ "add_key()", add_key, false, false },
-	{ "mount()", mount_over, false, false },
-	{ "memory with code", code_in_memory, false, true },
-	{ "becoming dumpable again", prctl_dumpable, false, true },
+	{"connect() of a disconnected accepted socket", connect_accepted_anew, true, false},
+	{"connect() of the flow's socket to somebody else", connect_flow_anew, true, false},
+	{"sendto() with an address", sendto_address, true, false},
+	{"sendto() with MSG_FASTOPEN", fast_open, true, false},
+	{"sendto() with MSG_FASTOPEN and no address", fast_open_without_address, false, false},
+	{"sendmsg() with an address", sendmsg_address, true, false},
+	{"sendmmsg() with an address", sendmmsg_address, true, false},
+	{"sendmsg() without an address", sendmsg_without_address, false, false},
+	{"a new TCP socket", new_tcp_socket, false, false},
+	{"a new UDP socket", new_udp6_socket, false, false},
+	{"a packet socket", new_raw_socket, false, false},
+	{"a netlink socket", new_netlink_socket, false, false},
+	{"a vsock socket", new_vsock_socket, false, false},
+	{"connect() of a new AF_UNIX socket", connect_unix, true, false},
+	{"a pair of AF_UNIX datagram sockets", pair_of_datagrams, false, false},
+	{"connect() of one of a pair", pair_connected_anew, false, false},
+	{"bind()", bind_accepted, false, false},
+	{"listen()", listen_accepted, false, false},
+	{"a source route", source_route, false, false},
+	{"UDP encapsulation", udp_encapsulation, false, false},
+	{"io_uring", io_uring_set_up, false, false},
+	{"the host's namespace by /proc", enter_host_namespace, true, false},
+	{"a namespace by its descriptor", enter_held_namespace, false, false},
+	{"a new user namespace", unshare_user, false, false},
+	{"open() of a file", open_file, false, true},
+	{"creating a file", create_file, false, true},
+	{"execve()", execute, false, false},
+	{"fork()", fork_child, false, true},
+	{"ptrace() of the supervisor", trace_host, false, true},
+	{"reading the supervisor's memory", read_host_memory, false, true},
+	{"writing the supervisor's memory", write_host_memory, false, false},
+	{"a descriptor of the supervisor's", steal_descriptor, false, false},
+	{"a signal to the supervisor", signal_host, false, true},
+	{"bpf()", load_bpf, false, false},
+	{"add_key()", add_key, false, false},
+	{"mount()", mount_over, false, false},
+	{"memory with code", code_in_memory, false, true},
+	{"becoming dumpable again", prctl_dumpable, false, true},
 };
 
 /* --- the claims --- */
@@ -591,7 +592,7 @@ static void test_trick_is_real(void **state)
 static int work_on_sockets(struct held *h)
 {
 	const int segment = 1200, on = 1;
-	struct iovec iov[2] = { { (void *)&h->host_pid, 1 }, { (void *)&h->host_pid, 1 } };
+	struct iovec iov[2] = {{(void *)&h->host_pid, 1}, {(void *)&h->host_pid, 1}};
 	int pair[2];
 
 	if (send(h->flow, "x", 1, 0) != 1 || writev(h->flow, iov, 2) != 2)
@@ -602,7 +603,8 @@ static int work_on_sockets(struct held *h)
 		return -errno;
 	if (setsockopt(h->channel[0], SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on)) < 0)
 		return -errno;
-	if (send(h->channel[0], "z", 1, MSG_NOSIGNAL | MSG_DONTWAIT) != 1 || recv(h->channel[1], &pair, sizeof(pair), 0) != 1)
+	if (send(h->channel[0], "z", 1, MSG_NOSIGNAL | MSG_DONTWAIT) != 1 ||
+		recv(h->channel[1], &pair, sizeof(pair), 0) != 1)
 		return -errno;
 	return result(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair));
 }
@@ -665,7 +667,7 @@ static int has_no_privilege(struct held *h)
 	char status[4096];
 	int fd = open("/proc/self/status", O_RDONLY);
 	ssize_t got;
-	struct err err = { "" };
+	struct err err = {""};
 
 	(void)h;
 	if (sandbox_enter(SANDBOX_SERVER, &err) < 0)
@@ -675,7 +677,8 @@ static int has_no_privilege(struct held *h)
 		return -errno;
 	status[got] = '\0';
 	if (!strstr(status, "CapEff:\t0000000000000000") || !strstr(status, "CapPrm:\t0000000000000000") ||
-	    !strstr(status, "CapBnd:\t0000000000000000") || !strstr(status, "NoNewPrivs:\t1") || !strstr(status, "Seccomp:\t2"))
+		!strstr(status, "CapBnd:\t0000000000000000") || !strstr(status, "NoNewPrivs:\t1") ||
+		!strstr(status, "Seccomp:\t2"))
 		return -EPERM;
 	return 0;
 }
@@ -756,12 +759,14 @@ static size_t add_tricks(struct CMUnitTest *tests, char (*names)[96])
 
 	for (size_t i = 0; i < COUNT_OF(tricks); i++) {
 		snprintf(names[count], sizeof(names[0]), "fails: %s", tricks[i].name);
-		tests[count] = (struct CMUnitTest){ names[count], test_trick_fails, NULL, NULL, (void *)(uintptr_t)&tricks[i] };
+		tests[count] =
+			(struct CMUnitTest){names[count], test_trick_fails, NULL, NULL, (void *)(uintptr_t)&tricks[i]};
 		count++;
 		if (!tricks[i].reaches_unguarded)
 			continue;
 		snprintf(names[count], sizeof(names[0]), "reaches the host without the sandbox: %s", tricks[i].name);
-		tests[count] = (struct CMUnitTest){ names[count], test_trick_is_real, NULL, NULL, (void *)(uintptr_t)&tricks[i] };
+		tests[count] = (struct CMUnitTest){
+			names[count], test_trick_is_real, NULL, NULL, (void *)(uintptr_t)&tricks[i]};
 		count++;
 	}
 	return count;

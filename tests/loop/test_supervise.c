@@ -102,8 +102,8 @@ static int count_interfaces(void)
 /* Variables that are neither the journal's nor a sanitizer's nor Valgrind's. */
 static int count_environment(void)
 {
-	static const char *const fine[] = { "JOURNAL_STREAM=", "ASAN_OPTIONS=", "UBSAN_OPTIONS=", "LSAN_OPTIONS=", "LD_PRELOAD=",
-		"GLIBCPP_FORCE_NEW=", "GLIBCXX_FORCE_NEW=", "VALGRIND_LAUNCHER=", "LD_LIBRARY_PATH=" };
+	static const char *const fine[] = {"JOURNAL_STREAM=", "ASAN_OPTIONS=", "UBSAN_OPTIONS=", "LSAN_OPTIONS=",
+		"LD_PRELOAD=", "GLIBCPP_FORCE_NEW=", "GLIBCXX_FORCE_NEW=", "VALGRIND_LAUNCHER=", "VALGRIND_LIB="};
 	int count = 0;
 
 	for (char **variable = environ; *variable; variable++) {
@@ -152,7 +152,7 @@ static void stand_in_receive(struct stand_in *w)
 
 static void stand_in_want(struct stand_in *w)
 {
-	const struct channel_flow right = { .ticket = 1, .client = 1 }, wrong = { .ticket = 2, .client = 2 };
+	const struct channel_flow right = {.ticket = 1, .client = 1}, wrong = {.ticket = 2, .client = 2};
 
 	channel_send(w->channel, CHANNEL_FLOW_WANTED, &right, sizeof(right), -1);
 	channel_send(w->channel, CHANNEL_FLOW_WANTED, &wrong, sizeof(wrong), -1);
@@ -160,9 +160,9 @@ static void stand_in_want(struct stand_in *w)
 
 static int stand_in_main(int argc, char **argv)
 {
-	static const struct channel_handlers handlers = { stand_in_on_message, stand_in_on_end };
-	struct stand_in w = { .word = "" };
-	struct err err = { "" };
+	static const struct channel_handlers handlers = {stand_in_on_message, stand_in_on_end};
+	struct stand_in w = {.word = ""};
+	struct err err = {""};
 
 	stand_in_look(&w, argc, argv);
 	stand_in_receive(&w);
@@ -170,7 +170,7 @@ static int stand_in_main(int argc, char **argv)
 		_exit(5);
 	uv_loop_init(&w.loop);
 	if (sandbox_enter(SANDBOX_SERVER, &err) < 0 ||
-	    channel_open(&w.channel, &w.loop, CHANNEL_FD, CHANNEL_WORKER, &handlers, &w, &err) < 0) {
+		channel_open(&w.channel, &w.loop, CHANNEL_FD, CHANNEL_WORKER, &handlers, &w, &err) < 0) {
 		fprintf(stderr, "%s\n", err.text);
 		return 6;
 	}
@@ -198,7 +198,7 @@ struct program {
 
 static int hand_down(void *owner, struct channel *channel, struct err *err)
 {
-	const struct channel_index first = { .index = 0 }, second = { .index = 1 };
+	const struct channel_index first = {.index = 0}, second = {.index = 1};
 	const struct program *program = owner;
 
 	(void)err;
@@ -211,7 +211,7 @@ static int hand_down(void *owner, struct channel *channel, struct err *err)
 static void on_wanted(void *owner, struct channel *channel, enum channel_kind kind, const void *payload)
 {
 	const struct channel_flow *wanted = payload;
-	struct channel_reply reply = { .ticket = wanted->ticket, .error = wanted->client == 1 ? 0 : -EINVAL };
+	struct channel_reply reply = {.ticket = wanted->ticket, .error = wanted->client == 1 ? 0 : -EINVAL};
 
 	(void)owner;
 	(void)kind;
@@ -225,11 +225,16 @@ static void on_ready(void *owner)
 
 static void supervisor_main(const char *folder, const char *word)
 {
-	static const struct supervise_program program = { hand_down, on_wanted, on_ready };
-	struct program own = { .settings_fd = memfd_create("settings", MFD_CLOEXEC) };
-	struct supervise_plan plan = { .name = "home", .role = "server", .area = "session", .worker_title = "stand-in: worker",
-		.runtime_dir = folder, .ready_state = "up: and listening", .netns_fd = -1 };
-	struct err err = { "" };
+	static const struct supervise_program program = {hand_down, on_wanted, on_ready};
+	struct program own = {.settings_fd = memfd_create("settings", MFD_CLOEXEC)};
+	struct supervise_plan plan = {.name = "home",
+		.role = "server",
+		.area = "session",
+		.worker_title = "stand-in: worker",
+		.runtime_dir = folder,
+		.ready_state = "up: and listening",
+		.netns_fd = -1};
+	struct err err = {""};
 	int exit_code;
 
 	setenv("SECRET", "1", 1);
@@ -296,7 +301,7 @@ static void start(struct fixture *f, const char *word)
 
 static json_t *ask(const struct fixture *f)
 {
-	struct err err = { "" };
+	struct err err = {""};
 	json_t *object;
 	char *text;
 
@@ -329,7 +334,8 @@ static json_t *await(const struct fixture *f, const char *state, int restarts)
 	while (now_ms() < until_ms) {
 		json_t *object = ask(f);
 
-		if (object && strcmp(text_of(object, "state"), state) == 0 && number_of(object, "worker_restarts") >= restarts)
+		if (object && strcmp(text_of(object, "state"), state) == 0 &&
+			number_of(object, "worker_restarts") >= restarts)
 			return object;
 		json_decref(object);
 		usleep(5000);
