@@ -15,7 +15,7 @@
 
 #define LIVENESS_PING_LEN 8		 /* the number, big endian */
 #define LIVENESS_DOUBT_US 2000000u	 /* sending into silence for so long asks for a ping */
-#define LIVENESS_DEADLINE_US 10000000u	 /* a ping without an answer for so long is the end */
+#define LIVENESS_DEADLINE_US 6000000u	 /* a ping without an answer for so long is the end */
 
 enum liveness_action {
 	LIVENESS_WAIT, /* nothing to do before liveness_next_us() */
