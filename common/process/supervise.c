@@ -28,6 +28,7 @@
 
 #define SUPERVISE_START_PATIENCE_MS 30000 /* from its start to READY */
 #define SUPERVISE_STOP_PATIENCE_MS 2000	  /* from CHANNEL_STOP to the worker's end */
+#define SUPERVISE_IMPATIENT_MS 300	  /* a second SIGTERM this much later kills the worker at once */
 #define SUPERVISE_LIVED_MS 1000		  /* a worker that lived shorter is started again after … */
 #define SUPERVISE_PAUSE_MS 100		  /* … this, so that a broken one does not eat the machine */
 #define SUPERVISE_EARLY_DEATHS_MAX 5	  /* before the first READY; then it is no accident */
@@ -53,7 +54,8 @@ struct supervise {
 	struct spawn_plan spawn;
 	struct channel *channel; /* NULL: none */
 	pid_t pid;		 /* 0: none */
-	uint64_t started_ms;
+	uint64_t started_ms;	 /* uv_now() */
+	uint64_t stopping_ms;
 	enum supervise_phase phase;
 	bool was_ready;
 	unsigned int early_deaths, restarts;
@@ -364,19 +366,27 @@ static const struct control_handlers supervise_control_handlers = {on_control_re
 
 /* --- signals --- */
 
-/* The second signal is from somebody who does not want to wait. */
+/* A second signal is from somebody who does not want to wait; timeout(1) sends two at once and means one. */
+static bool is_impatient(const struct supervise *s)
+{
+	return s->phase == SUPERVISE_STOPPING && uv_now(&s->loop) - s->stopping_ms >= SUPERVISE_IMPATIENT_MS;
+}
+
 static void supervise_stop(struct supervise *s)
 {
-	bool again = s->phase == SUPERVISE_STOPPING;
-
+	if (is_impatient(s))
+		supervise_kill(s);
+	if (s->phase == SUPERVISE_STOPPING)
+		return;
 	s->phase = SUPERVISE_STOPPING;
+	s->stopping_ms = uv_now(&s->loop);
 	notify_stopping();
 	supervise_set_state(s, "stopping");
 	if (s->pid == 0) {
 		supervise_finish(s, 0);
 		return;
 	}
-	if (again || !s->channel || channel_send(s->channel, CHANNEL_STOP, NULL, 0, -1) < 0)
+	if (!s->channel || channel_send(s->channel, CHANNEL_STOP, NULL, 0, -1) < 0)
 		supervise_kill(s);
 	uv_timer_start(&s->step_timer, on_step_timer, SUPERVISE_STOP_PATIENCE_MS, 0);
 }
