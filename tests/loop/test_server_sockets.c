@@ -1,0 +1,302 @@
+/* The hub's sockets: who comes from where, and what an operator reads where one cannot be made. */
+#include "server/flow_socket.h"
+#include "server/listener.h"
+#include "server/page.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define MANY 20000
+
+struct fixture {
+	int target_fd;
+	struct addr target;
+	struct flow_sources *sources;
+};
+
+static void get_name(int fd, struct addr *ret)
+{
+	socklen_t len = sizeof(*ret);
+
+	assert_return_code(getsockname(fd, &ret->sa, &len), errno);
+}
+
+static int set_up(void **state)
+{
+	static const char *const names[] = {"laptop", "pi"};
+	struct fixture *f = calloc(1, sizeof(*f));
+	struct err err;
+
+	assert_non_null(f);
+	assert_int_equal(addr_parse("127.0.0.1:1", 0, &f->target), 0);
+	addr_set_port(&f->target, 0);
+	f->target_fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	assert_return_code(bind(f->target_fd, &f->target.sa, addr_len(&f->target)), errno);
+	get_name(f->target_fd, &f->target);
+	assert_int_equal(flow_sources_open(&f->sources, names, 2, &f->target, &err), 0);
+	*state = f;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct fixture *f = *state;
+
+	flow_sources_close(f->sources);
+	close(f->target_fd);
+	free(f);
+	return 0;
+}
+
+/* Open a socket and say where it is bound. */
+static int open_flow(const struct fixture *f, uint32_t client, const char *instance, struct addr *ret)
+{
+	struct channel_flow wanted = {.client = client, .has_instance = instance != NULL};
+	int fd;
+
+	if (instance)
+		memcpy(wanted.instance, instance, sizeof(wanted.instance));
+	fd = flow_socket_open(f->sources, &wanted);
+	assert_true(fd >= 0);
+	get_name(fd, ret);
+	return fd;
+}
+
+/* --- addresses --- */
+
+static void test_instance_comes_from_its_address_and_port_again(void **state)
+{
+	struct addr first, again;
+
+	close(open_flow(*state, 0, "0123456789abcdef", &first));
+	close(open_flow(*state, 0, "0123456789abcdef", &again));
+	assert_true(addr_equal(&first, &again));
+	assert_in_range(ntohl(first.in4.sin_addr.s_addr), 0x7f400001u, 0x7f7ffffeu);
+	assert_in_range(addr_port(&first), 20000, 59999);
+}
+
+static void test_clients_have_different_addresses(void **state)
+{
+	struct addr laptop, pi;
+
+	close(open_flow(*state, 0, NULL, &laptop));
+	close(open_flow(*state, 1, NULL, &pi));
+	assert_int_not_equal(laptop.in4.sin_addr.s_addr, pi.in4.sin_addr.s_addr);
+}
+
+static void test_instances_of_a_client_share_its_address(void **state)
+{
+	struct addr one, other;
+
+	close(open_flow(*state, 0, "0123456789abcdef", &one));
+	close(open_flow(*state, 0, "fedcba9876543210", &other));
+	assert_int_equal(one.in4.sin_addr.s_addr, other.in4.sin_addr.s_addr);
+	assert_int_not_equal(addr_port(&one), addr_port(&other));
+}
+
+static void test_taken_port_becomes_another(void **state)
+{
+	struct addr first, second;
+	int fd = open_flow(*state, 0, "0123456789abcdef", &first);
+
+	close(open_flow(*state, 0, "0123456789abcdef", &second));
+	close(fd);
+	assert_int_equal(first.in4.sin_addr.s_addr, second.in4.sin_addr.s_addr);
+	assert_int_not_equal(addr_port(&first), addr_port(&second));
+}
+
+static void test_unknown_client_is_refused(void **state)
+{
+	struct channel_flow wanted = {.client = 2};
+	struct fixture *f = *state;
+
+	assert_int_equal(flow_socket_open(f->sources, &wanted), -EINVAL);
+}
+
+static void test_datagram_arrives_at_the_target(void **state)
+{
+	struct fixture *f = *state;
+	struct addr source, from;
+	socklen_t len = sizeof(from);
+	int fd = open_flow(f, 1, NULL, &source);
+	char byte;
+
+	assert_int_equal(send(fd, "x", 1, 0), 1);
+	assert_int_equal(recvfrom(f->target_fd, &byte, 1, 0, &from.sa, &len), 1);
+	assert_true(addr_equal(&source, &from));
+	close(fd);
+}
+
+static void test_target_on_ipv6(void **state)
+{
+	static const char *const names[] = {"laptop"};
+	struct channel_flow wanted = {.client = 0};
+	struct flow_sources *sources;
+	struct addr target, peer;
+	socklen_t len = sizeof(peer);
+	struct err err;
+	int fd;
+
+	(void)state;
+	assert_int_equal(addr_parse("[::1]:51820", 0, &target), 0);
+	assert_int_equal(flow_sources_open(&sources, names, 1, &target, &err), 0);
+	fd = flow_socket_open(sources, &wanted);
+	flow_sources_close(sources);
+	if (fd == -EADDRNOTAVAIL || fd == -EAFNOSUPPORT)
+		skip(); /* a host without IPv6 */
+	assert_true(fd >= 0);
+	assert_return_code(getpeername(fd, &peer.sa, &len), errno);
+	assert_true(addr_equal(&peer, &target));
+	close(fd);
+}
+
+static int compare_addresses(const void *a, const void *b)
+{
+	return memcmp(a, b, sizeof(uint32_t));
+}
+
+/* Among 20,000 names some hash alike (in 2^22 places some 48 do): each still has an address of its own. */
+static void test_many_clients_do_not_collide(void **state)
+{
+	static char text[MANY][16];
+	static const char *names[MANY];
+	static uint32_t hosts[MANY];
+	struct flow_sources *sources;
+	struct fixture *f = *state;
+	struct addr addr;
+	struct err err;
+
+	for (int i = 0; i < MANY; i++) {
+		snprintf(text[i], sizeof(text[i]), "client%d", i);
+		names[i] = text[i];
+	}
+	assert_int_equal(flow_sources_open(&sources, names, MANY, &f->target, &err), 0);
+	for (uint32_t i = 0; i < MANY; i++) {
+		flow_sources_get(sources, i, &addr);
+		hosts[i] = addr.in4.sin_addr.s_addr;
+	}
+	flow_sources_close(sources);
+	qsort(hosts, MANY, sizeof(hosts[0]), compare_addresses);
+	for (int i = 1; i < MANY; i++)
+		assert_int_not_equal(hosts[i - 1], hosts[i]);
+}
+
+/* --- listeners --- */
+
+static struct server_listen listen_at(const char *text)
+{
+	struct server_listen listen = {.line = 7};
+
+	assert_int_equal(addr_parse(text, 0, &listen.addr), 0);
+	snprintf(listen.text, sizeof(listen.text), "%s", text);
+	return listen;
+}
+
+static int open_at(const struct server_listen *listen, struct err *err)
+{
+	static char path[] = "hub.conf";
+	const struct server_config config = {.path = path};
+
+	return listener_open(&config, listen, err);
+}
+
+static void test_port_in_use_is_told_with_its_line(void **state)
+{
+	struct server_listen listen = listen_at("127.0.0.1:1");
+	struct err err = {""};
+	struct addr taken;
+	int fd;
+
+	(void)state;
+	addr_set_port(&listen.addr, 0);
+	fd = open_at(&listen, &err);
+	assert_true(fd >= 0);
+	get_name(fd, &taken);
+	listen.addr = taken;
+	addr_format(listen.text, sizeof(listen.text), &taken);
+	assert_int_equal(open_at(&listen, &err), -EADDRINUSE);
+	assert_non_null(strstr(err.text, "hub.conf:7: Listen: 127.0.0.1:"));
+	assert_non_null(strstr(err.text, "ss -ltnp"));
+	close(fd);
+}
+
+static void test_foreign_address_is_told(void **state)
+{
+	struct server_listen listen = listen_at("192.0.2.1:8443");
+	struct err err = {""};
+
+	(void)state;
+	assert_int_equal(open_at(&listen, &err), -EADDRNOTAVAIL);
+	assert_non_null(strstr(err.text, "0.0.0.0:8443"));
+}
+
+/* --- the page --- */
+
+static char *make_page(char *folder)
+{
+	struct err err = {""};
+	char *html = NULL;
+
+	strcpy(folder, "/tmp/test_page.XXXXXX");
+	assert_non_null(mkdtemp(folder));
+	assert_int_equal(page_ensure(folder, &html, &err), 0);
+	return html;
+}
+
+static void remove_page(const char *folder)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "%s/page.html", folder);
+	unlink(path);
+	rmdir(folder);
+}
+
+static void test_page_stays_and_differs_between_hosts(void **state)
+{
+	char one_folder[32], other_folder[32];
+	char *one = make_page(one_folder), *other = make_page(other_folder), *again = NULL;
+	struct err err = {""};
+
+	(void)state;
+	assert_int_equal(page_ensure(one_folder, &again, &err), 0);
+	assert_string_equal(one, again);
+	assert_string_not_equal(one, other);
+	assert_null(strcasestr(one, "towpath"));
+	free(one);
+	free(other);
+	free(again);
+	remove_page(one_folder);
+	remove_page(other_folder);
+}
+
+#define TEST(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		TEST(test_instance_comes_from_its_address_and_port_again),
+		TEST(test_clients_have_different_addresses),
+		TEST(test_instances_of_a_client_share_its_address),
+		TEST(test_taken_port_becomes_another),
+		TEST(test_unknown_client_is_refused),
+		TEST(test_datagram_arrives_at_the_target),
+		TEST(test_target_on_ipv6),
+		TEST(test_many_clients_do_not_collide),
+		cmocka_unit_test(test_port_in_use_is_told_with_its_line),
+		cmocka_unit_test(test_foreign_address_is_told),
+		cmocka_unit_test(test_page_stays_and_differs_between_hosts),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
