@@ -170,42 +170,36 @@ static void start_upgrade(struct attempt *attempt)
 
 static void take_answer(struct attempt *attempt, const struct http_head *head, size_t used);
 
-/* Read until the head of an answer is whole. */
-static void read_answer(struct attempt *attempt)
+/* Read once. Return: true where there is more to read for the head to become whole. */
+static bool read_answer(struct attempt *attempt)
 {
 	struct http_head head;
 	char reason[256];
 	size_t used;
 	ssize_t n;
 
-	if (!attempt->head)
-		attempt->head = malloc(HTTP_HEAD_MAX);
-	if (!attempt->head) {
-		attempt_fail(attempt, "out of memory");
-		return;
-	}
 	n = tls_stream_read(&attempt->stream, attempt->head + attempt->head_len, HTTP_HEAD_MAX - attempt->head_len);
 	if (n <= 0) {
 		if (n < 0)
 			attempt_fail(attempt, tls_stream_reason(&attempt->stream, n, reason, sizeof(reason)));
-		return;
+		return false;
 	}
 	attempt->head_len += (size_t)n;
 	switch (http_head_parse_answer(attempt->head, attempt->head_len, &head, &used)) {
 	case HTTP_OK:
 		take_answer(attempt, &head, used);
-		return;
+		return false;
 	case HTTP_MORE:
-		if (attempt->head_len == HTTP_HEAD_MAX)
-			attempt_fail(attempt, "the answer's head is too long");
-		else
-			read_answer(attempt); /* until the stream has no more */
-		return;
+		if (attempt->head_len < HTTP_HEAD_MAX)
+			return true;
+		attempt_fail(attempt, "the answer's head is too long");
+		return false;
 	case HTTP_BAD:
 	case HTTP_TOO_LARGE:
 		attempt_fail(attempt, "the answer is not HTTP");
-		return;
+		return false;
 	}
+	return false;
 }
 
 static void start_tls(struct attempt *attempt);
@@ -323,8 +317,16 @@ static void stream_on_readable(void *owner)
 {
 	struct attempt *attempt = owner;
 
-	if (!attempt->is_failed)
-		read_answer(attempt);
+	if (attempt->is_failed)
+		return;
+	if (!attempt->head)
+		attempt->head = malloc(HTTP_HEAD_MAX);
+	if (!attempt->head) {
+		attempt_fail(attempt, "out of memory");
+		return;
+	}
+	while (read_answer(attempt))
+		; /* until the stream has no more; a record may hold a single byte, so this is no recursion */
 }
 
 static void stream_on_writable(void *owner)

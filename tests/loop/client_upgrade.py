@@ -144,6 +144,34 @@ def test_no_frame_before_the_101():
         carrier.close()
 
 
+def test_frames_in_the_segment_of_the_101():
+    """Frames in a record of their own, in the same TCP segment as the 101's, are read without anything coming after."""
+    with server() as at, client(at) as ours, ours.local() as local:
+        local.send(b'go')
+        link, head, _ = at.request()
+        local.send(b'again')
+        link.send_raw(link.seal(http.switching(head.get('sec-websocket-key'))) +
+                      link.seal(frames.frame(b'news', mask=None)))
+        local.expect(b'news')
+        link.close()
+
+
+def test_answer_in_records_of_one_byte():
+    """A head of thousands of bytes, each in a record of its own and all in one segment, is an answer like another."""
+    with server() as at, client(at) as ours, ours.local() as local:
+        local.send(b'go')
+        link, head, _ = at.request()
+        answer = http.switching(head.get('sec-websocket-key'))
+        padding = b''.join(b'x-%d: %s\r\n' % (n, b'y' * 100) for n in range(120))
+        answer = answer[:-2] + padding + answer[-2:]
+        link.send_raw(b''.join(link.seal(answer[n:n + 1]) for n in range(len(answer))))
+        carrier = servers.Carrier(link, mask=None)
+        local.send(b'late')
+        while carrier.next_datagram() != b'late':
+            pass
+        carrier.close()
+
+
 def test_frames_in_the_record_of_the_101():
     """Frames that share the 101's record are read: datagrams go out, pings are answered."""
     with server() as at, client(at) as ours, ours.local() as local:
