@@ -3,7 +3,7 @@
  * Happy path: control socket, worker, everything handed down, READY, and then nothing but requests until SIGTERM:
  * CHANNEL_STOP, the worker ends in order, exit 0.
  *
- *   STARTING ──READY──▶ RUNNING            the worker ends: ──▶ WAITING ──at once, or 100 ms──▶ STARTING
+ *   STARTING ──READY──▶ RUNNING            the worker ends: ──▶ WAITING ──at once, or 75 ms──▶ STARTING
  *      any ──SIGTERM──▶ STOPPING ──the worker has ended, or is killed after 2 s──▶ exit 0
  *      any ──FAILED───▶ exit 1
  *
@@ -29,8 +29,8 @@
 #define SUPERVISE_START_PATIENCE_MS 30000 /* from its start to READY */
 #define SUPERVISE_STOP_PATIENCE_MS 2000	  /* from CHANNEL_STOP to the worker's end */
 #define SUPERVISE_IMPATIENT_MS 300	  /* a second SIGTERM this much later kills the worker at once */
-#define SUPERVISE_LIVED_MS 1000		  /* a worker that lived shorter is started again after … */
-#define SUPERVISE_PAUSE_MS 100		  /* … this, so that a broken one does not eat the machine */
+#define SUPERVISE_LIVED_MS 1000		  /* a second worker that lived shorter is started again after … */
+#define SUPERVISE_PAUSE_MS 75		  /* … this, so that a broken one does not eat the machine */
 #define SUPERVISE_EARLY_DEATHS_MAX 5	  /* before the first READY; then it is no accident */
 #define SUPERVISE_FLUSH_MS 10000	  /* counts of repeated log lines are told this late */
 #define SUPERVISE_STATE_MAX 128
@@ -59,6 +59,7 @@ struct supervise {
 	enum supervise_phase phase;
 	bool was_ready;
 	unsigned int early_deaths, restarts;
+	unsigned int short_lives; /* in a row */
 	int exit_code;
 	bool finished;
 	char state[SUPERVISE_STATE_MAX]; /* "up", "connecting: why", quoted */
@@ -186,7 +187,8 @@ static void supervise_on_death(struct supervise *s, int status)
 		return;
 	}
 	log_warning(s->plan->area, "the worker ended: %s; it is started again", text);
-	supervise_wait(s, lived_ms < SUPERVISE_LIVED_MS ? SUPERVISE_PAUSE_MS : 0);
+	s->short_lives = lived_ms < SUPERVISE_LIVED_MS ? s->short_lives + 1 : 0;
+	supervise_wait(s, s->short_lives > 1 ? SUPERVISE_PAUSE_MS : 0);
 }
 
 static void supervise_reap(struct supervise *s)
