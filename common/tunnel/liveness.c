@@ -25,7 +25,7 @@ void liveness_init(struct liveness *liveness, uint64_t interval_us, uint64_t now
 
 void liveness_ask_now(struct liveness *liveness)
 {
-	liveness->last_ping_us = 0;
+	liveness->is_asked = true;
 }
 
 void liveness_on_sent(struct liveness *liveness, uint64_t now_us)
@@ -58,8 +58,10 @@ enum liveness_action liveness_step(struct liveness *liveness, uint64_t now_us)
 	if (liveness->ping_sent_us > 0)
 		return elapsed_us(liveness->ping_sent_us, now_us) >= LIVENESS_DEADLINE_US ? LIVENESS_DEAD
 											  : LIVENESS_WAIT;
-	if (elapsed_us(liveness->last_ping_us, now_us) < liveness->interval_us && !is_doubtful(liveness, now_us))
+	if (elapsed_us(liveness->last_ping_us, now_us) < liveness->interval_us && !is_doubtful(liveness, now_us) &&
+		!liveness->is_asked)
 		return LIVENESS_WAIT;
+	liveness->is_asked = false;
 	liveness->ping_sent_us = now_us;
 	liveness->last_ping_us = now_us;
 	liveness->number++;
@@ -78,6 +80,8 @@ uint64_t liveness_next_us(const struct liveness *liveness)
 
 	if (liveness->ping_sent_us > 0)
 		return liveness->ping_sent_us + LIVENESS_DEADLINE_US;
+	if (liveness->is_asked)
+		return 0;
 	if (liveness->sent_since_us > 0 && liveness->sent_since_us + LIVENESS_DOUBT_US < next_us)
 		next_us = liveness->sent_since_us + LIVENESS_DOUBT_US;
 	return next_us;

@@ -29,6 +29,7 @@ struct liveness {
 	uint64_t last_ping_us;
 	uint64_t last_received_us;
 	uint64_t sent_since_us; /* first datagram sent after the last one received; 0: none */
+	bool is_asked; /* ping at the next step */
 	uint64_t number;
 	uint64_t rtt_us; /* last measured; 0: not yet */
 };

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#define START 100000000u
+#define START 1000000u
 #define INTERVAL 15000000u
 
 static int set_up(void **state)
@@ -54,9 +54,10 @@ static void ping_every_interval(void **state)
 static void asked_for_it_pings_at_once(void **state)
 {
 	struct liveness *l = *state;
-	const uint64_t now_us = START + INTERVAL / 2;
+	const uint64_t now_us = START + 1;
 
 	liveness_ask_now(l);
+	assert_true(liveness_next_us(l) <= now_us);
 	assert_int_equal(liveness_step(l, now_us), LIVENESS_PING);
 	assert_true(pong(l, now_us + 5));
 	assert_int_equal(liveness_next_us(l), now_us + INTERVAL);
