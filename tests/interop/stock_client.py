@@ -28,12 +28,12 @@ def test_every_size():
 
 
 def test_many_in_flight():
-    """200 datagrams sent at once come back, each once."""
+    """60 datagrams sent at once, which a socket of default size holds, come back, each once."""
     hub = programs.shared_hub()
     with stock_client(hub) as theirs, theirs.local() as local:
         local.ping()
         local.drain()
-        payloads = [n.to_bytes(2, 'big') + os.urandom(1200) for n in range(200)]
+        payloads = [n.to_bytes(2, 'big') + os.urandom(1200) for n in range(60)]
         for payload in payloads:
             local.send(payload)
         assert sorted(local.recv() for _ in payloads) == payloads

@@ -7,6 +7,9 @@ import ssl
 import subprocess
 
 
+NAMES = ('localhost', 'hub.test', '127.0.0.1', '::1')  # hub.test: see programs.Client
+
+
 def _openssl(*arguments, **options):
     done = subprocess.run(['openssl', *arguments], capture_output=True, check=False, **options)
     assert done.returncode == 0, done.stderr.decode()
@@ -31,7 +34,7 @@ def _alternative_names(names):
     return ','.join(('IP:' if name[0].isdigit() or ':' in name else 'DNS:') + name for name in names)
 
 
-def self_signed(folder, name, names=('localhost', '127.0.0.1', '::1')):
+def self_signed(folder, name, names=NAMES):
     """A self-signed certificate that is its own CA."""
     made = Certificate(folder, name)
     _openssl('req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2',
@@ -53,7 +56,7 @@ commonName = supplied
 """
 
 
-def signed(folder, name, ca, names=('localhost', '127.0.0.1', '::1'), until='20460101000000Z'):
+def signed(folder, name, ca, names=NAMES, until='20460101000000Z'):
     """A certificate signed by ca, valid from 2020 until then. (`openssl ca`: `x509 -req` makes no expired ones.)"""
     made = Certificate(folder, name)
     base = os.path.join(folder, name)

@@ -181,7 +181,7 @@ class Program:
 
     def __exit__(self, kind, error, _):
         if kind:
-            print('# log of ' + ' '.join(self.arguments[:2]))
+            print('# log of', next(word for word in self.arguments if 'towpath-' in word or 'sbin' in word or 'wstunnel' in word))
             for line in self.log.splitlines()[-25:]:
                 print('#   ' + line)
         self.close()
@@ -307,11 +307,13 @@ def _check_shared():
 
 
 class Client(Towpath):
-    """towpath-client towards a URL; `port` is its local UDP port."""
+    """towpath-client towards a URL; `port` is its local UDP port. hosts: the addresses of the name hub.test, in a file
+    that lies over /etc/hosts in a mount namespace of its own."""
 
     role = 'client'
 
-    def __init__(self, url, token=TOKEN, pin=None, ca=None, extra=(), environment=None, host='127.0.0.1', start=True):
+    def __init__(self, url, token=TOKEN, pin=None, ca=None, extra=(), environment=None, host='127.0.0.1', hosts=None,
+                 start=True):
         self.port = free_port(socket.SOCK_DGRAM, host)
         shown = f'[{host}]' if ':' in host else host
         self.lines = ['[Client]', f'Server = {url}', f'Listen = {shown}:{self.port}', 'WireGuard = none', 'FwMark = off']
@@ -319,8 +321,18 @@ class Client(Towpath):
         self.lines += [f'Pin = {pin}'] if pin else []
         self.lines += [f'CA = {ca.path}'] if ca else []
         super().__init__('\n'.join([*self.lines, *extra]) + '\n', environment)
+        if hosts:
+            self.arguments = self.with_hosts(hosts) + self.arguments
         if start:
             self.start()
+
+    def with_hosts(self, addresses):
+        path = os.path.join(self.folder, 'hosts')
+        with open(path, 'w') as file:
+            file.writelines(f'{address} hub.test\n' for address in addresses)
+        os.chmod(self.folder, 0o755)
+        return ['unshare', '--mount', '--propagation', 'private', 'sh', '-c',
+                'mount --bind "$0" /etc/hosts && exec "$@"', path]
 
     def start(self):
         self.spawn()
