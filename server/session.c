@@ -552,8 +552,8 @@ void session_step(struct session *session, uint64_t now_us)
 	}
 	if (session->state == SESSION_TUNNEL)
 		carrier_step(&session->carrier, now_us);
-	else if (session->visitor && session->answer_us != 0 && now_us >= session->answer_us)
-		visitor_output_drained(session->visitor);
+	else if (session->visitor && session->is_throttled && now_us >= session->answer_us)
+		visitor_output_drained(session->visitor); /* also where the wait began anew: it is asked for again */
 }
 
 json_t *session_report(const struct session *session)

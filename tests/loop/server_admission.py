@@ -5,6 +5,7 @@ import json
 import os
 import ssl
 import sys
+import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -319,6 +320,27 @@ def test_log_holds_no_secret():
     is_visitor(jwt2, link=link)
     for secret in (programs.TOKEN, programs.STOCK_PATH, jwt, jwt2, jwt.split('.')[2], jwt2.split('.')[1]):
         assert secret not in hub.log, 'a secret in the log'
+
+
+def test_hasty_source_waits_for_its_answer():
+    """A source that connects too often waits a second for each page, also for one asked for in several segments."""
+    hub = programs.shared_hub()
+    source = stream.local_address()
+
+    def connect():
+        return stream.TlsStream(stream.dial(hub.address, source=source), certs.client_context()).handshake()
+    for _ in range(35):
+        connect().close()
+    for extra, later in (((), b''), (['content-length: 8'], b'8 bytes.')):
+        with connect() as link:
+            asked = time.monotonic()
+            link.send(http.page_request(method='POST' if later else 'GET', extra=extra))
+            if later:
+                programs.pause(0.3)
+                link.send(later)
+            head = http.read_head(link, bytearray())
+            assert head and head.status in (200, 405), head
+            assert 0.9 < time.monotonic() - asked < 8, time.monotonic() - asked
 
 
 if __name__ == '__main__':
