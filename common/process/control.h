@@ -22,7 +22,8 @@ struct control_handlers {
 int control_open(struct control **ret, uv_loop_t *loop, const char *path, const struct control_handlers *handlers,
 	void *owner, struct err *err);
 void control_answer(struct control_request *request, const char *text, size_t len);
-void control_close(struct control *control); /* also removes the socket file; requests still open are ended */
+void control_close(struct control *control); /* also removes the socket file; requests still open are ended,
+					      * and must not be answered any more */
 
 /* The asking side, blocking, at most 5 s. Return: 0 (free *ret_text), -ENOENT or -ECONNREFUSED where nobody runs. */
 int control_ask(const char *path, const char *word, char **ret_text, struct err *err);

@@ -1,7 +1,9 @@
 /* What a worker gives up before it reads its first byte from the network.
  *
  * Order: rlimits, no_new_privs, own user (done by the supervisor's spawn), no capability, not dumpable, Landlock (no
- * file where the kernel has it), seccomp. Sockets the worker holds were made by the supervisor.
+ * file where the kernel has it), seccomp. Sockets the worker holds were made by the supervisor. Socket options are a
+ * list (sandbox.c): one that is not on it is EPERM. Under Valgrind and in sanitizer builds the instruments keep calls of
+ * their own; what could reach the network stays denied.
  */
 #ifndef TOWPATH_PROCESS_SANDBOX_H
 #define TOWPATH_PROCESS_SANDBOX_H

@@ -1,4 +1,9 @@
-/* Starts the worker: this executable run again with an empty environment, so that it inherits no secrets. */
+/* Starts the worker: this executable run again, so that it inherits no secrets.
+ *
+ * Its arguments are TITLE, SPAWN_WORKER_ARGUMENT, the log level, "verbose" or "plain". Its environment holds
+ * JOURNAL_STREAM and the sanitizers' options where we have them, nothing else. It ignores the signals that reach a
+ * whole group (SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2) and SIGPIPE: it ends by its channel.
+ */
 #ifndef TOWPATH_PROCESS_SPAWN_H
 #define TOWPATH_PROCESS_SPAWN_H
 
