@@ -25,8 +25,8 @@ static void local_flow_on_link_closed(void *owner)
 {
 	struct local_flow *local = owner;
 
+	flow_done(&local->flow); /* counts what still waits */
 	flow_counters_add(&local->relay->client->gone, &local->flow.counters);
-	flow_done(&local->flow);
 	free(local);
 }
 
@@ -191,6 +191,7 @@ void relay_step(struct relay *relay, uint64_t now_us)
 	while (local) {
 		struct local_flow *next = local->next;
 
+		dgram_queue_expire(&local->flow.queue, now_us);
 		link_step_time(&local->link, now_us);
 		if (!local->is_first && now_us - local->flow.active_us > RELAY_SILENCE_US)
 			local_flow_close(local);

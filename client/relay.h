@@ -44,7 +44,7 @@ struct relay {
 /* Serve the local port @fd. Return: 0 or a negative errno. */
 int relay_open(struct relay *relay, struct client *client, int fd, struct err *err);
 
-/* Pings, silence. Twice a second. */
+/* Pings, silence, datagrams that have waited for too long. Twice a second. */
 void relay_step(struct relay *relay, uint64_t now_us);
 
 struct local_flow *relay_first(const struct relay *relay);

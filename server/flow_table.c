@@ -59,8 +59,8 @@ static void table_remove(struct flow_table *table, struct hub_flow *flow)
 
 static void flow_free(struct hub_flow *flow)
 {
+	flow_done(&flow->flow); /* counts what still waits */
 	flow_counters_add(&flow->hub->gone, &flow->flow.counters);
-	flow_done(&flow->flow);
 	free(flow);
 }
 
@@ -314,6 +314,7 @@ void flow_table_step(struct flow_table *table, uint64_t now_us)
 		while (flow) {
 			struct hub_flow *next = flow->next;
 
+			dgram_queue_expire(&flow->flow.queue, now_us);
 			if (flow->session_count == 0 && !flow->waiter && now_us - flow->lonely_since_us > FLOW_LINGER_US)
 				flow_close(flow);
 			flow = next;

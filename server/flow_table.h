@@ -65,7 +65,7 @@ void flow_table_on_socket(struct flow_table *table, uint64_t ticket, int error, 
 /* A session that claimed or carried the flow is gone. */
 void flow_table_release(struct hub_flow *flow, struct session *session);
 
-/* End flows that have been without a session for long. */
+/* End flows that have been without a session for long, and datagrams that have waited for too long. */
 void flow_table_step(struct flow_table *table, uint64_t now_us);
 
 /* Sum of the counters of all flows that are there. @depth, @sojourn_us: added up, and the longest. */

@@ -82,11 +82,25 @@ static unsigned receiver_refill(struct dgram_receiver *receiver, bool with_sourc
 	return i;
 }
 
+/* Without a cell to receive into: take a batch out of the socket all the same. */
+static void receive_nothing(struct dgram_receiver *receiver, int fd, struct drop_counters *dropped)
+{
+	unsigned i;
+
+	for (i = 0; i < DGRAM_BATCH_MAX && recv(fd, receiver->overflow, OVERFLOW_LEN, MSG_DONTWAIT) >= 0; i++)
+		dropped->count[DROP_QUEUE_FULL]++;
+}
+
 unsigned dgram_receive(struct dgram_receiver *receiver, const struct dgram_socket *socket, struct drop_counters *dropped)
 {
 	unsigned ready = receiver_refill(receiver, !socket->is_connected);
-	int n = ready ? recvmmsg(socket->fd, receiver->messages, ready, MSG_DONTWAIT, NULL) : 0;
+	int n;
 
+	if (ready == 0) {
+		receive_nothing(receiver, socket->fd, dropped);
+		return 0;
+	}
+	n = recvmmsg(socket->fd, receiver->messages, ready, MSG_DONTWAIT, NULL);
 	if (n < 0 && errno != EAGAIN && errno != EINTR) {
 		dropped->count[reason_of_errno(errno)]++; /* reading the error has cleared it */
 		n = recvmmsg(socket->fd, receiver->messages, ready, MSG_DONTWAIT, NULL);

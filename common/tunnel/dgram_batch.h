@@ -44,6 +44,7 @@ int dgram_receiver_init(struct dgram_receiver *receiver, struct dgram_pool *pool
 void dgram_receiver_done(struct dgram_receiver *receiver);
 
 /* One recvmmsg(). An ICMP error that waits on the socket is about a datagram sent earlier: that one is counted in @dropped.
+ * Where the pool is used up, what waits is thrown away and counted: left there it would wake the loop for ever.
  * receiver->from is set where the socket is not connected. Return: datagrams received, 0 where none waits. */
 unsigned dgram_receive(struct dgram_receiver *receiver, const struct dgram_socket *socket, struct drop_counters *dropped);
 

@@ -209,6 +209,18 @@ void dgram_queue_set_carrier(struct dgram_queue *queue, bool has_carrier, uint64
 		rescue_initiation(queue);
 }
 
+void dgram_queue_expire(struct dgram_queue *queue, uint64_t now_us)
+{
+	enum dgram_lane lane;
+
+	for (lane = 0; lane < DGRAM_LANE_COUNT; lane++)
+		lane_prune(queue, lane, now_us);
+	if (queue->initiation && dgram_age_us(queue->initiation, now_us) > DGRAM_QUEUE_INITIATION_US) {
+		queue_drop(queue, queue->initiation, DROP_QUEUE_LATE);
+		queue->initiation = NULL;
+	}
+}
+
 bool dgram_queue_is_empty(const struct dgram_queue *queue)
 {
 	return queue->depth == 0;
@@ -222,9 +234,9 @@ void dgram_queue_done(struct dgram_queue *queue)
 		struct dgram *dgram;
 
 		while ((dgram = lane_shift(queue, lane)))
-			dgram_give(queue->pool, dgram);
+			queue_drop(queue, dgram, DROP_CARRIER_LOST);
 	}
 	if (queue->initiation)
-		dgram_give(queue->pool, queue->initiation);
+		queue_drop(queue, queue->initiation, DROP_CARRIER_LOST);
 	queue->initiation = NULL;
 }

@@ -41,6 +41,7 @@ struct dgram_queue {
 };
 
 void dgram_queue_init(struct dgram_queue *queue, struct dgram_pool *pool, struct drop_counters *dropped);
+/* What still waits is counted as lost. */
 void dgram_queue_done(struct dgram_queue *queue);
 
 /* Take a received datagram over (its received_us is set). It is queued, or dropped and counted. */
@@ -51,6 +52,10 @@ struct dgram *dgram_queue_pop(struct dgram_queue *queue, uint64_t now_us);
 
 /* A carrier came up, or the last one is gone: from now on initiations are passed, or the newest is kept. */
 void dgram_queue_set_carrier(struct dgram_queue *queue, bool has_carrier, uint64_t now_us);
+
+/* Drop and count what nobody would take any more. Call now and then: a flow without a carrier is not popped, and what
+ * lies in its queue is missing in the pool that all flows share. */
+void dgram_queue_expire(struct dgram_queue *queue, uint64_t now_us);
 
 bool dgram_queue_is_empty(const struct dgram_queue *queue);
 

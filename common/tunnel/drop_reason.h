@@ -10,7 +10,7 @@ enum drop_reason {
 	DROP_TOO_LARGE,		 /* the local network did not take a datagram of that size */
 	DROP_EMPTY,		 /* zero bytes: never forwarded (WIRE.md §3) */
 	DROP_HANDSHAKE_REPLACED, /* a newer initiation came while there was no carrier */
-	DROP_CARRIER_LOST,	 /* was in our send buffer when the carrier ended */
+	DROP_CARRIER_LOST,	 /* was in our send buffer when the carrier ended, or queued when the flow ended */
 	DROP_NO_LOCAL_PEER,	 /* nobody has sent to the local port yet, so nobody can be answered */
 	DROP_FLOWS_FULL,	 /* more local source addresses than we keep flows for */
 	DROP_UDP_REFUSED,	 /* ICMP: nobody listens there */

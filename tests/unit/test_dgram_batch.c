@@ -200,6 +200,26 @@ static void test_an_oversized_datagram_is_counted(void **state)
 	assert_int_equal(bed->dropped.count[DROP_TOO_LARGE], 2);
 }
 
+static void test_without_cells_the_socket_is_emptied_and_counted(void **state)
+{
+	struct bed *bed = *state;
+	struct dgram *held[4097];
+	struct dgram_socket sink;
+	unsigned i, count = 0;
+	char byte;
+
+	dgram_socket_init(&sink, bed->sink, false);
+	while ((held[count] = dgram_take(&bed->pool)))
+		count++;
+	for (i = 0; i < 3; i++)
+		assert_int_equal(send(bed->connected.fd, "x", 1, 0), 1);
+	assert_int_equal(dgram_receive(&bed->receiver, &sink, &bed->dropped), 0);
+	assert_int_equal(bed->dropped.count[DROP_QUEUE_FULL], 3);
+	assert_int_equal(recv(bed->sink, &byte, 1, MSG_DONTWAIT), -1);
+	while (count > 0)
+		dgram_give(&bed->pool, held[--count]);
+}
+
 #define BED(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -212,6 +232,7 @@ int main(void)
 		BED(test_each_datagram_to_a_closed_target_is_counted),
 		BED(test_receiving_survives_an_icmp_error),
 		BED(test_an_oversized_datagram_is_counted),
+		BED(test_without_cells_the_socket_is_emptied_and_counted),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

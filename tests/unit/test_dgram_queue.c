@@ -211,6 +211,37 @@ static void test_an_initiation_that_waits_when_the_carrier_goes_is_kept(void **s
 	assert_int_equal(pop(bed, NOW + 30000000), -1); /* the response was too old */
 }
 
+static void test_what_nobody_pops_expires(void **state)
+{
+	struct bed *bed = *state;
+
+	dgram_queue_set_carrier(&bed->queue, false, NOW);
+	push(bed, 1, 148, 1, NOW);
+	push(bed, 2, 92, 2, NOW);
+	push(bed, 4, 100, 3, NOW);
+	push(bed, 4, BULK_LEN, 4, NOW);
+	dgram_queue_expire(&bed->queue, NOW + DGRAM_QUEUE_SHORT_US);
+	assert_int_equal(bed->dropped.count[DROP_QUEUE_LATE], 1);
+	dgram_queue_expire(&bed->queue, NOW + DGRAM_QUEUE_HANDSHAKE_US + 1);
+	assert_int_equal(bed->dropped.count[DROP_QUEUE_LATE], 3);
+	assert_int_equal(bed->pool.in_use, 1);
+	dgram_queue_expire(&bed->queue, NOW + DGRAM_QUEUE_INITIATION_US + 1);
+	assert_int_equal(bed->dropped.count[DROP_QUEUE_LATE], 4);
+	assert_int_equal(bed->pool.in_use, 0);
+}
+
+static void test_what_waits_at_the_end_is_counted(void **state)
+{
+	struct bed *bed = *state;
+
+	push(bed, 4, BULK_LEN, 1, NOW);
+	push(bed, 4, 100, 2, NOW);
+	dgram_queue_set_carrier(&bed->queue, false, NOW);
+	push(bed, 1, 148, 3, NOW);
+	dgram_queue_done(&bed->queue);
+	assert_int_equal(bed->dropped.count[DROP_CARRIER_LOST], 3);
+}
+
 static void test_what_only_looks_like_an_initiation_is_ordinary(void **state)
 {
 	struct bed *bed = *state;
@@ -257,6 +288,8 @@ int main(void)
 		BED(test_the_kept_initiation_goes_first),
 		BED(test_an_initiation_is_not_kept_longer_than_wireguard_tries),
 		BED(test_an_initiation_that_waits_when_the_carrier_goes_is_kept),
+		BED(test_what_nobody_pops_expires),
+		BED(test_what_waits_at_the_end_is_counted),
 		BED(test_what_only_looks_like_an_initiation_is_ordinary),
 		cmocka_unit_test(test_an_exhausted_pool_refuses_and_keeps_what_it_has),
 	};
