@@ -304,6 +304,13 @@ void flow_table_release(struct hub_flow *flow, struct session *session)
 		flow_close(flow);
 }
 
+/* A session that ended in the same tick has set a time a little later than the tick's. */
+static bool is_lonely_for_long(const struct hub_flow *flow, uint64_t now_us)
+{
+	return flow->session_count == 0 && !flow->waiter && now_us > flow->lonely_since_us &&
+	       now_us - flow->lonely_since_us > FLOW_LINGER_US;
+}
+
 void flow_table_step(struct flow_table *table, uint64_t now_us)
 {
 	unsigned i;
@@ -315,7 +322,7 @@ void flow_table_step(struct flow_table *table, uint64_t now_us)
 			struct hub_flow *next = flow->next;
 
 			dgram_queue_expire(&flow->flow.queue, now_us);
-			if (flow->session_count == 0 && !flow->waiter && now_us - flow->lonely_since_us > FLOW_LINGER_US)
+			if (is_lonely_for_long(flow, now_us))
 				flow_close(flow);
 			flow = next;
 		}

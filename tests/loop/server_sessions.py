@@ -57,6 +57,23 @@ def test_datagrams_for_a_lost_carrier_reach_the_next():
             pass
 
 
+def test_handshake_for_a_dead_carrier_reaches_the_next():
+    """The flow of a client that answers no ping stays, and with it the target's newest handshake initiation."""
+    target = udp.Target()
+    initiation = b'\1\0\0\0' + os.urandom(144)
+    with programs.Hub(target, extra=['PingInterval = 1s']) as hub:
+        instance = os.urandom(16).hex()
+        with tunnel.open_ours(hub, instance=instance) as first:
+            source = source_of(hub, first)
+            hub.wait_log('down from', 30)
+            target.send(initiation, source)
+            programs.pause(1)
+            with tunnel.open_ours(hub, instance=instance) as second:
+                assert second.next_datagram() == initiation
+                assert source_of(hub, second) == source
+    target.close()
+
+
 def test_other_instance_stands_beside():
     """Another instance of the same client has a session of its own; both live."""
     hub = programs.shared_hub()
