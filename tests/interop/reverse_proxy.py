@@ -49,7 +49,7 @@ frontend front
     default_backend hub
 backend hub
     mode {mode}
-    server hub 127.0.0.1:{hub}
+    server hub 127.0.0.1:{hub}{options}
 """
 
 
@@ -101,11 +101,11 @@ def nginx(hub):
 
 
 def haproxy(hub):
-    return Front('haproxy', HAPROXY, hub, mode='http', tls=f' ssl crt {pem()} alpn http/1.1')
+    return Front('haproxy', HAPROXY, hub, mode='http', tls=f' ssl crt {pem()} alpn http/1.1', options='')
 
 
-def passthrough(hub):
-    return Front('haproxy', HAPROXY, hub, mode='tcp', tls='')
+def passthrough(hub, options=''):
+    return Front('haproxy', HAPROXY, hub, mode='tcp', tls='', options=options)
 
 
 def carries(local):
@@ -189,6 +189,33 @@ def test_refusals_through_nginx():
                 answers.append((head.status, body))
         assert answers[0] == answers[1], answers
     target.close()
+
+
+def is_seen_from_its_own_address(make_hub, make_front):
+    """Behind this front the hub's status names the client's own address."""
+    target = udp.Target()
+    with make_hub(target) as hub, make_front(hub) as front:
+        with tunnel.open_ours(front) as carrier:
+            carrier.echo()
+            seen, = [session['from'] for session in hub.status()['sessions']]
+            own = carrier.link.sock.getsockname()[0]
+            assert seen.rpartition(':')[0] in (own, '') and own in seen, (seen, own)
+    target.close()
+
+
+def test_visitors_address_by_proxy_protocol():
+    """haproxy's PROXY protocol, versions 1 and 2, tells the hub whom it serves."""
+    def hub(target):
+        return programs.Hub(target, certificate=programs.certificate(), extra=['TrustedProxies = 127.0.0.1'])
+    for options in (' send-proxy', ' send-proxy-v2'):
+        is_seen_from_its_own_address(hub, lambda behind, options=options: passthrough(behind, options))
+
+
+def test_visitors_address_by_forwarded_for():
+    """nginx's X-Forwarded-For tells the hub whom it serves."""
+    def hub(target):
+        return programs.Hub(target, listens=['ws://127.0.0.1:PORT'], extra=['TrustedProxies = 127.0.0.1'])
+    is_seen_from_its_own_address(hub, nginx)
 
 
 if __name__ == '__main__':
