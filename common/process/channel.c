@@ -132,6 +132,19 @@ static int channel_take_fds(struct msghdr *message, int fds[CHANNEL_FDS_SEEN])
 	return count;
 }
 
+/* With no descriptor free the kernel keeps what came along and says so. A reply then becomes a refusal; what has no
+ * place for one stays as it is. Return: true where the packet is still one. */
+static bool channel_refuse_lost_fd(struct channel_packet *packet, size_t received)
+{
+	const struct channel_rule *rule = received >= CHANNEL_HEADER_LEN ? channel_rule_find(packet->kind) : NULL;
+	const int32_t error = -EMFILE;
+
+	if (!rule || rule->fd != CHANNEL_FD_UNLESS_ERROR || received != CHANNEL_HEADER_LEN + sizeof(struct channel_reply))
+		return false;
+	memcpy(packet->payload + offsetof(struct channel_reply, error), &error, sizeof(error));
+	return true;
+}
+
 static enum channel_side channel_other(enum channel_side side)
 {
 	return side == CHANNEL_SUPERVISOR ? CHANNEL_WORKER : CHANNEL_SUPERVISOR;
@@ -160,6 +173,12 @@ static ssize_t channel_read(
 	fd_count = channel_take_fds(&message, fds);
 	if (got == 0 && fd_count == 0)
 		return -EPIPE;
+	if ((message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == MSG_CTRUNC && fd_count == 0) {
+		if (got >= (ssize_t)CHANNEL_HEADER_LEN && packet->kind == CHANNEL_STATUS)
+			return -EAGAIN; /* who asks for the status hears that none came */
+		if (channel_refuse_lost_fd(packet, (size_t)got))
+			message.msg_flags &= ~MSG_CTRUNC;
+	}
 	*ret_reason = message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)
 			      ? "a message too long"
 			      : channel_check(packet, (size_t)got, channel_other(side), fd_count);

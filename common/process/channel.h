@@ -2,7 +2,8 @@
  *
  * Only the supervisor sends descriptors (SCM_RIGHTS), one with a message at most; the worker never needs sendmsg().
  * Each side checks the other: a kind from the wrong side, a wrong length, a descriptor too many or missing ends the
- * channel with an event, never with a crash. Opaque requests are answered by `ticket`, a number the asker chose.
+ * channel with an event, never with a crash. Where this side has no descriptor free, a reply arrives as -EMFILE.
+ * Opaque requests are answered by `ticket`, a number the asker chose.
  */
 #ifndef TOWPATH_PROCESS_CHANNEL_H
 #define TOWPATH_PROCESS_CHANNEL_H

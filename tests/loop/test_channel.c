@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -21,7 +22,7 @@ struct side {
 	struct channel *channel;
 	int messages, ends;
 	enum channel_kind last_kind;
-	uint8_t last_payload[CHANNEL_PAYLOAD_MAX];
+	_Alignas(8) uint8_t last_payload[CHANNEL_PAYLOAD_MAX];
 	size_t last_len;
 	int last_fd;
 	char end_reason[128];
@@ -191,6 +192,38 @@ static void test_refusal_goes_without_descriptor(void **state)
 	assert_int_equal(channel_send(f->supervisor.channel, CHANNEL_LINK_SOCKET, &reply, sizeof(reply), -1), 0);
 	run_until(f, &f->worker.messages, 1);
 	assert_int_equal(f->worker.last_fd, -1);
+}
+
+/* Run the loop while no descriptor can be had. */
+static void run_without_descriptors(struct fixture *f)
+{
+	struct rlimit before, none;
+
+	assert_return_code(getrlimit(RLIMIT_NOFILE, &before), errno);
+	none = (struct rlimit){.rlim_cur = 0, .rlim_max = before.rlim_max};
+	assert_return_code(setrlimit(RLIMIT_NOFILE, &none), errno);
+	for (int i = 0; i < 20; i++)
+		uv_run(&f->loop, UV_RUN_NOWAIT);
+	assert_return_code(setrlimit(RLIMIT_NOFILE, &before), errno);
+}
+
+static void test_without_a_free_descriptor_a_reply_is_a_refusal(void **state)
+{
+	const struct channel_reply reply = {.ticket = 7};
+	const struct channel_ticket ticket = {.ticket = 8};
+	struct fixture *f = *state;
+
+	assert_int_equal(channel_send(f->supervisor.channel, CHANNEL_FLOW_SOCKET, &reply, sizeof(reply), 0), 0);
+	assert_int_equal(channel_send(f->supervisor.channel, CHANNEL_STATUS, &ticket, sizeof(ticket), 0), 0);
+	run_without_descriptors(f);
+	assert_int_equal(f->worker.messages, 1);
+	assert_int_equal(f->worker.last_fd, -1);
+	assert_int_equal(((const struct channel_reply *)(const void *)f->worker.last_payload)->ticket, 7);
+	assert_int_equal(((const struct channel_reply *)(const void *)f->worker.last_payload)->error, -EMFILE);
+	assert_int_equal(channel_send(f->supervisor.channel, CHANNEL_FLOW_SOCKET, &reply, sizeof(reply), 0), 0);
+	run_until(f, &f->worker.messages, 2);
+	assert_true(f->worker.last_fd >= 0);
+	assert_int_equal(f->worker.ends, 0);
 }
 
 static void test_text_arrives_terminated_and_cut(void **state)
@@ -461,6 +494,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		BOTH(test_descriptor_goes_down),
 		BOTH(test_refusal_goes_without_descriptor),
+		BOTH(test_without_a_free_descriptor_a_reply_is_a_refusal),
 		BOTH(test_text_arrives_terminated_and_cut),
 		BOTH(test_queue_keeps_order),
 		BOTH(test_full_queue_is_told),
