@@ -22,12 +22,14 @@
 #define TICK_MS 500
 #define POOL_CELLS 16384u /* 32 MiB of address space, touched as used */
 #define STOP_TIMEOUT_MS 1500
+#define TICKS_TO_FLUSH 20u /* counts of repeated log lines are told this late */
 
 struct worker {
 	struct client client;
 	int local_fd;
 	uv_timer_t tick;
 	uv_timer_t stop_timer;
+	unsigned ticks;
 	bool is_stopping;
 	bool is_channel_open;
 };
@@ -93,7 +95,8 @@ static void on_tick(uv_timer_t *timer)
 	struct worker *worker = timer->data;
 
 	relay_step(&worker->client.relay, clock_now_us());
-	log_flush();
+	if (++worker->ticks % TICKS_TO_FLUSH == 0)
+		log_flush();
 }
 
 /* --- status --- */

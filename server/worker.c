@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -24,6 +25,9 @@
 #define POOL_CELLS 65536u      /* 128 MiB of address space, touched as used */
 #define LISTENERS_MAX 64u
 #define STOP_TIMEOUT_MS 1500
+#define FDS_OF_A_CONNECTION 3u /* its own, and the web site's pair or the flow's UDP socket */
+#define FDS_OF_OUR_OWN 64u
+#define TICKS_TO_FLUSH 20u /* counts of repeated log lines are told this late */
 
 struct listener {
 	struct worker *worker;
@@ -38,6 +42,8 @@ struct worker {
 	struct listener listeners[LISTENERS_MAX];
 	uv_timer_t tick;
 	uv_timer_t stop_timer;
+	uint32_t connections_max;
+	unsigned ticks;
 	bool is_stopping;
 	bool is_channel_open;
 };
@@ -102,6 +108,18 @@ static int open_parts(struct hub *hub, struct err *err)
 
 /* --- accepting --- */
 
+/* So many that there is always a descriptor for what a connection, the channel or the web site needs next. The sandbox
+ * raises the limit as far as it may. */
+static uint32_t count_connections_max(void)
+{
+	struct rlimit files;
+	rlim_t max = getrlimit(RLIMIT_NOFILE, &files) < 0 ? 1024 : files.rlim_max;
+
+	if (max > UINT32_MAX)
+		max = UINT32_MAX;
+	return max > 2 * FDS_OF_OUR_OWN ? (uint32_t)(max - FDS_OF_OUR_OWN) / FDS_OF_A_CONNECTION : FDS_OF_OUR_OWN / FDS_OF_A_CONNECTION;
+}
+
 static void on_listener_readable(uv_poll_t *poll, int status, int events);
 
 static void listener_rest(struct listener *listener, int error)
@@ -122,9 +140,14 @@ static void on_listener_readable(uv_poll_t *poll, int status, int events)
 	for (i = 0; i < ACCEPTS_MAX; i++) {
 		struct sockaddr_storage storage;
 		socklen_t len = sizeof(storage);
-		int fd = accept4(listener->fd, (struct sockaddr *)&storage, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		struct addr from;
+		int fd;
 
+		if (listener->worker->hub.connection_count >= listener->worker->connections_max) {
+			listener_rest(listener, EMFILE); /* who is in the backlog waits */
+			return;
+		}
+		fd = accept4(listener->fd, (struct sockaddr *)&storage, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (fd < 0) {
 			if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
 				listener_rest(listener, errno);
@@ -186,7 +209,8 @@ static void on_tick(uv_timer_t *timer)
 	}
 	flow_table_step(&worker->hub.flows, now_us);
 	wake_listeners(worker);
-	log_flush();
+	if (++worker->ticks % TICKS_TO_FLUSH == 0)
+		log_flush();
 }
 
 /* --- status --- */
@@ -294,6 +318,7 @@ static int worker_start(struct worker *worker, struct err *err)
 	rc = open_parts(hub, err);
 	if (rc < 0)
 		return rc;
+	worker->connections_max = count_connections_max();
 	uv_timer_init(&hub->loop, &worker->tick);
 	uv_timer_init(&hub->loop, &worker->stop_timer);
 	worker->tick.data = worker;

@@ -7,7 +7,7 @@ import sys
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from peer import claims, frames, http, programs, tunnel, udp  # noqa: E402
+from peer import claims, frames, http, programs, stream, tunnel, udp  # noqa: E402
 
 
 def source_of(hub, carrier):
@@ -235,6 +235,36 @@ def test_status_shows_sessions():
             host, port = carrier.link.sock.getsockname()
             assert session['client'] == 'laptop' and session['from'] == f'{host}:{port}', session
         claims.wait_for(lambda: not hub.status()['sessions'], 'no session', 10, 0.2)
+    target.close()
+
+
+def limit_of_descriptors(pid):
+    with open(f'/proc/{pid}/limits') as file:
+        return next(int(line.split()[4]) for line in file if line.startswith('Max open files'))
+
+
+def test_visitors_leave_descriptors_for_the_tunnel():
+    """However many visitors come, sessions flow, status answers, and the next tunnel opens when some have gone."""
+    target = udp.Target()
+    hub = programs.Hub(target, start=False)
+    hub.arguments = ['prlimit', '--nofile=160:160', *hub.arguments]
+    with hub.start(), tunnel.open_ours(hub) as carrier:
+        worker = hub.worker
+        if limit_of_descriptors(worker) > 1000:
+            raise claims.Skip('a privileged hub raises its limit')
+        carrier.echo()
+        crowd = [stream.dial(hub.address) for _ in range(200)]
+        for sock in crowd:
+            sock.sendall(b'GET')
+        programs.pause(1)
+        assert len(hub.status()['sessions']) == 1
+        carrier.echo()
+        for sock in crowd:
+            sock.close()
+        with tunnel.open_ours(hub) as other:
+            other.echo()
+        carrier.echo()
+        assert hub.worker == worker, hub.log
     target.close()
 
 
