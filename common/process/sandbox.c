@@ -332,20 +332,32 @@ static int sandbox_drop_privileges(struct err *err)
 	return 0;
 }
 
-/* What a client reads: the resolver's files, which /etc/resolv.conf may only point to, and certificates. */
+/* The folder that /etc/resolv.conf is in, once links are followed. Where a link leads nowhere yet, because the resolver's
+ * service has not started: the nearest folder above that does exist. */
+static const char *sandbox_resolver_folder(char path[PATH_MAX])
+{
+	char *slash;
+
+	strcpy(path, "/etc/resolv.conf");
+	if (!realpath("/etc/resolv.conf", path)) /* leaves the first part that it could not find */
+		log_debug("config", "%s: %s", path, strerror(errno));
+	while ((slash = strrchr(path, '/')) && slash != path) {
+		*slash = '\0';
+		if (access(path, F_OK) == 0)
+			return path;
+	}
+	return "/etc";
+}
+
+/* What a client reads: the resolver's files, certificates, and where c-ares takes its query ids from: without it they
+ * could be guessed. */
 static void sandbox_hide_files(enum sandbox_profile profile)
 {
-	char resolver[PATH_MAX] = "/etc/resolv.conf";
-	const char *readable[] = {
-		"/etc", "/usr/share/ca-certificates", "/usr/local/share/ca-certificates", "/usr/lib/ssl", "/etc"};
-	char *real = realpath("/etc/resolv.conf", resolver);
-	char *slash = real ? strrchr(resolver, '/') : NULL;
+	char resolver[PATH_MAX];
+	const char *readable[] = {"/etc", "/usr/share/ca-certificates", "/usr/local/share/ca-certificates", "/usr/lib/ssl",
+		"/dev/urandom", sandbox_resolver_folder(resolver)};
 	int rc;
 
-	if (slash && slash != resolver) {
-		*slash = '\0';
-		readable[COUNT_OF(readable) - 1] = resolver;
-	}
 	rc = sandbox_files_restrict(
 		readable, profile == SANDBOX_CLIENT ? COUNT_OF(readable) : 0, profile == SANDBOX_SERVER);
 	if (rc < 0)

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -57,11 +58,14 @@ static size_t landlock_rights_of(long version, int deny_tcp, struct landlock_rig
 static int landlock_allow(int ruleset, const char *path)
 {
 	struct landlock_folder folder = {.allowed = LANDLOCK_FS_READ_FILE | LANDLOCK_FS_READ_DIR};
+	struct stat status;
 	int rc = 0;
 
-	folder.parent_fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	folder.parent_fd = open(path, O_PATH | O_CLOEXEC);
 	if (folder.parent_fd < 0)
 		return 0;
+	if (fstat(folder.parent_fd, &status) == 0 && !S_ISDIR(status.st_mode))
+		folder.allowed = LANDLOCK_FS_READ_FILE; /* the other right is a folder's only, and refused here */
 	if (syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_FOLDER, &folder, 0) < 0)
 		rc = -errno;
 	close(folder.parent_fd);

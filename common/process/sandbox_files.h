@@ -4,8 +4,8 @@
 
 #include <stddef.h>
 
-/* Deny every file but those below the @count folders of @readable, which may be read; a folder that does not exist is
- * passed over. @deny_tcp: also bind() and connect() of TCP, where the kernel knows it. Needs no_new_privs.
+/* Deny every file but the @count files of @readable and those below its folders, which may be read; what does not exist
+ * is passed over. @deny_tcp: also bind() and connect() of TCP, where the kernel knows it. Needs no_new_privs.
  * Return: 0, or a negative errno (-ENOSYS, -EOPNOTSUPP: this kernel has no Landlock). */
 int sandbox_files_restrict(const char *const *readable, size_t count, int deny_tcp);
 

@@ -738,6 +738,18 @@ static void test_client_reads_resolver_files(void **state)
 	assert_int_equal(run(*state, GUARD_CLIENT, open_file), 0);
 }
 
+static int open_random(struct held *h)
+{
+	(void)h;
+	return result(open("/dev/urandom", O_RDONLY));
+}
+
+/* c-ares' query ids could be guessed otherwise. */
+static void test_client_reads_random_numbers(void **state)
+{
+	assert_int_equal(run(*state, GUARD_CLIENT, open_random), 0);
+}
+
 static void client_must_fail(struct held *h, act what)
 {
 	assert_true(run(h, GUARD_CLIENT, what) < 0);
@@ -788,6 +800,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_abort_ends, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_client_can_work, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_client_reads_resolver_files, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_client_reads_random_numbers, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_client_is_confined, set_up, tear_down),
 	};
 	static struct CMUnitTest all[2 * COUNT_OF(tricks) + COUNT_OF(others)];
