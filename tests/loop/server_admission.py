@@ -156,6 +156,19 @@ def test_other_target():
         is_visitor_with(**changes)
 
 
+def test_ipv6_target():
+    """A target on ::1 is asked for with or without brackets, and reached; its IPv4 namesake is a visitor's."""
+    target = udp.Target(host='::1')
+    with programs.Hub(target, target_text=f'[::1]:{target.port}') as hub:
+        for host in ('::1', '[::1]', 'localhost'):
+            with tunnel.open_ours(hub, host=host) as carrier:
+                carrier.echo()
+        with tunnel.connect(hub) as link:
+            head, _ = tunnel.ask(link, http.upgrade(tunnel.our_token(hub, link, host='127.0.0.1')))
+            assert head.status != 101
+    target.close()
+
+
 def test_other_protocols():
     """What is not a UDP forward makes a visitor."""
     for wish in ({'Tcp': {'proxy_protocol': False}}, {'ReverseUdp': {'timeout': None}}, {'ReverseTcp': {}}, 'Socks5', {}, None,
