@@ -104,6 +104,8 @@ static int bio_read(BIO *bio, char *buf, int len)
 	BIO_clear_retry_flags(bio);
 	if (n < 0 && errno == EAGAIN)
 		BIO_set_retry_read(bio);
+	else if (n < 0)
+		stream->error = errno;
 	if (n == 0)
 		stream->at_end = true;
 	return (int)n;
@@ -380,7 +382,9 @@ ssize_t tls_stream_read(struct tls_stream *stream, void *buf, size_t len)
 	case SSL_ERROR_ZERO_RETURN:
 		return -EPIPE;
 	default:
-		return stream->at_end ? -EPIPE : -EIO;
+		if (stream->at_end)
+			return -EPIPE;
+		return stream->error ? -stream->error : -EIO;
 	}
 }
 

@@ -52,6 +52,7 @@ struct tls_stream {
 	struct tls_buffers *buffers;
 	struct tls_buffer *out; /* NULL: nothing waits */
 	int events;		/* what the poll handle is armed for */
+	int error;		/* errno of a recv() that failed for good; 0: none yet */
 	int receive_budget;	/* bytes that may still be read before the loop gets its turn */
 	bool is_open;		/* handshake done */
 	bool is_blocked;	/* the socket took less than was there */
@@ -74,8 +75,8 @@ void tls_stream_set_handlers(struct tls_stream *stream, const struct tls_stream_
  * comes once more. Owns @ssl from now on, also on failure. Return: 0 or a negative errno. */
 int tls_stream_secure(struct tls_stream *stream, SSL *ssl, bool is_server, struct err *err);
 
-/* Return: bytes read, 0 where no more is there now, -EPIPE at the end of the stream, -EIO after a failure. No handler is
- * called from inside. */
+/* Return: bytes read, 0 where no more is there now, -EPIPE at the end of the stream, another negative errno after a
+ * failure, -EIO where TLS knows more. No handler is called from inside. */
 ssize_t tls_stream_read(struct tls_stream *stream, void *buf, size_t len);
 
 /* Why a read or a flush failed, in words. Return: @buf. */

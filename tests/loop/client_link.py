@@ -154,6 +154,14 @@ def test_close_of_any_kind_reconnects():
             carrier.close()
 
 
+def test_reset_is_told_as_one():
+    """A connection that is reset while it is up is told as that."""
+    with server() as at, client(at) as ours, ours.local() as local:
+        carrier = goes_through(at, local)
+        carrier.link.reset()
+        ours.wait_log('lost: .*reset by peer')
+
+
 def test_close_is_answered():
     """A close frame is answered by a close frame."""
     with server() as at, client(at) as ours, ours.local() as local:
