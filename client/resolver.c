@@ -27,6 +27,7 @@ struct resolver {
 	unsigned pending; /* handles that are open */
 	bool is_closing;
 	bool is_answered; /* c-ares has called back; the timer hands it up */
+	uint64_t asked_ms;
 	uint16_t port;
 	struct addr addresses[RESOLVER_ADDRESSES_MAX];
 	size_t count;
@@ -172,6 +173,10 @@ static void on_timer(uv_timer_t *timer)
 
 	if (!resolver->is_answered)
 		ares_process_fd(resolver->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+	if (!resolver->is_answered && uv_now(timer->loop) - resolver->asked_ms >= RESOLVER_TIMEOUT_MS) {
+		snprintf(resolver->reason, sizeof(resolver->reason), "no answer in %u s", RESOLVER_TIMEOUT_MS / 1000);
+		resolver->is_answered = true;
+	}
 	if (!resolver->is_answered) {
 		uv_timer_start(timer, on_timer, RESOLVER_TICK_MS, 0);
 		return;
@@ -215,6 +220,7 @@ int resolver_open(struct resolver **ret, uv_loop_t *loop, const char *host, uint
 	resolver->on_answer = on_answer;
 	resolver->owner = owner;
 	resolver->pending = 1;
+	resolver->asked_ms = uv_now(loop);
 	uv_timer_init(loop, &resolver->timer);
 	resolver->timer.data = resolver;
 	if (parse_literal(host, port, &resolver->addresses[0])) {

@@ -11,6 +11,7 @@
 #include <uv.h>
 
 #define RESOLVER_ADDRESSES_MAX 16u
+#define RESOLVER_TIMEOUT_MS 10000u /* for all servers, tries and search domains together */
 
 struct resolver; /* one question */
 

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """Our client's way to the server: deadlines, back-off, coming back by itself, proxies, address families."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -31,55 +32,56 @@ def goes_through(at, local):
 
 # --- deadlines and failures at every stage ---
 
-def silent_at(stage):
-    """A server that falls silent at this stage is given up in time; the next attempt then succeeds."""
+def fall_silent(at, stage):
+    """Meet the next connection and go no further than this stage. Return: what has to be closed."""
+    if stage == 'connected':
+        return stream.Stream(at.accept())
+    if stage == 'secured':
+        return at.link()
+    link, _, _ = at.request()
+    link.send(b'HTTP/1.1 101 Switching Protocols\r\nupgr')
+    return link
+
+
+def test_silence_at_every_stage():
+    """A server that falls silent after TCP, after TLS or within its answer is given up; the next attempt succeeds."""
+    with contextlib.ExitStack() as stack:
+        tries = []
+        for stage in ('connected', 'secured', 'answered'):
+            at = stack.enter_context(server())
+            ours = stack.enter_context(client(at))
+            local = stack.enter_context(ours.local())
+            tries.append((at, ours, local))
+            stack.enter_context(fall_silent(at, stage))
+        for at, ours, local in tries:
+            goes_through(at, local).close()
+            ours.wait_log('(?i)timed? ?out|deadline|no answer|silent')
+
+
+def ends_at_every_stage(end):
+    """Wherever the server ends the connection, before, within and after TLS, within its answer, or later, the client
+    comes again."""
     with server() as at, client(at) as ours, ours.local() as local:
-        local.send(b'go')
-        if stage == 'connected':
-            held = stream.Stream(at.accept())
-        elif stage == 'secured':
-            held = at.link()
-        else:
-            held, head, _ = at.request()
-            held.send(b'HTTP/1.1 101 Switching Protocols\r\nupgr')
-            assert head
+        end(stream.Stream(at.accept()))
+        link = stream.TlsStream(at.accept(), at.context, server_side=True)
+        link.recv_raw()
+        end(link)
+        end(at.link())
+        link, _, _ = at.request()
+        link.send(b'HTTP/1.1 101 Sw')
+        end(link)
+        end(at.carrier().link)
         goes_through(at, local).close()
-        held.close()
-        ours.wait_log('(?i)timed? ?out|deadline|no answer|silent')
-
-
-def test_silence_after_connecting():
-    """A server that accepts TCP and says nothing is given up."""
-    silent_at('connected')
-
-
-def test_silence_after_tls():
-    """A server that never answers the upgrade is given up."""
-    silent_at('secured')
-
-
-def test_silence_within_the_answer():
-    """A server that stops within its answer is given up."""
-    silent_at('answered')
 
 
 def test_ends_at_every_stage():
-    """Wherever the server ends or resets the connection, the client comes again."""
-    def end(link, reset):
-        (link.reset if reset else link.close)()
-    with server() as at, client(at) as ours, ours.local() as local:
-        local.send(b'go')
-        for reset in (False, True):
-            end(stream.Stream(at.accept()), reset)
-            link = stream.TlsStream(at.accept(), at.context, server_side=True)
-            link.recv_raw()
-            end(link, reset)
-            end(at.link(), reset)
-            link, _, _ = at.request()
-            link.send(b'HTTP/1.1 101 Sw')
-            end(link, reset)
-            end(at.carrier().link, reset)
-        goes_through(at, local).close()
+    """Wherever the server closes the connection, the client comes again."""
+    ends_at_every_stage(lambda link: link.close())
+
+
+def test_resets_at_every_stage():
+    """Wherever the server resets the connection, the client comes again."""
+    ends_at_every_stage(lambda link: link.reset())
 
 
 def test_garbage_instead_of_tls():
@@ -379,6 +381,24 @@ def test_name_with_a_silent_family():
             carrier.close()
         for sock in sockets:
             sock.close()
+
+
+def test_silent_name_servers():
+    """Name servers that never answer do not hold an attempt for longer than ten seconds."""
+    silent = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(3)]
+    ours = programs.Client('wss://hub.example.org', start=False)
+    path = os.path.join(ours.folder, 'resolv.conf')
+    with open(path, 'w') as file:
+        for n, sock in enumerate(silent, 1):
+            sock.bind((f'127.9.9.{n}', 53))
+            file.write(f'nameserver 127.9.9.{n}\n')
+    os.chmod(ours.folder, 0o755)
+    ours.arguments = ['unshare', '--mount', '--propagation', 'private', 'sh', '-c',
+                      'mount --bind "$0" /etc/resolv.conf && exec "$@"', path, *ours.arguments]
+    with ours.start():
+        ours.wait_log('hub.example.org: resolve: .*; next try', 14)
+    for sock in silent:
+        sock.close()
 
 
 def test_unknown_name():
