@@ -7,8 +7,7 @@
 #include "client/dial.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
-#include "common/process/channel.h"
-#include "common/process/sandbox.h"
+#include "common/process/work.h"
 #include "common/tunnel/tls.h"
 
 #include <ares.h>
@@ -18,46 +17,30 @@
 #include <string.h>
 #include <unistd.h>
 
-#define START_TIMEOUT_MS 10000
-#define TICK_MS 500
 #define POOL_CELLS 16384u /* 32 MiB of address space, touched as used */
-#define STOP_TIMEOUT_MS 1500
-#define TICKS_TO_FLUSH 20u /* counts of repeated log lines are told this late */
 
 struct worker {
 	struct client client;
 	int local_fd;
-	uv_timer_t tick;
-	uv_timer_t stop_timer;
-	unsigned ticks;
-	bool is_stopping;
-	bool is_channel_open;
 };
 
-/* --- start: everything comes over the channel --- */
+/* --- start --- */
 
-static int receive_start(struct worker *worker, int channel_fd, struct err *err)
+static int on_settings(void *owner, int fd, struct err *err)
 {
-	_Alignas(8) uint8_t payload[CHANNEL_PAYLOAD_MAX];
-	enum channel_kind kind;
-	int fd, rc;
+	struct worker *worker = owner;
 
-	for (;;) {
-		rc = channel_receive(channel_fd, CHANNEL_WORKER, &kind, payload, &fd, START_TIMEOUT_MS);
-		if (rc < 0)
-			return err_system(err, rc, "channel");
-		if (kind == CHANNEL_START)
-			return 0;
-		rc = 0;
-		if (kind == CHANNEL_SETTINGS)
-			rc = client_settings_read(fd, &worker->client.settings, err);
-		else if (kind == CHANNEL_LISTENER)
-			worker->local_fd = fd;
-		else
-			rc = err_set(err, -EPROTO, "message %d before the start", kind);
-		if (rc < 0)
-			return rc;
-	}
+	return client_settings_read(fd, &worker->client.settings, err);
+}
+
+static int on_listener(void *owner, uint32_t index, int fd, struct err *err)
+{
+	struct worker *worker = owner;
+
+	if (index != 0 || worker->local_fd >= 0)
+		return err_set(err, -EPROTO, "a second local port");
+	worker->local_fd = fd;
+	return 0;
 }
 
 static int open_tls(struct client *client, struct err *err)
@@ -78,8 +61,9 @@ static int open_tls(struct client *client, struct err *err)
 	return client->resume ? 0 : err_system(err, -ENOMEM, "TLS sessions");
 }
 
-static int open_parts(struct client *client, struct err *err)
+static int worker_open(void *owner, struct err *err)
 {
+	struct client *client = &((struct worker *)owner)->client;
 	int rc;
 
 	if (ares_library_init(ARES_LIB_INIT_ALL) != ARES_SUCCESS)
@@ -90,19 +74,25 @@ static int open_parts(struct client *client, struct err *err)
 	return pump_init(&client->pump, POOL_CELLS, err);
 }
 
-static void on_tick(uv_timer_t *timer)
+static int worker_start(void *owner, struct err *err)
 {
-	struct worker *worker = timer->data;
+	struct worker *worker = owner;
 
-	relay_step(&worker->client.relay, clock_now_us());
-	if (++worker->ticks % TICKS_TO_FLUSH == 0)
-		log_flush();
+	return relay_open(&worker->client.relay, &worker->client, worker->local_fd, err);
+}
+
+static void on_tick(void *owner, uint64_t now_us)
+{
+	struct worker *worker = owner;
+
+	relay_step(&worker->client.relay, now_us);
 }
 
 /* --- status --- */
 
-static json_t *report(const struct client *client)
+static json_t *report(void *owner)
 {
+	const struct client *client = &((struct worker *)owner)->client;
 	struct local_flow *first = relay_first(&client->relay);
 	struct flow_counters total = client->gone;
 	uint64_t sojourn_us = 0;
@@ -118,96 +108,20 @@ static json_t *report(const struct client *client)
 	return object;
 }
 
-static void answer_status(struct worker *worker, const struct channel_ticket *ticket, int fd)
-{
-	json_t *object = report(&worker->client);
+/* --- the end --- */
 
-	if (json_dumpfd(object, fd, JSON_COMPACT) == 0)
-		channel_send(worker->client.channel, CHANNEL_STATUS_DONE, ticket, sizeof(*ticket), -1);
-	json_decref(object);
-	close(fd);
-}
-
-/* --- the channel and the end --- */
-
-static void on_stop_timeout(uv_timer_t *timer)
-{
-	uv_stop(timer->loop);
-}
-
-/* Everything is closed; the loop runs on until the last handle has let go, or the timer stops it. */
-static void worker_stop(struct worker *worker)
-{
-	struct client *client = &worker->client;
-
-	if (worker->is_stopping)
-		return;
-	worker->is_stopping = true;
-	uv_close((uv_handle_t *)&worker->tick, NULL);
-	relay_close(&client->relay);
-	if (worker->is_channel_open)
-		channel_close(client->channel);
-	uv_timer_start(&worker->stop_timer, on_stop_timeout, STOP_TIMEOUT_MS, 0);
-	uv_unref((uv_handle_t *)&worker->stop_timer);
-}
-
-static void on_message(void *owner, enum channel_kind kind, const void *payload, size_t len, int fd)
-{
-	struct worker *worker = owner;
-	const struct channel_reply *reply = payload;
-
-	(void)len;
-	if (kind == CHANNEL_LINK_SOCKET)
-		dial_on_socket(&worker->client, reply->ticket, reply->error, fd);
-	else if (kind == CHANNEL_STATUS)
-		answer_status(worker, payload, fd);
-	else if (kind == CHANNEL_STOP)
-		worker_stop(worker);
-	else if (fd >= 0)
-		close(fd);
-}
-
-static void on_channel_end(void *owner, const char *reason)
+static void worker_close(void *owner)
 {
 	struct worker *worker = owner;
 
-	log_debug("link", "supervisor: %s", reason);
-	worker->is_channel_open = false;
-	worker_stop(worker);
+	relay_close(&worker->client.relay);
 }
 
-static const struct channel_handlers channel_handlers = {.on_message = on_message, .on_end = on_channel_end};
-
-static int worker_start(struct worker *worker, struct err *err)
+static void worker_done(void *owner)
 {
-	struct client *client = &worker->client;
-	int rc;
-
-	rc = open_parts(client, err);
-	if (rc < 0)
-		return rc;
-	uv_timer_init(&client->loop, &worker->tick);
-	uv_timer_init(&client->loop, &worker->stop_timer);
-	worker->tick.data = worker;
-	uv_timer_start(&worker->tick, on_tick, TICK_MS, TICK_MS);
-	rc = sandbox_enter(SANDBOX_CLIENT, err);
-	if (rc < 0)
-		return rc;
-	rc = relay_open(&client->relay, client, worker->local_fd, err);
-	if (rc < 0)
-		return rc;
-	return channel_send(client->channel, CHANNEL_READY, NULL, 0, -1);
-}
-
-static void worker_free(struct worker *worker)
-{
-	struct client *client = &worker->client;
+	struct client *client = &((struct worker *)owner)->client;
 	size_t i;
 
-	uv_close((uv_handle_t *)&worker->stop_timer, NULL);
-	uv_run(&client->loop, UV_RUN_NOWAIT);
-	if (uv_loop_close(&client->loop) == UV_EBUSY)
-		log_debug("link", "handles were left open");
 	for (i = 0; i < client->settings.server_count; i++)
 		SSL_SESSION_free(client->resume[i]);
 	free(client->resume);
@@ -215,35 +129,38 @@ static void worker_free(struct worker *worker)
 	SSL_CTX_free(client->tls);
 	client_settings_done(&client->settings);
 	ares_library_cleanup();
-	free(worker);
 }
 
-/* Set-up failed: the supervisor tells the operator. */
-static int fail(struct worker *worker, const struct err *err)
+static void on_socket(void *owner, uint64_t ticket, int error, int fd)
 {
-	size_t len = strlen(err->text);
+	struct worker *worker = owner;
 
-	channel_send(worker->client.channel, CHANNEL_FAILED, err->text, len < CHANNEL_TEXT_MAX ? len : CHANNEL_TEXT_MAX - 1, -1);
-	return 1;
+	dial_on_socket(&worker->client, ticket, error, fd);
 }
+
+static const struct work_plan plan = {
+	.sandbox = SANDBOX_CLIENT,
+	.area = "link",
+	.on_settings = on_settings,
+	.on_listener = on_listener,
+	.open = worker_open,
+	.start = worker_start,
+	.on_socket = on_socket,
+	.on_tick = on_tick,
+	.report = report,
+	.close = worker_close,
+	.done = worker_done,
+};
 
 int client_worker_main(int channel_fd)
 {
 	struct worker *worker = calloc(1, sizeof(*worker));
-	struct err err = {0};
-	int rc;
+	int code;
 
-	if (!worker || uv_loop_init(&worker->client.loop) < 0)
+	if (!worker)
 		return 1;
 	worker->local_fd = -1;
-	rc = receive_start(worker, channel_fd, &err);
-	if (channel_open(
-		    &worker->client.channel, &worker->client.loop, channel_fd, CHANNEL_WORKER, &channel_handlers, worker, &err) < 0)
-		return 1;
-	worker->is_channel_open = true;
-	if (rc < 0 || worker_start(worker, &err) < 0)
-		return fail(worker, &err);
-	uv_run(&worker->client.loop, UV_RUN_DEFAULT);
-	worker_free(worker);
-	return 0;
+	code = work_run(&plan, worker, &worker->client.loop, &worker->client.channel, channel_fd);
+	free(worker);
+	return code;
 }

@@ -4,8 +4,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
-#include "common/process/channel.h"
-#include "common/process/sandbox.h"
+#include "common/process/work.h"
 #include "common/tunnel/tls.h"
 #include "server/hub.h"
 #include "server/session.h"
@@ -19,15 +18,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define START_TIMEOUT_MS 10000
-#define TICK_MS 500
 #define ACCEPTS_MAX 64	       /* per turn of the loop */
 #define POOL_CELLS 65536u      /* 128 MiB of address space, touched as used */
 #define LISTENERS_MAX 64u
-#define STOP_TIMEOUT_MS 1500
 #define FDS_OF_A_CONNECTION 3u /* its own, and the web site's pair or the flow's UDP socket */
 #define FDS_OF_OUR_OWN 64u
-#define TICKS_TO_FLUSH 20u /* counts of repeated log lines are told this late */
 
 struct listener {
 	struct worker *worker;
@@ -40,50 +35,33 @@ struct listener {
 struct worker {
 	struct hub hub;
 	struct listener listeners[LISTENERS_MAX];
-	uv_timer_t tick;
-	uv_timer_t stop_timer;
 	uint32_t connections_max;
-	unsigned ticks;
-	bool is_stopping;
-	bool is_channel_open;
 };
 
-/* --- start: everything comes over the channel --- */
+/* --- start --- */
 
-static int take_listener(struct worker *worker, const struct channel_index *index, int fd, struct err *err)
+static int on_settings(void *owner, int fd, struct err *err)
 {
-	if (index->index >= worker->hub.settings.listener_count || index->index >= LISTENERS_MAX || fd < 0)
-		return err_set(err, -EPROTO, "listener %u is not in the settings", index->index);
-	worker->listeners[index->index].fd = fd;
+	struct worker *worker = owner;
+
+	return server_settings_read(fd, &worker->hub.settings, err);
+}
+
+static int on_listener(void *owner, uint32_t index, int fd, struct err *err)
+{
+	struct worker *worker = owner;
+
+	if (index >= worker->hub.settings.listener_count || index >= LISTENERS_MAX || fd < 0)
+		return err_set(err, -EPROTO, "listener %u is not in the settings", index);
+	worker->listeners[index].fd = fd;
 	return 0;
 }
 
-static int receive_start(struct worker *worker, int channel_fd, struct err *err)
-{
-	_Alignas(8) uint8_t payload[CHANNEL_PAYLOAD_MAX];
-	enum channel_kind kind;
-	int fd, rc;
-
-	for (;;) {
-		rc = channel_receive(channel_fd, CHANNEL_WORKER, &kind, payload, &fd, START_TIMEOUT_MS);
-		if (rc < 0)
-			return err_system(err, rc, "channel");
-		if (kind == CHANNEL_START)
-			return 0;
-		if (kind == CHANNEL_SETTINGS)
-			rc = server_settings_read(fd, &worker->hub.settings, err);
-		else if (kind == CHANNEL_LISTENER)
-			rc = take_listener(worker, (const struct channel_index *)payload, fd, err);
-		else
-			rc = err_set(err, -EPROTO, "message %d before the start", kind);
-		if (rc < 0)
-			return rc;
-	}
-}
-
 /* What needs files or addresses of its own, before the sandbox takes them away. */
-static int open_parts(struct hub *hub, struct err *err)
+static int worker_open(void *owner, struct err *err)
 {
+	struct worker *worker = owner;
+	struct hub *hub = &worker->hub;
 	const struct server_settings *settings = &hub->settings;
 	uint64_t seed = 0;
 	int rc;
@@ -158,10 +136,12 @@ static void on_listener_readable(uv_poll_t *poll, int status, int events)
 	}
 }
 
-static int start_listeners(struct worker *worker, struct err *err)
+static int worker_start(void *owner, struct err *err)
 {
+	struct worker *worker = owner;
 	size_t i;
 
+	worker->connections_max = count_connections_max();
 	for (i = 0; i < worker->hub.settings.listener_count; i++) {
 		struct listener *listener = &worker->listeners[i];
 		int rc;
@@ -195,11 +175,10 @@ static void wake_listeners(struct worker *worker)
 	}
 }
 
-static void on_tick(uv_timer_t *timer)
+static void on_tick(void *owner, uint64_t now_us)
 {
-	struct worker *worker = timer->data;
+	struct worker *worker = owner;
 	struct session *session = worker->hub.sessions;
-	uint64_t now_us = clock_now_us();
 
 	while (session) {
 		struct session *next = session_next(session);
@@ -209,8 +188,6 @@ static void on_tick(uv_timer_t *timer)
 	}
 	flow_table_step(&worker->hub.flows, now_us);
 	wake_listeners(worker);
-	if (++worker->ticks % TICKS_TO_FLUSH == 0)
-		log_flush();
 }
 
 /* --- status --- */
@@ -229,8 +206,9 @@ static json_t *report_sessions(const struct hub *hub)
 	return list;
 }
 
-static json_t *report(const struct hub *hub)
+static json_t *report(void *owner)
 {
+	const struct hub *hub = &((struct worker *)owner)->hub;
 	struct flow_counters total = hub->gone;
 	uint64_t sojourn_us = 0;
 	uint32_t depth = 0;
@@ -244,136 +222,64 @@ static json_t *report(const struct hub *hub)
 	return object;
 }
 
-static void answer_status(struct worker *worker, const struct channel_ticket *ticket, int fd)
+/* --- the end --- */
+
+static void worker_close(void *owner)
 {
-	json_t *object = report(&worker->hub);
-
-	if (json_dumpfd(object, fd, JSON_COMPACT) == 0)
-		channel_send(worker->hub.channel, CHANNEL_STATUS_DONE, ticket, sizeof(*ticket), -1);
-	json_decref(object);
-	close(fd);
-}
-
-/* --- the channel and the end --- */
-
-static void on_stop_timeout(uv_timer_t *timer)
-{
-	uv_stop(timer->loop);
-}
-
-/* Everything is closed; the loop runs on until the last handle has let go, or the timer stops it. */
-static void worker_stop(struct worker *worker)
-{
+	struct worker *worker = owner;
 	struct hub *hub = &worker->hub;
 	size_t i;
 
-	if (worker->is_stopping)
-		return;
-	worker->is_stopping = true;
 	for (i = 0; i < hub->settings.listener_count; i++)
 		uv_close((uv_handle_t *)&worker->listeners[i].poll, NULL);
-	uv_close((uv_handle_t *)&worker->tick, NULL);
 	while (hub->sessions)
 		session_close(hub->sessions);
 	flow_table_done(&hub->flows);
 	website_close(hub->website);
-	if (worker->is_channel_open)
-		channel_close(hub->channel);
-	uv_timer_start(&worker->stop_timer, on_stop_timeout, STOP_TIMEOUT_MS, 0);
-	uv_unref((uv_handle_t *)&worker->stop_timer);
 }
 
-static void on_message(void *owner, enum channel_kind kind, const void *payload, size_t len, int fd)
+static void worker_done(void *owner)
 {
-	struct worker *worker = owner;
-	const struct channel_reply *reply = payload;
+	struct hub *hub = &((struct worker *)owner)->hub;
 
-	(void)len;
-	if (kind == CHANNEL_FLOW_SOCKET)
-		flow_table_on_socket(&worker->hub.flows, reply->ticket, reply->error, fd);
-	else if (kind == CHANNEL_STATUS)
-		answer_status(worker, payload, fd);
-	else if (kind == CHANNEL_STOP)
-		worker_stop(worker);
-	else if (fd >= 0)
-		close(fd);
-}
-
-static void on_channel_end(void *owner, const char *reason)
-{
-	struct worker *worker = owner;
-
-	log_debug("session", "supervisor: %s", reason);
-	worker->is_channel_open = false;
-	worker_stop(worker);
-}
-
-static const struct channel_handlers channel_handlers = {.on_message = on_message, .on_end = on_channel_end};
-
-static int worker_start(struct worker *worker, struct err *err)
-{
-	struct hub *hub = &worker->hub;
-	int rc;
-
-	rc = open_parts(hub, err);
-	if (rc < 0)
-		return rc;
-	worker->connections_max = count_connections_max();
-	uv_timer_init(&hub->loop, &worker->tick);
-	uv_timer_init(&hub->loop, &worker->stop_timer);
-	worker->tick.data = worker;
-	rc = start_listeners(worker, err);
-	if (rc < 0)
-		return rc;
-	uv_timer_start(&worker->tick, on_tick, TICK_MS, TICK_MS);
-	rc = sandbox_enter(SANDBOX_SERVER, err);
-	if (rc < 0)
-		return rc;
-	return channel_send(hub->channel, CHANNEL_READY, NULL, 0, -1);
-}
-
-static void worker_free(struct worker *worker)
-{
-	struct hub *hub = &worker->hub;
-
-	uv_close((uv_handle_t *)&worker->stop_timer, NULL);
-	uv_run(&hub->loop, UV_RUN_NOWAIT);
-	if (uv_loop_close(&hub->loop) == UV_EBUSY)
-		log_debug("session", "handles were left open");
 	admit_table_close(hub->admit);
 	pump_done(&hub->pump);
 	SSL_CTX_free(hub->tls);
 	server_settings_done(&hub->settings);
-	free(worker);
 }
 
-/* Set-up failed: the supervisor tells the operator. */
-static int fail(struct worker *worker, const struct err *err)
+static void on_socket(void *owner, uint64_t ticket, int error, int fd)
 {
-	size_t len = strlen(err->text);
+	struct worker *worker = owner;
 
-	channel_send(worker->hub.channel, CHANNEL_FAILED, err->text, len < CHANNEL_TEXT_MAX ? len : CHANNEL_TEXT_MAX - 1, -1);
-	return 1;
+	flow_table_on_socket(&worker->hub.flows, ticket, error, fd);
 }
+
+static const struct work_plan plan = {
+	.sandbox = SANDBOX_SERVER,
+	.area = "session",
+	.on_settings = on_settings,
+	.on_listener = on_listener,
+	.open = worker_open,
+	.start = worker_start,
+	.on_socket = on_socket,
+	.on_tick = on_tick,
+	.report = report,
+	.close = worker_close,
+	.done = worker_done,
+};
 
 int server_worker_main(int channel_fd)
 {
 	struct worker *worker = calloc(1, sizeof(*worker));
-	struct err err = {0};
 	size_t i;
-	int rc;
+	int code;
 
-	if (!worker || uv_loop_init(&worker->hub.loop) < 0)
+	if (!worker)
 		return 1;
 	for (i = 0; i < LISTENERS_MAX; i++)
 		worker->listeners[i].fd = -1;
-	rc = receive_start(worker, channel_fd, &err);
-	if (channel_open(&worker->hub.channel, &worker->hub.loop, channel_fd, CHANNEL_WORKER, &channel_handlers, worker, &err) < 0)
-		return 1;
-	worker->is_channel_open = true;
-	if (rc < 0 || worker_start(worker, &err) < 0)
-		return fail(worker, &err);
-	uv_run(&worker->hub.loop, UV_RUN_DEFAULT);
-	worker_free(worker);
-	return 0;
+	code = work_run(&plan, worker, &worker->hub.loop, &worker->hub.channel, channel_fd);
+	free(worker);
+	return code;
 }

@@ -1,0 +1,182 @@
+/* The life of a worker on one loop. Its end: everything is closed, the loop runs until the last handle has let go, or a
+ * second and a half at most. */
+#include "common/process/work.h"
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <string.h>
+#include <unistd.h>
+
+#define START_TIMEOUT_MS 10000
+#define STOP_TIMEOUT_MS 1500
+#define TICKS_TO_FLUSH 20u /* counts of repeated log lines are told this late */
+
+struct work {
+	const struct work_plan *plan;
+	void *owner;
+	uv_loop_t *loop;
+	struct channel *channel; /* NULL: it has ended */
+	uv_timer_t tick;
+	uv_timer_t stop_timer;
+	unsigned ticks;
+	bool is_stopping;
+};
+
+/* --- the end --- */
+
+static void on_stop_timeout(uv_timer_t *timer)
+{
+	uv_stop(timer->loop);
+}
+
+static void work_stop(struct work *work)
+{
+	if (work->is_stopping)
+		return;
+	work->is_stopping = true;
+	uv_close((uv_handle_t *)&work->tick, NULL);
+	work->plan->close(work->owner);
+	if (work->channel)
+		channel_close(work->channel);
+	uv_timer_start(&work->stop_timer, on_stop_timeout, STOP_TIMEOUT_MS, 0);
+	uv_unref((uv_handle_t *)&work->stop_timer);
+}
+
+static void work_done(struct work *work)
+{
+	uv_close((uv_handle_t *)&work->stop_timer, NULL);
+	uv_run(work->loop, UV_RUN_NOWAIT);
+	if (uv_loop_close(work->loop) == UV_EBUSY)
+		log_debug(work->plan->area, "handles were left open");
+	work->plan->done(work->owner);
+	log_flush();
+}
+
+/* --- the channel --- */
+
+static void answer_status(struct work *work, const struct channel_ticket *ticket, int fd)
+{
+	json_t *object = work->plan->report(work->owner);
+
+	if (json_dumpfd(object, fd, JSON_COMPACT) == 0)
+		channel_send(work->channel, CHANNEL_STATUS_DONE, ticket, sizeof(*ticket), -1);
+	json_decref(object);
+	close(fd);
+}
+
+static void on_message(void *owner, enum channel_kind kind, const void *payload, size_t len, int fd)
+{
+	struct work *work = owner;
+	const struct channel_reply *reply = payload;
+
+	(void)len;
+	if (kind == CHANNEL_FLOW_SOCKET || kind == CHANNEL_LINK_SOCKET)
+		work->plan->on_socket(work->owner, reply->ticket, reply->error, fd);
+	else if (kind == CHANNEL_STATUS)
+		answer_status(work, payload, fd);
+	else if (kind == CHANNEL_STOP)
+		work_stop(work);
+	else if (fd >= 0)
+		close(fd);
+}
+
+static void on_channel_end(void *owner, const char *reason)
+{
+	struct work *work = owner;
+
+	log_debug(work->plan->area, "supervisor: %s", reason);
+	work->channel = NULL;
+	work_stop(work);
+}
+
+static const struct channel_handlers channel_handlers = {.on_message = on_message, .on_end = on_channel_end};
+
+/* --- the start --- */
+
+static int take_start_message(struct work *work, enum channel_kind kind, const void *payload, int fd, struct err *err)
+{
+	if (kind == CHANNEL_SETTINGS)
+		return work->plan->on_settings(work->owner, fd, err);
+	if (kind == CHANNEL_LISTENER)
+		return work->plan->on_listener(work->owner, ((const struct channel_index *)payload)->index, fd, err);
+	if (fd >= 0)
+		close(fd);
+	return err_set(err, -EPROTO, "message %d before the start", kind);
+}
+
+static int receive_start(struct work *work, int channel_fd, struct err *err)
+{
+	_Alignas(8) uint8_t payload[CHANNEL_PAYLOAD_MAX];
+	enum channel_kind kind;
+	int fd, rc;
+
+	for (;;) {
+		rc = channel_receive(channel_fd, CHANNEL_WORKER, &kind, payload, &fd, START_TIMEOUT_MS);
+		if (rc < 0)
+			return err_system(err, rc, "channel");
+		if (kind == CHANNEL_START)
+			return 0;
+		rc = take_start_message(work, kind, payload, fd, err);
+		if (rc < 0)
+			return rc;
+	}
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+	struct work *work = timer->data;
+
+	work->plan->on_tick(work->owner, clock_now_us());
+	if (++work->ticks % TICKS_TO_FLUSH == 0)
+		log_flush();
+}
+
+static int work_start(struct work *work, struct err *err)
+{
+	int rc = work->plan->open(work->owner, err);
+
+	if (rc < 0)
+		return rc;
+	uv_timer_init(work->loop, &work->tick);
+	uv_timer_init(work->loop, &work->stop_timer);
+	work->tick.data = work;
+	uv_timer_start(&work->tick, on_tick, WORK_TICK_MS, WORK_TICK_MS);
+	rc = sandbox_enter(work->plan->sandbox, err);
+	if (rc < 0)
+		return rc;
+	rc = work->plan->start(work->owner, err);
+	if (rc < 0)
+		return rc;
+	return channel_send(work->channel, CHANNEL_READY, NULL, 0, -1);
+}
+
+/* Set-up failed: the supervisor tells the operator. */
+static int work_fail(struct work *work, const struct err *err)
+{
+	size_t len = strlen(err->text);
+
+	channel_send(work->channel, CHANNEL_FAILED, err->text, len < CHANNEL_TEXT_MAX ? len : CHANNEL_TEXT_MAX - 1, -1);
+	return 1;
+}
+
+int work_run(const struct work_plan *plan, void *owner, uv_loop_t *loop, struct channel **ret_channel, int channel_fd)
+{
+	struct work work = {.plan = plan, .owner = owner, .loop = loop};
+	struct err err = {0};
+	int rc;
+
+	if (uv_loop_init(loop) < 0)
+		return 1;
+	rc = receive_start(&work, channel_fd, &err);
+	if (channel_open(&work.channel, loop, channel_fd, CHANNEL_WORKER, &channel_handlers, &work, &err) < 0)
+		return 1;
+	*ret_channel = work.channel;
+	if (rc < 0 || work_start(&work, &err) < 0)
+		return work_fail(&work, &err);
+	uv_run(loop, UV_RUN_DEFAULT);
+	work_done(&work);
+	return 0;
+}
