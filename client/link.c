@@ -70,10 +70,14 @@ static void format_peer(const struct link *link, const struct addr *addr, char *
 		snprintf(buf, size, "%s (%s)", host, text);
 }
 
-static void remember_error(struct link *link, const char *text)
+/* Return: true where it is another one than the last. */
+static bool remember_error(struct link *link, const char *text)
 {
+	bool is_news = strcmp(link->client->last_error, text) != 0;
+
 	snprintf(link->client->last_error, sizeof(link->client->last_error), "%s", text);
 	link->client->last_error_s = clock_wall_s();
+	return is_news;
 }
 
 /* The next server, and how long to wait before it is tried: not at all while there is one that was not tried yet. After a
@@ -93,12 +97,15 @@ static uint32_t choose_wait_ms(struct link *link)
 static void link_fail(struct link *link, const struct addr *addr, const char *step, const char *reason)
 {
 	char peer[320], error[640], state[700];
+	bool is_news;
 
 	format_peer(link, addr, peer, sizeof(peer));
 	snprintf(error, sizeof(error), "%s: %s%s%s", peer, step ? step : "", step ? ": " : "lost: ", reason);
-	remember_error(link, error);
+	is_news = remember_error(link, error) || link->state == LINK_UP;
 	link->wait_ms = choose_wait_ms(link);
-	if (link->wait_ms == 0)
+	if (!is_news) /* always the same line, which the log counts instead of repeating it */
+		log_notice("link", "%s; still trying", error);
+	else if (link->wait_ms == 0)
 		log_notice("link", "%s; next: %s", error, server_of(link)->url);
 	else
 		log_notice("link", "%s; next try in %.1f s", error, link->wait_ms / 1000.0);

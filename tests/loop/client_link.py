@@ -145,6 +145,16 @@ def test_nobody_listening():
             goes_through(at, local).close()
 
 
+def test_the_same_failure_is_not_repeated():
+    """A failure that comes again and again is told with what comes next, then that it goes on, then counted."""
+    with client(f'wss://127.0.0.1:{programs.free_port()}') as ours, ours.local() as local:
+        local.send(b'go')
+        ours.wait_log('refused; next try in')
+        ours.wait_log('refused; still trying')
+        programs.pause(4)
+        assert ours.log.count('refused;') == 2, ours.log
+
+
 def test_close_of_any_kind_reconnects():
     """After a close frame of any code, a bare FIN, a close_notify or a reset the client connects again."""
     with server() as at, client(at) as ours, ours.local() as local:
