@@ -45,7 +45,7 @@ static char *status_read(int fd, size_t *ret_len)
 	text = malloc((size_t)status.st_size);
 	while (text && done < (size_t)status.st_size) {
 		got = pread(fd, text + done, (size_t)status.st_size - done, (off_t)done);
-		if (got <= 0 && errno != EINTR)
+		if (got == 0 || (got < 0 && errno != EINTR))
 			break;
 		done += got > 0 ? (size_t)got : 0;
 	}
