@@ -10,7 +10,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
+
+#define UNREAD_MAX 65536u
 
 void flow_table_init(struct flow_table *table, struct hub *hub)
 {
@@ -64,10 +67,21 @@ static void flow_free(struct hub_flow *flow)
 	free(flow);
 }
 
+/* What Target sent and nobody reads any more; the buffer holds a few thousand at most. */
+static void count_unread(struct hub_flow *flow)
+{
+	unsigned left = UNREAD_MAX;
+	char byte;
+
+	while (left-- > 0 && recv(flow->socket.fd, &byte, sizeof(byte), MSG_DONTWAIT | MSG_TRUNC) >= 0)
+		flow->flow.counters.dropped.count[DROP_CARRIER_LOST]++;
+}
+
 static void on_poll_closed(uv_handle_t *handle)
 {
 	struct hub_flow *flow = handle->data;
 
+	count_unread(flow);
 	close(flow->socket.fd);
 	flow_free(flow);
 }

@@ -79,7 +79,7 @@ int carrier_flush(struct carrier *carrier)
 	int rc = tls_stream_flush(carrier->stream);
 
 	if (rc == 0) {
-		carrier->unsent_datagrams = 0;
+		carrier->unsent_datagrams = carrier->unsent_bytes = 0;
 		carrier->pongs = 0;
 	}
 	return rc;
@@ -110,7 +110,8 @@ static void carrier_leave(struct carrier *carrier)
 		return;
 	flow->counters.dropped.count[DROP_CARRIER_LOST] += carrier->unsent_datagrams;
 	flow->counters.sent_datagrams -= carrier->unsent_datagrams;
-	carrier->unsent_datagrams = 0;
+	flow->counters.sent_bytes -= carrier->unsent_bytes;
+	carrier->unsent_datagrams = carrier->unsent_bytes = 0;
 	if (flow->carrier == carrier) {
 		flow->carrier = NULL;
 		dgram_queue_set_carrier(&flow->queue, false, clock_now_us());
@@ -216,7 +217,7 @@ static void carrier_on_writable(void *owner)
 	struct carrier *carrier = owner;
 	bool was_paused = carrier->stream->is_paused;
 
-	carrier->unsent_datagrams = 0;
+	carrier->unsent_datagrams = carrier->unsent_bytes = 0;
 	carrier->pongs = 0;
 	if (was_paused) {
 		tls_stream_pause(carrier->stream, false);

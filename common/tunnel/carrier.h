@@ -41,6 +41,7 @@ struct carrier {
 	uint64_t rate_checked_us;
 	uint64_t idle_since_us;
 	uint32_t unsent_datagrams; /* in the send buffer */
+	uint32_t unsent_bytes;	   /* theirs */
 	uint32_t pongs;		   /* in the send buffer */
 	uint64_t mask_state;	   /* for CARRIER_MASK_RANDOM */
 	bool is_ended;

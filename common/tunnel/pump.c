@@ -72,6 +72,7 @@ static size_t fill_record(struct carrier *carrier, uint64_t now_us)
 		frame_len = write_frame(carrier, pump->record + used, dgram);
 		used += frame_len;
 		carrier->unsent_datagrams++;
+		carrier->unsent_bytes += dgram->len;
 		flow->counters.sent_datagrams++;
 		flow->counters.sent_bytes += dgram->len;
 		dgram_give(&pump->pool, dgram);

@@ -223,6 +223,29 @@ def test_dropped_datagrams_are_counted():
     target.close()
 
 
+def test_every_datagram_is_sent_or_counted():
+    """What the target sent is what was sent on and what was dropped, also when the session ends in the middle of it."""
+    target = udp.Target()
+    for opener in (tunnel.open_ours, tunnel.open_stock):
+        with programs.Hub(target) as hub:
+            with opener(hub) as lazy:
+                source = source_of(hub, lazy)
+                assert lazy.next_datagram()
+                before = hub.status()
+                for n in range(20000):
+                    target.send(bytes(1452 if n % 3 else 100), source)
+                lazy.link.reset()
+            count = 20000
+
+            def difference():
+                now = hub.status()
+                dropped = sum(now['dropped'].values()) - sum(before['dropped'].values())
+                return now['datagrams']['sent'] - before['datagrams']['sent'] + dropped - count
+            claims.wait_for(lambda: difference() == 0, f'every datagram accounted for; {difference()} too many', 10, 0.2)
+            assert hub.status()['bytes']['sent'] <= hub.status()['datagrams']['sent'] * 1452
+    target.close()
+
+
 def test_status_shows_sessions():
     """status --json names each session's client and its peer's address."""
     target = udp.Target()
