@@ -12,7 +12,7 @@
 
 #define START_TIMEOUT_MS 10000
 #define STOP_TIMEOUT_MS 1500
-#define TICKS_TO_FLUSH 20u /* counts of repeated log lines are told this late */
+#define TICKS_TO_FLUSH 120u /* counts of repeated log lines are told this late */
 
 struct work {
 	const struct work_plan *plan;
