@@ -76,6 +76,16 @@ class Target:
             return True
         raise AssertionError(f'{len(got[0])} bytes reached the target: {got[0][:80]!r}')
 
+    def overflow(self):
+        """How many datagrams the kernel dropped because the target did not read them fast enough."""
+        for table in ('/proc/net/udp', '/proc/net/udp6'):
+            with open(table) as file:
+                for line in file.readlines()[1:]:
+                    fields = line.split()
+                    if fields[1].endswith(f':{self.port:04X}') and int(fields[9]) == os.fstat(self.sock.fileno()).st_ino:
+                        return int(fields[12])
+        raise AssertionError('the target is in no table')
+
     def drain(self):
         while not self.got.empty():
             self.got.get()
