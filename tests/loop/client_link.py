@@ -399,9 +399,9 @@ def test_silent_name_servers():
     ours = programs.Client('wss://hub.example.org', start=False)
     path = os.path.join(ours.folder, 'resolv.conf')
     with open(path, 'w') as file:
-        for n, sock in enumerate(silent, 1):
-            sock.bind((f'127.9.9.{n}', 53))
-            file.write(f'nameserver 127.9.9.{n}\n')
+        for sock in silent:
+            sock.bind((stream.local_address(), 53))
+            file.write(f'nameserver {sock.getsockname()[0]}\n')
     os.chmod(ours.folder, 0o755)
     ours.arguments = ['unshare', '--mount', '--propagation', 'private', 'sh', '-c',
                       'mount --bind "$0" /etc/resolv.conf && exec "$@"', path, *ours.arguments]

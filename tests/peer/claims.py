@@ -5,6 +5,7 @@ everything handed to at_exit() is closed in reverse, and that is a claim, too: w
 Run one claim alone by naming it: `tests/loop/server_control.py test_ping_is_answered_once`.
 """
 
+import signal
 import sys
 import time
 import traceback
@@ -46,7 +47,7 @@ def _try(number, name, function):
     except Skip as skip:
         print(f'ok {number} - {words} # SKIP {skip}', flush=True)
         return True
-    except BaseException as error:  # also KeyboardInterrupt: what was started has to be stopped
+    except Exception:
         print(f'not ok {number} - {words}')
         _diagnose((function.__doc__ or '') + '\n' + traceback.format_exc())
         sys.stdout.flush()
@@ -66,6 +67,10 @@ def _close_all():
         raise AssertionError('\n'.join(errors))
 
 
+def _interrupt(_, __):
+    raise KeyboardInterrupt('terminated')
+
+
 def main(namespace, needs=lambda: None):
     """Try every test function of the file, or those named on the command line; exit 0 or 1. needs() raises Skip where
     none of them can be tried."""
@@ -76,7 +81,12 @@ def main(namespace, needs=lambda: None):
         sys.exit(0)
     names = [name for name in namespace if name.startswith('test_')]
     names = [name for name in names if not sys.argv[1:] or name in sys.argv[1:]]
+    signal.signal(signal.SIGTERM, _interrupt)  # a runner's timeout
     print(f'1..{len(names) + 1}', flush=True)
-    held = [_try(number, name, namespace[name]) for number, name in enumerate(names, 1)]
-    held.append(_try(len(names) + 1, 'nothing_is_left_behind', _close_all))
+    held = []
+    try:
+        for number, name in enumerate(names, 1):
+            held.append(_try(number, name, namespace[name]))
+    finally:
+        held.append(_try(len(names) + 1, 'nothing_is_left_behind', _close_all))
     sys.exit(0 if all(held) else 1)

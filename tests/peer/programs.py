@@ -4,6 +4,7 @@ TOWPATH_BUILD names the build folder (meson sets it); without it, `build` beside
 end and then complains about whatever is wrong: an exit code, a process left over, a report of a sanitizer in the log.
 """
 
+import ctypes
 import json
 import os
 import re
@@ -21,6 +22,7 @@ REPORTS = ('ERROR: AddressSanitizer', 'runtime error:', 'LeakSanitizer', 'Memory
 TOKEN = 'laptop-token-0123456789'
 STOCK_PATH = 'stock-word'
 _given = set()
+_libc = ctypes.CDLL(None)
 
 
 def build_folder():
@@ -97,6 +99,11 @@ def of_session(session):
     return found
 
 
+def _die_with_parent():
+    """In the child: a test that is killed leaves nothing running."""
+    _libc.prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+
+
 class Program:
     """A process in a session of its own, its stderr in a file."""
 
@@ -113,7 +120,8 @@ class Program:
         environment.update(self.environment or {})
         with open(self.log_path, 'ab') as log:
             self.process = subprocess.Popen(self.arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                            start_new_session=True, env=environment)
+                                            start_new_session=True, env=environment,
+                                            preexec_fn=_die_with_parent)
 
     @property
     def log(self):
