@@ -202,7 +202,7 @@ def test_upgrade_after_a_refused_one():
     link = tunnel.connect(hub)
     head, rest = tunnel.ask(link, http.upgrade(tunnel.stock_token(hub), 'wrong'))
     assert head.status != 101
-    http._take(link, rest, int(head.get('content-length', 0)) if head.get('content-length') else 0)
+    http.take(link, rest, int(head.get('content-length', 0)))
     opens(stock_request(), link)
 
 

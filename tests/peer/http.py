@@ -92,7 +92,7 @@ def read_answer(stream, buffer):
     if head is None:
         return None, b''
     if head.get('content-length') is not None:
-        return head, _take(stream, buffer, int(head.get('content-length')))
+        return head, take(stream, buffer, int(head.get('content-length')))
     if (head.get('transfer-encoding') or '').lower() == 'chunked':
         return head, _take_chunks(stream, buffer)
     if head.status in (101, 204, 304):
@@ -102,7 +102,7 @@ def read_answer(stream, buffer):
     return head, bytes(buffer)
 
 
-def _take(stream, buffer, size):
+def take(stream, buffer, size):
     while len(buffer) < size:
         data = stream.recv()
         if not data:
@@ -121,7 +121,7 @@ def _take_chunks(stream, buffer):
         line = bytes(buffer[:buffer.index(b'\r\n')])
         del buffer[:len(line) + 2]
         size = int(line.split(b';')[0], 16)
-        body += _take(stream, buffer, size)
-        _take(stream, buffer, 2)
+        body += take(stream, buffer, size)
+        take(stream, buffer, 2)
         if size == 0:
             return body

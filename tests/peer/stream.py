@@ -1,7 +1,7 @@
 """Byte streams, plain and TLS, with a hand on everything a well-behaved library hides.
 
 TLS runs over memory buffers, so that the test decides how its bytes travel: in pieces, cut off, followed by garbage,
-ended by close_notify, by a bare FIN or by a reset. `sent_raw` hooks see the ciphertext.
+ended by close_notify, by a bare FIN or by a reset.
 """
 
 import ctypes
