@@ -63,7 +63,7 @@ cafe_passes_only_443() {
 	cafe_rules <<-'RULES'
 	tcp dport 443 accept
 	tcp sport 443 ct state established accept
-	meta l4proto ipv6-icmp icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept
+	icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept
 	counter name dropped drop
 	RULES
 }
