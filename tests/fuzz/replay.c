@@ -10,6 +10,7 @@
 
 #include <dirent.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <unistd.h>
 
 #define SEEDS_MAX 256
@@ -230,10 +231,9 @@ static int write_raw(const char *folder)
 {
 	for (size_t i = 0; i < seed_count; i++) {
 		char path[4096];
-		FILE *file;
+		bool fits = snprintf(path, sizeof(path), "%s/%s", folder, seeds[i].name) < (int)sizeof(path);
+		FILE *file = fits ? fopen(path, "w") : NULL;
 
-		snprintf(path, sizeof(path), "%s/%s", folder, seeds[i].name);
-		file = fopen(path, "w");
 		if (!file || fwrite(seeds[i].data, 1, seeds[i].len, file) != seeds[i].len || fclose(file) != 0) {
 			perror(path);
 			return 1;
