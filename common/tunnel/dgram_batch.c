@@ -160,7 +160,8 @@ static bool set_segment_size(struct dgram_socket *socket, size_t size, unsigned 
 	return true;
 }
 
-static int write_run(int fd, const struct iovec *payloads, unsigned run, struct drop_counters *dropped)
+/* Return: bytes taken, or a negative errno. */
+static ssize_t write_run(int fd, const struct iovec *payloads, unsigned run, struct drop_counters *dropped)
 {
 	ssize_t n = writev(fd, payloads, (int)run);
 
@@ -168,31 +169,35 @@ static int write_run(int fd, const struct iovec *payloads, unsigned run, struct 
 		dropped->count[DROP_UDP_REFUSED]++; /* an earlier datagram; reported once, instead of sending this one */
 		n = writev(fd, payloads, (int)run);
 	}
-	return n < 0 ? -errno : 0;
+	return n < 0 ? -errno : n;
 }
 
-static unsigned send_connected(struct dgram_sender *sender, struct dgram_socket *socket, struct drop_counters *dropped)
+static struct dgram_sent send_connected(
+	struct dgram_sender *sender, struct dgram_socket *socket, struct drop_counters *dropped)
 {
-	unsigned i = 0, sent = 0;
+	struct dgram_sent sent = {0};
+	unsigned i = 0;
 
 	while (i < sender->count) {
 		const struct iovec *payloads = &sender->payloads[i];
 		unsigned run = socket->without_segments ? 1 : dgram_run_len(payloads, sender->count - i);
-		int rc;
+		ssize_t n;
 
 		if (!set_segment_size(socket, payloads->iov_len, run)) {
 			socket->without_segments = true;
 			continue;
 		}
-		rc = write_run(socket->fd, payloads, run, dropped);
-		if (rc < 0 && run > 1 && refuses_segments(-rc)) {
+		n = write_run(socket->fd, payloads, run, dropped);
+		if (n < 0 && run > 1 && refuses_segments((int)-n)) {
 			socket->without_segments = true;
 			continue;
 		}
-		if (rc < 0)
-			dropped->count[reason_of_errno(-rc)] += run;
-		else
-			sent += run;
+		if (n < 0) {
+			dropped->count[reason_of_errno((int)-n)] += run;
+		} else {
+			sent.datagrams += run;
+			sent.bytes += (size_t)n;
+		}
 		i += run;
 	}
 	return sent;
@@ -223,18 +228,21 @@ static void fill_message(struct mmsghdr *message, struct segment_control *contro
 	memcpy(CMSG_DATA(segment), &size, sizeof(size));
 }
 
-/* sendmmsg() until all messages are gone; one that fails is counted and skipped. Return: payloads sent. */
-static unsigned send_messages(struct dgram_socket *socket, struct mmsghdr *messages, const unsigned *runs, unsigned count,
-	struct drop_counters *dropped)
+/* sendmmsg() until all messages are gone; one that fails is counted and skipped. */
+static struct dgram_sent send_messages(struct dgram_socket *socket, struct mmsghdr *messages, const unsigned *runs,
+	unsigned count, struct drop_counters *dropped)
 {
-	unsigned i = 0, sent = 0;
+	struct dgram_sent sent = {0};
+	unsigned i = 0;
 
 	while (i < count) {
 		int n = sendmmsg(socket->fd, &messages[i], count - i, MSG_DONTWAIT | MSG_NOSIGNAL);
 		unsigned end = i + (n > 0 ? (unsigned)n : 0);
 
-		for (; i < end; i++)
-			sent += runs[i];
+		for (; i < end; i++) {
+			sent.datagrams += runs[i];
+			sent.bytes += messages[i].msg_len;
+		}
 		if (n > 0)
 			continue;
 		if (runs[i] > 1 && refuses_segments(errno))
@@ -244,7 +252,7 @@ static unsigned send_messages(struct dgram_socket *socket, struct mmsghdr *messa
 	return sent;
 }
 
-static unsigned send_addressed(struct dgram_sender *sender, struct dgram_socket *socket, const struct addr *to,
+static struct dgram_sent send_addressed(struct dgram_sender *sender, struct dgram_socket *socket, const struct addr *to,
 	struct drop_counters *dropped)
 {
 	struct mmsghdr messages[DGRAM_BATCH_MAX];
@@ -261,13 +269,13 @@ static unsigned send_addressed(struct dgram_sender *sender, struct dgram_socket 
 	return send_messages(socket, messages, runs, count, dropped);
 }
 
-unsigned dgram_sender_flush(struct dgram_sender *sender, struct dgram_socket *socket, const struct addr *to,
+struct dgram_sent dgram_sender_flush(struct dgram_sender *sender, struct dgram_socket *socket, const struct addr *to,
 	struct drop_counters *dropped)
 {
-	unsigned sent;
+	struct dgram_sent sent = {0};
 
 	if (sender->count == 0)
-		return 0;
+		return sent;
 	sent = socket->is_connected ? send_connected(sender, socket, dropped) : send_addressed(sender, socket, to, dropped);
 	sender->count = 0;
 	return sent;

@@ -70,9 +70,14 @@ static inline void dgram_sender_add(struct dgram_sender *sender, uint8_t *payloa
 	sender->payloads[sender->count++] = (struct iovec){.iov_base = payload, .iov_len = len};
 }
 
+struct dgram_sent {
+	unsigned datagrams;
+	size_t bytes;
+};
+
 /* Send what was collected to the connected peer, or to @to. What does not go is counted, also the earlier datagram that an
- * ICMP error on a connected socket is about. Return: datagrams sent. */
-unsigned dgram_sender_flush(struct dgram_sender *sender, struct dgram_socket *socket, const struct addr *to,
+ * ICMP error on a connected socket is about. Return: what the kernel took. */
+struct dgram_sent dgram_sender_flush(struct dgram_sender *sender, struct dgram_socket *socket, const struct addr *to,
 	struct drop_counters *dropped);
 
 /* How many of @count payloads form the run that starts at the first. Pure. */

@@ -121,8 +121,10 @@ static void deliver(struct carrier *carrier)
 	struct flow *flow = carrier->flow;
 	const struct addr *to = flow->socket->is_connected ? NULL : &flow->peer;
 
-	flow->counters.received_datagrams +=
-		dgram_sender_flush(&carrier->pump->sender, flow->socket, to, &flow->counters.dropped);
+	struct dgram_sent sent = dgram_sender_flush(&carrier->pump->sender, flow->socket, to, &flow->counters.dropped);
+
+	flow->counters.received_datagrams += sent.datagrams;
+	flow->counters.received_bytes += sent.bytes;
 }
 
 static void take_datagram(struct carrier *carrier, uint8_t *payload, uint32_t len)
@@ -138,7 +140,6 @@ static void take_datagram(struct carrier *carrier, uint8_t *payload, uint32_t le
 		flow->counters.dropped.count[DROP_NO_LOCAL_PEER]++;
 		return;
 	}
-	flow->counters.received_bytes += len;
 	dgram_sender_add(sender, payload, len);
 	if (!dgram_sender_has_room(sender))
 		deliver(carrier);

@@ -72,14 +72,19 @@ static void round_trip(struct bed *bed, struct dgram_socket *socket, const size_
 	static uint8_t data[DGRAM_BATCH_MAX][65507];
 	static uint8_t out[65507];
 	struct dgram_socket sink;
+	struct dgram_sent sent;
 	unsigned i, n = 0;
+	size_t bytes = 0;
 
 	dgram_socket_init(&sink, bed->sink, false);
 	for (i = 0; i < count; i++) {
 		memset(data[i], (int)i + 1, sizes[i]);
 		dgram_sender_add(&bed->sender, data[i], sizes[i]);
+		bytes += sizes[i];
 	}
-	assert_int_equal(dgram_sender_flush(&bed->sender, socket, socket->is_connected ? NULL : &bed->to, &bed->dropped), count);
+	sent = dgram_sender_flush(&bed->sender, socket, socket->is_connected ? NULL : &bed->to, &bed->dropped);
+	assert_int_equal(sent.datagrams, count);
+	assert_int_equal(sent.bytes, bytes);
 	while (n < count) {
 		unsigned got = dgram_receive(&bed->receiver, &sink, &bed->dropped);
 
@@ -194,9 +199,9 @@ static void test_an_oversized_datagram_is_counted(void **state)
 	static uint8_t data[65536];
 
 	dgram_sender_add(&bed->sender, data, 65535);
-	assert_int_equal(dgram_sender_flush(&bed->sender, &bed->connected, NULL, &bed->dropped), 0);
+	assert_int_equal(dgram_sender_flush(&bed->sender, &bed->connected, NULL, &bed->dropped).datagrams, 0);
 	dgram_sender_add(&bed->sender, data, 65535);
-	assert_int_equal(dgram_sender_flush(&bed->sender, &bed->addressed, &bed->to, &bed->dropped), 0);
+	assert_int_equal(dgram_sender_flush(&bed->sender, &bed->addressed, &bed->to, &bed->dropped).datagrams, 0);
 	assert_int_equal(bed->dropped.count[DROP_TOO_LARGE], 2);
 }
 
