@@ -22,6 +22,7 @@
 #define TLS_DEADLINE_US (10 * CLOCK_US_PER_S)
 #define WAITING_DEADLINE_US (5 * CLOCK_US_PER_S)
 #define LEAVING_DEADLINE_US (5 * CLOCK_US_PER_S)
+#define LINGER_US (2 * CLOCK_US_PER_S)
 #define RETIRED_US (5 * CLOCK_US_PER_S)
 
 enum session_state { SESSION_PROXIED, SESSION_TLS, SESSION_REQUEST, SESSION_WAITING, SESSION_TUNNEL, SESSION_LEAVING };
@@ -39,6 +40,7 @@ struct session {
 	bool is_trusted;   /* a reverse proxy of TrustedProxies: it may say the visitor's address */
 	bool is_throttled;
 	bool is_retired;
+	bool is_lingering;
 	uint64_t deadline_us; /* of the state; 0: none */
 	uint64_t answer_us;   /* throttled: no answer before */
 	int64_t since_s;
@@ -109,13 +111,27 @@ void session_close(struct session *session)
 	session_end(session, FRAME_CLOSE_GOING_AWAY);
 }
 
+/* All has been written. What the peer still sends is read and dropped for a moment: closing on it would be a reset, which
+ * can overtake the answer. */
+static void session_linger(struct session *session)
+{
+	session->is_lingering = true;
+	session->deadline_us = clock_now_us() + LINGER_US;
+	tls_stream_finish(&session->stream);
+	tls_stream_pause(&session->stream, false);
+}
+
 /* Flush what was written, then close. */
 static void session_leave(struct session *session)
 {
+	int rc = tls_stream_flush(&session->stream);
+
 	session->state = SESSION_LEAVING;
 	session->deadline_us = clock_now_us() + LEAVING_DEADLINE_US;
-	if (tls_stream_flush(&session->stream) != 1)
+	if (rc < 0)
 		session_close(session);
+	else if (rc == 0)
+		session_linger(session);
 }
 
 /* --- tunnel --- */
@@ -342,6 +358,8 @@ static void session_on_readable(void *owner)
 		return;
 	}
 	while ((n = tls_stream_read(&session->stream, buf, TLS_RECORD_MAX)) > 0) {
+		if (session->is_lingering)
+			continue;
 		session->answer_us = 0;
 		if (session->state != SESSION_REQUEST || !session_feed(session, buf, (size_t)n))
 			return;
@@ -382,8 +400,8 @@ static void session_on_writable(void *owner)
 {
 	struct session *session = owner;
 
-	if (session->state == SESSION_LEAVING)
-		session_close(session);
+	if (session->state == SESSION_LEAVING && !session->is_lingering)
+		session_linger(session);
 	else if (session->visitor)
 		visitor_output_drained(session->visitor);
 }

@@ -443,6 +443,18 @@ void tls_stream_idle(struct tls_stream *stream)
 		SSL_free_buffers(stream->ssl); /* refuses while they hold something */
 }
 
+void tls_stream_finish(struct tls_stream *stream)
+{
+	if (stream->is_failed || stream->is_closing)
+		return;
+	ERR_clear_error();
+	if (stream->ssl && stream->is_open)
+		SSL_shutdown(stream->ssl);
+	if (tls_stream_flush(stream) == 0)
+		shutdown(stream->fd, SHUT_WR);
+	ERR_clear_error();
+}
+
 static void stream_on_handle_closed(uv_handle_t *handle)
 {
 	struct tls_stream *stream = handle->data;

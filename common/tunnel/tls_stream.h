@@ -98,6 +98,9 @@ void tls_stream_pause(struct tls_stream *stream, bool is_paused);
 /* Give OpenSSL's buffers back where nothing has been said for a while. */
 void tls_stream_idle(struct tls_stream *stream);
 
+/* Say that nothing more will be written (close_notify, FIN); reading goes on. Only when everything was flushed. */
+void tls_stream_finish(struct tls_stream *stream);
+
 /* TLS close_notify where possible, then close. on_closed follows, from the loop. */
 void tls_stream_close(struct tls_stream *stream);
 

@@ -239,6 +239,18 @@ def test_upgrade_within_a_body_is_a_body():
     assert b'101 Switching' not in rest
 
 
+def test_last_answer_is_not_lost_to_a_reset():
+    """Who goes on sending behind a request that ends the connection still gets the answer, and then an orderly end."""
+    with tunnel.connect(programs.shared_hub()) as link:
+        link.send(b'GET / HTTP/1.1\r\nbad line\r\n\r\n')
+        for _ in range(20):
+            link.send(b'x' * 16384)
+            programs.pause(0.005)
+        head, _ = http.read_answer(link, bytearray())
+        assert head.status == 400, head
+        assert link.ends() == 'end'
+
+
 def test_doubtful_heads_get_400():
     """What cannot be framed without doubt is answered 400 and closed, whatever it asks for."""
     good = stock_request()
