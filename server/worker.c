@@ -23,6 +23,7 @@
 #define LISTENERS_MAX 64u
 #define FDS_OF_A_CONNECTION 3u /* its own, and the web site's pair or the flow's UDP socket */
 #define FDS_OF_OUR_OWN 64u
+#define VISITORS_MAX 4096u /* beside MaxClients: what strangers can make us hold, some 20 KiB each */
 
 struct listener {
 	struct worker *worker;
@@ -88,14 +89,15 @@ static int worker_open(void *owner, struct err *err)
 
 /* So many that there is always a descriptor for what a connection, the channel or the web site needs next. The sandbox
  * raises the limit as far as it may. */
-static uint32_t count_connections_max(void)
+static uint32_t count_connections_max(const struct server_settings *settings)
 {
 	struct rlimit files;
-	rlim_t max = getrlimit(RLIMIT_NOFILE, &files) < 0 ? 1024 : files.rlim_max;
+	rlim_t descriptors = getrlimit(RLIMIT_NOFILE, &files) < 0 ? 1024 : files.rlim_max;
+	rlim_t max = descriptors > 2 * FDS_OF_OUR_OWN ? (descriptors - FDS_OF_OUR_OWN) / FDS_OF_A_CONNECTION
+						       : FDS_OF_OUR_OWN / FDS_OF_A_CONNECTION;
+	uint64_t wanted = (uint64_t)settings->max_clients + VISITORS_MAX;
 
-	if (max > UINT32_MAX)
-		max = UINT32_MAX;
-	return max > 2 * FDS_OF_OUR_OWN ? (uint32_t)(max - FDS_OF_OUR_OWN) / FDS_OF_A_CONNECTION : FDS_OF_OUR_OWN / FDS_OF_A_CONNECTION;
+	return (uint32_t)(max < wanted ? max : wanted);
 }
 
 static void on_listener_readable(uv_poll_t *poll, int status, int events);
@@ -141,7 +143,7 @@ static int worker_start(void *owner, struct err *err)
 	struct worker *worker = owner;
 	size_t i;
 
-	worker->connections_max = count_connections_max();
+	worker->connections_max = count_connections_max(&worker->hub.settings);
 	for (i = 0; i < worker->hub.settings.listener_count; i++) {
 		struct listener *listener = &worker->listeners[i];
 		int rc;
