@@ -50,6 +50,7 @@ cafe_rules() { # the forward chain's rules, on standard input
 	delete table inet cafe
 	table inet cafe {
 		counter dropped { }
+		counter other { }
 		chain forward {
 			type filter hook forward priority filter; policy accept;
 			$(cat)
@@ -58,7 +59,15 @@ cafe_rules() { # the forward chain's rules, on standard input
 	RULES
 }
 
-cafe_drops_udp() { cafe_rules <<<'meta l4proto udp counter name dropped drop'; }
+# What passes and is not TCP 443 is counted, too.
+cafe_drops_udp() {
+	cafe_rules <<-'RULES'
+	meta l4proto udp counter name dropped drop
+	tcp dport 443 accept
+	tcp sport 443 accept
+	counter name other
+	RULES
+}
 cafe_passes_only_443() {
 	cafe_rules <<-'RULES'
 	tcp dport 443 accept
@@ -67,7 +76,9 @@ cafe_passes_only_443() {
 	counter name dropped drop
 	RULES
 }
-cafe_dropped() { at cafe nft -j list counter inet cafe dropped | jq '.nftables[] | .counter? | .packets // empty'; }
+cafe_counted() { # dropped or other
+	at cafe nft -j list counter inet cafe "$1" | jq '.nftables[] | .counter? | .packets // empty'
+}
 
 world_home() {
 	host carrier router pi nas
