@@ -278,6 +278,18 @@ static int sandbox_add_all(scmp_filter_ctx filter, enum sandbox_profile profile)
 	return rc;
 }
 
+void sandbox_refuse_io_uring(void)
+{
+	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+
+	if (!filter)
+		return;
+	seccomp_attr_set(filter, SCMP_FLTATR_CTL_SSB, 1);
+	if (seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(io_uring_setup), 0) == 0)
+		seccomp_load(filter);
+	seccomp_release(filter);
+}
+
 static int sandbox_load_filter(enum sandbox_profile profile, struct err *err)
 {
 	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));

@@ -20,6 +20,11 @@ enum sandbox_profile {
 	SANDBOX_CLIENT,
 };
 
+/* Call it before the loop is made. libuv from 1.46 on makes an io_uring with each loop, also for plain epoll_ctl(), and
+ * aborts when the sandbox then refuses to use it; refused to make it, it does without. A ring could do whatever the
+ * filter denies, so it is not for us. Nothing is told: where the kernel has no seccomp, sandbox_enter() fails. */
+void sandbox_refuse_io_uring(void);
+
 /* Give it all up, for good. A missing Landlock is told as a debug line; anything else missing is an error. */
 int sandbox_enter(enum sandbox_profile profile, struct err *err);
 

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#define LIBUV_WITH_IO_URING 0x012e00u /* 1.46 */
 #define START_TIMEOUT_MS 10000
 #define STOP_TIMEOUT_MS 1500
 #define TICKS_TO_FLUSH 120u /* counts of repeated log lines are told this late */
@@ -168,6 +169,8 @@ int work_run(const struct work_plan *plan, void *owner, uv_loop_t *loop, struct 
 	struct err err = {0};
 	int rc;
 
+	if (uv_version() >= LIBUV_WITH_IO_URING)
+		sandbox_refuse_io_uring();
 	if (uv_loop_init(loop) < 0)
 		return 1;
 	rc = receive_start(&work, channel_fd, &err);

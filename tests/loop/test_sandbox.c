@@ -698,6 +698,20 @@ static void test_privileges_are_gone(void **state)
 	assert_int_equal(run(*state, UNGUARDED, has_no_privilege), 0);
 }
 
+/* A loop that is made after the refusal has no ring; libuv then takes ENOSYS for a kernel without. */
+static int io_uring_refused(struct held *h)
+{
+	sandbox_refuse_io_uring();
+	return io_uring_set_up(h);
+}
+
+static void test_io_uring_is_refused_early(void **state)
+{
+	if (geteuid() != 0)
+		skip();
+	assert_int_equal(run(*state, UNGUARDED, io_uring_refused), -ENOSYS);
+}
+
 /* abort() still ends the process: a failed assertion must not hang. */
 static int abort_now(struct held *h)
 {
@@ -797,6 +811,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_server_can_work, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_server_can_accept, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_privileges_are_gone, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_io_uring_is_refused_early, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_abort_ends, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_client_can_work, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_client_reads_resolver_files, set_up, tear_down),
