@@ -168,6 +168,7 @@ static int stand_in_main(int argc, char **argv)
 	stand_in_receive(&w);
 	if (strcmp(w.word, "die-early") == 0)
 		_exit(5);
+	sandbox_refuse_io_uring();
 	uv_loop_init(&w.loop);
 	if (sandbox_enter(SANDBOX_SERVER, &err) < 0 ||
 		channel_open(&w.channel, &w.loop, CHANNEL_FD, CHANNEL_WORKER, &handlers, &w, &err) < 0) {
@@ -326,6 +327,15 @@ static int number_of(const json_t *object, const char *key)
 	return json_is_integer(value) ? (int)json_integer_value(value) : -1;
 }
 
+/* Never -1: a signal to that is one to everybody. */
+static int worker_of(const json_t *status)
+{
+	int pid = number_of(status, "worker_pid");
+
+	assert_true(pid > 1);
+	return pid;
+}
+
 /* Ask until the state is @state, and at least @restarts workers have died. The caller drops the answer. */
 static json_t *await(const struct fixture *f, const char *state, int restarts)
 {
@@ -441,7 +451,7 @@ static void test_killed_worker_is_started_again(void **state)
 
 	start(f, "serve");
 	status = await(f, "up", 0);
-	first = number_of(status, "worker_pid");
+	first = worker_of(status);
 	json_decref(status);
 	assert_return_code(kill(first, SIGKILL), errno);
 	status = await(f, "up", 1);
@@ -460,7 +470,7 @@ static void test_worker_ignores_signals_of_the_group(void **state)
 
 	start(f, "serve");
 	status = await(f, "up", 0);
-	worker = number_of(status, "worker_pid");
+	worker = worker_of(status);
 	json_decref(status);
 	kill(worker, SIGINT);
 	kill(worker, SIGTERM);
@@ -496,7 +506,7 @@ static void test_stop_is_orderly(void **state)
 
 	start(f, "serve");
 	status = await(f, "up", 0);
-	worker = number_of(status, "worker_pid");
+	worker = worker_of(status);
 	json_decref(status);
 	kill(f->pid, SIGTERM);
 	assert_int_equal(await_exit(f), 0);
@@ -523,7 +533,7 @@ static void test_worker_ends_with_its_supervisor(void **state)
 
 	start(f, "serve");
 	status = await(f, "up", 0);
-	worker = number_of(status, "worker_pid");
+	worker = worker_of(status);
 	json_decref(status);
 	kill(f->pid, SIGKILL);
 	assert_int_equal(await_exit(f), -SIGKILL);
