@@ -5,12 +5,14 @@
 #include "server/website.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -152,7 +154,15 @@ static void two_at_once(void **state)
 	close(visit.fd);
 }
 
-/* A body is read and dropped; the next request is found behind it. */
+static bool is_taken(const struct visit *visit)
+{
+	int unread = -1;
+
+	return ioctl(visit->fd, SIOCOUTQ, &unread) == 0 && unread == 0;
+}
+
+/* A body is read and dropped; the next request is found behind it. Not in one piece with the body's end: libwebsockets
+ * 4.3.5 drops it, too. */
 static void body_is_dropped(void **state)
 {
 	struct visit visit;
@@ -162,7 +172,9 @@ static void body_is_dropped(void **state)
 	visit_say(&visit, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n01234");
 	RUN_UNTIL(&visit, strstr(visit.text, "405 Method Not Allowed</h1>"));
 	assert_non_null(strstr(visit.text, "\r\nallow: GET, HEAD\r\n"));
-	visit_say(&visit, "56789" GET_PAGE);
+	visit_say(&visit, "56789");
+	RUN_UNTIL(&visit, is_taken(&visit));
+	visit_say(&visit, GET_PAGE);
 	RUN_UNTIL(&visit, strstr(visit.text, PAGE));
 	assert_false(visit.ended);
 	close(visit.fd);
