@@ -228,7 +228,8 @@ static void unpack(struct limit *limit)
 
 static _Noreturn void usage(void)
 {
-	fputs("usage: bench-limit server --connect-udp A:P --listen-tcp A:P --certificate F --key F --size N --direction D\n"
+	fputs("usage: bench-limit server --connect-udp A:P --listen-tcp A:P --certificate F --key F --size N "
+	      "--direction D\n"
 	      "       bench-limit client --listen-udp A:P --connect-tcp A:P --size N --direction up|down\n",
 		stderr);
 	exit(2);

@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 #define LOAD_DATAGRAM_MAX 65507u
-#define LOAD_BATCH 64	  /* datagrams for each system call, as the tunnel's own */
+#define LOAD_BATCH 64	   /* datagrams for each system call, as the tunnel's own */
 #define LOAD_LINE_BYTES 64 /* a counter for each cache line: sender and sink do not disturb one another */
 
 /* Read by tests/bench/run as 64-bit little-endian numbers, LOAD_LINE_BYTES apart. */
@@ -29,8 +29,8 @@ struct load_options {
 	struct sockaddr_in listen; /* port 0: not given */
 	struct load_shared *shared;
 	size_t size;
-	double seconds; /* 0: until a signal comes */
-	uint64_t rate;	/* datagrams a second; 0: as fast as it goes */
+	double seconds;	 /* 0: until a signal comes */
+	uint64_t rate;	 /* datagrams a second; 0: as fast as it goes */
 	uint64_t window; /* datagrams on their way, at most; 0: no limit */
 	unsigned count;
 	bool gso; /* one system call and one buffer for many datagrams; kernel WireGuard never does that */

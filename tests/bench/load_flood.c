@@ -13,10 +13,10 @@
 #include <sys/socket.h>
 
 #define NS_PER_S 1000000000ull
-#define WINDOW_NAP_NS 20000ull	/* how often a sender with a full window looks */
-#define STALL_NS 20000000ull	/* the longest a datagram is on its way through a loaded machine, generously */
-#define PACE_NAP_NS 500000ull	/* a paced sender sends what is due this often */
-#define HELLO_NS 100000000ull	/* the sink says where it is until something comes */
+#define WINDOW_NAP_NS 20000ull /* how often a sender with a full window looks */
+#define STALL_NS 20000000ull   /* the longest a datagram is on its way through a loaded machine, generously */
+#define PACE_NAP_NS 500000ull  /* a paced sender sends what is due this often */
+#define HELLO_NS 100000000ull  /* the sink says where it is until something comes */
 #define SINK_BATCH 256
 #define GSO_BYTES_MAX 65507u
 #define GSO_SEGMENTS_MAX 64u
@@ -145,7 +145,8 @@ static bool sender_is_done(const struct sender *sender, uint64_t now_ns)
 {
 	double seconds = sender->options->seconds;
 
-	return load_is_stopped() || (seconds > 0 && (double)(now_ns - sender->started_ns) >= seconds * (double)NS_PER_S);
+	return load_is_stopped() ||
+	       (seconds > 0 && (double)(now_ns - sender->started_ns) >= seconds * (double)NS_PER_S);
 }
 
 void load_send(const struct load_options *options)

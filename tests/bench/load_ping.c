@@ -85,8 +85,8 @@ static void ping_report(uint64_t *times, size_t count, size_t lost)
 	qsort(times, count, sizeof(*times), compare_times);
 	if (count == 0)
 		times[0] = 0;
-	printf("{\"answers\":%zu,\"lost\":%zu,\"p50_us\":%.1f,\"p90_us\":%.1f,\"p99_us\":%.1f,\"max_us\":%.1f}\n", count,
-		lost, (double)times[count / 2] / 1e3, (double)times[count * 90 / 100] / 1e3,
+	printf("{\"answers\":%zu,\"lost\":%zu,\"p50_us\":%.1f,\"p90_us\":%.1f,\"p99_us\":%.1f,\"max_us\":%.1f}\n",
+		count, lost, (double)times[count / 2] / 1e3, (double)times[count * 90 / 100] / 1e3,
 		(double)times[count * 99 / 100] / 1e3, (double)times[count ? count - 1 : 0] / 1e3);
 }
 
@@ -133,7 +133,8 @@ void load_fan(const struct load_options *options)
 
 		if (fd < 0)
 			load_fail("socket");
-		if (sendto(fd, datagram, sizeof(datagram), 0, (const struct sockaddr *)&options->to, sizeof(options->to)) < 0)
+		if (sendto(fd, datagram, sizeof(datagram), 0, (const struct sockaddr *)&options->to,
+			    sizeof(options->to)) < 0)
 			load_fail("send");
 		load_sleep_until_ns(started_ns + (i + 1) * FAN_PAUSE_NS);
 	}
