@@ -38,6 +38,14 @@ static void set_low_water(struct carrier *carrier, uint32_t bytes)
 	carrier->low_water_bytes = bytes;
 }
 
+static void set_limit(struct carrier *carrier, uint32_t bytes_per_s)
+{
+	if (bytes_per_s == carrier->limit_bytes_per_s)
+		return;
+	tcp_rate_set_limit(carrier->stream->fd, bytes_per_s);
+	carrier->limit_bytes_per_s = bytes_per_s;
+}
+
 /* Record and low water follow the delivery rate. A rate measured while we had little to send says nothing of the line
  * unless it is higher than the last. */
 static void follow_rate(struct carrier *carrier, uint64_t now_us)
@@ -50,6 +58,7 @@ static void follow_rate(struct carrier *carrier, uint64_t now_us)
 	carrier->rate_checked_us = now_us;
 	if (tcp_rate_read(carrier->stream->fd, &rate) < 0 || rate.delivery_bytes_per_s == 0)
 		return;
+	set_limit(carrier, tcp_rate_limit(&rate));
 	record_len = rate.delivery_bytes_per_s * RECORD_TIME_MS / 1000;
 	if (rate.is_app_limited && record_len < carrier->record_len)
 		return;
@@ -277,6 +286,7 @@ void carrier_start(struct carrier *carrier, struct pump *pump, struct tls_stream
 		.owner = owner,
 		.mask = mask,
 		.record_len = RECORD_LEN_FIRST,
+		.limit_bytes_per_s = TCP_RATE_UNLIMITED,
 		.idle_since_us = now_us,
 		.rest_need = 1,
 	};

@@ -1,10 +1,29 @@
-/* TCP_INFO and TCP_NOTSENT_LOWAT (tcp(7), linux/tcp.h). */
+/* TCP_INFO, TCP_CC_INFO, TCP_NOTSENT_LOWAT, SO_MAX_PACING_RATE (tcp(7), socket(7), linux/tcp.h, linux/inet_diag.h). */
 #include "common/tunnel/tcp_rate.h"
 
 #include <errno.h>
+#include <linux/inet_diag.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
+
+#define GAIN_UNIT 256u		      /* BBR's gains: 8 bits behind the point */
+#define GAIN_STARTING (2 * GAIN_UNIT) /* more than this: the start phase (2.89, in later versions 2.77) */
+#define FLOOD_SEGMENTS_MIN 16u	      /* fewer in flight are no flood, whatever the round trip says */
+#define FLOOD_SLACK_US 5000u	      /* a round trip varies by itself: late timers, delayed acknowledgements */
+#define LIMIT_MIN 65536u /* bytes/s: half a Mbit/s, so that an estimate from a few pings does not hold us back */
+
+/* What only BBR knows. Other congestion controls have nothing to say, or structures of another length. */
+static void read_bbr(int fd, struct tcp_rate *rate)
+{
+	union tcp_cc_info info = {0};
+	socklen_t len = sizeof(info);
+
+	if (getsockopt(fd, IPPROTO_TCP, TCP_CC_INFO, &info, &len) < 0 || len < sizeof(info.bbr))
+		return;
+	rate->is_starting = info.bbr.bbr_pacing_gain > GAIN_STARTING;
+	rate->bandwidth_bytes_per_s = (uint64_t)info.bbr.bbr_bw_hi << 32 | info.bbr.bbr_bw_lo;
+}
 
 int tcp_rate_read(int fd, struct tcp_rate *ret)
 {
@@ -17,11 +36,32 @@ int tcp_rate_read(int fd, struct tcp_rate *ret)
 		.delivery_bytes_per_s = info.tcpi_delivery_rate,
 		.is_app_limited = info.tcpi_delivery_rate_app_limited,
 		.rtt_us = info.tcpi_rtt,
+		.min_rtt_us = info.tcpi_min_rtt,
+		.in_flight = info.tcpi_unacked,
 	};
+	read_bbr(fd, ret);
 	return 0;
 }
 
 int tcp_rate_set_low_water(int fd, uint32_t bytes)
 {
 	return setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof(bytes)) < 0 ? -errno : 0;
+}
+
+uint32_t tcp_rate_limit(const struct tcp_rate *rate)
+{
+	uint64_t limit = rate->bandwidth_bytes_per_s - rate->bandwidth_bytes_per_s / 8;
+
+	if (!rate->is_starting || rate->in_flight < FLOOD_SEGMENTS_MIN || rate->bandwidth_bytes_per_s == 0)
+		return TCP_RATE_UNLIMITED;
+	if (rate->rtt_us <= rate->min_rtt_us + rate->min_rtt_us / 4 + FLOOD_SLACK_US)
+		return TCP_RATE_UNLIMITED;
+	if (limit >= TCP_RATE_UNLIMITED)
+		return TCP_RATE_UNLIMITED;
+	return limit < LIMIT_MIN ? LIMIT_MIN : (uint32_t)limit;
+}
+
+int tcp_rate_set_limit(int fd, uint32_t bytes_per_s)
+{
+	return setsockopt(fd, SOL_SOCKET, SO_MAX_PACING_RATE, &bytes_per_s, sizeof(bytes_per_s)) < 0 ? -errno : 0;
 }
