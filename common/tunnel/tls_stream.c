@@ -91,8 +91,9 @@ static ssize_t stream_receive(struct tls_stream *stream, void *buf, size_t len)
 	do
 		n = recv(stream->fd, buf, len, MSG_DONTWAIT);
 	while (n < 0 && errno == EINTR);
+	/* Less than was asked for: nothing more is there, and the poll tells when there is. Asking again costs a call. */
 	if (n > 0)
-		stream->receive_budget -= (int)n;
+		stream->receive_budget = (size_t)n < len ? 0 : stream->receive_budget - (int)n;
 	return n;
 }
 
