@@ -18,6 +18,7 @@
 #define LOW_WATER_FIRST 32768u
 #define LOW_WATER_MAX (256u * 1024)
 #define RATE_CHECK_US 10000u
+#define RATE_CHECK_BYTES 4096u /* less tells nothing of the line, and asking delays whoever shares the core */
 #define IDLE_US (5 * CLOCK_US_PER_S)
 
 static uint32_t clamp(uint64_t value, uint32_t low, uint32_t high)
@@ -53,9 +54,11 @@ static void follow_rate(struct carrier *carrier, uint64_t now_us)
 	struct tcp_rate rate;
 	uint64_t record_len;
 
-	if (now_us - carrier->rate_checked_us < RATE_CHECK_US)
+	if (now_us - carrier->rate_checked_us < RATE_CHECK_US ||
+		carrier->flow->counters.sent_bytes - carrier->rate_checked_bytes < RATE_CHECK_BYTES)
 		return;
 	carrier->rate_checked_us = now_us;
+	carrier->rate_checked_bytes = carrier->flow->counters.sent_bytes;
 	if (tcp_rate_read(carrier->stream->fd, &rate) < 0 || rate.delivery_bytes_per_s == 0)
 		return;
 	set_limit(carrier, tcp_rate_limit(&rate));
@@ -197,6 +200,7 @@ static void carrier_wake(struct carrier *carrier, uint64_t now_us)
 {
 	carrier->idle_since_us = now_us;
 	carrier->is_idle = false;
+	carrier->pump->turns++;
 }
 
 static void carrier_on_readable(void *owner)

@@ -40,6 +40,7 @@ struct carrier {
 	uint32_t low_water_bytes; /* TCP_NOTSENT_LOWAT, twice that */
 	uint32_t limit_bytes_per_s; /* of sending; TCP_RATE_UNLIMITED as a rule */
 	uint64_t rate_checked_us;
+	uint64_t rate_checked_bytes; /* of the flow's sent_bytes then */
 	uint64_t idle_since_us;
 	uint32_t unsent_datagrams; /* in the send buffer */
 	uint32_t unsent_bytes;	   /* theirs */

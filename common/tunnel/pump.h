@@ -32,6 +32,7 @@ struct pump {
 	struct tls_buffers buffers;
 	uint8_t *in;	 /* PUMP_IN_LEN bytes */
 	uint8_t *record; /* PUMP_RECORD_LEN bytes */
+	uint64_t turns;	 /* how often a carrier was served; tells a quiet worker from a busy one */
 };
 
 /* @cells: capacity of the pool. */
