@@ -81,11 +81,12 @@ static int worker_start(void *owner, struct err *err)
 	return relay_open(&worker->client.relay, &worker->client, worker->local_fd, err);
 }
 
-static void on_tick(void *owner, uint64_t now_us)
+static uint64_t on_tick(void *owner, uint64_t now_us)
 {
 	struct worker *worker = owner;
 
 	relay_step(&worker->client.relay, now_us);
+	return worker->client.pump.turns;
 }
 
 /* --- status --- */

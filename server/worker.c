@@ -177,7 +177,7 @@ static void wake_listeners(struct worker *worker)
 	}
 }
 
-static void on_tick(void *owner, uint64_t now_us)
+static uint64_t on_tick(void *owner, uint64_t now_us)
 {
 	struct worker *worker = owner;
 	struct session *session = worker->hub.sessions;
@@ -190,6 +190,7 @@ static void on_tick(void *owner, uint64_t now_us)
 	}
 	flow_table_step(&worker->hub.flows, now_us);
 	wake_listeners(worker);
+	return worker->hub.pump.turns;
 }
 
 /* --- status --- */

@@ -6,6 +6,7 @@
 #include "common/base/log.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdbool.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,6 +14,8 @@
 #define LIBUV_WITH_IO_URING 0x012e00u /* 1.46 */
 #define START_TIMEOUT_MS 10000
 #define STOP_TIMEOUT_MS 1500
+#define TICKS_TO_TRIM 20u   /* ten seconds */
+#define QUIET_TURNS 100u    /* of the datagram path in one tick */
 #define TICKS_TO_FLUSH 120u /* counts of repeated log lines are told this late */
 
 struct work {
@@ -23,6 +26,8 @@ struct work {
 	uv_timer_t tick;
 	uv_timer_t stop_timer;
 	unsigned ticks;
+	unsigned trimmed; /* the tick of the last malloc_trim() */
+	uint64_t turns;	  /* of the datagram path, at the last tick */
 	bool is_stopping;
 };
 
@@ -126,11 +131,22 @@ static int receive_start(struct work *work, int channel_fd, struct err *err)
 	}
 }
 
+/* What sessions give back when they go idle lies between what others keep: a third of all memory at rest. Walking the
+ * heap takes its time, so only while little is said. */
+static void work_trim(struct work *work)
+{
+	work->trimmed = work->ticks;
+	malloc_trim(0);
+}
+
 static void on_tick(uv_timer_t *timer)
 {
 	struct work *work = timer->data;
+	uint64_t turns = work->plan->on_tick(work->owner, clock_now_us());
 
-	work->plan->on_tick(work->owner, clock_now_us());
+	if (turns - work->turns < QUIET_TURNS && work->ticks - work->trimmed >= TICKS_TO_TRIM)
+		work_trim(work);
+	work->turns = turns;
 	if (++work->ticks % TICKS_TO_FLUSH == 0)
 		log_flush();
 }
