@@ -27,8 +27,8 @@ int tcp_rate_set_low_water(int fd, uint32_t bytes);
 /* How fast the connection may send, bytes/s: TCP_RATE_UNLIMITED, or less where BBR floods the line.
  *
  * BBR's start phase ends when the bandwidth stops to grow in three rounds in which it always had something to send. The
- * TCP inside WireGuard sends in rounds of its own, we keep little unsent, and so that phase went on for many seconds, at
- * up to three times the line's rate. At 20 Mbit/s with 60 ms of queue in the line it had 1,442 and 2,862 segments sent
+ * TCP inside WireGuard sends in rounds of its own, we keep little unsent, and so that phase went on for seconds, at up
+ * to three times the line's rate. At 20 Mbit/s with 60 ms of queue in the line it had 1,442 and 2,862 segments sent
  * again in 12 s (65 and 207 with the limit), and each loss held what came behind it back: p99 of a ping 231 ms instead
  * of 97 and 111, at the same throughput. A queue that stands in the line shows that its bandwidth is known. Sending a
  * little less drains it, and as our own queue then always has something to send, BBR ends the phase by itself. Pure. */
