@@ -158,9 +158,10 @@ static void carrier_end_errno(struct carrier *carrier, int rc)
 
 static void carrier_say_close(struct carrier *carrier, uint16_t code)
 {
-	uint8_t payload[2] = {(uint8_t)(code >> 8), (uint8_t)code};
+	uint8_t frame[FRAME_HEADER_MAX + 2], key[4];
+	size_t len = frame_encode_close(frame, code, carrier_next_mask(carrier, key));
 
-	if (!carrier->stream->is_failed && carrier_write_control(carrier, FRAME_CLOSE, payload, sizeof(payload)) == 0)
+	if (!carrier->stream->is_failed && tls_stream_write(carrier->stream, frame, len) == 0)
 		tls_stream_flush(carrier->stream);
 }
 
