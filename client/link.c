@@ -201,7 +201,6 @@ static void enter_up(struct link *link)
 	char peer[320];
 
 	link->up_us = clock_now_us();
-	link->up_s = clock_wall_s();
 	link->client->connects++;
 	format_peer(link, &link->addr, peer, sizeof(peer));
 	log_info("link", "%s: up, %s", peer, attempt_tls_version(link->attempt));

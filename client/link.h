@@ -67,7 +67,6 @@ struct link {
 	struct addr addr; /* of the connection */
 	int fd;		  /* from CONNECTED to the attempt */
 	uint64_t up_us;	  /* when it came up */
-	int64_t up_s;
 };
 
 struct link_plan {

@@ -99,7 +99,8 @@ void flow_sources_get(const struct flow_sources *sources, uint32_t client, struc
 	ret->in4.sin_addr.s_addr = htonl(SOURCE_NET + sources->hosts[client]);
 }
 
-uint16_t flow_socket_port(const uint8_t instance[16])
+/* A port in 20000..59999 that follows from the instance id. */
+static uint16_t flow_socket_port(const uint8_t instance[16])
 {
 	return (uint16_t)(FLOW_PORT_FIRST + hash_bytes(instance, 16) % FLOW_PORT_COUNT);
 }

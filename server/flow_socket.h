@@ -24,9 +24,6 @@ void flow_sources_close(struct flow_sources *sources);
 /* The address of client @client, port 0. Where Target is IPv6: ::1. */
 void flow_sources_get(const struct flow_sources *sources, uint32_t client, struct addr *ret);
 
-/* A port in 20000..59999 that follows from the instance id. */
-uint16_t flow_socket_port(const uint8_t instance[16]);
-
 /* Make the socket that @wanted asks for, non-blocking and connected. Its port is any where the instance's own is taken.
  * Return: descriptor, or a negative errno (-EINVAL: no such client). */
 int flow_socket_open(const struct flow_sources *sources, const struct channel_flow *wanted);

@@ -120,7 +120,6 @@ static void deliver(struct carrier *carrier)
 {
 	struct flow *flow = carrier->flow;
 	const struct addr *to = flow->socket->is_connected ? NULL : &flow->peer;
-
 	struct dgram_sent sent = dgram_sender_flush(&carrier->pump->sender, flow->socket, to, &flow->counters.dropped);
 
 	flow->counters.received_datagrams += sent.datagrams;

@@ -413,11 +413,6 @@ size_t tls_stream_room(const struct tls_stream *stream)
 	return room_below(stream, TLS_STREAM_BURST);
 }
 
-size_t tls_stream_control_room(const struct tls_stream *stream)
-{
-	return room_below(stream, BUFFER_LEN - 8 * RECORD_OVERHEAD);
-}
-
 int tls_stream_write(struct tls_stream *stream, const void *buf, size_t len)
 {
 	size_t n;

@@ -84,7 +84,6 @@ const char *tls_stream_reason(struct tls_stream *stream, ssize_t code, char *buf
 
 /* Bytes left of the burst; while that is not 0, tls_stream_write() takes one datagram of any size. Control frames have room beyond. */
 size_t tls_stream_room(const struct tls_stream *stream);
-size_t tls_stream_control_room(const struct tls_stream *stream);
 
 /* One call is one record up to TLS_RECORD_MAX bytes, several beyond. Return: 0, -ENOBUFS without room, -EIO. */
 int tls_stream_write(struct tls_stream *stream, const void *buf, size_t len);

@@ -168,17 +168,6 @@ static void loopback_is_known(void **state)
 	}
 }
 
-/* The two unspecified addresses are "any". */
-static void any_is_known(void **state)
-{
-	struct addr any4 = parse("0.0.0.0:1"), any6 = parse("[::]:1"), one = parse("[::1]:1");
-
-	(void)state;
-	assert_true(addr_is_any(&any4));
-	assert_true(addr_is_any(&any6));
-	assert_false(addr_is_any(&one));
-}
-
 /* Equal means family, address, zone and port. */
 static void equality_sees_every_part(void **state)
 {
@@ -236,7 +225,6 @@ int main(void)
 		cmocka_unit_test(split_allows_names),
 		cmocka_unit_test(split_refuses_bad_hosts),
 		cmocka_unit_test(loopback_is_known),
-		cmocka_unit_test(any_is_known),
 		cmocka_unit_test(equality_sees_every_part),
 		cmocka_unit_test(mapped_ipv6_becomes_ipv4),
 		cmocka_unit_test(kernel_addresses_are_copied),
