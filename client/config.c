@@ -673,11 +673,11 @@ static void check_wireguard(const struct client_config *config, struct ini_repor
 	struct key_place place = place_of(config, ROW_WIREGUARD, config->wireguard_path, option, report);
 	struct wg_config elsewhere;
 
-	if (is_set(config, ROW_WIREGUARD) && config->has_interface)
+	if (is_set(config, ROW_WIREGUARD) && config->has_device)
 		key_complain(&place,
 			"this file describes a device itself, from line %u on; WireGuard or [Interface] is right",
 			config->wireguard.interface.line);
-	if (config->wireguard.peer_count > 0 && !config->has_interface)
+	if (config->wireguard.peer_count > 0 && !config->has_device)
 		log_warning("config", "%s:%u: [Peer] without [Interface] is of no use", config->path,
 			config->wireguard.peers[0].line);
 	for (size_t i = 0; i < config->wireguard.peer_count; i++)
@@ -784,7 +784,7 @@ int client_config_read(const char *path, struct client_config *ret, struct ini_r
 	if (rc < 0)
 		return rc;
 	tunnel_file_name(path, ret->name, report);
-	ret->has_interface = file.has_interface;
+	ret->has_device = file.has_interface;
 	ret->main_line = file.main_line;
 	if (file.main_line)
 		client_config_finish(ret, report);

@@ -6,8 +6,10 @@
 #include "common/base/err.h"
 #include "common/base/ini.h"
 #include "common/base/key_table.h"
+#include "common/host/gateway.h"
 #include "common/wireguard/wg_config.h"
 
+#include <net/if.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -43,7 +45,7 @@ struct client_config {
 	char *client_key_path;
 	char *server_name; /* NULL: the URL's host */
 	bool interception;
-	struct addr listen;
+	struct addr listen; /* port 0: a free one, with a device of ours */
 	char listen_text[ADDR_TEXT_MAX];
 	enum client_fwmark fwmark_kind;
 	uint32_t fwmark;
@@ -51,8 +53,11 @@ struct client_config {
 	char congestion_control[16];
 	uint64_t ping_interval_ms;
 	enum client_mask mask;
-	char *wireguard_path; /* NULL: none */
-	bool has_interface;   /* see server/config.h */
+	char *wireguard_path; /* these as in server/config.h */
+	bool has_device;
+	char device[IFNAMSIZ];
+	struct gateway *gateways;
+	size_t gateway_count;
 	/* For stock servers: */
 	char *stock_path;     /* NULL: the server is ours, the path is "v1" and the token signs */
 	char *stock_target;   /* "127.0.0.1:51820" as asked for in the JWT; default that */

@@ -164,7 +164,7 @@ static bool try_open(struct dial *dial, const struct addr *addr)
 {
 	struct client *client = dial->client;
 	struct dial_try *attempt = calloc(1, sizeof(*attempt));
-	struct channel_link wanted = {.ticket = ++client->last_ticket, .family = addr->sa.sa_family};
+	struct channel_link wanted = {.ticket = ++client->last_ticket, .family = addr->sa.sa_family, .type = SOCK_STREAM};
 
 	if (!attempt)
 		return false;

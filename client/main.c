@@ -39,7 +39,7 @@ static int run(const struct client_config *config, const struct options *options
 {
 	struct supervisor_options folders = {.runtime_dir = options->runtime_dir, .state_dir = options->state_dir};
 
-	if (!config->has_interface)
+	if (!config->has_device)
 		return client_supervisor_run(config, &folders);
 	fprintf(stderr,
 		"%s:%u: [Interface]: this version does not bring devices up; move [Interface] and [Peer] to "

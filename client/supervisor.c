@@ -22,6 +22,7 @@
 
 struct supervisor {
 	const struct client_config *config;
+	struct supervise *supervise;
 	int listen_fd;
 	int settings_fd; /* the sealed memory file, for every worker again */
 	uint16_t listen_port;
@@ -84,7 +85,7 @@ static int open_link(struct supervisor *s, uint32_t family)
 	return fd;
 }
 
-static void on_wanted(void *owner, struct channel *channel, enum channel_kind kind, const void *payload)
+static void on_message(void *owner, struct channel *channel, enum channel_kind kind, const void *payload)
 {
 	const struct channel_link *wanted = payload;
 	struct channel_reply reply;
@@ -177,14 +178,17 @@ static int open_listen(struct supervisor *s, struct err *err)
 
 int client_supervisor_run(const struct client_config *config, const struct supervisor_options *options)
 {
-	static const struct supervise_program program = {hand_down, on_wanted, on_ready};
+	static const struct supervise_program program = {
+		.hand_down = hand_down, .on_message = on_message, .on_ready = on_ready};
 	const struct supervise_plan plan = {.name = config->name,
 		.role = "client",
 		.area = "link",
 		.worker_title = "towpath-client: worker",
 		.runtime_dir = options->runtime_dir,
 		.ready_state = "connecting",
-		.netns_fd = -1};
+		.netns_fd = -1,
+		.flows_when_linked = true,
+		.up_fd = -1};
 	struct supervisor s = {.config = config, .listen_fd = -1, .settings_fd = -1};
 	struct err err = {""};
 	int exit_code = 1;
@@ -194,7 +198,7 @@ int client_supervisor_run(const struct client_config *config, const struct super
 	if (s.settings_fd < 0)
 		log_error("config", "%s", err.text);
 	else
-		exit_code = supervise_run(&plan, &program, &s);
+		exit_code = supervise_run(&plan, &program, &s, &s.supervise);
 	if (s.listen_fd >= 0)
 		close(s.listen_fd);
 	if (s.settings_fd >= 0)

@@ -265,7 +265,7 @@ static uint16_t check_wireguard(struct reading *reading)
 	struct wg_config elsewhere;
 	uint16_t port;
 
-	if (reading->lines[ROW_WIREGUARD] && config->has_interface)
+	if (reading->lines[ROW_WIREGUARD] && config->has_device)
 		key_complain(&place,
 			"this file describes a device itself, from line %u on; WireGuard or [Interface] is right",
 			config->wireguard.interface.line);
@@ -426,7 +426,7 @@ static void finish(struct reading *reading)
 {
 	struct server_config *config = reading->config;
 
-	config->has_interface = reading->file.has_interface;
+	config->has_device = reading->file.has_interface;
 	fill_defaults(reading, check_wireguard(reading));
 	check_certificate(reading);
 	check_peers(reading);

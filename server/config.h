@@ -5,8 +5,10 @@
 #include "common/base/addr.h"
 #include "common/base/err.h"
 #include "common/base/ini.h"
+#include "common/host/gateway.h"
 #include "common/wireguard/wg_config.h"
 
+#include <net/if.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -23,6 +25,8 @@ struct server_client {
 	char *name;	  /* what logs and status call it; "peer-LINE" where the file has no Name */
 	char *token;	  /* NULL: may not come in as our client */
 	char *stock_path; /* NULL: may not come in as a stock client */
+	uint8_t public_key[WG_CONFIG_KEY_LEN];
+	bool has_public_key; /* its peer on the device */
 	unsigned line;	  /* of the section's header */
 	unsigned name_line, token_line, stock_path_line; /* of its keys; 0: not given */
 };
@@ -41,11 +45,15 @@ struct server_config {
 	uint64_t ping_interval_ms;
 	struct addr *trusted_proxies; /* port 0 */
 	size_t trusted_proxy_count;
-	char *wireguard_path; /* NULL: somebody else brings the device up */
-	bool has_interface;   /* the file has an [Interface] section: bringing it up is refused until it is built */
+	char *wireguard_path; /* of WireGuard = PATH; NULL: none, or [Interface] is in our own file */
+	bool has_device;      /* we bring it up: the file has an [Interface], or WireGuard names one that has */
+	char device[IFNAMSIZ]; /* its name: the tunnel's, or the base name of wireguard_path */
+	bool hidden;	      /* its UDP port answers to the tunnel only */
+	struct gateway *gateways;
+	size_t gateway_count;
 	struct server_client *clients;
 	size_t client_count;
-	struct wg_config wireguard; /* [Interface] and [Peer] as wg-quick reads them */
+	struct wg_config wireguard; /* [Interface] and [Peer] as wg-quick reads them, or those of wireguard_path */
 };
 
 /* Read, check everything, change nothing. All errors go to @report, warnings to the log.

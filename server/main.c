@@ -33,7 +33,7 @@ static int run(const struct server_config *config, const struct options *options
 {
 	struct supervisor_options folders = {.runtime_dir = options->runtime_dir, .state_dir = options->state_dir};
 
-	if (!config->has_interface)
+	if (!config->has_device)
 		return server_supervisor_run(config, &folders);
 	fprintf(stderr,
 		"%s:%u: [Interface]: this version does not bring devices up; move [Interface] and the peers' keys to "

@@ -27,6 +27,7 @@
 
 struct supervisor {
 	const struct server_config *config;
+	struct supervise *supervise;
 	int *listener_fds;
 	struct server_settings_listener *listeners; /* those that are open */
 	size_t listener_count;
@@ -52,7 +53,7 @@ static void tell_source(struct supervisor *s, uint32_t client)
 		addr_format_host(text, sizeof(text), &source));
 }
 
-static void on_wanted(void *owner, struct channel *channel, enum channel_kind kind, const void *payload)
+static void on_message(void *owner, struct channel *channel, enum channel_kind kind, const void *payload)
 {
 	const struct channel_flow *wanted = payload;
 	struct channel_reply reply;
@@ -271,7 +272,8 @@ static void supervisor_close(struct supervisor *s)
 
 int server_supervisor_run(const struct server_config *config, const struct supervisor_options *options)
 {
-	static const struct supervise_program program = {hand_down, on_wanted, on_ready};
+	static const struct supervise_program program = {
+		.hand_down = hand_down, .on_message = on_message, .on_ready = on_ready};
 	struct supervisor s = {.config = config, .settings_fd = -1, .netns_fd = -1};
 	struct err err = {""};
 	int exit_code = 1;
@@ -285,9 +287,10 @@ int server_supervisor_run(const struct server_config *config, const struct super
 			.worker_title = "towpath-server: worker",
 			.runtime_dir = options->runtime_dir,
 			.ready_state = s.state,
-			.netns_fd = s.netns_fd};
+			.netns_fd = s.netns_fd,
+			.up_fd = -1};
 
-		exit_code = supervise_run(&plan, &program, &s);
+		exit_code = supervise_run(&plan, &program, &s, &s.supervise);
 	}
 	supervisor_close(&s);
 	return exit_code;

@@ -28,6 +28,10 @@ enum channel_kind {
 	CHANNEL_LINK_SOCKET,  /* struct channel_reply; client: TCP socket, marked, not yet connected; fd where error is 0 */
 	CHANNEL_STATUS,	      /* struct channel_ticket; fd: empty memfd to write the worker's JSON into */
 	CHANNEL_STOP,	      /* close sessions in an orderly way (WebSocket close 1001) and exit 0 */
+	CHANNEL_RELOAD,	      /* fd: settings as for CHANNEL_SETTINGS; server: clients that are gone lose their sessions */
+	CHANNEL_LOG,	      /* fd: where standard error goes from now on */
+	CHANNEL_NETWORK,      /* client: the host's network has changed; who waits to try again tries now */
+	CHANNEL_NAMESERVERS,  /* client: char text[]: "192.168.1.1,2001:db8::53", the physical links'; "" for the system's */
 	/* worker → supervisor */
 	CHANNEL_READY = 32, /* the server listens; the client's local port is open */
 	CHANNEL_FAILED,	    /* char text[]: set-up failed for good; the supervisor prints it and exits 1 */
@@ -35,6 +39,8 @@ enum channel_kind {
 	CHANNEL_LINK_WANTED, /* struct channel_link */
 	CHANNEL_STATUS_DONE, /* struct channel_ticket */
 	CHANNEL_STATE,	     /* char text[]: "up", "connecting: …", for sd_notify's STATUS= */
+	CHANNEL_ADDRESSES,   /* client: char text[]: "2 203.0.113.10,2001:db8:1::10": what the name of server 2 stands for */
+	CHANNEL_CLOCK,	     /* server: struct channel_clock: a client has come in and says its time */
 };
 
 struct channel_index {
@@ -61,6 +67,12 @@ struct channel_flow {
 struct channel_link {
 	uint64_t ticket;
 	uint32_t family; /* AF_INET, AF_INET6 */
+	uint32_t type;	 /* SOCK_STREAM: a link; SOCK_DGRAM: for questions to name servers */
+};
+
+struct channel_clock {
+	int64_t wall_s;	 /* `iat` of its JWT: seconds since 1970 */
+	uint32_t client; /* index into the settings' clients */
 	uint32_t reserved;
 };
 

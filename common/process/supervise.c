@@ -235,7 +235,9 @@ static void on_channel_message(void *owner, enum channel_kind kind, const void *
 		break;
 	case CHANNEL_FLOW_WANTED:
 	case CHANNEL_LINK_WANTED:
-		s->program->on_wanted(s->owner, s->channel, kind, payload);
+	case CHANNEL_ADDRESSES:
+	case CHANNEL_CLOCK:
+		s->program->on_message(s->owner, s->channel, kind, payload);
 		break;
 	case CHANNEL_STATUS_DONE:
 		status_asks_done(s->asks, ((const struct channel_ticket *)payload)->ticket);
@@ -251,6 +253,10 @@ static void on_channel_message(void *owner, enum channel_kind kind, const void *
 	case CHANNEL_LINK_SOCKET:
 	case CHANNEL_STATUS:
 	case CHANNEL_STOP:
+	case CHANNEL_RELOAD:
+	case CHANNEL_LOG:
+	case CHANNEL_NETWORK:
+	case CHANNEL_NAMESERVERS:
 		break; /* ours: the channel does not let them come up */
 	}
 }
@@ -458,11 +464,24 @@ static int supervise_open(struct supervise *s, struct err *err)
 	return control_open(&s->control, &s->loop, path, &supervise_control_handlers, s, err);
 }
 
-int supervise_run(const struct supervise_plan *plan, const struct supervise_program *program, void *owner)
+struct host *supervise_host(struct supervise *s)
+{
+	(void)s;
+	return NULL;
+}
+
+uv_loop_t *supervise_loop(struct supervise *s)
+{
+	return &s->loop;
+}
+
+int supervise_run(const struct supervise_plan *plan, const struct supervise_program *program, void *owner,
+	struct supervise **ret)
 {
 	struct supervise s = {.plan = plan, .program = program, .owner = owner};
 	struct err err = {""};
 
+	*ret = &s;
 	supervise_init(&s);
 	if (supervise_open(&s, &err) < 0)
 		supervise_fail(&s, err.text);

@@ -1,24 +1,45 @@
-/* What both supervisors have in common: the worker's life, the control socket, signals, systemd.
+/* What both supervisors have in common: the worker's life, the host's (common/host), the control socket, signals, systemd.
  *
  * The program hands in what differs. A worker that dies is started again, and everything is handed down to it anew;
- * what the program itself holds (listeners, addresses, settings) stays. Calls back from the loop only.
+ * what the program itself holds (listeners, addresses, settings) and the host's device stay.
+ *
+ *     start   the host is brought up and the worker started at the same time: PostUp may ping through the tunnel
+ *     ready   when the worker says READY and the host is up: systemd hears of it
+ *     flowing `up` returns: ready, and for a client also linked, and with a device of ours shaken hands
+ *     stop    the host goes down (PreDown may still use the tunnel), then the worker, exit 0
+ *
+ * A host that cannot be brought up, or a worker that says FAILED, ends it with exit code 1 after everything is put back.
+ * Calls back from the loop only.
  */
 #ifndef TOWPATH_PROCESS_SUPERVISE_H
 #define TOWPATH_PROCESS_SUPERVISE_H
 
 #include "common/base/err.h"
+#include "common/host/host.h"
 #include "common/process/channel.h"
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
+#include <uv.h>
+
+struct supervise;
 
 struct supervise_program {
 	/* A new worker is there: send CHANNEL_SETTINGS and CHANNEL_LISTENER; CHANNEL_START follows by itself. */
 	int (*hand_down)(void *owner, struct channel *channel, struct err *err);
-	/* A request for a socket: answer it on @channel. The other kinds never come here. */
-	void (*on_wanted)(void *owner, struct channel *channel, enum channel_kind kind, const void *payload);
-	/* The first READY of all. */
+	/* What the worker says that is not ours: CHANNEL_FLOW_WANTED, LINK_WANTED, ADDRESSES, CLOCK. */
+	void (*on_message)(void *owner, struct channel *channel, enum channel_kind kind, const void *payload);
+	/* It is ready, for the first time. */
 	void (*on_ready)(void *owner);
+	/* The worker is gone; another one comes. NULL: not wanted. */
+	void (*on_worker_gone)(void *owner);
+	/* Something changed in the kernel (enum netmon_kind). @channel: NULL without a worker. NULL: not wanted. */
+	void (*on_network)(void *owner, struct channel *channel, unsigned kinds);
+	/* Read the file again and take what can be taken: host_reload() on supervise_host(), CHANNEL_RELOAD on @channel (NULL: none).
+	 * @ret_restart: names what needs a restart, "" for nothing. Return: 0, or a negative errno with nothing changed
+	 * and @err set, lines of a report joined by newlines. */
+	int (*reload)(void *owner, struct channel *channel, char *ret_restart, size_t restart_size, struct err *err);
 };
 
 struct supervise_plan {
@@ -29,9 +50,18 @@ struct supervise_plan {
 	const char *runtime_dir;
 	const char *ready_state; /* state from READY on, until the worker says another: "up", "connecting" */
 	int netns_fd;		 /* namespace of the worker, -1: ours; borrowed */
+	const struct host_setup *host; /* NULL: no device of ours */
+	bool flows_when_linked;	 /* the client: not before the worker's state is "up" */
+	int up_fd;		 /* of `up`, see up.h; -1: in the foreground */
 };
 
-/* Run until SIGTERM or SIGINT. What goes wrong is logged here. Return: exit code, 0 or 1. */
-int supervise_run(const struct supervise_plan *plan, const struct supervise_program *program, void *owner);
+/* Run until SIGTERM, SIGINT or `down`. What goes wrong is logged here. @ret: set before the first call back, for the two
+ * functions below. Return: exit code, 0 or 1. */
+int supervise_run(const struct supervise_plan *plan, const struct supervise_program *program, void *owner,
+	struct supervise **ret);
+
+/* NULL: no device of ours. */
+struct host *supervise_host(struct supervise *supervise);
+uv_loop_t *supervise_loop(struct supervise *supervise);
 
 #endif

@@ -1,12 +1,18 @@
-/* WireGuard devices of this network namespace, seen through wireguard.c; its sole user.
+/* WireGuard devices of this network namespace: read, configured and repaired through wireguard.c; its sole user.
  *
- * Called by the supervisor at set-up and repair; every call opens netlink sockets of its own and waits for the
- * kernel's answer, which takes less than a millisecond. Not for the worker. Changes nothing.
+ * Called by the supervisor at set-up, reload and repair; every call opens netlink sockets of its own and waits for the
+ * kernel's answer, which takes less than a millisecond. Not for the worker. Makes and deletes no device (net/link.h).
+ *
+ * A repair never creates a peer: what changes a peer that is there carries WGPEER_F_UPDATE_ONLY, which wireguard.c has no word
+ * for; those messages go by libnl-genl-3. Keys are wiped from all memory they passed through.
  */
 #ifndef TOWPATH_WIREGUARD_WG_DEVICE_H
 #define TOWPATH_WIREGUARD_WG_DEVICE_H
 
+#include "common/base/addr.h"
 #include "common/base/err.h"
+#include "common/base/prefix.h"
+#include "common/wireguard/wg_config.h"
 
 #include <net/if.h>
 #include <stdbool.h>
@@ -28,6 +34,72 @@ bool wg_device_kernel_has(void);
  * Return: 1 found, 0 none or a kernel without WireGuard, or a negative errno.
  */
 int wg_device_find_mark(uint16_t listen_port, char *ret_name, uint32_t *ret_fwmark, struct err *err);
+
+/* --- configure --- */
+
+struct wg_device_plan {
+	const struct wg_config *config;
+	uint32_t fwmark;      /* 0: none; instead of the configuration's */
+	/* For each of the configuration's peers its endpoint; family 0: none, or it stays as it is. */
+	const struct addr *endpoints;
+};
+
+/* A new device: key, port, mark, and just these peers, as `wg setconf`. A peer without a PublicKey is passed over.
+ * Return: 0, -EADDRINUSE (ListenPort), or another negative errno. */
+int wg_device_configure(const char *name, const struct wg_device_plan *plan, struct err *err);
+
+/* What `wg syncconf` does: peers that are not in the configuration go, new ones come, what has changed of the others is set:
+ * allowed IPs, keepalive, preshared key, and an endpoint only where it is given and another one than @before said (NULL:
+ * never). Peers that are as they should be are not touched. Return: 0 or a negative errno. */
+int wg_device_sync(const char *name, const struct wg_device_plan *plan, const struct wg_config *before, struct err *err);
+
+/* --- repair: never creates a peer --- */
+
+/* Return: 0, also where there is no such peer; or a negative errno. */
+int wg_device_set_endpoint(
+	const char *name, const uint8_t public_key[WG_CONFIG_KEY_LEN], const struct addr *endpoint, struct err *err);
+
+/* Let WireGuard begin a handshake now, where none is under way: its keepalive is set to a second and to @keepalive_s again, which
+ * makes it send. Return: as above. */
+int wg_device_poke(
+	const char *name, const uint8_t public_key[WG_CONFIG_KEY_LEN], uint16_t keepalive_s, struct err *err);
+
+/**
+ * wg_device_revive_peer() - Remove a peer and add it again as it was, so that it takes initiations of any time
+ *
+ * One atomic message. Was the peer removed by somebody else in the meantime (between reading it and that message), it does not
+ * stay: a witness in the same message tells (see wg_device.c). Its session is lost, nothing else.
+ * Return: 1 done, 0 there is no such peer, or a negative errno.
+ */
+int wg_device_revive_peer(const char *name, const uint8_t public_key[WG_CONFIG_KEY_LEN], struct err *err);
+
+/* --- look --- */
+
+struct wg_device_peer {
+	uint8_t public_key[WG_CONFIG_KEY_LEN];
+	bool has_preshared_key;
+	struct addr endpoint;	   /* family 0: none */
+	int64_t latest_handshake_s; /* since 1970; 0: none yet */
+	uint64_t received_bytes, sent_bytes;
+	uint16_t persistent_keepalive_s;
+	struct prefix *allowed_ips;
+	size_t allowed_ip_count;
+};
+
+struct wg_device_state {
+	int index;
+	uint16_t listen_port;
+	uint32_t fwmark;
+	uint8_t public_key[WG_CONFIG_KEY_LEN];
+	bool has_key;
+	struct wg_device_peer *peers;
+	size_t peer_count;
+};
+
+/* No private or preshared key comes along. Return: 0 (wg_device_state_done() it), -ENODEV (no such device, or not
+ * WireGuard's), or another negative errno. */
+int wg_device_read(const char *name, struct wg_device_state *ret, struct err *err);
+void wg_device_state_done(struct wg_device_state *state);
 
 /* What wireguard.c is compiled to call instead of recvmsg() and free(), see wg_device.c. */
 ssize_t wg_device_recvmsg(int fd, struct msghdr *message, int flags);

@@ -194,6 +194,7 @@ static int stand_in_main(int argc, char **argv)
 /* --- the supervisor, in a child --- */
 
 struct program {
+	struct supervise *supervise;
 	int settings_fd;
 };
 
@@ -209,7 +210,7 @@ static int hand_down(void *owner, struct channel *channel, struct err *err)
 	return channel_send(channel, CHANNEL_LISTENER, &second, sizeof(second), STDERR_FILENO);
 }
 
-static void on_wanted(void *owner, struct channel *channel, enum channel_kind kind, const void *payload)
+static void on_message(void *owner, struct channel *channel, enum channel_kind kind, const void *payload)
 {
 	const struct channel_flow *wanted = payload;
 	struct channel_reply reply = {.ticket = wanted->ticket, .error = wanted->client == 1 ? 0 : -EINVAL};
@@ -226,7 +227,8 @@ static void on_ready(void *owner)
 
 static void supervisor_main(const char *folder, const char *word)
 {
-	static const struct supervise_program program = {hand_down, on_wanted, on_ready};
+	static const struct supervise_program program = {
+		.hand_down = hand_down, .on_message = on_message, .on_ready = on_ready};
 	struct program own = {.settings_fd = memfd_create("settings", MFD_CLOEXEC)};
 	struct supervise_plan plan = {.name = "home",
 		.role = "server",
@@ -234,7 +236,8 @@ static void supervisor_main(const char *folder, const char *word)
 		.worker_title = "stand-in: worker",
 		.runtime_dir = folder,
 		.ready_state = "up: and listening",
-		.netns_fd = -1};
+		.netns_fd = -1,
+		.up_fd = -1};
 	struct err err = {""};
 	int exit_code;
 
@@ -244,7 +247,7 @@ static void supervisor_main(const char *folder, const char *word)
 		_exit(90);
 	if (geteuid() == 0)
 		plan.netns_fd = spawn_open_lo_namespace(&err);
-	exit_code = supervise_run(&plan, &program, &own);
+	exit_code = supervise_run(&plan, &program, &own, &own.supervise);
 	close(own.settings_fd);
 	if (plan.netns_fd >= 0)
 		close(plan.netns_fd);

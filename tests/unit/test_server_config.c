@@ -41,7 +41,7 @@ static void empty_section_means_the_defaults(void **state)
 	assert_int_equal(config.ping_interval_ms, 15000);
 	assert_int_equal(config.trusted_proxy_count, 0);
 	assert_null(config.wireguard_path);
-	assert_false(config.has_interface);
+	assert_false(config.has_device);
 	assert_int_equal(config.client_count, 0);
 	server_config_done(&config);
 }
@@ -108,7 +108,7 @@ static void target_follows_the_device(void **state)
 	(void)state;
 	assert_int_equal(
 		read_text("[Server]\n[Interface]\nListenPort = 51871\nPrivateKey = " KEY_A "\n", &config, &report), 0);
-	assert_true(config.has_interface);
+	assert_true(config.has_device);
 	assert_string_equal(config.target_text, "127.0.0.1:51871");
 	server_config_done(&config);
 
@@ -116,7 +116,7 @@ static void target_follows_the_device(void **state)
 		"[Interface]\nListenPort = 51872\nPrivateKey = " KEY_A "\n[Peer]\nPublicKey = " KEY_B "\n", 0600);
 	snprintf(text, sizeof(text), "[Server]\nWireGuard = %s/wg0.conf\n", case_folder);
 	assert_int_equal(read_text(text, &config, &report), 0);
-	assert_false(config.has_interface);
+	assert_false(config.has_device);
 	assert_string_equal(config.target_text, "127.0.0.1:51872");
 	server_config_done(&config);
 }

@@ -1,0 +1,1 @@
+#include "common/base/prefix.h"

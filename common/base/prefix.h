@@ -1,0 +1,30 @@
+/* An IP prefix: 10.10.0.0/24, fd10::/64. */
+#ifndef TOWPATH_BASE_PREFIX_H
+#define TOWPATH_BASE_PREFIX_H
+
+#include "common/base/addr.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define PREFIX_TEXT_MAX (ADDR_TEXT_MAX + 4)
+
+struct prefix {
+	struct addr addr; /* port 0 */
+	uint8_t bits;
+};
+
+/* "10.10.0.3/24"; bits behind the prefix are shown as they are. @size: at least PREFIX_TEXT_MAX. Return: @buf. */
+const char *prefix_format(char *buf, size_t size, const struct prefix *prefix);
+
+/* Same family, same length, same bits up to it. */
+bool prefix_equal(const struct prefix *a, const struct prefix *b);
+
+/* Does @outer hold every address of @inner? */
+bool prefix_contains(const struct prefix *outer, const struct prefix *inner);
+
+/* @prefix with the bits behind its length cleared. */
+struct prefix prefix_network(const struct prefix *prefix);
+
+#endif

@@ -1,0 +1,13 @@
+/* What only the host can tell before anything is changed: names, addresses, tables and ports that are taken, no privilege, no
+ * WireGuard. Each refusal is one line: FILE:LINE, what is taken and by whom, what helps. Exit code 1.
+ */
+#ifndef TOWPATH_HOST_CHECK_H
+#define TOWPATH_HOST_CHECK_H
+
+#include "common/host/host.h"
+#include "common/net/netlink.h"
+
+/* After the clean-up of what a crash left. Return: 0 or a negative errno with @err set; the first refusal only. */
+int check_host(struct netlink *netlink, const struct host_setup *setup, struct err *err);
+
+#endif

@@ -1,0 +1,90 @@
+/* What we change on the host for a tunnel with a device of ours: the WireGuard device, addresses, routes, rules, sysctls, the
+ * nftables table, the resolver, hooks; all that wg-quick(8) does, and [Gateway].
+ *
+ *     CLEANING → up: STARTING → UP → DOWN;  any failure while STARTING: everything is undone → FAILED
+ *
+ * Each change is written to the undo list before it is made. Programs and hooks run beside the loop. While UP, what others
+ * took away is put back within a second of the kernel's telling (host_on_network()); peers are never created by that.
+ * One owner, the supervisor; handlers are called from the loop, never from inside a call of ours.
+ */
+#ifndef TOWPATH_HOST_HOST_H
+#define TOWPATH_HOST_HOST_H
+
+#include "common/base/addr.h"
+#include "common/base/err.h"
+#include "common/host/gateway.h"
+#include "common/wireguard/wg_config.h"
+
+#include <jansson.h>
+#include <net/if.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+struct host_setup {
+	const char *name;	 /* of the tunnel */
+	const char *config_path; /* for complaints: of the tunnel's file, */
+	const char *wireguard_path; /* and of the file with [Interface] where that is another one, else the same */
+	const char *state_dir;
+	char device[IFNAMSIZ];
+	const struct wg_config *wireguard; /* borrowed until host_close(), or until host_reload() gave another */
+	const struct gateway *gateways;
+	size_t gateway_count;
+	bool is_hub;	      /* forwards among its peers */
+	int birth_netns_fd;   /* where the device's UDP socket is to live; -1: here */
+	struct addr endpoint; /* for peers without an Endpoint; family 0: there is none */
+};
+
+struct host_handlers {
+	void (*on_up)(void *owner);
+	/* Everything is undone. @text: one line, with what helps. */
+	void (*on_failed)(void *owner, const char *text);
+	/* A peer that is reached through the tunnel has shaken hands, for the first time since host_link_is_up(). */
+	void (*on_handshake)(void *owner);
+	void (*on_down)(void *owner);
+};
+
+struct host;
+
+/* Make ready; changes nothing but what a crash left behind, which is undone in host_up(). The undo list is locked from here on.
+ * Return: 0, -EBUSY, or another negative errno. */
+int host_open(struct host **ret, uv_loop_t *loop, const struct host_setup *setup, const struct host_handlers *handlers,
+	void *owner, struct err *err);
+
+/* Clean up what a crash left, check what only the host can tell (check.h), bring everything up. on_up or on_failed follows. */
+void host_up(struct host *host);
+
+/* The link came up: make WireGuard shake hands now where its last handshake is not fresh. on_handshake follows. */
+void host_link_is_up(struct host *host);
+
+/* Something changed in the kernel (enum netmon_kind). */
+void host_on_network(struct host *host, unsigned kinds);
+
+/* Take another wireguard configuration: peers, allowed IPs, keepalives, preshared keys and routes change without a packet
+ * lost for the others. What cannot change that way is named in @ret_restart ("Address, MTU"; "" for none) and left.
+ * Return: 0 (borrows @wireguard from now on), or a negative errno with nothing changed. */
+int host_reload(struct host *host, const struct wg_config *wireguard, char *ret_restart, size_t restart_size,
+	struct err *err);
+
+/* The hub: a client whose clock stands before its peer's last handshake. Remove and add that peer once, unless it is gone
+ * already. @wall_s: the time the client says. */
+void host_on_peer_clock(struct host *host, const uint8_t public_key[WG_CONFIG_KEY_LEN], int64_t wall_s);
+
+uint32_t host_mark(const struct host *host); /* of the device; 0: none. Known from host_open() on */
+
+/* "wireguard": interface, key, port, peers; also table, rules and mark where there are any. NULL while it is not up. */
+json_t *host_report(struct host *host);
+
+/* PreDown hooks, then everything undone, then PostDown. At any time after host_open(); a bring-up under way is stopped.
+ * on_down follows, once. A second call kills the hook that runs. */
+void host_down(struct host *host);
+
+/* After on_down or on_failed, or where host_up() was never called. Memory goes when the loop has let go. */
+void host_close(struct host *host);
+
+/* Undo what a crashed tunnel left, without hooks; for `down` and ExecStopPost=. Runs a loop of its own.
+ * Return: how many changes were undone, 0 where nothing was left, -EBUSY while the tunnel runs, or another negative errno. */
+int host_clean(const char *state_dir, const char *name, struct err *err);
+
+#endif

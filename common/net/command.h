@@ -1,0 +1,45 @@
+/* A program run beside the loop: nft, resolvconf, a hook. The loop never waits for it.
+ *
+ * Its standard input is the text given (then the end), standard output and error come back as text, together, and line by
+ * line where asked. Its environment is ours without NOTIFY_SOCKET, WATCHDOG_* and JOURNAL_STREAM. It gets a process group of its
+ * own and ends when we die (setpriv --pdeathsig, where there is one).
+ */
+#ifndef TOWPATH_NET_COMMAND_H
+#define TOWPATH_NET_COMMAND_H
+
+#include "common/base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#define COMMAND_OUTPUT_MAX (1u << 20) /* bytes kept; more is read and forgotten */
+
+struct command;
+
+struct command_plan {
+	const char *const *argv; /* NULL-terminated; argv[0] is looked for in PATH, and in /usr/sbin:/usr/bin:/sbin:/bin; copied */
+	const char *input;	 /* NULL: empty; copied */
+	size_t input_len;
+	uint64_t timeout_ms; /* then its group is killed; 0: none */
+	void (*on_line)(void *owner, const char *line); /* NULL: not wanted */
+	/* @status: exit code; 128 + signal; a negative errno where it could not be run; -ETIMEDOUT.
+	 * @output: all it said, terminated. The command is gone after this. */
+	void (*on_exit)(void *owner, int status, const char *output);
+	void *owner;
+};
+
+/* Return: 0 (on_exit comes later, always from the loop) or a negative errno. */
+int command_start(struct command **ret, uv_loop_t *loop, const struct command_plan *plan, struct err *err);
+
+/* Kill its group; on_exit still comes. */
+void command_kill(struct command *command);
+
+/* Forget it: killed, and on_exit does not come any more. Memory goes when the loop has let go. */
+void command_close(struct command *command);
+
+/* Is there such a program? */
+bool command_exists(const char *program);
+
+#endif

@@ -1,0 +1,38 @@
+/* The host's resolver: set for a device, taken back, and the name servers of the physical links.
+ *
+ * Set by resolvconf(8) as wg-quick does (openresolv, Debian's resolvconf, or systemd-resolved's under that name), else by
+ * resolvectl(1) where systemd-resolved runs. Both are command lines here, run and undone by the caller.
+ */
+#ifndef TOWPATH_NET_DNS_H
+#define TOWPATH_NET_DNS_H
+
+#include "common/base/addr.h"
+#include "common/base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define DNS_COMMAND_MAX 1024
+#define DNS_SERVERS_MAX 8u
+
+/* What a host has: asked once, by the caller; a test gives its own. */
+struct dns_tools {
+	bool has_resolvconf;
+	bool has_resolved;	  /* resolvectl, and the service runs */
+	char interface_prefix[32]; /* "tun." of /etc/resolvconf/interface-order; "" without */
+};
+
+void dns_look_for_tools(struct dns_tools *ret);
+
+/* Command lines for sh -c. @words: addresses and search domains as in DNS =.
+ * Return: 0; -ENOENT: neither is there, @err says which package helps; -E2BIG. */
+int dns_format_set(const struct dns_tools *tools, const char *device, char *const *words, size_t count,
+	char ret[DNS_COMMAND_MAX], struct err *err);
+int dns_format_unset(const struct dns_tools *tools, const char *device, char ret[DNS_COMMAND_MAX], struct err *err);
+
+/* The name servers that the physical links have, for the tunnel's own server name under a full tunnel: resolved's, link by
+ * link, by D-Bus; resolvconf's files of interfaces; else /etc/resolv.conf. Devices of kind wireguard and @except are passed
+ * over, and so are loopback addresses. Port 53. Reads files, waits for resolved at most 300 ms. Return: how many, 0 too. */
+size_t dns_uplink_servers(const char *except, struct addr ret[DNS_SERVERS_MAX]);
+
+#endif

@@ -1,0 +1,32 @@
+/* What changes in this network namespace, as the kernel tells it: devices, addresses, routes, rules, nftables.
+ *
+ * Only that something of a kind has changed is passed on, never what; who hears it looks. Events are gathered for NETMON_GATHER_MS
+ * after the first. A socket that ran over counts as a change of everything. Without privilege all but nftables is heard.
+ */
+#ifndef TOWPATH_NET_NETMON_H
+#define TOWPATH_NET_NETMON_H
+
+#include "common/base/err.h"
+
+#include <uv.h>
+
+#define NETMON_GATHER_MS 20
+
+enum netmon_kind {
+	NETMON_LINK = 1,
+	NETMON_ADDRESS = 2,
+	NETMON_ROUTE = 4,
+	NETMON_RULE = 8,
+	NETMON_FIREWALL = 16,
+	NETMON_ALL = 31,
+};
+
+struct netmon;
+
+/* @on_change: @kinds is a set of enum netmon_kind. Return: 0 or a negative errno. */
+int netmon_open(struct netmon **ret, uv_loop_t *loop, void (*on_change)(void *owner, unsigned kinds), void *owner,
+	struct err *err);
+/* No call back any more; memory goes when the loop has let go of the handles. */
+void netmon_close(struct netmon *netmon);
+
+#endif

@@ -1,0 +1,14 @@
+/* `down` and `reload`: to the running tunnel by its control socket; `down` also cleans up after one that crashed. */
+#ifndef TOWPATH_PROCESS_DOWN_H
+#define TOWPATH_PROCESS_DOWN_H
+
+#include "common/process/options.h"
+
+/* Stop it (through systemctl where its unit runs it), wait until it is gone, undo what a crash left. @role: "client",
+ * @section: "Client". Return: exit code: 0, 1, 4 where there is no such tunnel. */
+int down_run(const struct options *options, const char *role, const char *section);
+
+/* Return: exit code: 0, 1 where the file is refused or it does not run. What needs a restart is told. */
+int reload_run(const struct options *options, const char *role, const char *section);
+
+#endif

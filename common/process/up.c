@@ -1,0 +1,1 @@
+#include "common/process/up.h"
