@@ -85,6 +85,8 @@ static void on_message(void *owner, enum channel_kind kind, const void *payload,
 		answer_status(work, payload, fd);
 	else if (kind == CHANNEL_STOP)
 		work_stop(work);
+	else if (work->plan->on_message && !work->is_stopping)
+		work->plan->on_message(work->owner, kind, payload, fd);
 	else if (fd >= 0)
 		close(fd);
 }

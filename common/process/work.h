@@ -28,6 +28,8 @@ struct work_plan {
 	int (*start)(void *owner, struct err *err); /* in the sandbox */
 	/* The supervisor's answer to CHANNEL_FLOW_WANTED or CHANNEL_LINK_WANTED. Owns @fd (-1 with @error). */
 	void (*on_socket)(void *owner, uint64_t ticket, int error, int fd);
+	/* CHANNEL_RELOAD, CHANNEL_NETWORK, CHANNEL_NAMESERVERS. Owns @fd (-1: none came along). NULL: not wanted. */
+	void (*on_message)(void *owner, enum channel_kind kind, const void *payload, int fd);
 	/* Every WORK_TICK_MS. Return: how often the datagram path was served since the start. */
 	uint64_t (*on_tick)(void *owner, uint64_t now_us);
 	json_t *(*report)(void *owner);		       /* the worker's keys of status */
