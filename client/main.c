@@ -10,6 +10,7 @@
 #include "common/process/spawn.h"
 #include "common/process/status.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -35,48 +36,48 @@ static const char help[] =
 	"\n"
 	"Exit: 0 done, up or valid; 1 failed; 2 usage or file wrong; status: 3 not up, 4 no such tunnel.\n";
 
-static int run(const struct client_config *config, const struct options *options)
+/* Also for a reload: what was said on the command line wins over the file again. */
+static int read_config(const void *context, struct client_config *ret, struct ini_report *report, struct err *err)
 {
-	struct supervisor_options folders = {.runtime_dir = options->runtime_dir, .state_dir = options->state_dir};
+	const struct options *options = context;
+	char path[PATH_MAX];
 
-	if (!config->has_device)
-		return client_supervisor_run(config, &folders);
-	fprintf(stderr,
-		"%s:%u: [Interface]: this version does not bring devices up; move [Interface] and [Peer] to "
-		"/etc/wireguard/%s.conf with Endpoint = %s, take them out of this file, and bring the device up with "
-		"wg-quick up %s\n",
-		config->path, config->wireguard.interface.line, config->name, config->listen_text, config->name);
-	return EXIT_FAILED;
-}
-
-static int read_config(const struct options *options, struct client_config *config, char path[PATH_MAX],
-	struct ini_report *report, struct err *err)
-{
+	*ret = (struct client_config){0};
 	for (size_t i = 0; i < options->key_count; i++)
-		client_config_option(config, options->keys[i].name, options->keys[i].value, report);
+		client_config_option(ret, options->keys[i].name, options->keys[i].value, report);
 	if (options_is_url(options->subject)) {
-		client_config_option(config, "server", options->subject, report);
-		return client_config_finish(config, report);
+		client_config_option(ret, "server", options->subject, report);
+		return client_config_finish(ret, report);
 	}
 	if (options_find_file(options, path, report) < 0)
-		return -1;
-	return client_config_read(path, config, report, err);
+		return -EINVAL;
+	return client_config_read(path, ret, report, err);
+}
+
+static int run(const struct client_config *config, const struct options *options)
+{
+	const struct supervisor_options how = {.runtime_dir = options->runtime_dir,
+		.state_dir = options->state_dir,
+		.up_fd = -1,
+		.read_config = read_config,
+		.context = options};
+
+	return client_supervisor_run(config, &how);
 }
 
 static int run_or_check(const struct options *options)
 {
 	struct ini_report report = {0};
 	struct err err = {""};
-	struct client_config config = {0};
-	char path[PATH_MAX];
+	struct client_config config;
 	int code = EXIT_DONE;
 
-	if (read_config(options, &config, path, &report, &err) < 0)
+	if (read_config(options, &config, &report, &err) < 0)
 		code = options_complain(&report, &err);
 	else if (options->verb == OPTIONS_RUN)
 		code = run(&config, options);
 	else if (!options->quiet)
-		printf("%s: valid\n", path);
+		printf("%s: valid\n", config.path);
 	ini_report_done(&report);
 	client_config_done(&config);
 	return code;

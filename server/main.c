@@ -10,6 +10,7 @@
 #include "server/supervisor.h"
 #include "server/worker.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -29,17 +30,25 @@ static const char help[] =
 
 static const struct options_program program = {.name = "towpath-server", .help = help};
 
+/* Also for a reload. */
+static int read_config(const void *context, struct server_config *ret, struct ini_report *report, struct err *err)
+{
+	char path[PATH_MAX];
+
+	if (options_find_file(context, path, report) < 0)
+		return -EINVAL;
+	return server_config_read(path, ret, report, err);
+}
+
 static int run(const struct server_config *config, const struct options *options)
 {
-	struct supervisor_options folders = {.runtime_dir = options->runtime_dir, .state_dir = options->state_dir};
+	const struct supervisor_options how = {.runtime_dir = options->runtime_dir,
+		.state_dir = options->state_dir,
+		.up_fd = -1,
+		.read_config = read_config,
+		.context = options};
 
-	if (!config->has_device)
-		return server_supervisor_run(config, &folders);
-	fprintf(stderr,
-		"%s:%u: [Interface]: this version does not bring devices up; move [Interface] and the peers' keys to "
-		"/etc/wireguard/%s.conf, bring it up with wg-quick up %s, and take [Interface] out of this file\n",
-		config->path, config->wireguard.interface.line, config->name, config->name);
-	return EXIT_FAILED;
+	return server_supervisor_run(config, &how);
 }
 
 static int run_or_check(const struct options *options)
@@ -47,10 +56,9 @@ static int run_or_check(const struct options *options)
 	struct ini_report report = {0};
 	struct err err = {""};
 	struct server_config config;
-	char path[PATH_MAX];
 	int code = EXIT_DONE;
 
-	if (options_find_file(options, path, &report) < 0 || server_config_read(path, &config, &report, &err) < 0) {
+	if (read_config(options, &config, &report, &err) < 0) {
 		code = options_complain(&report, &err);
 		ini_report_done(&report);
 		return code;
@@ -58,7 +66,7 @@ static int run_or_check(const struct options *options)
 	if (options->verb == OPTIONS_RUN)
 		code = run(&config, options);
 	else if (!options->quiet)
-		printf("%s: valid\n", path);
+		printf("%s: valid\n", config.path);
 	server_config_done(&config);
 	return code;
 }
