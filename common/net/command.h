@@ -1,8 +1,9 @@
 /* A program run beside the loop: nft, resolvconf, a hook. The loop never waits for it.
  *
  * Its standard input is the text given (then the end), standard output and error come back as text, together, and line by
- * line where asked. Its environment is ours without NOTIFY_SOCKET, WATCHDOG_* and JOURNAL_STREAM. It gets a process group of its
- * own and ends when we die (setpriv --pdeathsig, where there is one).
+ * line where asked. Its environment is ours without NOTIFY_SOCKET, WATCHDOG_*, JOURNAL_STREAM and TOWPATH_* (secrets), its PATH
+ * goes on with /usr/sbin:/usr/bin:/sbin:/bin. It gets a process group of its own and ends when we die (setpriv --pdeathsig,
+ * where there is one). What it leaves in the background lives on when it has ended; what that says then is lost.
  */
 #ifndef TOWPATH_NET_COMMAND_H
 #define TOWPATH_NET_COMMAND_H
@@ -23,17 +24,17 @@ struct command_plan {
 	const char *input;	 /* NULL: empty; copied */
 	size_t input_len;
 	uint64_t timeout_ms; /* then its group is killed; 0: none */
-	void (*on_line)(void *owner, const char *line); /* NULL: not wanted */
-	/* @status: exit code; 128 + signal; a negative errno where it could not be run; -ETIMEDOUT.
+	void (*on_line)(void *owner, const char *line); /* NULL: not wanted; empty ones are passed over, long ones come in pieces */
+	/* @status: exit code; 128 + signal; -ETIMEDOUT.
 	 * @output: all it said, terminated. The command is gone after this. */
 	void (*on_exit)(void *owner, int status, const char *output);
 	void *owner;
 };
 
-/* Return: 0 (on_exit comes later, always from the loop) or a negative errno. */
+/* Return: 0 (on_exit comes later, always from the loop), -ENOENT (no such program), or another negative errno. */
 int command_start(struct command **ret, uv_loop_t *loop, const struct command_plan *plan, struct err *err);
 
-/* Kill its group; on_exit still comes. */
+/* Kill its group, as long as it has not ended itself; on_exit still comes. */
 void command_kill(struct command *command);
 
 /* Forget it: killed, and on_exit does not come any more. Memory goes when the loop has let go. */
