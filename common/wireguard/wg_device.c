@@ -1,98 +1,17 @@
-/* Look at WireGuard devices through wireguard.c.
+/* Look at WireGuard devices, and configure a new one.
  *
- * Happy path: list the names, read one device after the other, compare endpoints. A device that goes away meanwhile
- * is passed over; a kernel without WireGuard has none.
- *
- * Two faults of wireguard.c are worked around by having it call two functions of ours (-Drecvmsg=…, -Dfree=… in
- * meson.build), so that its source stays as it is installed:
- * - wg_get_device() repeats for ever once it has seen EINTR, because it keeps the error of the first attempt. EINTR
- *   comes from a signal, and from a dump that the kernel marks as inconsistent because somebody changed the device
- *   meanwhile. wg_device_recvmsg() lets neither through; it notes the mark, and we repeat a few times.
- * - Keys are freed unwiped, also on its error paths and in its receive buffer. wg_device_free() wipes all it frees.
+ * Happy path of looking: list the names, read one device after the other, compare endpoints. A device that goes away
+ * meanwhile is passed over; a kernel without WireGuard has none.
  */
 #include "common/wireguard/wg_device.h"
 
 #include "common/base/addr.h"
 #include "common/base/secret.h"
+#include "common/wireguard/wg_library.h"
 
 #include <errno.h>
-#include <linux/netlink.h>
-#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
-#include <wireguard.h>
-
-/* A device that changes during each of so many reads is taken as it was seen last. */
-#define ATTEMPTS_MAX 5
-
-/* Set while the dump that was read last was marked as inconsistent. The supervisor has one thread. */
-static bool dump_was_interrupted;
-
-/* Take the mark off every message of @buf. Return: whether there was one. */
-static bool clear_interrupted(char *buf, size_t len)
-{
-	bool found = false;
-	struct nlmsghdr header;
-
-	while (len >= sizeof(header)) {
-		memcpy(&header, buf, sizeof(header));
-		if (header.nlmsg_len < sizeof(header) || header.nlmsg_len > len)
-			break;
-		if (header.nlmsg_flags & NLM_F_DUMP_INTR) {
-			header.nlmsg_flags &= (uint16_t)~NLM_F_DUMP_INTR;
-			memcpy(buf, &header, sizeof(header));
-			found = true;
-		}
-		if (NLMSG_ALIGN(header.nlmsg_len) >= len)
-			break;
-		buf += NLMSG_ALIGN(header.nlmsg_len);
-		len -= NLMSG_ALIGN(header.nlmsg_len);
-	}
-	return found;
-}
-
-ssize_t wg_device_recvmsg(int fd, struct msghdr *message, int flags)
-{
-	ssize_t len;
-
-	do {
-		len = recvmsg(fd, message, flags);
-	} while (len < 0 && errno == EINTR);
-	/* wireguard.c receives into one buffer. */
-	if (len > 0 && message->msg_iovlen == 1 && (size_t)len <= message->msg_iov->iov_len &&
-		clear_interrupted(message->msg_iov->iov_base, (size_t)len))
-		dump_was_interrupted = true;
-	return len;
-}
-
-/* wireguard.c reads errno after freeing. */
-void wg_device_free(void *memory)
-{
-	int saved_errno = errno;
-
-	secret_wipe(memory, malloc_usable_size(memory));
-	free(memory);
-	errno = saved_errno;
-}
-
-/* Return: 0 (close with wg_free_device()), or a negative errno. */
-static int read_device(const char *name, wg_device **ret)
-{
-	wg_device *device = NULL;
-	int rc;
-
-	for (int attempt = 1;; attempt++) {
-		dump_was_interrupted = false;
-		rc = wg_get_device(&device, name);
-		if (rc < 0)
-			return rc;
-		if (!dump_was_interrupted || attempt == ATTEMPTS_MAX)
-			break;
-		wg_free_device(device);
-	}
-	*ret = device;
-	return 0;
-}
 
 static bool is_no_wireguard(int rc)
 {
@@ -101,24 +20,40 @@ static bool is_no_wireguard(int rc)
 
 bool wg_device_kernel_has(void)
 {
-	wg_device *device = NULL;
-	int rc = wg_get_device(&device, "lo");
+	struct wg_device_state state;
+	int rc = wg_library_read("lo", &state, NULL);
 
 	/* "lo" is never a WireGuard device: where the family is there, the refusal is about the device or about us. */
 	if (rc == 0)
-		wg_free_device(device);
+		wg_device_state_done(&state);
 	return rc == 0 || rc == -EOPNOTSUPP || rc == -ENODEV || rc == -EPERM;
 }
 
-static bool has_loopback_endpoint(const wg_device *device, uint16_t port)
+int wg_device_read(const char *name, struct wg_device_state *ret, struct err *err)
 {
-	const wg_peer *peer;
-	struct addr endpoint;
+	int rc = wg_library_read(name, ret, NULL);
 
-	wg_for_each_peer(device, peer)
-	{
-		addr_from_sockaddr(&peer->endpoint.addr, &endpoint);
-		if (addr_is_loopback(&endpoint) && addr_port(&endpoint) == port)
+	if (is_no_wireguard(rc))
+		rc = -ENODEV;
+	return rc < 0 ? err_system(err, rc, "WireGuard device %s", name) : 0;
+}
+
+void wg_device_state_done(struct wg_device_state *state)
+{
+	for (size_t i = 0; i < state->peer_count; i++)
+		free(state->peers[i].allowed_ips);
+	free(state->peers);
+	*state = (struct wg_device_state){0};
+}
+
+/* --- whose endpoint is ours --- */
+
+static bool has_loopback_endpoint(const struct wg_device_state *state, uint16_t port)
+{
+	for (size_t i = 0; i < state->peer_count; i++) {
+		const struct addr *endpoint = &state->peers[i].endpoint;
+
+		if (addr_is_loopback(endpoint) && addr_port(endpoint) == port)
 			return true;
 	}
 	return false;
@@ -127,51 +62,84 @@ static bool has_loopback_endpoint(const wg_device *device, uint16_t port)
 /* Return: 1 it is the one, 0 it is not or it is gone, or a negative errno. */
 static int try_device(const char *name, uint16_t port, char *ret_name, uint32_t *ret_fwmark, struct err *err)
 {
-	wg_device *device;
-	int rc = read_device(name, &device);
+	struct wg_device_state state;
+	int rc = wg_device_read(name, &state, err);
 
-	if (rc == -ENODEV || is_no_wireguard(rc))
-		return 0;
 	if (rc < 0)
-		return err_system(err, rc, "WireGuard device %s", name);
-	if (has_loopback_endpoint(device, port)) {
+		return rc == -ENODEV ? 0 : rc;
+	if (has_loopback_endpoint(&state, port)) {
 		memset(ret_name, 0, IFNAMSIZ);
 		strncat(ret_name, name, IFNAMSIZ - 1);
-		*ret_fwmark = device->fwmark;
+		*ret_fwmark = state.fwmark;
 		rc = 1;
 	}
-	wg_free_device(device);
+	wg_device_state_done(&state);
 	return rc;
-}
-
-/* Return: the names, each with its terminator, one more terminator at the end; or NULL with errno. */
-static char *list_names(void)
-{
-	char *names;
-
-	for (int attempt = 1;; attempt++) {
-		dump_was_interrupted = false;
-		names = wg_list_device_names();
-		if (!names || !dump_was_interrupted || attempt == ATTEMPTS_MAX)
-			return names;
-		free(names);
-	}
 }
 
 int wg_device_find_mark(uint16_t listen_port, char *ret_name, uint32_t *ret_fwmark, struct err *err)
 {
-	char *names = list_names(), *name;
-	size_t len;
+	char *names = wg_library_list_names();
 	int rc = 0;
 
 	if (!names)
 		return err_system(err, -errno, "list of WireGuard devices");
-	wg_for_each_device_name(names, name, len)
-	{
+	for (const char *name = names; *name && rc == 0; name += strlen(name) + 1)
 		rc = try_device(name, listen_port, ret_name, ret_fwmark, err);
-		if (rc != 0)
-			break;
-	}
 	free(names);
 	return rc;
+}
+
+/* --- a new device --- */
+
+static void entries_free(struct wg_entry *entries, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		wg_entry_done(&entries[i]);
+	free(entries);
+}
+
+/* Return: 0 (entries_free()) or -ENOMEM. */
+static int entries_from_plan(const struct wg_device_plan *plan, struct wg_entry **ret, size_t *ret_count)
+{
+	const struct wg_config *config = plan->config;
+	struct wg_entry *entries = calloc(config->peer_count + 1, sizeof(*entries));
+	size_t count = 0;
+	int rc = entries ? 0 : -ENOMEM;
+
+	for (size_t i = 0; i < config->peer_count && rc == 0; i++) {
+		if (!config->peers[i].has_public_key)
+			continue;
+		rc = wg_entry_from_config(&config->peers[i], &plan->endpoints[i], &entries[count]);
+		count += rc == 0;
+	}
+	if (rc < 0) {
+		entries_free(entries, count);
+		return rc;
+	}
+	*ret = entries;
+	*ret_count = count;
+	return 0;
+}
+
+int wg_device_configure(const char *name, const struct wg_device_plan *plan, struct err *err)
+{
+	const struct wg_config_interface *interface = &plan->config->interface;
+	const struct wg_library_settings settings = {
+		.private_key = interface->has_private_key ? interface->private_key : wg_entry_no_key,
+		.listen_port = &interface->listen_port,
+		.fwmark = &plan->fwmark,
+		.replaces_peers = true,
+	};
+	struct wg_entry *entries;
+	size_t count;
+	int rc = entries_from_plan(plan, &entries, &count);
+
+	if (rc == 0) {
+		rc = wg_library_set(name, &settings, entries, count);
+		entries_free(entries, count);
+	}
+	if (rc == -EADDRINUSE)
+		return err_system(err, rc, "WireGuard device %s: ListenPort %u", name, interface->listen_port);
+	return rc < 0 ? err_system(err, rc, "WireGuard device %s", name) : 0;
 }

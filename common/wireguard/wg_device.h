@@ -1,4 +1,4 @@
-/* WireGuard devices of this network namespace: read, configured and repaired through wireguard.c; its sole user.
+/* WireGuard devices of this network namespace: read, configured and repaired, through wireguard.c (wg_library.h).
  *
  * Called by the supervisor at set-up, reload and repair; every call opens netlink sockets of its own and waits for the
  * kernel's answer, which takes less than a millisecond. Not for the worker. Makes and deletes no device (net/link.h).
@@ -18,7 +18,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/socket.h>
 
 /* Does the kernel know WireGuard? Asking loads its module where there is one. Needs no privilege. */
 bool wg_device_kernel_has(void);
@@ -39,7 +38,7 @@ int wg_device_find_mark(uint16_t listen_port, char *ret_name, uint32_t *ret_fwma
 
 struct wg_device_plan {
 	const struct wg_config *config;
-	uint32_t fwmark;      /* 0: none; instead of the configuration's */
+	uint32_t fwmark; /* 0: none; instead of the configuration's */
 	/* For each of the configuration's peers its endpoint; family 0: none, or it stays as it is. */
 	const struct addr *endpoints;
 };
@@ -51,7 +50,8 @@ int wg_device_configure(const char *name, const struct wg_device_plan *plan, str
 /* What `wg syncconf` does: peers that are not in the configuration go, new ones come, what has changed of the others is set:
  * allowed IPs, keepalive, preshared key, and an endpoint only where it is given and another one than @before said (NULL:
  * never). Peers that are as they should be are not touched. Return: 0 or a negative errno. */
-int wg_device_sync(const char *name, const struct wg_device_plan *plan, const struct wg_config *before, struct err *err);
+int wg_device_sync(
+	const char *name, const struct wg_device_plan *plan, const struct wg_config *before, struct err *err);
 
 /* --- repair: never creates a peer --- */
 
@@ -78,7 +78,7 @@ int wg_device_revive_peer(const char *name, const uint8_t public_key[WG_CONFIG_K
 struct wg_device_peer {
 	uint8_t public_key[WG_CONFIG_KEY_LEN];
 	bool has_preshared_key;
-	struct addr endpoint;	   /* family 0: none */
+	struct addr endpoint;	    /* family 0: none */
 	int64_t latest_handshake_s; /* since 1970; 0: none yet */
 	uint64_t received_bytes, sent_bytes;
 	uint16_t persistent_keepalive_s;
@@ -100,9 +100,5 @@ struct wg_device_state {
  * WireGuard's), or another negative errno. */
 int wg_device_read(const char *name, struct wg_device_state *ret, struct err *err);
 void wg_device_state_done(struct wg_device_state *state);
-
-/* What wireguard.c is compiled to call instead of recvmsg() and free(), see wg_device.c. */
-ssize_t wg_device_recvmsg(int fd, struct msghdr *message, int flags);
-void wg_device_free(void *memory);
 
 #endif

@@ -4,6 +4,7 @@
  * those tests are skipped, tests/kernel runs them.
  */
 #include "common/wireguard/wg_device.h"
+#include "common/wireguard/wg_library.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -61,7 +62,7 @@ static ssize_t receive(int fd, void *buf, size_t size)
 	struct iovec iov = {buf, size};
 	struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
 
-	return wg_device_recvmsg(fd, &message, 0);
+	return wg_library_recvmsg(fd, &message, 0);
 }
 
 /* A signal does not end the wait for the kernel's answer. */
@@ -128,8 +129,8 @@ static void free_keeps_errno(void **state)
 {
 	(void)state;
 	errno = EPROTONOSUPPORT;
-	wg_device_free(malloc(100));
-	wg_device_free(NULL);
+	wg_library_free(malloc(100));
+	wg_library_free(NULL);
 	assert_int_equal(errno, EPROTONOSUPPORT);
 }
 

@@ -1,0 +1,72 @@
+/* One peer of a configuration as the kernel wants to hear it.
+ *
+ * Allowed IPs are a set there, so here they are sorted, each once.
+ */
+#include "common/wireguard/wg_entry.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+const uint8_t wg_entry_no_key[WG_CONFIG_KEY_LEN];
+
+static int compare_bytes(const struct addr *a, const struct addr *b)
+{
+	if (a->sa.sa_family == AF_INET)
+		return memcmp(&a->in4.sin_addr, &b->in4.sin_addr, sizeof(a->in4.sin_addr));
+	return memcmp(&a->in6.sin6_addr, &b->in6.sin6_addr, sizeof(a->in6.sin6_addr));
+}
+
+int wg_entry_compare_prefixes(const void *a, const void *b)
+{
+	const struct prefix *x = a, *y = b;
+
+	if (x->addr.sa.sa_family != y->addr.sa.sa_family)
+		return x->addr.sa.sa_family < y->addr.sa.sa_family ? -1 : 1;
+	if (x->bits != y->bits)
+		return x->bits < y->bits ? -1 : 1;
+	return compare_bytes(&x->addr, &y->addr);
+}
+
+size_t wg_entry_sort_prefixes(struct prefix *prefixes, size_t count)
+{
+	size_t kept = 0;
+
+	if (count == 0)
+		return 0;
+	qsort(prefixes, count, sizeof(*prefixes), wg_entry_compare_prefixes);
+	for (size_t i = 0; i < count; i++)
+		if (kept == 0 || wg_entry_compare_prefixes(&prefixes[kept - 1], &prefixes[i]) != 0)
+			prefixes[kept++] = prefixes[i];
+	return kept;
+}
+
+static size_t collect_prefixes(struct prefix *prefixes, const struct wg_config_peer *peer)
+{
+	for (size_t i = 0; i < peer->allowed_ip_count; i++)
+		prefixes[i] = (struct prefix){.addr = peer->allowed_ips[i].addr, .bits = peer->allowed_ips[i].bits};
+	return wg_entry_sort_prefixes(prefixes, peer->allowed_ip_count);
+}
+
+int wg_entry_from_config(const struct wg_config_peer *peer, const struct addr *endpoint, struct wg_entry *ret)
+{
+	struct prefix *prefixes = calloc(peer->allowed_ip_count + 1, sizeof(*prefixes));
+
+	if (!prefixes)
+		return -ENOMEM;
+	*ret = (struct wg_entry){
+		.public_key = peer->public_key,
+		.preshared_key = peer->has_preshared_key ? peer->preshared_key : wg_entry_no_key,
+		.endpoint = endpoint && endpoint->sa.sa_family != AF_UNSPEC ? endpoint : NULL,
+		.keepalive_s = &peer->persistent_keepalive_s,
+		.allowed_ips = prefixes,
+		.allowed_ip_count = collect_prefixes(prefixes, peer),
+	};
+	return 0;
+}
+
+void wg_entry_done(struct wg_entry *entry)
+{
+	free(entry->allowed_ips);
+	*entry = (struct wg_entry){0};
+}

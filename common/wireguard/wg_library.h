@@ -1,0 +1,48 @@
+/* wireguard.c, the embeddable library of WireGuard's authors, behind plain data; wg_library.c is its sole user.
+ *
+ * Used by wg_device only. What wireguard.c cannot say (WGPEER_F_UPDATE_ONLY) is wg_update.h's.
+ */
+#ifndef TOWPATH_WIREGUARD_WG_LIBRARY_H
+#define TOWPATH_WIREGUARD_WG_LIBRARY_H
+
+#include "common/wireguard/wg_device.h"
+#include "common/wireguard/wg_entry.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+/* The secrets of a device, in the order of its peers. */
+struct wg_library_keys {
+	uint8_t private_key[WG_CONFIG_KEY_LEN]; /* zeros: none */
+	uint8_t (*preshared_keys)[WG_CONFIG_KEY_LEN];
+	size_t count;
+};
+
+void wg_library_keys_done(struct wg_library_keys *keys); /* wipes them */
+
+/* @ret_keys: NULL where no key is wanted. Return: 0 (wg_device_state_done(), wg_library_keys_done()), or wireguard.c's own
+ * negative errno. */
+int wg_library_read(const char *name, struct wg_device_state *ret, struct wg_library_keys *ret_keys);
+
+/* Return: the names, each with its terminator, one more terminator at the end (free()); or NULL with errno. */
+char *wg_library_list_names(void);
+
+/* Of the device itself. */
+struct wg_library_settings {
+	const uint8_t *private_key;  /* NULL: stays; zeros: none from now on */
+	const uint16_t *listen_port; /* NULL: stays */
+	const uint32_t *fwmark;	     /* NULL: stays */
+	bool replaces_peers;
+};
+
+/* In as many messages as it takes: not atomic, and no entry may be UPDATE_ONLY. Return: 0 or a negative errno. */
+int wg_library_set(
+	const char *name, const struct wg_library_settings *settings, const struct wg_entry *entries, size_t count);
+
+/* What wireguard.c is compiled to call instead of recvmsg() and free(), see wg_library.c. */
+ssize_t wg_library_recvmsg(int fd, struct msghdr *message, int flags);
+void wg_library_free(void *memory);
+
+#endif
