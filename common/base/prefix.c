@@ -1,1 +1,63 @@
+/* See prefix.h. An address is looked at as its bytes in network order, so both families are one case. */
 #include "common/base/prefix.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const uint8_t *bytes_of(const struct addr *addr)
+{
+	return addr->sa.sa_family == AF_INET6 ? addr->in6.sin6_addr.s6_addr : (const uint8_t *)&addr->in4.sin_addr;
+}
+
+/* The bits of byte @i that a prefix of @bits counts: ff … ff, e0, 00 … 00. */
+static uint8_t mask_of_byte(uint8_t bits, size_t i)
+{
+	if (bits >= 8 * (i + 1))
+		return 0xff;
+	return bits <= 8 * i ? 0 : (uint8_t)(0xff00u >> (bits - 8 * i));
+}
+
+static size_t byte_count(const struct addr *addr)
+{
+	return addr->sa.sa_family == AF_INET6 ? sizeof(struct in6_addr) : sizeof(struct in_addr);
+}
+
+const char *prefix_format(char *buf, size_t size, const struct prefix *prefix)
+{
+	char host[ADDR_TEXT_MAX];
+
+	snprintf(buf, size, "%s/%u", addr_format_host(host, sizeof(host), &prefix->addr), prefix->bits);
+	return buf;
+}
+
+bool prefix_equal(const struct prefix *a, const struct prefix *b)
+{
+	return a->bits == b->bits && prefix_contains(a, b);
+}
+
+bool prefix_contains(const struct prefix *outer, const struct prefix *inner)
+{
+	const uint8_t *a = bytes_of(&outer->addr), *b = bytes_of(&inner->addr);
+
+	if (outer->addr.sa.sa_family != inner->addr.sa.sa_family || outer->bits > inner->bits)
+		return false;
+	for (size_t i = 0; i < byte_count(&outer->addr); i++)
+		if ((a[i] ^ b[i]) & mask_of_byte(outer->bits, i))
+			return false;
+	return true;
+}
+
+struct prefix prefix_network(const struct prefix *prefix)
+{
+	struct prefix network = *prefix;
+	uint8_t bytes[sizeof(struct in6_addr)];
+	size_t count = byte_count(&prefix->addr);
+
+	for (size_t i = 0; i < count; i++)
+		bytes[i] = bytes_of(&prefix->addr)[i] & mask_of_byte(prefix->bits, i);
+	if (prefix->addr.sa.sa_family == AF_INET6)
+		memcpy(&network.addr.in6.sin6_addr, bytes, count);
+	else
+		memcpy(&network.addr.in4.sin_addr, bytes, count);
+	return network;
+}
