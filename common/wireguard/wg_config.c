@@ -7,7 +7,8 @@
  * wg takes blanks out of a value wherever they stand, wg-quick does not: the table says which of the two owns a key.
  * Stricter than both, because there it is always a mistake: a key twice where one is meant, a port or mark out of
  * range (wg cuts a port to 16 bits), the name of a service as port, two peers with one key or with one allowed IP
- * (in the kernel the later silently wins).
+ * (in the kernel the later silently wins), an allowed IP that is taken away (newer wg's -10.0.0.0/8, which a kernel
+ * without a word for it would add).
  */
 #include "common/wireguard/wg_config.h"
 
@@ -64,6 +65,12 @@ static int out_of_memory(const struct taking *taking)
 static struct wg_config_peer *last_peer(const struct taking *taking)
 {
 	return &taking->config->peers[taking->config->peer_count - 1];
+}
+
+static void note_first_line(unsigned *line, const struct taking *taking)
+{
+	if (*line == 0)
+		*line = taking->entry->line;
 }
 
 /* One more element of @size bytes behind @count of them, zeroed. Doubles at powers of two and leaves no copy of what
@@ -192,6 +199,7 @@ static int read_listen_port(struct taking *taking)
 	if (parse_number(taking->value, 10, UINT16_MAX, &port) < 0)
 		return reject(taking, taking->value, "is not a port; a number from 0 (any) to 65535 is needed");
 	taking->config->interface.listen_port = (uint16_t)port;
+	taking->config->interface.listen_port_line = taking->entry->line;
 	return 1;
 }
 
@@ -278,12 +286,15 @@ static void clear_host_bits(struct wg_config_prefix *prefix)
 static int take_allowed_ip(struct taking *taking, char *item)
 {
 	struct wg_config_peer *peer = last_peer(taking);
-	struct wg_config_prefix prefix = {.removed = *item == '-'};
+	struct wg_config_prefix prefix = {0};
 	char shown[ADDR_TEXT_MAX] = "";
 	const char *fault;
 
 	strncat(shown, item, sizeof(shown) - 1);
-	if (*item == '-' || *item == '+')
+	if (*item == '-')
+		return reject(taking, shown,
+			"takes a prefix away from a running device; in a file, leave out what the peer is not to have");
+	if (*item == '+')
 		item++;
 	fault = parse_prefix(item, &prefix);
 	if (fault)
@@ -415,6 +426,7 @@ static int read_endpoint(struct taking *taking)
 		return out_of_memory(taking);
 	free(peer->endpoint);
 	peer->endpoint = endpoint;
+	peer->endpoint_line = taking->entry->line;
 	return 1;
 }
 
@@ -450,6 +462,7 @@ static int read_table(struct taking *taking)
 {
 	struct wg_config_interface *interface = &taking->config->interface;
 
+	interface->table_line = taking->entry->line;
 	if (*taking->value == '\0' || strcmp(taking->value, "auto") == 0) {
 		interface->table_kind = WG_CONFIG_TABLE_AUTO;
 		return 1;
@@ -481,6 +494,7 @@ static int read_dns(struct taking *taking)
 	char *list = taking->value, *item;
 	int rc;
 
+	note_first_line(&interface->dns_line, taking);
 	while ((item = next_item(&list, ", \t"))) {
 		if (*item == '\0')
 			continue;
@@ -501,6 +515,7 @@ static int read_hook(struct taking *taking)
 
 	if (*taking->value == '\0')
 		return 1;
+	note_first_line(&interface->hook_line, taking);
 	for (size_t i = 0; i < 4 && rc == 0; i++)
 		if (strcasecmp(taking->entry->key, names[i]) == 0)
 			rc = add_string(taking, &interface->hooks[i], &interface->hook_count[i], taking->value);
@@ -749,8 +764,7 @@ static size_t collect_claims(const struct wg_config *config, struct claim *claim
 		const struct wg_config_peer *peer = &config->peers[i];
 
 		for (size_t j = 0; j < peer->allowed_ip_count; j++)
-			if (!peer->allowed_ips[j].removed)
-				claims[count++] = (struct claim){&peer->allowed_ips[j], i};
+			claims[count++] = (struct claim){&peer->allowed_ips[j], i};
 	}
 	return count;
 }

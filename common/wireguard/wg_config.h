@@ -18,7 +18,6 @@
 struct wg_config_prefix {
 	struct addr addr; /* port 0; bits behind the prefix are kept in Address, cleared in AllowedIPs */
 	uint8_t bits;
-	bool removed; /* AllowedIPs = -10.0.0.0/8 of newer wg */
 	unsigned line;
 };
 
@@ -27,16 +26,20 @@ struct wg_config_interface {
 	uint8_t private_key[WG_CONFIG_KEY_LEN];
 	bool has_private_key;
 	uint16_t listen_port; /* 0: any */
+	unsigned listen_port_line; /* this and those below: 0: not given; of what may repeat the first */
 	uint32_t fwmark;      /* 0: off */
 	struct wg_config_prefix *addresses;
 	size_t address_count;
 	uint16_t mtu; /* 0: what fits */
 	enum { WG_CONFIG_TABLE_AUTO, WG_CONFIG_TABLE_OFF, WG_CONFIG_TABLE_NUMBER } table_kind;
 	uint32_t table; /* of WG_CONFIG_TABLE_NUMBER */
+	unsigned table_line;
 	char **dns; /* addresses and search domains as written */
 	size_t dns_count;
+	unsigned dns_line;
 	char **hooks[4]; /* PreUp, PostUp, PreDown, PostDown, in order */
 	size_t hook_count[4];
+	unsigned hook_line; /* of whichever comes first */
 };
 
 struct wg_config_peer {
@@ -49,6 +52,7 @@ struct wg_config_peer {
 	struct wg_config_prefix *allowed_ips;
 	size_t allowed_ip_count;
 	char *endpoint; /* "host:port" or "[v6]:port", resolved when brought up; NULL: none */
+	unsigned endpoint_line;
 	uint16_t persistent_keepalive_s; /* 0: off */
 };
 
