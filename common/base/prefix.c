@@ -1,7 +1,10 @@
 /* See prefix.h. An address is looked at as its bytes in network order, so both families are one case. */
 #include "common/base/prefix.h"
 
+#include <arpa/inet.h>
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const uint8_t *bytes_of(const struct addr *addr)
@@ -20,6 +23,44 @@ static uint8_t mask_of_byte(uint8_t bits, size_t i)
 static size_t byte_count(const struct addr *addr)
 {
 	return addr->sa.sa_family == AF_INET6 ? sizeof(struct in6_addr) : sizeof(struct in_addr);
+}
+
+static int parse_address(const char *text, size_t len, struct addr *ret)
+{
+	struct addr addr = {0};
+	char host[INET6_ADDRSTRLEN];
+
+	if (len >= sizeof(host))
+		return -EINVAL;
+	memcpy(host, text, len);
+	host[len] = '\0';
+	if (inet_pton(AF_INET, host, &addr.in4.sin_addr) == 1)
+		addr.sa.sa_family = AF_INET;
+	else if (inet_pton(AF_INET6, host, &addr.in6.sin6_addr) == 1)
+		addr.sa.sa_family = AF_INET6;
+	else
+		return -EINVAL;
+	*ret = addr;
+	return 0;
+}
+
+int prefix_parse(const char *text, struct prefix *ret)
+{
+	size_t len = strcspn(text, "/");
+	const char *bits = text[len] == '/' ? text + len + 1 : NULL;
+	unsigned long number, max;
+
+	if (parse_address(text, len, &ret->addr) < 0)
+		return -EINVAL;
+	max = 8 * byte_count(&ret->addr);
+	ret->bits = (uint8_t)max;
+	if (!bits)
+		return 0;
+	number = strtoul(bits, NULL, 10);
+	if (*bits == '\0' || bits[strspn(bits, "0123456789")] != '\0' || number > max)
+		return -ERANGE;
+	ret->bits = (uint8_t)number;
+	return 0;
 }
 
 const char *prefix_format(char *buf, size_t size, const struct prefix *prefix)

@@ -15,6 +15,10 @@ struct prefix {
 	uint8_t bits;
 };
 
+/* "10.10.0.3/24", "fd10::3/64", and an address alone, which is all of itself; bits behind the length are kept.
+ * Return: 0, -EINVAL (not an address), or -ERANGE (no length of a prefix; the address is in *ret). */
+int prefix_parse(const char *text, struct prefix *ret);
+
 /* "10.10.0.3/24"; bits behind the prefix are shown as they are. @size: at least PREFIX_TEXT_MAX. Return: @buf. */
 const char *prefix_format(char *buf, size_t size, const struct prefix *prefix);
 
