@@ -36,6 +36,7 @@
 #define PEM_MAX (1u << 20) /* a bundle of all public CAs is 220 KB */
 
 static const char default_listen[] = "127.0.0.1:51820";
+static const char free_listen[] = "127.0.0.1:0";
 static const char default_target[] = "127.0.0.1:51820";
 static const char default_congestion_control[] = "bbr";
 
@@ -193,12 +194,27 @@ static int parse_interception(void *owner, const char *text, const struct key_pl
 	return key_parse_bool(text, &((struct client_config *)owner)->interception, place);
 }
 
+/* "127.0.0.1:0": a free port; otherwise 0 is none. */
+static int read_listen(const char *text, struct addr *ret)
+{
+	size_t len = strlen(text);
+	char host[ADDR_TEXT_MAX];
+
+	if (len < 2 || len >= sizeof(host) || strcmp(text + len - 2, ":0") != 0 || addr_parse(text, 1, ret) == 0)
+		return addr_parse(text, DEFAULT_WIREGUARD_PORT, ret);
+	snprintf(host, sizeof(host), "%.*s", (int)len - 2, text);
+	if (addr_parse(host, 1, ret) < 0)
+		return -EINVAL;
+	addr_set_port(ret, 0);
+	return 0;
+}
+
 static int parse_listen(void *owner, const char *text, const struct key_place *place)
 {
 	struct client_config *config = owner;
 	struct addr addr;
 
-	if (addr_parse(text, DEFAULT_WIREGUARD_PORT, &addr) < 0)
+	if (read_listen(text, &addr) < 0)
 		return key_complain(place, "not an address with its port; %s is right", default_listen);
 	config->listen = addr;
 	addr_format(config->listen_text, sizeof(config->listen_text), &addr);
@@ -467,6 +483,28 @@ static int parse_jwt_key(void *owner, const char *text, const struct key_place *
 	return key_parse_copy(text, &((struct client_config *)owner)->jwt_key, place);
 }
 
+static struct gateway *last_gateway(void *owner)
+{
+	struct client_config *config = owner;
+
+	return &config->gateways[config->gateway_count - 1];
+}
+
+static int parse_gateway_lan(void *owner, const char *text, const struct key_place *place)
+{
+	return gateway_parse_lan(last_gateway(owner), text, place);
+}
+
+static int parse_gateway_interface(void *owner, const char *text, const struct key_place *place)
+{
+	return gateway_parse_interface(last_gateway(owner), text, place);
+}
+
+static int parse_gateway_masquerade(void *owner, const char *text, const struct key_place *place)
+{
+	return gateway_parse_masquerade(last_gateway(owner), text, place);
+}
+
 /* --- the table --- */
 
 enum row {
@@ -498,6 +536,9 @@ enum row {
 	ROW_PEER_PRESHARED_KEY,
 	ROW_PRIVATE_KEY,
 	ROW_PRIVATE_KEY_FILE,
+	ROW_GATEWAY_LAN,
+	ROW_GATEWAY_INTERFACE,
+	ROW_GATEWAY_MASQUERADE,
 	ROW_COUNT,
 };
 
@@ -533,6 +574,9 @@ static const struct key_row rows[ROW_COUNT] = {
 	[ROW_PEER_PRESHARED_KEY] = {"Peer", "PresharedKey", KEY_WATCHED, .secret = true},
 	[ROW_PRIVATE_KEY] = {"Interface", "PrivateKey", KEY_WATCHED, .secret = true, .twin = "PrivateKeyFile"},
 	[ROW_PRIVATE_KEY_FILE] = {"Interface", "PrivateKeyFile", KEY_ONCE, .twin = "PrivateKey"},
+	[ROW_GATEWAY_LAN] = {"Gateway", "Lan", KEY_LIST, parse_gateway_lan},
+	[ROW_GATEWAY_INTERFACE] = {"Gateway", "Interface", KEY_ONCE, parse_gateway_interface},
+	[ROW_GATEWAY_MASQUERADE] = {"Gateway", "Masquerade", KEY_ONCE, parse_gateway_masquerade},
 };
 
 static const struct key_table table = {rows, ROW_COUNT};
@@ -637,11 +681,39 @@ static void take_environment_proxy(struct client_config *config, struct ini_repo
 		ini_report_add(report, proxy_name, 0, "%s; Proxy = none ignores it", complaint);
 }
 
+/* The file that describes our device. */
+static const char *device_path(const struct client_config *config)
+{
+	return config->wireguard_path ? config->wireguard_path : config->path;
+}
+
+/* Is that its endpoint? It was checked to be one, but may be a name's. */
+static bool read_loopback_endpoint(const struct wg_config_peer *peer, struct addr *ret)
+{
+	return peer->endpoint && addr_parse(peer->endpoint, 0, ret) == 0 && addr_is_loopback(ret);
+}
+
+/* With a device of ours any port will do, unless its peer was told one, as wg-quick's files for us are. */
+static void default_listen_of_device(struct client_config *config, const struct key_place *place)
+{
+	char text[ADDR_TEXT_MAX];
+	struct addr addr;
+
+	for (size_t i = 0; i < config->wireguard.peer_count; i++)
+		if (read_loopback_endpoint(&config->wireguard.peers[i], &addr)) {
+			parse_listen(config, addr_format(text, sizeof(text), &addr), place);
+			return;
+		}
+	parse_listen(config, free_listen, place);
+}
+
 static void fill_defaults(struct client_config *config, struct ini_report *report)
 {
 	struct key_place nowhere = {"default", 0, NULL, NULL, report};
 
-	if (!is_set(config, ROW_LISTEN))
+	if (!is_set(config, ROW_LISTEN) && config->has_device)
+		default_listen_of_device(config, &nowhere);
+	else if (!is_set(config, ROW_LISTEN))
 		parse_listen(config, default_listen, &nowhere);
 	if (!is_set(config, ROW_TARGET))
 		parse_target(config, default_target, &nowhere);
@@ -667,27 +739,62 @@ static void check_required(const struct client_config *config, struct ini_report
 			"a file with the token, or TOWPATH_TOKEN in the environment, is right", report);
 }
 
-static void check_wireguard(const struct client_config *config, struct ini_report *report)
+static void take_device(struct client_config *config, struct ini_report *report)
 {
 	char option[KEY_OPTION_MAX + 2];
 	struct key_place place = place_of(config, ROW_WIREGUARD, config->wireguard_path, option, report);
-	struct wg_config elsewhere;
 
-	if (is_set(config, ROW_WIREGUARD) && config->has_device)
-		key_complain(&place,
-			"this file describes a device itself, from line %u on; WireGuard or [Interface] is right",
-			config->wireguard.interface.line);
+	if (!config->wireguard_path)
+		tunnel_file_check_peers(&config->wireguard, config->path, report);
+	config->has_device = tunnel_file_take_device(
+		config->wireguard_path, config->path, config->name, &config->wireguard, config->device, &place);
+	gateway_check(config->gateways, config->gateway_count, config->has_device ? config->device : NULL, config->path,
+		report);
 	if (config->wireguard.peer_count > 0 && !config->has_device)
 		log_warning("config", "%s:%u: [Peer] without [Interface] is of no use", config->path,
 			config->wireguard.peers[0].line);
-	for (size_t i = 0; i < config->wireguard.peer_count; i++)
-		if (!config->wireguard.peers[i].public_key_line && config->wireguard.peers[i].allowed_ip_count == 0)
-			ini_report_add(report, config->path, config->wireguard.peers[i].line,
-				"PublicKey: missing; the key that `wg pubkey` prints on the other side is right");
-	if (!config->wireguard_path)
+}
+
+static void check_free_port(const struct client_config *config, struct ini_report *report)
+{
+	char option[KEY_OPTION_MAX + 2];
+	struct key_place place = place_of(config, ROW_LISTEN, config->listen_text, option, report);
+
+	if (!config->has_device && config->listen.sa.sa_family && addr_port(&config->listen) == 0)
+		key_complain(&place, "only a device of ours is told of a free port; %s is right", default_listen);
+}
+
+/* One mark for the device and the link, or a full tunnel would swallow the link. */
+static void check_fwmark(const struct client_config *config, struct ini_report *report)
+{
+	char option[KEY_OPTION_MAX + 2], text[16];
+	struct key_place place = place_of(config, ROW_FWMARK, text, option, report);
+
+	snprintf(text, sizeof(text), config->fwmark ? "0x%x" : "off", config->fwmark);
+	if (!config->has_device || config->fwmark_kind == CLIENT_FWMARK_AUTO ||
+		config->fwmark == config->wireguard.interface.fwmark)
 		return;
-	tunnel_file_read_wg_quick(config->wireguard_path, &elsewhere, &place);
-	wg_config_done(&elsewhere);
+	key_complain(&place, "the tunnel carries the mark of our own device; FwMark in [Interface] is right");
+}
+
+/* Is a peer reached through the tunnel: without an endpoint of its own, or with our port as one? */
+static bool is_reached(const struct client_config *config, const struct wg_config_peer *peer)
+{
+	struct addr endpoint;
+
+	return !peer->endpoint || (read_loopback_endpoint(peer, &endpoint) && addr_equal(&endpoint, &config->listen));
+}
+
+static void warn_unreached(const struct client_config *config)
+{
+	bool reached = false;
+
+	for (size_t i = 0; i < config->wireguard.peer_count; i++)
+		reached = reached || is_reached(config, &config->wireguard.peers[i]);
+	if (config->has_device && !reached)
+		log_warning("config",
+			"%s: no [Peer] is reached through the tunnel: each has an Endpoint of its own; take the hub's out",
+			device_path(config));
 }
 
 /* NULL where there is no such path, or after a complaint. */
@@ -759,11 +866,31 @@ int client_config_finish(struct client_config *config, struct ini_report *report
 		take_environment(config, report);
 	name_after_host(config);
 	check_required(config, report);
+	take_device(config, report);
 	fill_defaults(config, report);
-	check_wireguard(config, report);
+	check_free_port(config, report);
+	check_fwmark(config, report);
+	if (report->count == 0)
+		warn_unreached(config);
 	check_ca(config, report);
 	check_client_certificate(config, report);
 	return report->count > 0 ? -EINVAL : 0;
+}
+
+static int open_peer(void *owner, const struct key_place *place)
+{
+	struct client_config *config = owner;
+
+	if (!config->wireguard_path)
+		return 0;
+	return key_complain(place, "the device is described in %s; its peers belong there", config->wireguard_path);
+}
+
+static int open_gateway(void *owner, const struct key_place *place)
+{
+	struct client_config *config = owner;
+
+	return gateway_open(&config->gateways, &config->gateway_count, place);
 }
 
 int client_config_read(const char *path, struct client_config *ret, struct ini_report *report, struct err *err)
@@ -773,7 +900,10 @@ int client_config_read(const char *path, struct client_config *ret, struct ini_r
 		.other_program = "towpath-server",
 		.table = &table,
 		.lines = ret->key_lines,
+		.on_peer = open_peer,
+		.on_gateway = open_gateway,
 		.owner = ret,
+		.wireguard_path = &ret->wireguard_path,
 		.wireguard = &ret->wireguard};
 	int rc;
 
@@ -784,7 +914,6 @@ int client_config_read(const char *path, struct client_config *ret, struct ini_r
 	if (rc < 0)
 		return rc;
 	tunnel_file_name(path, ret->name, report);
-	ret->has_device = file.has_interface;
 	ret->main_line = file.main_line;
 	if (file.main_line)
 		client_config_finish(ret, report);
@@ -820,6 +949,7 @@ void client_config_done(struct client_config *config)
 	free(config->client_key_path);
 	free(config->server_name);
 	free(config->wireguard_path);
+	gateways_done(config->gateways, config->gateway_count);
 	secret_free(config->stock_path);
 	free(config->stock_target);
 	secret_free(config->basic_auth);

@@ -4,6 +4,7 @@
  */
 #include "server/config.h"
 
+#include "common/base/base64.h"
 #include "common/base/log.h"
 #include "common/base/secret.h"
 #include "common/wireguard/tunnel_file.h"
@@ -125,6 +126,11 @@ static int parse_wireguard(void *owner, const char *text, const struct key_place
 	return key_parse_path(text, &config->wireguard_path, place);
 }
 
+static int parse_hidden(void *owner, const char *text, const struct key_place *place)
+{
+	return key_parse_bool(text, &((struct server_config *)owner)->hidden, place);
+}
+
 static struct server_client *last_client(void *owner)
 {
 	struct server_config *config = owner;
@@ -154,6 +160,28 @@ static int parse_peer_stock_path(void *owner, const char *text, const struct key
 	return key_parse_word(text, 1, &last_client(owner)->stock_path, place);
 }
 
+static struct gateway *last_gateway(void *owner)
+{
+	struct server_config *config = owner;
+
+	return &config->gateways[config->gateway_count - 1];
+}
+
+static int parse_gateway_lan(void *owner, const char *text, const struct key_place *place)
+{
+	return gateway_parse_lan(last_gateway(owner), text, place);
+}
+
+static int parse_gateway_interface(void *owner, const char *text, const struct key_place *place)
+{
+	return gateway_parse_interface(last_gateway(owner), text, place);
+}
+
+static int parse_gateway_masquerade(void *owner, const char *text, const struct key_place *place)
+{
+	return gateway_parse_masquerade(last_gateway(owner), text, place);
+}
+
 /* --- the table --- */
 
 enum row {
@@ -174,6 +202,9 @@ enum row {
 	ROW_PEER_PRESHARED_KEY,
 	ROW_PRIVATE_KEY,
 	ROW_PRIVATE_KEY_FILE,
+	ROW_GATEWAY_LAN,
+	ROW_GATEWAY_INTERFACE,
+	ROW_GATEWAY_MASQUERADE,
 	ROW_COUNT,
 };
 
@@ -190,13 +221,16 @@ static const struct key_row rows[ROW_COUNT] = {
 	[ROW_WIREGUARD] = {"Server", "WireGuard", KEY_ONCE, parse_wireguard},
 	[ROW_PING_INTERVAL] = {"Server", "PingInterval", KEY_ONCE, parse_ping_interval},
 	[ROW_WEBSITE] = {"Server", "Website", KEY_REFUSED, .hint = NOT_YET},
-	[ROW_HIDDEN] = {"Server", "Hidden", KEY_REFUSED, .hint = NOT_YET},
+	[ROW_HIDDEN] = {"Server", "Hidden", KEY_ONCE, parse_hidden},
 	[ROW_PEER_NAME] = {"Peer", "Name", KEY_ONCE, parse_peer_name},
 	[ROW_PEER_TOKEN] = {"Peer", "Token", KEY_ONCE, parse_peer_token, .secret = true},
 	[ROW_PEER_STOCK_PATH] = {"Peer", "StockPath", KEY_ONCE, parse_peer_stock_path, .secret = true},
 	[ROW_PEER_PRESHARED_KEY] = {"Peer", "PresharedKey", KEY_WATCHED, .secret = true},
 	[ROW_PRIVATE_KEY] = {"Interface", "PrivateKey", KEY_WATCHED, .secret = true, .twin = "PrivateKeyFile"},
 	[ROW_PRIVATE_KEY_FILE] = {"Interface", "PrivateKeyFile", KEY_ONCE, .twin = "PrivateKey"},
+	[ROW_GATEWAY_LAN] = {"Gateway", "Lan", KEY_LIST, parse_gateway_lan},
+	[ROW_GATEWAY_INTERFACE] = {"Gateway", "Interface", KEY_ONCE, parse_gateway_interface},
+	[ROW_GATEWAY_MASQUERADE] = {"Gateway", "Masquerade", KEY_ONCE, parse_gateway_masquerade},
 };
 
 static const struct key_table table = {rows, ROW_COUNT};
@@ -215,16 +249,22 @@ static struct key_place place_of(const struct reading *reading, enum row row, co
 	return (struct key_place){reading->config->path, reading->lines[row], rows[row].key, text, reading->report};
 }
 
-static int open_peer(void *owner, unsigned line, const struct ini *ini, struct ini_report *report)
+static int open_peer(void *owner, const struct key_place *place)
 {
 	struct server_config *config = owner;
-	struct key_place place = {ini->path, line, "[Peer]", NULL, report};
-	struct server_client *client = key_append(&config->clients, &config->client_count, sizeof(*client), &place);
+	struct server_client *client = key_append(&config->clients, &config->client_count, sizeof(*client), place);
 
 	if (!client)
 		return -EINVAL;
-	client->line = line;
+	client->line = place->line;
 	return 0;
+}
+
+static int open_gateway(void *owner, const struct key_place *place)
+{
+	struct server_config *config = owner;
+
+	return gateway_open(&config->gateways, &config->gateway_count, place);
 }
 
 static void default_listen(struct reading *reading, const char *text)
@@ -234,21 +274,34 @@ static void default_listen(struct reading *reading, const char *text)
 	parse_listen(reading->config, text, &place);
 }
 
-static void fill_defaults(struct reading *reading, uint16_t listen_port)
+/* A device of ours answers at one port, which the default target is. */
+static void fill_device_defaults(struct reading *reading)
 {
 	struct server_config *config = reading->config;
 	struct key_place place = place_of(reading, ROW_TARGET, NULL);
+	uint16_t *port = &config->wireguard.interface.listen_port;
 	char target[ADDR_TEXT_MAX];
+
+	if (config->has_device && *port == 0)
+		*port = DEFAULT_WIREGUARD_PORT;
+	if (!reading->lines[ROW_HIDDEN])
+		config->hidden = config->has_device;
+	if (!reading->lines[ROW_TARGET]) {
+		snprintf(target, sizeof(target), "127.0.0.1:%u", config->has_device ? *port : DEFAULT_WIREGUARD_PORT);
+		parse_target(config, target, &place);
+	}
+	addr_format(config->target_text, sizeof(config->target_text), &config->target);
+}
+
+static void fill_defaults(struct reading *reading)
+{
+	struct server_config *config = reading->config;
 
 	if (!reading->lines[ROW_LISTEN]) {
 		default_listen(reading, "0.0.0.0:443");
 		default_listen(reading, "[::]:443");
 	}
-	if (!reading->lines[ROW_TARGET]) {
-		snprintf(target, sizeof(target), "127.0.0.1:%u", listen_port ? listen_port : DEFAULT_WIREGUARD_PORT);
-		parse_target(config, target, &place);
-	}
-	addr_format(config->target_text, sizeof(config->target_text), &config->target);
+	fill_device_defaults(reading);
 	if (!reading->lines[ROW_MAX_CLIENTS])
 		config->max_clients = DEFAULT_MAX_CLIENTS;
 	if (!reading->lines[ROW_MAX_SESSIONS])
@@ -257,24 +310,81 @@ static void fill_defaults(struct reading *reading, uint16_t listen_port)
 		config->ping_interval_ms = DEFAULT_PING_INTERVAL_MS;
 }
 
-/* One device, one description. Return: the ListenPort of the device that is described, 0 where none is. */
-static uint16_t check_wireguard(struct reading *reading)
+/* Each [Peer] of this file, before those of WireGuard = PATH take their place. */
+static void note_public_keys(struct server_config *config)
+{
+	for (size_t i = 0; i < config->client_count; i++) {
+		const struct wg_config_peer *peer = &config->wireguard.peers[i];
+		struct server_client *client = &config->clients[i];
+
+		client->has_public_key = peer->has_public_key;
+		client->public_key_line = peer->public_key_line;
+		memcpy(client->public_key, peer->public_key, sizeof(client->public_key));
+	}
+}
+
+static bool has_peer(const struct wg_config *wireguard, const uint8_t public_key[WG_CONFIG_KEY_LEN])
+{
+	for (size_t i = 0; i < wireguard->peer_count; i++)
+		if (wireguard->peers[i].has_public_key &&
+			memcmp(wireguard->peers[i].public_key, public_key, WG_CONFIG_KEY_LEN) == 0)
+			return true;
+	return false;
+}
+
+/* With WireGuard = PATH: the keys of this file link its clients to PATH's peers. */
+static void check_links(struct reading *reading)
+{
+	const struct server_config *config = reading->config;
+
+	for (size_t i = 0; config->wireguard_path && config->wireguard.interface.line && i < config->client_count; i++) {
+		const struct server_client *client = &config->clients[i];
+		char text[BASE64_LEN(WG_CONFIG_KEY_LEN) + 1];
+
+		if (!client->has_public_key || has_peer(&config->wireguard, client->public_key))
+			continue;
+		base64_encode(text, sizeof(text), client->public_key, WG_CONFIG_KEY_LEN, BASE64_STANDARD);
+		ini_report_add(reading->report, config->path, client->public_key_line,
+			"PublicKey: '%s': no [Peer] of %s has it; the key of one of them is right", text,
+			config->wireguard_path);
+	}
+}
+
+static void take_device(struct reading *reading)
 {
 	struct server_config *config = reading->config;
 	struct key_place place = place_of(reading, ROW_WIREGUARD, config->wireguard_path);
-	struct wg_config elsewhere;
-	uint16_t port;
 
-	if (reading->lines[ROW_WIREGUARD] && config->has_device)
-		key_complain(&place,
-			"this file describes a device itself, from line %u on; WireGuard or [Interface] is right",
-			config->wireguard.interface.line);
-	if (!config->wireguard_path)
-		return config->wireguard.interface.listen_port;
-	tunnel_file_read_wg_quick(config->wireguard_path, &elsewhere, &place);
-	port = elsewhere.interface.listen_port;
-	wg_config_done(&elsewhere);
-	return port;
+	note_public_keys(config);
+	config->has_device = tunnel_file_take_device(config->wireguard_path, config->path, config->name,
+		&config->wireguard, config->device, &place);
+	check_links(reading);
+	gateway_check(config->gateways, config->gateway_count, config->has_device ? config->device : NULL, config->path,
+		reading->report);
+}
+
+/* Its UDP socket lives where nothing but the tunnel is: it reaches nobody else, and nobody else reaches it. */
+static void check_hidden(struct reading *reading)
+{
+	const struct server_config *config = reading->config;
+	struct key_place place = place_of(reading, ROW_HIDDEN, config->hidden ? "yes" : "no");
+	struct key_place target_place = place_of(reading, ROW_TARGET, config->target_text);
+	const char *wireguard_path = config->wireguard_path ? config->wireguard_path : config->path;
+	char right[ADDR_TEXT_MAX];
+
+	if (reading->lines[ROW_HIDDEN] && !config->has_device)
+		key_complain(&place, "needs a device of ours; [Interface] in this file, or WireGuard = PATH, is right");
+	if (!config->hidden || !config->has_device)
+		return;
+	for (size_t i = 0; i < config->wireguard.peer_count; i++)
+		if (config->wireguard.peers[i].endpoint)
+			ini_report_add(reading->report, wireguard_path, config->wireguard.peers[i].endpoint_line,
+				"Endpoint: '%s': a hidden device reaches nobody by itself; Hidden = no in [Server] is "
+				"right, or no Endpoint",
+				config->wireguard.peers[i].endpoint);
+	snprintf(right, sizeof(right), "127.0.0.1:%u", config->wireguard.interface.listen_port);
+	if (reading->lines[ROW_TARGET] && config->target.sa.sa_family && strcmp(config->target_text, right) != 0)
+		key_complain(&target_place, "our hidden device answers at %s; that is right, or Hidden = no", right);
 }
 
 static void check_certificate(struct reading *reading)
@@ -311,7 +421,7 @@ static void check_peers(struct reading *reading)
 	for (size_t i = 0; i < config->client_count; i++) {
 		const struct server_client *client = &config->clients[i];
 
-		if (!config->wireguard.peers[i].public_key_line && !client->token_line && !client->stock_path_line)
+		if (!client->public_key_line && !client->token_line && !client->stock_path_line)
 			ini_report_add(reading->report, config->path, client->line,
 				"Token: missing; a [Peer] without PublicKey needs a Token or a StockPath");
 	}
@@ -426,8 +536,9 @@ static void finish(struct reading *reading)
 {
 	struct server_config *config = reading->config;
 
-	config->has_device = reading->file.has_interface;
-	fill_defaults(reading, check_wireguard(reading));
+	take_device(reading);
+	fill_defaults(reading);
+	check_hidden(reading);
 	check_certificate(reading);
 	check_peers(reading);
 	for (size_t i = 0; i < config->client_count; i++)
@@ -449,7 +560,9 @@ static int read_into(struct reading *reading, const char *path, struct err *err)
 		.table = &table,
 		.lines = reading->lines,
 		.on_peer = open_peer,
+		.on_gateway = open_gateway,
 		.owner = reading->config,
+		.wireguard_path = &reading->config->wireguard_path,
 		.wireguard = &reading->config->wireguard};
 	rc = tunnel_file_read(&reading->file, path, reading->report, err);
 	if (rc < 0)
@@ -485,6 +598,7 @@ void server_config_done(struct server_config *config)
 	free(config->certificate_key_path);
 	free(config->trusted_proxies);
 	free(config->wireguard_path);
+	gateways_done(config->gateways, config->gateway_count);
 	wg_config_done(&config->wireguard);
 	*config = (struct server_config){0};
 }

@@ -28,7 +28,7 @@ struct server_client {
 	uint8_t public_key[WG_CONFIG_KEY_LEN];
 	bool has_public_key; /* its peer on the device */
 	unsigned line;	  /* of the section's header */
-	unsigned name_line, token_line, stock_path_line; /* of its keys; 0: not given */
+	unsigned name_line, token_line, stock_path_line, public_key_line; /* of its keys; 0: not given */
 };
 
 struct server_config {

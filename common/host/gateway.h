@@ -1,7 +1,8 @@
-/* [Gateway] as plain data: what the tunnel's peers are let into. */
+/* [Gateway] as plain data: what the tunnel's peers are let into. Both programs' files have it and read it by these. */
 #ifndef TOWPATH_HOST_GATEWAY_H
 #define TOWPATH_HOST_GATEWAY_H
 
+#include "common/base/key_table.h"
 #include "common/base/prefix.h"
 
 #include <net/if.h>
@@ -16,5 +17,19 @@ struct gateway {
 	unsigned line; /* of the section's header */
 	unsigned lan_line, interface_line; /* 0: not given */
 };
+
+/* A section begins at @place: one more element. Return: 0, or -EINVAL after a complaint. */
+int gateway_open(struct gateway **gateways, size_t *count, const struct key_place *place);
+
+/* One key, or one element of Lan. Return: 0, or -EINVAL after a complaint. */
+int gateway_parse_lan(struct gateway *gateway, const char *text, const struct key_place *place);
+int gateway_parse_interface(struct gateway *gateway, const char *text, const struct key_place *place);
+int gateway_parse_masquerade(struct gateway *gateway, const char *text, const struct key_place *place);
+
+/* What only the whole shows. @device: NULL: we bring none up; "": one whose name is not known. */
+void gateway_check(const struct gateway *gateways, size_t count, const char *device, const char *path,
+	struct ini_report *report);
+
+void gateways_done(struct gateway *gateways, size_t count);
 
 #endif

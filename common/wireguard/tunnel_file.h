@@ -1,6 +1,6 @@
-/* /etc/towpath/NAME.conf as both programs walk through it: the program's own section and its keys by a table,
- * [Interface] and [Peer] by wg_config, everything else refused. Also a wg-quick file of somebody else's, and
- * files that a key points at.
+/* /etc/towpath/NAME.conf as both programs walk through it: the program's own section, [Gateway] and keys of ours by a table,
+ * [Interface] and [Peer] by wg_config, everything else refused. Also a wg-quick file of somebody else's, which of the two
+ * describes our device, and files that a key points at.
  */
 #ifndef TOWPATH_WIREGUARD_TUNNEL_FILE_H
 #define TOWPATH_WIREGUARD_TUNNEL_FILE_H
@@ -10,6 +10,7 @@
 #include "common/base/key_table.h"
 #include "common/wireguard/wg_config.h"
 
+#include <net/if.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -20,17 +21,18 @@ struct tunnel_file {
 	const char *main_section;  /* "Server", "Client" */
 	const char *other_section; /* the other program's, refused with its name */
 	const char *other_program;
-	const struct key_table *table; /* rows of main_section, of "Interface" and of "Peer" */
-	unsigned *lines; /* for each row, see key_table_take(); those of "Peer" are cleared at each [Peer] */
-	/* A [Peer] begins; may be NULL. Return: 0, or -EINVAL with a line in the report. */
-	int (*on_peer)(void *owner, unsigned line, const struct ini *ini, struct ini_report *report);
+	const struct key_table *table; /* rows of main_section, of "Interface", "Peer" and "Gateway" */
+	unsigned *lines; /* for each row, see key_table_take(); those of "Peer" and "Gateway" are cleared at each */
+	/* A [Peer], a [Gateway] begins at @place. Return: 0, or -EINVAL with a line in the report: its keys are not
+	 * looked at. */
+	int (*on_peer)(void *owner, const struct key_place *place);
+	int (*on_gateway)(void *owner, const struct key_place *place);
 	void *owner;
+	char *const *wireguard_path; /* where the table's row WireGuard leaves its path; NULL there: none */
 	struct wg_config *wireguard;
 	/* Filled in: */
 	unsigned main_line; /* header of the first main_section, 0: there is none */
-	bool has_interface;
 	bool has_secret; /* something in it must not be read by others */
-	unsigned mode, owner_uid;
 };
 
 /* The tunnel's name: the base name without ".conf". Return: 0, or -EINVAL with a line in @report. */
@@ -42,12 +44,24 @@ bool tunnel_file_is_name(const char *name);
  * read. */
 int tunnel_file_read(struct tunnel_file *file, const char *path, struct ini_report *report, struct err *err);
 
-/* Read and check a wg-quick file: into *ret (done by the caller in any case), complaints with its own name and lines.
- * One that cannot be read is complained about at @place. */
-void tunnel_file_read_wg_quick(const char *path, struct wg_config *ret, const struct key_place *place);
+/**
+ * tunnel_file_take_device() - Which device is ours, and what is it called?
+ * @wireguard_path: of WireGuard = PATH, a wg-quick file; NULL: ours may have an [Interface]
+ * @path, @name: our file, NULL without one, and the tunnel's name
+ * @wireguard: what tunnel_file_read() made of our file; replaced by what stands in @wireguard_path, complaints about that
+ *	with its own name and lines
+ * @ret_device: its name; "" after a complaint
+ * @place: of WireGuard; a @wireguard_path that cannot be read is complained about there
+ *
+ * Return: true; false: no device is ours.
+ */
+bool tunnel_file_take_device(const char *wireguard_path, const char *path, const char *name,
+	struct wg_config *wireguard, char ret_device[IFNAMSIZ], const struct key_place *place);
+
+/* Complain about each peer that has nothing of WireGuard's (others without a PublicKey were complained about). */
+void tunnel_file_check_peers(const struct wg_config *wireguard, const char *path, struct ini_report *report);
 
 /* Warn of a file with a secret that others can read. */
-void tunnel_file_warn_readable(const char *path, unsigned mode, unsigned owner);
 void tunnel_file_warn_readable_path(const char *path);
 
 /* The secret in the first line of a file a key points at; complains at @place.

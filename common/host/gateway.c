@@ -1,0 +1,100 @@
+/* See gateway.h. Happy path: a section opens one element, its keys are parsed into it, and the whole is checked when the
+ * device is known. Every mistake becomes a line of the report.
+ */
+#include "common/host/gateway.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+int gateway_open(struct gateway **gateways, size_t *count, const struct key_place *place)
+{
+	struct gateway *gateway = key_append(gateways, count, sizeof(*gateway), place);
+
+	if (!gateway)
+		return -EINVAL;
+	gateway->line = place->line;
+	gateway->masquerade = true;
+	return 0;
+}
+
+int gateway_parse_lan(struct gateway *gateway, const char *text, const struct key_place *place)
+{
+	struct prefix lan, *slot;
+
+	if (!gateway->lan_line)
+		gateway->lan_line = place->line;
+	if (prefix_parse(text, &lan) < 0)
+		return key_complain(place, "not a network; one such as 192.168.1.0/24 or fd00::/64 is right");
+	slot = key_append(&gateway->lans, &gateway->lan_count, sizeof(*slot), place);
+	if (!slot)
+		return -EINVAL;
+	*slot = prefix_network(&lan);
+	return 0;
+}
+
+/* What the kernel takes as a device's name. */
+int gateway_parse_interface(struct gateway *gateway, const char *text, const struct key_place *place)
+{
+	size_t len = strlen(text);
+
+	gateway->interface_line = place->line;
+	if (len >= sizeof(gateway->interface) || strpbrk(text, "/: \t") || strcmp(text, ".") == 0 ||
+		strcmp(text, "..") == 0)
+		return key_complain(place, "not a device; the name of the one that has the Lan, as in eth0, is right");
+	memcpy(gateway->interface, text, len + 1);
+	return 0;
+}
+
+int gateway_parse_masquerade(struct gateway *gateway, const char *text, const struct key_place *place)
+{
+	return key_parse_bool(text, &gateway->masquerade, place);
+}
+
+static void check_one(const struct gateway *gateway, const char *device, const char *path, struct ini_report *report)
+{
+	if (!gateway->lan_line)
+		ini_report_add(report, path, gateway->line,
+			"Lan: missing; the network that the tunnel's peers are let into, as in 192.168.1.0/24, is right");
+	if (!device)
+		ini_report_add(report, path, gateway->line,
+			"[Gateway]: needs a device of ours; [Interface] in this file, or WireGuard = PATH, is right");
+	else if (*device && strcmp(gateway->interface, device) == 0)
+		ini_report_add(report, path, gateway->interface_line,
+			"Interface: '%s': is the tunnel's own device; the one that has the Lan is right", device);
+}
+
+/* An address that lies in two sections would be let out twice, with two minds about masquerading it. */
+static void check_two(const struct gateway *first, const struct gateway *second, const char *path,
+	struct ini_report *report)
+{
+	for (size_t i = 0; i < second->lan_count; i++)
+		for (size_t j = 0; j < first->lan_count; j++) {
+			const struct prefix *a = &first->lans[j], *b = &second->lans[i];
+			char a_text[PREFIX_TEXT_MAX], b_text[PREFIX_TEXT_MAX];
+
+			if (!prefix_contains(a, b) && !prefix_contains(b, a))
+				continue;
+			ini_report_add(report, path, second->lan_line,
+				"Lan: '%s': overlaps with %s in line %u; an address belongs into one [Gateway]",
+				prefix_format(b_text, sizeof(b_text), b), prefix_format(a_text, sizeof(a_text), a),
+				first->lan_line);
+		}
+}
+
+void gateway_check(const struct gateway *gateways, size_t count, const char *device, const char *path,
+	struct ini_report *report)
+{
+	for (size_t i = 0; i < count; i++) {
+		check_one(&gateways[i], device, path, report);
+		for (size_t j = 0; j < i; j++)
+			check_two(&gateways[j], &gateways[i], path, report);
+	}
+}
+
+void gateways_done(struct gateway *gateways, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		free(gateways[i].lans);
+	free(gateways);
+}
