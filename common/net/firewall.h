@@ -4,7 +4,8 @@
  *     save       mangle postrouting: packets with the mark leave it in the connection's mark, TCP and UDP
  *     restore    mangle prerouting: their answers get it back, so that rp_filter = 1 lets them in
  *     forward    MSS clamped to the route's MTU both ways; where we switched forwarding on, nothing else is forwarded for
- *                the device than what [Gateway] and the hub's peers need
+ *                the device than what [Gateway] and the hub's peers need: to the LAN, from the LAN's own hosts (who have a
+ *                route), answers; from the Internet, where that is the LAN, answers only
  *     out        srcnat postrouting: masquerade of what leaves by a gateway's LAN
  *
  * Pure: text in, text out.
@@ -19,7 +20,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define FIREWALL_TABLE_MAX 80
+#define FIREWALL_TABLE_MAX 200 /* "towpath-" and a tunnel's name of 63, each character as "/3d" at worst */
 
 struct firewall_gateway {
 	const struct prefix *lans;
@@ -29,7 +30,7 @@ struct firewall_gateway {
 };
 
 struct firewall_plan {
-	char table[FIREWALL_TABLE_MAX]; /* "towpath-home" */
+	char table[FIREWALL_TABLE_MAX]; /* firewall_format_table() */
 	char device[IFNAMSIZ];
 	uint32_t mark; /* 0: no marks to keep */
 	const struct prefix *guarded; /* the device's addresses of the families that have a full tunnel */
@@ -40,10 +41,15 @@ struct firewall_plan {
 	bool among_peers; /* the hub: from the device to the device */
 };
 
+/* The table of the tunnel @name: "towpath-home". nft takes letters, digits and "_-./" there; what else a name may have
+ * becomes "/3d", which no name has by itself. Return: @ret. */
+const char *firewall_format_table(char ret[FIREWALL_TABLE_MAX], const char *name);
+
 /* Does it need a table at all? */
 bool firewall_is_needed(const struct firewall_plan *plan);
 
-/* A script for `nft -f -` that replaces the table as a whole. Return: free() it, or NULL: out of memory. */
+/* A script for `nft -f -` that replaces the table as a whole. Return: free() it, or NULL: out of memory, or a device whose name
+ * nft cannot quote (it has `"`, `*` or `\`). */
 char *firewall_format(const struct firewall_plan *plan);
 
 /* The text that takes it away; no error where it is gone already. */
