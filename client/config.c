@@ -767,10 +767,11 @@ static void check_free_port(const struct client_config *config, struct ini_repor
 /* One mark for the device and the link, or a full tunnel would swallow the link. */
 static void check_fwmark(const struct client_config *config, struct ini_report *report)
 {
-	char option[KEY_OPTION_MAX + 2], text[16];
+	char option[KEY_OPTION_MAX + 2], text[16] = "off";
 	struct key_place place = place_of(config, ROW_FWMARK, text, option, report);
 
-	snprintf(text, sizeof(text), config->fwmark ? "0x%x" : "off", config->fwmark);
+	if (config->fwmark)
+		snprintf(text, sizeof(text), "0x%x", config->fwmark);
 	if (!config->has_device || config->fwmark_kind == CLIENT_FWMARK_AUTO ||
 		config->fwmark == config->wireguard.interface.fwmark)
 		return;
@@ -793,7 +794,7 @@ static void warn_unreached(const struct client_config *config)
 		reached = reached || is_reached(config, &config->wireguard.peers[i]);
 	if (config->has_device && !reached)
 		log_warning("config",
-			"%s: no [Peer] is reached through the tunnel: each has an Endpoint of its own; take the hub's out",
+			"%s: no [Peer] is reached through the tunnel; the hub's has no Endpoint, or that of Listen",
 			device_path(config));
 }
 

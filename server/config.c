@@ -337,7 +337,9 @@ static void check_links(struct reading *reading)
 {
 	const struct server_config *config = reading->config;
 
-	for (size_t i = 0; config->wireguard_path && config->wireguard.interface.line && i < config->client_count; i++) {
+	if (!config->wireguard_path || !config->wireguard.interface.line) /* which was complained about */
+		return;
+	for (size_t i = 0; i < config->client_count; i++) {
 		const struct server_client *client = &config->clients[i];
 		char text[BASE64_LEN(WG_CONFIG_KEY_LEN) + 1];
 
@@ -356,8 +358,8 @@ static void take_device(struct reading *reading)
 	struct key_place place = place_of(reading, ROW_WIREGUARD, config->wireguard_path);
 
 	note_public_keys(config);
-	config->has_device = tunnel_file_take_device(config->wireguard_path, config->path, config->name,
-		&config->wireguard, config->device, &place);
+	config->has_device = tunnel_file_take_device(
+		config->wireguard_path, config->path, config->name, &config->wireguard, config->device, &place);
 	check_links(reading);
 	gateway_check(config->gateways, config->gateway_count, config->has_device ? config->device : NULL, config->path,
 		reading->report);

@@ -55,7 +55,8 @@ static void check_one(const struct gateway *gateway, const char *device, const c
 {
 	if (!gateway->lan_line)
 		ini_report_add(report, path, gateway->line,
-			"Lan: missing; the network that the tunnel's peers are let into, as in 192.168.1.0/24, is right");
+			"Lan: missing; the network that the tunnel's peers are let into, as in 192.168.1.0/24, is "
+			"right");
 	if (!device)
 		ini_report_add(report, path, gateway->line,
 			"[Gateway]: needs a device of ours; [Interface] in this file, or WireGuard = PATH, is right");
@@ -65,8 +66,8 @@ static void check_one(const struct gateway *gateway, const char *device, const c
 }
 
 /* An address that lies in two sections would be let out twice, with two minds about masquerading it. */
-static void check_two(const struct gateway *first, const struct gateway *second, const char *path,
-	struct ini_report *report)
+static void check_two(
+	const struct gateway *first, const struct gateway *second, const char *path, struct ini_report *report)
 {
 	for (size_t i = 0; i < second->lan_count; i++)
 		for (size_t j = 0; j < first->lan_count; j++) {
@@ -82,8 +83,8 @@ static void check_two(const struct gateway *first, const struct gateway *second,
 		}
 }
 
-void gateway_check(const struct gateway *gateways, size_t count, const char *device, const char *path,
-	struct ini_report *report)
+void gateway_check(
+	const struct gateway *gateways, size_t count, const char *device, const char *path, struct ini_report *report)
 {
 	for (size_t i = 0; i < count; i++) {
 		check_one(&gateways[i], device, path, report);

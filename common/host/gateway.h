@@ -14,7 +14,7 @@ struct gateway {
 	size_t lan_count;
 	char interface[IFNAMSIZ]; /* "": whichever device has the Lan; on the hub with 0.0.0.0/0 that of the default route */
 	bool masquerade;
-	unsigned line; /* of the section's header */
+	unsigned line;			   /* of the section's header */
 	unsigned lan_line, interface_line; /* 0: not given */
 };
 
@@ -27,8 +27,8 @@ int gateway_parse_interface(struct gateway *gateway, const char *text, const str
 int gateway_parse_masquerade(struct gateway *gateway, const char *text, const struct key_place *place);
 
 /* What only the whole shows. @device: NULL: we bring none up; "": one whose name is not known. */
-void gateway_check(const struct gateway *gateways, size_t count, const char *device, const char *path,
-	struct ini_report *report);
+void gateway_check(
+	const struct gateway *gateways, size_t count, const char *device, const char *path, struct ini_report *report);
 
 void gateways_done(struct gateway *gateways, size_t count);
 

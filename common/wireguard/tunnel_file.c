@@ -200,7 +200,8 @@ static int walk_complain_second_device(struct walk *walk, unsigned wireguard_lin
 			wireguard_line);
 	else
 		key_complain(&place,
-			"this file describes a device itself, from line %u on; WireGuard or [Interface] is right", line);
+			"this file describes a device itself, from line %u on; WireGuard or [Interface] is right",
+			line);
 	return -EINVAL;
 }
 
@@ -241,8 +242,7 @@ static int walk_complain_section(struct walk *walk)
 	unsigned line = walk->section->line;
 
 	if (is_word_of(name, future_sections))
-		ini_report_add(
-			walk->report, path, line, "[%s]: not known to this version; take the section out", name);
+		ini_report_add(walk->report, path, line, "[%s]: not known to this version; take the section out", name);
 	else if (strcasecmp(name, walk->file->other_section) == 0)
 		ini_report_add(walk->report, path, line, "[%s]: is for %s; a file is for one of the two programs", name,
 			walk->file->other_program);

@@ -32,7 +32,7 @@ struct tunnel_file {
 	struct wg_config *wireguard;
 	/* Filled in: */
 	unsigned main_line; /* header of the first main_section, 0: there is none */
-	bool has_secret; /* something in it must not be read by others */
+	bool has_secret;    /* something in it must not be read by others */
 };
 
 /* The tunnel's name: the base name without ".conf". Return: 0, or -EINVAL with a line in @report. */

@@ -20,6 +20,7 @@
 #define KEY_A "yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk="
 #define KEY_B "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg="
 #define TOKEN "0123456789abcdefgh"
+#define INTERFACE "[Interface]\nPrivateKey = " KEY_A "\n" /* two lines */
 
 static char case_folder[64];
 
@@ -38,6 +39,24 @@ static int case_teardown(void **state)
 	(void)state;
 	snprintf(command, sizeof(command), "rm -r %s", case_folder);
 	return chdir("/") == 0 && system(command) == 0 ? 0 : -1;
+}
+
+/* @text with the tests' folder for each "DIR/". Return: good until the next call but one. */
+static const char *in_folder(const char *text)
+{
+	static char buffers[2][2048];
+	static unsigned turn;
+	char *to = buffers[turn++ % 2], *start = to;
+
+	for (; *text; text++)
+		if (strncmp(text, "DIR/", 4) == 0 && (size_t)(to - start) + sizeof(case_folder) < sizeof(*buffers)) {
+			to = stpcpy(to, case_folder);
+			text += 2;
+		} else if ((size_t)(to - start) + 1 < sizeof(*buffers)) {
+			*to++ = *text;
+		}
+	*to = '\0';
+	return start;
 }
 
 static void write_file(const char *name, const char *text, mode_t mode)

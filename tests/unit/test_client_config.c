@@ -15,7 +15,7 @@ static int read_text(const char *text, struct client_config *config, struct ini_
 	int rc;
 
 	memset(config, 0, sizeof(*config));
-	write_file("home.conf", text, 0600);
+	write_file("home.conf", in_folder(text), 0600);
 	begin_warnings();
 	rc = client_config_read("home.conf", config, report, &err);
 	end_warnings();
@@ -168,19 +168,19 @@ static void each_mistake_has_its_line(void **state)
 						   "the hub, here or in TokenFile, is right"},
 		{HEAD "[Server]\n",
 			"home.conf:4: [Server]: is for towpath-server; a file is for one of the two programs"},
-		{HEAD "[Gateway]\n", "home.conf:4: [Gateway]: not known to this version; take the section out"},
+		{HEAD "[Publish]\n", "home.conf:4: [Publish]: not known to this version; take the section out"},
 		{HEAD "TokenFile = /x\n",
 			"home.conf:4: TokenFile: '/x': Token is given already, in line 3; one of the two is enough"},
 		{HEAD "Sever = wss://b\n", "home.conf:4: Sever: not a key of [Client]; did you mean Server?"},
 		{HEAD "MaxClients = 5\n", "home.conf:4: MaxClients: not a key of [Client]; take the line out"},
 		{HEAD "PrivateKey = x\n",
 			"home.conf:4: PrivateKey: not a key of [Client]; it belongs into [Interface]"},
-		{HEAD "[Interface]\n[Peer]\nPublicKey = " KEY_A "\nName = x\n",
-			"home.conf:7: Name: 'x': belongs into the hub's file only; take the line out"},
-		{HEAD "[Interface]\n[Peer]\nPublicKey = " KEY_A "\nToken = " TOKEN "\n",
-			"home.conf:7: Token: belongs into the hub's file only; take the line out"},
-		{HEAD "[Interface]\n[Peer]\n",
-			"home.conf:5: PublicKey: missing; the key that `wg pubkey` prints on the other side is right"},
+		{HEAD INTERFACE "[Peer]\nPublicKey = " KEY_A "\nName = x\n",
+			"home.conf:8: Name: 'x': belongs into the hub's file only; take the line out"},
+		{HEAD INTERFACE "[Peer]\nPublicKey = " KEY_A "\nToken = " TOKEN "\n",
+			"home.conf:8: Token: belongs into the hub's file only; take the line out"},
+		{HEAD INTERFACE "[Peer]\n",
+			"home.conf:6: PublicKey: missing; the key that `wg pubkey` prints on the other side is right"},
 		{HEAD "Server = https://b\n",
 			"home.conf:4: Server: 'https://b': not a URL of a tunnel; wss://HOST[:PORT] is right"},
 		{HEAD "Server = b\n", "home.conf:4: Server: 'b': not a URL of a tunnel; wss://HOST[:PORT] is right"},
@@ -272,6 +272,107 @@ static void each_mistake_has_its_line(void **state)
 			assert_only_line(&report, cases[i].text, cases[i].complaint);
 		for (size_t j = 0; j < report.count; j++)
 			assert_null(strstr(report.lines[j], "s3cret"));
+		ini_report_done(&report);
+		client_config_done(&config);
+	}
+}
+
+/* With a device of ours any port of the host's will do, unless a peer was told one. */
+static void listen_follows_the_device(void **state)
+{
+	static const struct {
+		const char *text, *listen;
+	} cases[] = {
+		{HEAD INTERFACE, "127.0.0.1:0"},
+		{HEAD INTERFACE "[Peer]\nPublicKey = " KEY_B "\n", "127.0.0.1:0"},
+		{HEAD INTERFACE "[Peer]\nPublicKey = " KEY_B "\nEndpoint = 192.0.2.1:51820\n", "127.0.0.1:0"},
+		{HEAD INTERFACE "[Peer]\nPublicKey = " KEY_B "\nEndpoint = 127.0.0.1:51833\n", "127.0.0.1:51833"},
+		{HEAD INTERFACE "[Peer]\nPublicKey = " KEY_B "\nEndpoint = [::1]:51833\n", "[::1]:51833"},
+		{HEAD "Listen = 127.0.0.1:7\n" INTERFACE "[Peer]\nPublicKey = " KEY_B "\nEndpoint = 127.0.0.1:51833\n",
+			"127.0.0.1:7"},
+		{HEAD "Listen = 127.0.0.1:0\n" INTERFACE, "127.0.0.1:0"},
+		{HEAD "Listen = [::1]:0\n" INTERFACE, "[::1]:0"},
+		{HEAD "WireGuard = DIR/wg0.conf\n", "127.0.0.1:51834"},
+	};
+
+	(void)state;
+	write_file("wg0.conf", INTERFACE "[Peer]\nPublicKey = " KEY_B "\nEndpoint = 127.0.0.1:51834\n", 0600);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct client_config config;
+		struct ini_report report = {0};
+
+		assert_int_equal(read_text(cases[i].text, &config, &report), 0);
+		assert_true(config.has_device);
+		assert_string_equal(config.listen_text, cases[i].listen);
+		client_config_done(&config);
+	}
+}
+
+/* WireGuard = PATH is the device, also from a URL; [Interface] is called as the tunnel. */
+static void device_has_a_name(void **state)
+{
+	struct client_config config;
+	struct ini_report report = {0};
+	char path[128];
+
+	(void)state;
+	write_file("wg0.conf", INTERFACE "[Peer]\nPublicKey = " KEY_B "\n", 0600);
+	assert_int_equal(read_text(HEAD INTERFACE "[Gateway]\nLan = 192.168.1.130/24\n", &config, &report), 0);
+	assert_string_equal(config.device, "home");
+	assert_int_equal(config.gateway_count, 1);
+	assert_int_equal(config.gateways[0].lan_line, 7);
+	client_config_done(&config);
+
+	assert_int_equal(read_text(HEAD "WireGuard = DIR/wg0.conf\n", &config, &report), 0);
+	assert_string_equal(config.device, "wg0");
+	assert_int_equal(config.wireguard.peer_count, 1);
+	client_config_done(&config);
+
+	snprintf(path, sizeof(path), "%s/wg0.conf", case_folder);
+	setenv("TOWPATH_TOKEN", TOKEN, 1);
+	assert_int_equal(client_config_option(&config, "server", "wss://vps.example.org", &report), 0);
+	assert_int_equal(client_config_option(&config, "wireguard", path, &report), 0);
+	assert_int_equal(client_config_finish(&config, &report), 0);
+	assert_string_equal(config.device, "wg0");
+	client_config_done(&config);
+	forget_environment();
+}
+
+/* One wrong line about the device, one complaint, to the word. */
+static void each_mistake_about_the_device_has_its_line(void **state)
+{
+	static const struct {
+		const char *text, *complaint;
+	} cases[] = {
+		{HEAD "WireGuard = DIR/wg0.conf\n" INTERFACE, "home.conf:5: [Interface]: WireGuard in line 4 says "
+							      "where the device comes from; one of the two is "
+							      "right"},
+		{HEAD "WireGuard = DIR/wg0.conf\n[Peer]\nPublicKey = " KEY_B "\n",
+			"home.conf:5: [Peer]: the device is described in DIR/wg0.conf; its peers belong there"},
+		{HEAD "WireGuard = DIR/keyless.conf\n", "DIR/keyless.conf:1: PrivateKey: missing; PrivateKey = … with "
+							"what `wg genkey` prints is right"},
+		{HEAD "Listen = 127.0.0.1:0\n",
+			"home.conf:4: Listen: '127.0.0.1:0': only a device of ours is told of a free "
+			"port; 127.0.0.1:51820 is right"},
+		{HEAD "FwMark = 0x5\n" INTERFACE,
+			"home.conf:4: FwMark: '0x5': the tunnel carries the mark of our own device; "
+			"FwMark in [Interface] is right"},
+		{HEAD "FwMark = off\n" INTERFACE "FwMark = 5\n", "home.conf:4: FwMark: 'off': the tunnel carries the "
+								 "mark of our own device; FwMark in [Interface] is "
+								 "right"},
+		{HEAD "[Gateway]\nLan = 192.168.1.0/24\n", "home.conf:4: [Gateway]: needs a device of ours; "
+							   "[Interface] in this file, or WireGuard = PATH, is "
+							   "right"},
+	};
+
+	(void)state;
+	write_file("keyless.conf", "[Interface]\n", 0600);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct client_config config;
+		struct ini_report report = {0};
+
+		assert_int_equal(read_text(cases[i].text, &config, &report), -EINVAL);
+		assert_only_line(&report, cases[i].text, in_folder(cases[i].complaint));
 		ini_report_done(&report);
 		client_config_done(&config);
 	}
@@ -488,8 +589,19 @@ static void warnings_are_told(void **state)
 			0600},
 		{"[Client]\nServer = ws://127.0.0.1:80\nToken = " TOKEN "\n", "", 0600},
 		{HEAD, "config: open.conf holds a secret, and others can read it; chmod 600 open.conf\n", 0604},
+		{HEAD "Listen = 127.0.0.1:7\n" INTERFACE "[Peer]\nPublicKey = " KEY_B "\nEndpoint = 127.0.0.1:8\n",
+			"config: open.conf: no [Peer] is reached through the tunnel; the hub's has no Endpoint, or that "
+			"of Listen\n",
+			0600},
 		{HEAD "[Peer]\nPublicKey = " KEY_A "\n",
 			"config: open.conf:4: [Peer] without [Interface] is of no use\n", 0600},
+		{HEAD INTERFACE "[Peer]\nPublicKey = " KEY_B "\nEndpoint = 192.0.2.1:51820\n",
+			"config: open.conf: no [Peer] is reached through the tunnel; the hub's has no Endpoint, or that "
+			"of Listen\n",
+			0600},
+		{HEAD INTERFACE "[Peer]\nPublicKey = " KEY_B "\nEndpoint = 192.0.2.1:51820\n[Peer]\nPublicKey = " KEY_A
+				"\n",
+			"", 0600},
 	};
 
 	(void)state;
@@ -514,6 +626,9 @@ int main(void)
 		cmocka_unit_test(token_comes_from_a_file),
 		cmocka_unit_test(stock_server_needs_no_token),
 		cmocka_unit_test(each_mistake_has_its_line),
+		cmocka_unit_test(listen_follows_the_device),
+		cmocka_unit_test(device_has_a_name),
+		cmocka_unit_test(each_mistake_about_the_device_has_its_line),
 		cmocka_unit_test(options_are_the_keys),
 		cmocka_unit_test(every_key_is_an_option),
 		cmocka_unit_test(url_needs_no_file),

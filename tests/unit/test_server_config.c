@@ -13,7 +13,7 @@ static int read_text(const char *text, struct server_config *config, struct ini_
 	struct err err = {""};
 	int rc;
 
-	write_file("hub.conf", text, 0600);
+	write_file("hub.conf", in_folder(text), 0600);
 	begin_warnings();
 	rc = server_config_read("hub.conf", config, report, &err);
 	end_warnings();
@@ -98,26 +98,225 @@ static void every_key_arrives(void **state)
 	server_config_done(&config);
 }
 
-/* With a device of ours the target is its port. */
-static void target_follows_the_device(void **state)
+/* A file with [Interface] describes a device that is called as the tunnel, and is hidden; the target is its port. */
+static void interface_makes_a_device(void **state)
 {
 	struct server_config config;
 	struct ini_report report = {0};
-	char text[256];
 
 	(void)state;
-	assert_int_equal(
-		read_text("[Server]\n[Interface]\nListenPort = 51871\nPrivateKey = " KEY_A "\n", &config, &report), 0);
+	assert_int_equal(read_text("[Server]\n" INTERFACE "ListenPort = 51871\n", &config, &report), 0);
 	assert_true(config.has_device);
+	assert_string_equal(config.device, "hub");
+	assert_true(config.hidden);
+	assert_null(config.wireguard_path);
 	assert_string_equal(config.target_text, "127.0.0.1:51871");
 	server_config_done(&config);
 
-	write_file("wg0.conf",
-		"[Interface]\nListenPort = 51872\nPrivateKey = " KEY_A "\n[Peer]\nPublicKey = " KEY_B "\n", 0600);
-	snprintf(text, sizeof(text), "[Server]\nWireGuard = %s/wg0.conf\n", case_folder);
-	assert_int_equal(read_text(text, &config, &report), 0);
-	assert_false(config.has_device);
+	assert_int_equal(read_text("[Server]\nHidden = no\nTarget = [::1]:5\n" INTERFACE "[Peer]\nPublicKey = " KEY_B
+				   "\nEndpoint = 192.0.2.1:51820\n",
+				 &config, &report),
+		0);
+	assert_false(config.hidden);
+	assert_int_equal(config.wireguard.interface.listen_port, 51820);
+	assert_string_equal(config.target_text, "[::1]:5");
+	server_config_done(&config);
+}
+
+/* WireGuard = PATH is the device: called as the file, with the file's peers; ours say who may come in. */
+static void wireguard_names_a_device(void **state)
+{
+	struct server_config config;
+	struct ini_report report = {0};
+
+	(void)state;
+	assert_int_equal(read_text("[Server]\nWireGuard = DIR/wg0.conf\n"
+				   "[Peer]\nName = laptop\nToken = " TOKEN "\nPublicKey = " KEY_B "\n"
+				   "[Peer]\nStockPath = phone\n",
+				 &config, &report),
+		0);
+	assert_true(config.has_device);
+	assert_true(config.hidden);
+	assert_string_equal(config.device, "wg0");
 	assert_string_equal(config.target_text, "127.0.0.1:51872");
+	assert_true(config.wireguard.interface.has_private_key);
+	assert_int_equal(config.wireguard.peer_count, 1);
+	assert_int_equal(config.client_count, 2);
+	assert_true(config.clients[0].has_public_key);
+	assert_memory_equal(config.clients[0].public_key, config.wireguard.peers[0].public_key, WG_CONFIG_KEY_LEN);
+	assert_false(config.clients[1].has_public_key);
+	server_config_done(&config);
+}
+
+/* Without either, somebody else has the device. */
+static void no_device_is_touched_without(void **state)
+{
+	struct server_config config;
+	struct ini_report report = {0};
+
+	(void)state;
+	assert_int_equal(read_text("[Server]\nWireGuard = none\n[Peer]\nPublicKey = " KEY_B "\n", &config, &report), 0);
+	assert_false(config.has_device);
+	assert_false(config.hidden);
+	assert_string_equal(config.device, "");
+	server_config_done(&config);
+}
+
+/* [Gateway] repeats; its networks grow, without the bits behind their length. */
+static void gateways_arrive(void **state)
+{
+	struct server_config config;
+	struct ini_report report = {0};
+	char text[PREFIX_TEXT_MAX];
+
+	(void)state;
+	assert_int_equal(
+		read_text("[Server]\n" INTERFACE "[Gateway]\nLan = 10.20.30.40/16, fd00::1/64\nLan = 192.0.2.7\n"
+			  "Interface = eth0\nMasquerade = no\n[gateway]\nlan = 10.21.0.0/16\n",
+			&config, &report),
+		0);
+	assert_int_equal(config.gateway_count, 2);
+	assert_int_equal(config.gateways[0].lan_count, 3);
+	assert_string_equal(prefix_format(text, sizeof(text), &config.gateways[0].lans[0]), "10.20.0.0/16");
+	assert_string_equal(prefix_format(text, sizeof(text), &config.gateways[0].lans[1]), "fd00::/64");
+	assert_string_equal(prefix_format(text, sizeof(text), &config.gateways[0].lans[2]), "192.0.2.7/32");
+	assert_string_equal(config.gateways[0].interface, "eth0");
+	assert_false(config.gateways[0].masquerade);
+	assert_int_equal(config.gateways[0].interface_line, 7);
+	assert_string_equal(config.gateways[1].interface, "");
+	assert_true(config.gateways[1].masquerade);
+	assert_int_equal(config.gateways[1].lan_line, 10);
+	server_config_done(&config);
+}
+
+/* One wrong line about the device, one complaint, to the word. */
+static void each_mistake_about_the_device_has_its_line(void **state)
+{
+	static const struct {
+		const char *text, *complaint;
+	} cases[] = {
+		{"[Server]\nWireGuard = DIR/wg0.conf\n" INTERFACE,
+			"hub.conf:3: [Interface]: WireGuard in line 2 says where the device comes from; one of the two "
+			"is right"},
+		{"[Server]\n" INTERFACE "[Server]\nWireGuard = DIR/wg0.conf\n",
+			"hub.conf:5: WireGuard: 'DIR/wg0.conf': this file describes a device itself, from line 2 on; "
+			"WireGuard or [Interface] is right"},
+		{"[Server]\nWireGuard = none\n[Interface]\n", "hub.conf:3: [Interface]: WireGuard in line 2 says where "
+							      "the device comes from; one of the two is right"},
+		{"[Server]\nWireGuard = DIR/sixteen_letters_.conf\n",
+			"hub.conf:2: WireGuard: 'DIR/sixteen_letters_.conf': the device is called as that file, and "
+			"'sixteen_letters_' is too long for one; up to 15 of letters, digits and _=+.- before .conf "
+			"are right"},
+		{"[Server]\nWireGuard = DIR/wg0.conf\n[Peer]\nToken = " TOKEN "\nAllowedIPs = 10.0.0.2/32\n",
+			"hub.conf:5: AllowedIPs: the device is described in DIR/wg0.conf; this line belongs there"},
+		{"[Server]\nWireGuard = DIR/wg0.conf\n[Peer]\nToken = " TOKEN "\nPersistentKeepalive = 25\n",
+			"hub.conf:5: PersistentKeepalive: the device is described in DIR/wg0.conf; this line belongs "
+			"there"},
+		{"[Server]\nWireGuard = DIR/wg0.conf\n[Peer]\nToken = " TOKEN "\nPublicKey = " KEY_A "\n",
+			"hub.conf:5: PublicKey: '" KEY_A
+			"': no [Peer] of DIR/wg0.conf has it; the key of one of them is right"},
+		{"[Server]\nWireGuard = DIR/ends.conf\n",
+			"DIR/ends.conf:5: Endpoint: '192.0.2.1:51820': a hidden device reaches nobody by itself; "
+			"Hidden = no in [Server] is right, or no Endpoint"},
+		{"[Server]\nHidden = yes\n" INTERFACE "[Peer]\nPublicKey = " KEY_B
+		 "\nEndpoint = vps.example.org:51820\n",
+			"hub.conf:7: Endpoint: 'vps.example.org:51820': a hidden device reaches nobody by itself; "
+			"Hidden = no in [Server] is right, or no Endpoint"},
+		{"[Server]\nHidden = no\n", "hub.conf:2: Hidden: 'no': needs a device of ours; [Interface] in this "
+					    "file, or WireGuard = PATH, is "
+					    "right"},
+		{"[Server]\nHidden = perhaps\n" INTERFACE,
+			"hub.conf:2: Hidden: 'perhaps': neither yes nor no; one of the two is right"},
+		{"[Server]\nTarget = 127.0.0.1:51821\n" INTERFACE,
+			"hub.conf:2: Target: '127.0.0.1:51821': our hidden device answers at 127.0.0.1:51820; that is "
+			"right, or "
+			"Hidden = no"},
+		{"[Server]\n[Interface]\nListenPort = 51820\n",
+			"hub.conf:2: PrivateKey: missing; PrivateKey = … with what `wg genkey` prints is right"},
+		{"[Server]\n" INTERFACE "[Gateway]\n", "hub.conf:4: Lan: missing; the network that the tunnel's peers "
+						       "are let into, as in 192.168.1.0/24, is "
+						       "right"},
+		{"[Server]\n[Gateway]\nLan = 10.0.0.0/8\n", "hub.conf:2: [Gateway]: needs a device of ours; "
+							    "[Interface] in this file, or WireGuard = PATH, is right"},
+		{"[Server]\n" INTERFACE "[Gateway]\nLan = 10.0.0.0/33\n",
+			"hub.conf:5: Lan: '10.0.0.0/33': not a network; one such as 192.168.1.0/24 or fd00::/64 is "
+			"right"},
+		{"[Server]\n" INTERFACE "[Gateway]\nLan = 10.0.0.0/8\nInterface = sixteen_letters_\n",
+			"hub.conf:6: Interface: 'sixteen_letters_': not a device; the name of the one that has the "
+			"Lan, as in "
+			"eth0, is right"},
+		{"[Server]\n" INTERFACE "[Gateway]\nLan = 10.0.0.0/8\nInterface = hub\n",
+			"hub.conf:6: Interface: 'hub': is the tunnel's own device; the one that has the Lan is right"},
+		{"[Server]\n" INTERFACE "[Gateway]\nLan = 10.0.0.0/8\nMasquerade = maybe\n",
+			"hub.conf:6: Masquerade: 'maybe': neither yes nor no; one of the two is right"},
+		{"[Server]\n" INTERFACE "[Gateway]\nLan = 10.0.0.0/8\nInterface = a\nInterface = b\n",
+			"hub.conf:7: Interface: 'b': given already, in line 6; once is right"},
+		{"[Server]\n" INTERFACE "[Gateway]\nLan = 10.0.0.0/8\n[Gateway]\nLan = 10.3.0.0/16\n",
+			"hub.conf:7: Lan: '10.3.0.0/16': overlaps with 10.0.0.0/8 in line 5; an address belongs into "
+			"one "
+			"[Gateway]"},
+		{"[Server]\n" INTERFACE "[Gateway]\nLna = 10.0.0.0/8\nLan = 10.0.0.0/8\n",
+			"hub.conf:5: Lna: not a key of [Gateway]; did you mean Lan?"},
+		{"[Server]\n[Gatway]\nLan = 10.0.0.0/8\n",
+			"hub.conf:2: [Gatway]: not a section; did you mean [Gateway]?"},
+		{"[Server]\n" INTERFACE "SaveConfig = true\n", "hub.conf:4: SaveConfig: 'true': we never write this "
+							       "file, what `wg set` changes would be lost; false is "
+							       "needed, or no line"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct server_config config;
+		struct ini_report report = {0};
+
+		assert_int_equal(read_text(cases[i].text, &config, &report), -EINVAL);
+		assert_only_line(&report, cases[i].text, in_folder(cases[i].complaint));
+		ini_report_done(&report);
+	}
+}
+
+/* A tunnel's name may be longer than a device's, and have other characters. */
+static void device_must_have_a_name(void **state)
+{
+	static const struct {
+		const char *file, *fault;
+	} cases[] = {
+		{"a_tunnel_to_nowhere.conf", "'a_tunnel_to_nowhere' is too long for one"},
+		{"hub@home.conf", "'hub@home' has a character that one cannot have"},
+		{"all.conf", "'all' is a name that the kernel keeps for itself"},
+	};
+	struct server_config config;
+	struct err err = {""};
+	char line[512];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct ini_report report = {0};
+
+		write_file(cases[i].file, "[Server]\n" INTERFACE "[Peer]\nToken = " TOKEN "\n", 0600);
+		snprintf(line, sizeof(line),
+			"%s:2: [Interface]: the device is called as this file, and %s; up to 15 of letters, digits and "
+			"_=+.- before .conf are right, or WireGuard = PATH of a file with such a name",
+			cases[i].file, cases[i].fault);
+		assert_int_equal(server_config_read(cases[i].file, &config, &report, &err), -EINVAL);
+		assert_only_line(&report, cases[i].file, line);
+		ini_report_done(&report);
+		write_file(cases[i].file, "[Server]\n[Peer]\nToken = " TOKEN "\n", 0600);
+		assert_int_equal(server_config_read(cases[i].file, &config, &report, &err), 0);
+		server_config_done(&config);
+	}
+}
+
+/* A hook may set the key. */
+static void hook_may_set_the_key(void **state)
+{
+	struct server_config config;
+	struct ini_report report = {0};
+
+	(void)state;
+	assert_int_equal(
+		read_text("[Server]\n[Interface]\nPostUp = wg set %i private-key /etc/key\n", &config, &report), 0);
+	assert_true(config.has_device);
 	server_config_done(&config);
 }
 
@@ -145,19 +344,16 @@ static void each_mistake_has_its_line(void **state)
 	} cases[] = {
 		{"", "hub.conf:1: [Server]: missing section; a line [Server] begins it"},
 		{"[Peer]\nToken = " TOKEN "\n", "hub.conf:1: [Server]: missing section; a line [Server] begins it"},
-		{"[Server]\n[Gateway]\nLan = 10.0.0.0/8\n",
-			"hub.conf:2: [Gateway]: not known to this version; take the section out"},
 		{"[Server]\n[publish]\nPort = tcp/80\n",
 			"hub.conf:2: [publish]: not known to this version; take the section out"},
 		{"[Server]\n[Claim]\n", "hub.conf:2: [Claim]: not known to this version; take the section out"},
 		{"[Server]\n[Pear]\n", "hub.conf:2: [Pear]: not a section; did you mean [Peer]?"},
 		{"[Server]\n[Fortress]\nX = 1\n",
-			"hub.conf:2: [Fortress]: not a section; [Server], [Interface] and [Peer] are"},
+			"hub.conf:2: [Fortress]: not a section; [Server], [Interface], [Peer] and [Gateway] are"},
 		{"[Server]\n[Client]\nServer = x\n",
 			"hub.conf:2: [Client]: is for towpath-client; a file is for one of the two programs"},
 		{"[Server]\nWebsite = /var/www\n",
 			"hub.conf:2: Website: '/var/www': not known to this version; take the line out"},
-		{"[Server]\nHidden = no\n", "hub.conf:2: Hidden: 'no': not known to this version; take the line out"},
 		{"[Server]\nLisen = 0.0.0.0:443\n", "hub.conf:2: Lisen: not a key of [Server]; did you mean Listen?"},
 		{"[Server]\nColour = blue\n", "hub.conf:2: Colour: not a key of [Server]; take the line out"},
 		{"[Server]\nToken = " TOKEN "\n", "hub.conf:2: Token: not a key of [Server]; it belongs into [Peer]"},
@@ -216,9 +412,6 @@ static void each_mistake_has_its_line(void **state)
 		{"[Server]\nWireGuard = /nowhere/wg0.conf\n",
 			"hub.conf:2: WireGuard: '/nowhere/wg0.conf': No such file or directory; "
 			"none, or the path of a wg-quick file is right"},
-		{"[Server]\nWireGuard = none\n[Interface]\n",
-			"hub.conf:2: WireGuard: this file describes a device itself, from line 3 on; WireGuard or "
-			"[Interface] is right"},
 		{"[Server]\n[Peer]\nToken = short\n",
 			"hub.conf:3: Token: too short, 5 characters; 16 or more are right"},
 		{"[Server]\n[Peer]\nToken = 0123456789abcde/\n",
@@ -251,8 +444,8 @@ static void each_mistake_has_its_line(void **state)
 		{"[Server]\n[Interface]\nPrivateKeyFile = /nowhere\n",
 			"hub.conf:3: PrivateKeyFile: /nowhere: No such file or directory; "
 			"the path of a readable file with the secret in its first line is right"},
-		{"[Server]\n[Interface]\nListenPort = 70000\n",
-			"hub.conf:3: ListenPort: '70000': is not a port; a number from 0 (any) to 65535 is needed"},
+		{"[Server]\n" INTERFACE "ListenPort = 70000\n",
+			"hub.conf:4: ListenPort: '70000': is not a port; a number from 0 (any) to 65535 is needed"},
 	};
 
 	(void)state;
@@ -301,17 +494,22 @@ static void secrets_are_never_quoted(void **state)
 /* Mistakes in somebody else's wg-quick file are told with its name and line. */
 static void wg_quick_file_is_checked(void **state)
 {
+	static const char *const lines[] = {
+		"DIR/bad.conf:1: PrivateKey: missing; PrivateKey = … with what `wg genkey` prints is right",
+		"DIR/bad.conf:2: ListenPort: 'x': is not a port; a number from 0 (any) to 65535 is needed",
+		"DIR/bad.conf:3: PublicKey: missing; the key that `wg pubkey` prints on the other side is right",
+		"DIR/bad.conf:4: Token: not a key of [Peer]; take the line out",
+		"DIR/bad.conf:5: [Server]: not a section of wg-quick's; [Interface] and [Peer] are",
+	};
 	struct server_config config;
 	struct ini_report report = {0};
-	char text[256], line[256];
 
 	(void)state;
-	write_file("wg0.conf", "[Interface]\nListenPort = x\n[Peer]\nToken = " TOKEN "\n", 0600);
-	snprintf(text, sizeof(text), "[Server]\nWireGuard = %s/wg0.conf\n", case_folder);
-	assert_int_equal(read_text(text, &config, &report), -EINVAL);
-	assert_int_equal(report.count, 2);
-	snprintf(line, sizeof(line), "%s/wg0.conf:4: Token: not a key of [Peer]; take the line out", case_folder);
-	assert_true(has_line(&report, line));
+	write_file("bad.conf", "[Interface]\nListenPort = x\n[Peer]\nToken = " TOKEN "\n[Server]\n", 0600);
+	assert_int_equal(read_text("[Server]\nWireGuard = DIR/bad.conf\n", &config, &report), -EINVAL);
+	for (size_t i = 0; i < sizeof(lines) / sizeof(*lines); i++)
+		assert_true(has_line(&report, in_folder(lines[i])));
+	assert_int_equal(report.count, sizeof(lines) / sizeof(*lines));
 	ini_report_done(&report);
 }
 
@@ -419,12 +617,28 @@ static void name_must_be_one(void **state)
 	ini_report_done(&report);
 }
 
+static int setup(void **state)
+{
+	int rc = case_setup(state);
+
+	write_file("wg0.conf", INTERFACE "ListenPort = 51872\n[Peer]\nPublicKey = " KEY_B "\n", 0600);
+	write_file("sixteen_letters_.conf", INTERFACE, 0600);
+	write_file("ends.conf", INTERFACE "[Peer]\nPublicKey = " KEY_B "\nEndpoint = 192.0.2.1:51820\n", 0600);
+	return rc;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(empty_section_means_the_defaults),
 		cmocka_unit_test(every_key_arrives),
-		cmocka_unit_test(target_follows_the_device),
+		cmocka_unit_test(interface_makes_a_device),
+		cmocka_unit_test(wireguard_names_a_device),
+		cmocka_unit_test(no_device_is_touched_without),
+		cmocka_unit_test(gateways_arrive),
+		cmocka_unit_test(each_mistake_about_the_device_has_its_line),
+		cmocka_unit_test(device_must_have_a_name),
+		cmocka_unit_test(hook_may_set_the_key),
 		cmocka_unit_test(private_key_comes_from_a_file),
 		cmocka_unit_test(each_mistake_has_its_line),
 		cmocka_unit_test(all_mistakes_are_told_at_once),
@@ -437,5 +651,5 @@ int main(void)
 	};
 
 	unsetenv("JOURNAL_STREAM");
-	return cmocka_run_group_tests(tests, case_setup, case_teardown);
+	return cmocka_run_group_tests(tests, setup, case_teardown);
 }
