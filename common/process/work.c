@@ -73,6 +73,13 @@ static void answer_status(struct work *work, const struct channel_ticket *ticket
 	close(fd);
 }
 
+static void switch_log(int fd)
+{
+	log_flush();
+	dup3(fd, STDERR_FILENO, 0);
+	close(fd);
+}
+
 static void on_message(void *owner, enum channel_kind kind, const void *payload, size_t len, int fd)
 {
 	struct work *work = owner;
@@ -85,6 +92,8 @@ static void on_message(void *owner, enum channel_kind kind, const void *payload,
 		answer_status(work, payload, fd);
 	else if (kind == CHANNEL_STOP)
 		work_stop(work);
+	else if (kind == CHANNEL_LOG)
+		switch_log(fd);
 	else if (work->plan->on_message && !work->is_stopping)
 		work->plan->on_message(work->owner, kind, payload, fd);
 	else if (fd >= 0)
