@@ -369,6 +369,14 @@ static int control_read_all(int fd, char **ret_text)
 	return 0;
 }
 
+int control_clear(const char *path, struct err *err)
+{
+	struct sockaddr_un address;
+	int rc = control_address(path, &address, err);
+
+	return rc < 0 ? rc : control_clear_path(&address, err);
+}
+
 int control_ask(const char *path, const char *word, char **ret_text, struct err *err)
 {
 	struct sockaddr_un address;

@@ -1,6 +1,6 @@
 /* The control socket of a running tunnel: RUNTIME_DIR/NAME.server or NAME.client, mode 0600, root (or the owner) only.
  *
- * One question a connection, one line each way: "status" is answered by one JSON object and the end.
+ * One question a connection, one line each way: "status", "reload" or "stop" is answered by one JSON object and the end.
  * A socket file left behind by a crash is replaced; one that answers means that the tunnel runs already (-EADDRINUSE).
  */
 #ifndef TOWPATH_PROCESS_CONTROL_H
@@ -15,7 +15,7 @@ struct control;
 struct control_request; /* one connected asker; ended by control_answer() */
 
 struct control_handlers {
-	/* @word: "status". Answer now or later, exactly once. */
+	/* @word: as above. Answer now or later, exactly once. */
 	void (*on_request)(void *owner, const char *word, struct control_request *request);
 };
 
@@ -27,5 +27,8 @@ void control_close(struct control *control); /* also removes the socket file; re
 
 /* The asking side, blocking, at most 5 s. Return: 0 (free *ret_text), -ENOENT or -ECONNREFUSED where nobody runs. */
 int control_ask(const char *path, const char *word, char **ret_text, struct err *err);
+
+/* Remove a socket that nobody serves any more. Return: 0, -EADDRINUSE where somebody answers, or another negative errno. */
+int control_clear(const char *path, struct err *err);
 
 #endif

@@ -5,8 +5,7 @@
 #include "common/process/status.h"
 
 #include "common/base/clock.h"
-#include "common/process/control.h"
-#include "common/wireguard/tunnel_file.h"
+#include "common/process/subject.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -27,22 +26,6 @@ struct names {
 	size_t count;
 };
 
-/* Is it a file of such a tunnel? One that may not be read could be. */
-static bool is_such_file(const struct asking *asking, const char *path)
-{
-	struct ini_report report = {0};
-	struct err err = {""};
-	struct ini ini = {0};
-	int rc = ini_read(path, &ini, &report, &err);
-	bool found = rc < 0 && rc != -EINVAL && rc != -ENOENT && rc != -ENOTDIR;
-
-	for (size_t i = 0; i < ini.section_count; i++)
-		found |= strcasecmp(ini.sections[i].name, asking->section) == 0;
-	ini_done(&ini);
-	ini_report_done(&report);
-	return found;
-}
-
 static void print_object(struct asking *asking, const json_t *object)
 {
 	if (asking->options->json) {
@@ -56,20 +39,16 @@ static void print_object(struct asking *asking, const json_t *object)
 	asking->shown++;
 }
 
-static int show_answer(struct asking *asking, const char *name, const char *text)
+static int show_answer(struct asking *asking, const char *name, const json_t *object)
 {
-	json_t *object = json_loads(text, 0, NULL);
 	const char *state = json_string_value(json_object_get(object, "state"));
-	int code = state && strcmp(state, "up") == 0 ? EXIT_DONE : EXIT_NOT_UP;
 
 	if (!state) {
 		fprintf(stderr, "%s: its answer cannot be read; it may be of another version, a restart helps\n", name);
-		code = EXIT_FAILED;
-	} else {
-		print_object(asking, object);
+		return EXIT_FAILED;
 	}
-	json_decref(object);
-	return code;
+	print_object(asking, object);
+	return strcmp(state, "up") == 0 ? EXIT_DONE : EXIT_NOT_UP;
 }
 
 static int show_stopped(struct asking *asking, const char *name)
@@ -82,50 +61,37 @@ static int show_stopped(struct asking *asking, const char *name)
 	return EXIT_NOT_UP;
 }
 
-static int show_one(struct asking *asking, const char *name, const char *path)
+static int show_one(struct asking *asking, const struct subject *subject)
 {
-	char socket_path[PATH_MAX];
 	struct err err = {""};
-	char *text = NULL;
-	int code, rc;
+	json_t *object;
+	int code, rc = subject_ask(subject, "status", &object, &err);
 
-	if (snprintf(socket_path, sizeof(socket_path), "%s/%s.%s", asking->options->runtime_dir, name, asking->role) >=
-		(int)sizeof(socket_path))
-		return EXIT_NO_SUCH;
-	rc = control_ask(socket_path, "status", &text, &err);
 	if (rc == 0) {
-		code = show_answer(asking, name, text);
-		free(text);
+		code = show_answer(asking, subject->name, object);
+		json_decref(object);
 		return code;
 	}
-	if (rc != -ENOENT && rc != -ECONNREFUSED && rc != -ENOTDIR) {
-		fprintf(stderr, "%s: %s%s\n", name, err.text, rc == -EACCES ? "; root may ask" : "");
+	if (rc != -ENOENT) {
+		fprintf(stderr, "%s: %s%s\n", subject->name, err.text, rc == -EACCES ? "; root may ask" : "");
 		return EXIT_FAILED;
 	}
-	return is_such_file(asking, path) ? show_stopped(asking, name) : EXIT_NO_SUCH;
+	return subject_has_file(subject, asking->section) ? show_stopped(asking, subject->name) : EXIT_NO_SUCH;
 }
 
-/* NAME, FILE, or the host name after which a tunnel from a URL is called. */
 static int show_subject(struct asking *asking)
 {
-	const char *subject = asking->options->subject;
 	struct ini_report report = {0};
-	char name[TUNNEL_FILE_NAME_MAX + 1];
-	char path[PATH_MAX] = "";
-	int code = EXIT_USAGE;
+	struct subject subject;
+	int code;
 
-	snprintf(name, sizeof(name), "%s", subject);
-	if (options_find_file(asking->options, path, &report) == 0)
-		code = tunnel_file_name(path, name, &report) == 0 ? EXIT_DONE : EXIT_USAGE;
-	else if (strchr(subject, ':')) /* an IPv6 address */
-		code = EXIT_DONE;
-	if (code == EXIT_DONE)
-		code = show_one(asking, name, path);
+	if (subject_find(&subject, asking->options, asking->role, &report) == 0)
+		code = show_one(asking, &subject);
 	else
-		options_complain(&report, NULL);
+		code = options_complain(&report, NULL);
 	if (code == EXIT_NO_SUCH)
-		fprintf(stderr, "%s: no such tunnel; %s/ has the files of those that there are\n", subject,
-			asking->options->config_dir);
+		fprintf(stderr, "%s: no such tunnel; %s/ has the files of those that there are\n",
+			asking->options->subject, asking->options->config_dir);
 	ini_report_done(&report);
 	return code;
 }
@@ -186,12 +152,15 @@ static int show_all(struct asking *asking)
 	if (names.count > 0)
 		qsort(names.names, names.count, sizeof(*names.names), compare_names);
 	for (size_t i = 0; i < names.count; i++) {
+		struct subject subject;
 		int code;
 
 		if (i > 0 && strcmp(names.names[i - 1], names.names[i]) == 0)
 			continue;
 		snprintf(path, sizeof(path), "%.*s/%s.conf", PATH_MAX / 2, asking->options->config_dir, names.names[i]);
-		code = show_one(asking, names.names[i], path);
+		if (subject_set(&subject, asking->options, asking->role, names.names[i], path) < 0)
+			continue;
+		code = show_one(asking, &subject);
 		if (code == EXIT_FAILED || (code == EXIT_NOT_UP && worst == EXIT_DONE))
 			worst = code;
 	}

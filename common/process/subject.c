@@ -1,0 +1,97 @@
+/* See subject.h. Nothing is kept: each question is asked anew of the file system or the running tunnel. */
+#include "common/process/subject.h"
+
+#include "common/process/control.h"
+#include "common/wireguard/tunnel_file.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+int subject_set(struct subject *ret, const struct options *options, const char *role, const char *name,
+	const char *file_path)
+{
+	struct subject subject = {.role = role};
+	size_t max = sizeof(subject.socket_path);
+
+	if ((size_t)snprintf(subject.name, sizeof(subject.name), "%s", name) >= sizeof(subject.name) ||
+		(size_t)snprintf(subject.file_path, max, "%s", file_path ? file_path : "") >= max ||
+		(size_t)snprintf(subject.socket_path, max, "%s/%s.%s", options->runtime_dir, name, role) >= max ||
+		(size_t)snprintf(subject.undo_path, max, "%s/%s/undo", options->state_dir, name) >= max)
+		return -ENAMETOOLONG;
+	*ret = subject;
+	return 0;
+}
+
+int subject_find(struct subject *ret, const struct options *options, const char *role, struct ini_report *report)
+{
+	const char *word = options->subject;
+	char name[TUNNEL_FILE_NAME_MAX + 1];
+	char path[PATH_MAX];
+	int rc;
+
+	if (strchr(word, ':') && !strchr(word, '/') && strlen(word) < sizeof(name)) { /* an IPv6 address */
+		rc = subject_set(ret, options, role, word, NULL);
+	} else {
+		rc = options_find_file(options, path, report);
+		if (rc == 0)
+			rc = tunnel_file_name(path, name, report);
+		if (rc < 0)
+			return rc;
+		rc = subject_set(ret, options, role, name, path);
+	}
+	if (rc < 0)
+		ini_report_add(report, word, 0, "too long");
+	return rc < 0 ? -EINVAL : 0;
+}
+
+bool subject_has_file(const struct subject *subject, const char *section)
+{
+	struct ini_report report = {0};
+	struct err err = {""};
+	struct ini ini = {0};
+	bool found;
+	int rc;
+
+	if (!subject->file_path[0])
+		return false;
+	rc = ini_read(subject->file_path, &ini, &report, &err);
+	found = rc < 0 && rc != -EINVAL && rc != -ENOENT && rc != -ENOTDIR;
+	for (size_t i = 0; i < ini.section_count; i++)
+		found |= strcasecmp(ini.sections[i].name, section) == 0;
+	ini_done(&ini);
+	ini_report_done(&report);
+	return found;
+}
+
+bool subject_has_undo_list(const struct subject *subject)
+{
+	return access(subject->undo_path, F_OK) == 0;
+}
+
+int subject_ask(const struct subject *subject, const char *word, json_t **ret, struct err *err)
+{
+	char *text = NULL;
+	int rc = control_ask(subject->socket_path, word, &text, err);
+
+	if (rc == -ECONNREFUSED || rc == -ENOTDIR)
+		rc = -ENOENT;
+	if (rc < 0)
+		return rc;
+	*ret = json_loads(text, 0, NULL);
+	free(text);
+	if (json_is_object(*ret))
+		return 0;
+	json_decref(*ret);
+	return err_set(err, -EPROTO, "%s: its answer cannot be read; it may be of another version, a restart helps",
+		subject->name);
+}
+
+int subject_clean(const struct subject *subject, const char *state_dir, struct err *err)
+{
+	(void)state_dir;
+	return control_clear(subject->socket_path, err);
+}

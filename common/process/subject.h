@@ -1,0 +1,43 @@
+/* The tunnel a command is about, as it is seen from outside: its name, its file, its control socket, its undo list. */
+#ifndef TOWPATH_PROCESS_SUBJECT_H
+#define TOWPATH_PROCESS_SUBJECT_H
+
+#include "common/base/err.h"
+#include "common/base/ini.h"
+#include "common/process/options.h"
+
+#include <jansson.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+#define SUBJECT_NAME_MAX 64
+
+struct subject {
+	char name[SUBJECT_NAME_MAX];
+	const char *role;	    /* "client" */
+	char file_path[PATH_MAX];   /* "": started from a URL */
+	char socket_path[PATH_MAX]; /* of its control socket */
+	char undo_path[PATH_MAX];
+};
+
+/* From NAME, FILE, or the host name after which a tunnel from a URL is called. Return: 0, or -EINVAL with a line in
+ * @report. */
+int subject_find(struct subject *ret, const struct options *options, const char *role, struct ini_report *report);
+
+/* @name is one already; @file_path: NULL where it comes from a URL. Return: 0 or -ENAMETOOLONG. */
+int subject_set(struct subject *ret, const struct options *options, const char *role, const char *name,
+	const char *file_path);
+
+/* Has it a file, with such a section? One that may not be read could be it. */
+bool subject_has_file(const struct subject *subject, const char *section);
+bool subject_has_undo_list(const struct subject *subject);
+
+/* What a running tunnel says to @word. Return: 0 (json_decref() it), -ENOENT where it does not run, another negative errno. */
+int subject_ask(const struct subject *subject, const char *word, json_t **ret, struct err *err);
+
+/* Undo what a crash left: changes on the host, the control socket. Return: how many changes, -EBUSY while it runs or somebody
+ * else cleans up, or another negative errno. */
+int subject_clean(const struct subject *subject, const char *state_dir, struct err *err);
+
+#endif
