@@ -1,14 +1,16 @@
 /* `up`: the supervisor in the background. The one who typed it waits here until traffic can flow or it cannot.
  *
- *     up ──fork──▶ supervisor, a session of its own; its standard error is a pipe to us, which we pass on to the terminal and to
- *                  the log; when it is flowing it puts the log itself in the pipe's place (CHANNEL_LOG for the worker)
+ *     up ──fork──▶ supervisor, a session of its own: its standard output is the log, its standard error a pipe to us, which we pass
+ *                  on to the terminal and to the log; when traffic flows, the log takes the pipe's place (CHANNEL_LOG for the worker)
  *
- * The log: the journal where there is one, else RUNTIME_DIR/NAME.log.
+ * The log: the journal where there is one, else RUNTIME_DIR/NAME.log. The supervisor stays in the folder `up` was typed in, as
+ * ssh -f does: the configuration may name files from there.
  */
 #ifndef TOWPATH_PROCESS_UP_H
 #define TOWPATH_PROCESS_UP_H
 
 #include "common/base/err.h"
+#include "common/process/subject.h"
 
 #include <stdint.h>
 
@@ -16,17 +18,18 @@
 
 struct up_plan {
 	const char *program; /* "towpath-client" */
-	const char *name;
-	const char *role;
+	const struct subject *subject;
 	const char *runtime_dir;
+	const char *state_dir;
 	uint64_t timeout_ms;
 };
 
 /* Return: in the supervisor to be: a descriptor for supervise_plan.up_fd; in the one who waits: does not return, exits with
- * 0, 1 or the supervisor's own exit code, at the time limit after stopping it, with nothing left behind. -errno: no fork. */
+ * 0, 1 or the supervisor's own exit code, at the time limit or SIGINT after stopping it, with nothing left behind.
+ * -errno with @err set: it runs already, or could not be started. */
 int up_fork(const struct up_plan *plan, struct err *err);
 
-/* The supervisor: traffic can flow. Standard error becomes the log. Return: the log's descriptor, to hand to the worker. */
-int up_is_flowing(int up_fd);
+/* The supervisor: traffic can flow. Standard error becomes the log, the one who waits is told. Closes @up_fd. */
+void up_is_flowing(int up_fd);
 
 #endif
