@@ -40,6 +40,8 @@ struct supervise_program {
 	 * @ret_restart: names what needs a restart, "" for nothing. Return: 0, or a negative errno with nothing changed
 	 * and @err set, lines of a report joined by newlines. */
 	int (*reload)(void *owner, struct channel *channel, char *ret_restart, size_t restart_size, struct err *err);
+	/* It ends: close what you have open on its loop. Nothing is called after this. NULL: not wanted. */
+	void (*on_close)(void *owner);
 };
 
 struct supervise_plan {
@@ -63,5 +65,7 @@ int supervise_run(const struct supervise_plan *plan, const struct supervise_prog
 /* NULL: no device of ours. */
 struct host *supervise_host(struct supervise *supervise);
 uv_loop_t *supervise_loop(struct supervise *supervise);
+/* To the worker. NULL: there is none just now. */
+struct channel *supervise_channel(struct supervise *supervise);
 
 #endif
