@@ -69,6 +69,14 @@ int net_link_find(struct netlink *netlink, const char *name, struct net_link *re
 	return rc < 0 ? netlink_fail(netlink, err, rc, "device %s", name) : 0;
 }
 
+int net_link_get(struct netlink *netlink, int index, struct net_link *ret, struct err *err)
+{
+	struct ifinfomsg header = {.ifi_index = index};
+	int rc = ask_for_link(netlink, netlink_message(RTM_GETLINK, 0, &header, sizeof(header)), ret);
+
+	return rc < 0 ? netlink_fail(netlink, err, rc, "device %d", index) : 0;
+}
+
 int net_link_list(struct netlink *netlink, struct net_link **ret, size_t *ret_count, struct err *err)
 {
 	struct ifinfomsg header = {.ifi_family = AF_UNSPEC};

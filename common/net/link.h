@@ -19,6 +19,7 @@ struct net_link {
 
 /* Return: 0, -ENODEV, or another negative errno with @err set. */
 int net_link_find(struct netlink *netlink, const char *name, struct net_link *ret, struct err *err);
+int net_link_get(struct netlink *netlink, int index, struct net_link *ret, struct err *err);
 
 /* All of them. Return: 0 (free() it) or a negative errno. */
 int net_link_list(struct netlink *netlink, struct net_link **ret, size_t *ret_count, struct err *err);

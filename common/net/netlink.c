@@ -261,6 +261,30 @@ struct nl_msg *netlink_message(int type, int flags, const void *header, size_t h
 	return message;
 }
 
+int netlink_put_addr(struct nl_msg *message, int type, const struct addr *addr)
+{
+	int rc = addr->sa.sa_family == AF_INET6
+			 ? nla_put(message, type, sizeof(addr->in6.sin6_addr), &addr->in6.sin6_addr)
+			 : nla_put(message, type, sizeof(addr->in4.sin_addr), &addr->in4.sin_addr);
+
+	return rc < 0 ? -ENOMEM : 0;
+}
+
+int netlink_get_addr(const struct nlattr *attr, int family, struct addr *ret)
+{
+	size_t size = family == AF_INET6 ? sizeof(ret->in6.sin6_addr) : sizeof(ret->in4.sin_addr);
+
+	if (nla_len(attr) != (int)size)
+		return -EPROTO;
+	memset(ret, 0, sizeof(*ret));
+	ret->sa.sa_family = (sa_family_t)family;
+	if (family == AF_INET6)
+		memcpy(&ret->in6.sin6_addr, nla_data(attr), size);
+	else
+		memcpy(&ret->in4.sin_addr, nla_data(attr), size);
+	return 0;
+}
+
 int netlink_request(struct netlink *netlink, struct nl_msg *message)
 {
 	struct exchange exchange = {.netlink = netlink};

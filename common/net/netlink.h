@@ -7,12 +7,14 @@
 #ifndef TOWPATH_NET_NETLINK_H
 #define TOWPATH_NET_NETLINK_H
 
+#include "common/base/addr.h"
 #include "common/base/err.h"
 
 #include <stddef.h>
 
 struct nl_msg;
 struct nl_sock;
+struct nlattr;
 struct nlmsghdr;
 
 struct netlink {
@@ -35,6 +37,11 @@ void netlink_close(struct netlink *netlink);
 
 /* A message to fill: @header is the fixed part of its type. Return: NULL, out of memory. */
 struct nl_msg *netlink_message(int type, int flags, const void *header, size_t header_size);
+
+/* The address of @addr as an attribute. Return: 0 or -ENOMEM. */
+int netlink_put_addr(struct nl_msg *message, int type, const struct addr *addr);
+/* The other way; @attr of another length than @family's addresses leaves @ret as it is. Return: 0 or -EPROTO. */
+int netlink_get_addr(const struct nlattr *attr, int family, struct addr *ret);
 
 /* Send @message (owned, freed in any case; NULL: out of memory) and wait for the kernel's acknowledgement. Return: 0, or the
  * kernel's negative errno with ->reason set. */

@@ -1,1 +1,333 @@
+/* Routes as the kernel has them.
+ *
+ * Every question lists one table of one family and picks what it wants out of the answers, for the kernel filters by
+ * table only where it is new enough, and never by more.
+ */
 #include "common/net/route.h"
+
+#include "common/net/link.h"
+
+#include <errno.h>
+#include <linux/rtnetlink.h>
+#include <netlink/addr.h>
+#include <netlink/msg.h>
+#include <netlink/route/nexthop.h>
+#include <netlink/route/route.h>
+#include <stdlib.h>
+
+/* A route as it was seen; of several next hops the first. */
+struct seen {
+	struct prefix to;
+	int index; /* 0: leads nowhere */
+	uint32_t metric;
+	uint32_t mtu; /* 0: the device's */
+	uint8_t type;
+	bool has_gateway;
+	bool has_many; /* next hops */
+};
+
+/* Which routes are wanted. */
+struct wanted {
+	int family;
+	uint32_t table;						  /* 0: any */
+	bool (*is_it)(const struct seen *seen, const void *what); /* NULL: all */
+	const void *what;
+};
+
+/* --- reading --- */
+
+static int read_destination(struct rtnl_route *route, int family, struct prefix *ret)
+{
+	struct nl_addr *to = rtnl_route_get_dst(route);
+	socklen_t len = sizeof(ret->addr);
+
+	ret->addr.sa.sa_family = (sa_family_t)family;
+	ret->bits = to ? (uint8_t)nl_addr_get_prefixlen(to) : 0;
+	/* The default route's has no bytes. */
+	if (!to || nl_addr_get_len(to) == 0)
+		return 0;
+	return nl_addr_fill_sockaddr(to, &ret->addr.sa, &len) < 0 ? -EPROTO : 0;
+}
+
+static void read_next_hop(struct rtnl_route *route, struct seen *seen)
+{
+	struct rtnl_nexthop *hop = rtnl_route_nexthop_n(route, 0);
+
+	seen->has_many = rtnl_route_get_nnexthops(route) > 1;
+	if (!hop)
+		return;
+	seen->index = rtnl_route_nh_get_ifindex(hop);
+	seen->has_gateway = rtnl_route_nh_get_gateway(hop) || rtnl_route_nh_get_via(hop);
+}
+
+static int take_route(struct rtnl_route *route, const struct wanted *wanted, struct seen *seen)
+{
+	if (wanted->table != 0 && rtnl_route_get_table(route) != wanted->table)
+		return 0;
+	if (read_destination(route, wanted->family, &seen->to) < 0)
+		return -EPROTO;
+	read_next_hop(route, seen);
+	seen->metric = rtnl_route_get_priority(route);
+	seen->type = rtnl_route_get_type(route);
+	if (rtnl_route_get_metric(route, RTAX_MTU, &seen->mtu) < 0)
+		seen->mtu = 0;
+	return !wanted->is_it || wanted->is_it(seen, wanted->what);
+}
+
+static int read_route(struct nlmsghdr *answer, void *ret_item, const void *wanted)
+{
+	struct rtnl_route *route;
+	struct rtmsg *header = nlmsg_data(answer);
+	int rc;
+
+	if (nlmsg_datalen(answer) < (int)sizeof(*header))
+		return -EPROTO;
+	/* A kernel without IPv6 answers a question for it with what it has. */
+	if (header->rtm_family != ((const struct wanted *)wanted)->family)
+		return 0;
+	if (rtnl_route_parse(answer, &route) < 0)
+		return -EPROTO;
+	rc = take_route(route, wanted, ret_item);
+	rtnl_route_put(route);
+	return rc;
+}
+
+/* Return: 0 (free() it), or a negative errno. */
+static int list_routes(
+	struct netlink *netlink, const struct wanted *wanted, struct seen **ret, size_t *ret_count, struct err *err)
+{
+	struct netlink_query query = {.item_size = sizeof(struct seen), .read = read_route, .wanted = wanted};
+	struct rtmsg header = {.rtm_family = (uint8_t)wanted->family};
+	struct nl_msg *message = netlink_message(RTM_GETROUTE, NLM_F_DUMP, &header, sizeof(header));
+	void *routes = NULL;
+	size_t count = 0;
+	int rc;
+
+	if (message && nla_put_u32(message, RTA_TABLE, wanted->table) < 0) {
+		nlmsg_free(message);
+		message = NULL;
+	}
+	rc = netlink_collect(netlink, message, &query, &routes, &count);
+	/* ENOENT: a table that never had a route. */
+	if (rc < 0 && rc != -ENOENT)
+		return netlink_fail(netlink, err, rc, "list of routes");
+	*ret = routes;
+	*ret_count = count;
+	return 0;
+}
+
+/* Return: 1, 0 or a negative errno. */
+static int has_any(struct netlink *netlink, const struct wanted *wanted, struct err *err)
+{
+	struct seen *routes;
+	size_t count;
+	int rc = list_routes(netlink, wanted, &routes, &count, err);
+
+	if (rc < 0)
+		return rc;
+	free(routes);
+	return count > 0;
+}
+
+/* --- adding and taking away --- */
+
+/* What `ip route` would ask for, so that both can undo one another's. Return: NULL, out of memory. */
+static struct nl_msg *route_message(int type, int flags, const struct net_route *route)
+{
+	struct prefix to = prefix_network(&route->to);
+	struct rtmsg header = {
+		.rtm_family = (uint8_t)to.addr.sa.sa_family,
+		.rtm_dst_len = to.bits,
+		.rtm_table = route->table <= UINT8_MAX ? (uint8_t)route->table : RT_TABLE_UNSPEC,
+		.rtm_protocol = RTPROT_BOOT,
+		.rtm_scope = RT_SCOPE_LINK,
+		.rtm_type = RTN_UNICAST,
+	};
+	struct nl_msg *message = netlink_message(type, flags, &header, sizeof(header));
+
+	if (message && netlink_put_addr(message, RTA_DST, &to.addr) == 0 &&
+		nla_put_u32(message, RTA_TABLE, route->table) == 0 &&
+		nla_put_u32(message, RTA_OIF, (uint32_t)route->index) == 0)
+		return message;
+	nlmsg_free(message);
+	return NULL;
+}
+
+int net_route_add(struct netlink *netlink, const struct net_route *route, struct err *err)
+{
+	char text[PREFIX_TEXT_MAX];
+	int rc = netlink_request(netlink, route_message(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, route));
+
+	return rc < 0 ? netlink_fail(netlink, err, rc, "route %s", prefix_format(text, sizeof(text), &route->to)) : 0;
+}
+
+int net_route_delete(struct netlink *netlink, const struct net_route *route, struct err *err)
+{
+	char text[PREFIX_TEXT_MAX];
+	int rc = netlink_request(netlink, route_message(RTM_DELROUTE, 0, route));
+
+	if (rc == 0 || rc == -ESRCH || rc == -ENODEV)
+		return 0;
+	return netlink_fail(netlink, err, rc, "delete route %s", prefix_format(text, sizeof(text), &route->to));
+}
+
+/* --- asking --- */
+
+static bool is_same(const struct seen *seen, const void *what)
+{
+	const struct net_route *route = what;
+
+	return seen->index == route->index && seen->type == RTN_UNICAST && !seen->has_gateway && !seen->has_many &&
+	       prefix_equal(&seen->to, &route->to);
+}
+
+int net_route_has(struct netlink *netlink, const struct net_route *route, struct err *err)
+{
+	struct wanted wanted = {route->to.addr.sa.sa_family, route->table, is_same, route};
+
+	return has_any(netlink, &wanted, err);
+}
+
+static bool is_covering(const struct seen *seen, const void *what)
+{
+	const struct net_route *route = what;
+
+	return seen->index == route->index && !seen->has_many && prefix_contains(&seen->to, &route->to);
+}
+
+int net_route_covers(struct netlink *netlink, const struct net_route *route, struct err *err)
+{
+	struct wanted wanted = {route->to.addr.sa.sa_family, NET_ROUTE_TABLE_MAIN, is_covering, route};
+
+	return has_any(netlink, &wanted, err);
+}
+
+int net_route_table_is_empty(struct netlink *netlink, uint32_t table, struct err *err)
+{
+	struct wanted ipv4 = {AF_INET, table, NULL, NULL}, ipv6 = {AF_INET6, table, NULL, NULL};
+	int rc = has_any(netlink, &ipv4, err);
+
+	if (rc == 0)
+		rc = has_any(netlink, &ipv6, err);
+	return rc < 0 ? rc : !rc;
+}
+
+static int fill_way(struct netlink *netlink, const struct seen *seen, struct net_way *ret, struct err *err)
+{
+	struct net_link link = {.mtu = seen->mtu};
+	int rc = seen->mtu > 0 ? 0 : net_link_get(netlink, seen->index, &link, err);
+
+	if (rc < 0)
+		return rc;
+	ret->index = seen->index;
+	ret->mtu = link.mtu;
+	return 0;
+}
+
+/* Return: NULL, out of memory. */
+static struct nl_msg *way_message(const struct addr *to, uint32_t mark)
+{
+	struct rtmsg header = {
+		.rtm_family = (uint8_t)to->sa.sa_family,
+		.rtm_dst_len = to->sa.sa_family == AF_INET6 ? 128 : 32,
+	};
+	struct nl_msg *message = netlink_message(RTM_GETROUTE, 0, &header, sizeof(header));
+	uint32_t device = to->sa.sa_family == AF_INET6 ? to->in6.sin6_scope_id : 0;
+
+	if (message && netlink_put_addr(message, RTA_DST, to) == 0 &&
+		(mark == 0 || nla_put_u32(message, RTA_MARK, mark) == 0) &&
+		(device == 0 || nla_put_u32(message, RTA_OIF, device) == 0))
+		return message;
+	nlmsg_free(message);
+	return NULL;
+}
+
+int net_route_way(struct netlink *netlink, const struct addr *to, uint32_t mark, struct net_way *ret, struct err *err)
+{
+	struct wanted wanted = {.family = to->sa.sa_family};
+	struct netlink_query query = {.item_size = sizeof(struct seen), .read = read_route, .wanted = &wanted};
+	char text[ADDR_TEXT_MAX];
+	void *routes = NULL;
+	size_t count = 0;
+	int rc = netlink_collect(netlink, way_message(to, mark), &query, &routes, &count);
+
+	if (rc == 0 && count == 0)
+		rc = -ENETUNREACH;
+	if (rc < 0)
+		netlink_fail(netlink, err, rc, "way to %s", addr_format_host(text, sizeof(text), to));
+	else
+		rc = fill_way(netlink, routes, ret, err);
+	free(routes);
+	return rc;
+}
+
+static bool is_default(const struct seen *seen, const void *what)
+{
+	(void)what;
+	return seen->to.bits == 0 && seen->type == RTN_UNICAST && seen->index != 0;
+}
+
+/* Return: 1 there is one, 0, or a negative errno. */
+static int find_default(struct netlink *netlink, int family, struct net_way *ret, struct err *err)
+{
+	struct wanted wanted = {family, NET_ROUTE_TABLE_MAIN, is_default, NULL};
+	const struct seen *best = NULL;
+	struct seen *routes;
+	size_t count;
+	int rc = list_routes(netlink, &wanted, &routes, &count, err);
+
+	if (rc < 0)
+		return rc;
+	for (size_t i = 0; i < count; i++)
+		if (!best || routes[i].metric < best->metric)
+			best = &routes[i];
+	if (best)
+		rc = fill_way(netlink, best, ret, err);
+	free(routes);
+	return rc < 0 ? rc : count > 0;
+}
+
+int net_route_default(struct netlink *netlink, int family, struct net_way *ret, struct err *err)
+{
+	int rc = 0;
+
+	if (family != AF_INET6)
+		rc = find_default(netlink, AF_INET, ret, err);
+	if (rc == 0 && family != AF_INET)
+		rc = find_default(netlink, AF_INET6, ret, err);
+	if (rc == 0)
+		return err_system(err, -ENETUNREACH, "default route");
+	return rc < 0 ? rc : 0;
+}
+
+static bool is_lan(const struct seen *seen, const void *lan)
+{
+	return seen->to.bits > 0 && seen->type == RTN_UNICAST && seen->index != 0 && !seen->has_gateway &&
+	       prefix_contains(&seen->to, lan);
+}
+
+static bool is_nearer(const struct seen *a, const struct seen *b)
+{
+	return a->to.bits != b->to.bits ? a->to.bits > b->to.bits : a->metric < b->metric;
+}
+
+int net_route_find_lan(struct netlink *netlink, const struct prefix *lan, struct err *err)
+{
+	struct wanted wanted = {lan->addr.sa.sa_family, NET_ROUTE_TABLE_MAIN, is_lan, lan};
+	const struct seen *best = NULL;
+	char text[PREFIX_TEXT_MAX];
+	struct seen *routes;
+	size_t count;
+	int rc = list_routes(netlink, &wanted, &routes, &count, err);
+
+	if (rc < 0)
+		return rc;
+	for (size_t i = 0; i < count; i++)
+		if (!best || is_nearer(&routes[i], best))
+			best = &routes[i];
+	rc = best ? best->index : -ENODEV;
+	free(routes);
+	if (rc < 0)
+		return err_set(err, rc, "%s: no device is connected to it", prefix_format(text, sizeof(text), lan));
+	return rc;
+}

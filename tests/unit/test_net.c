@@ -3,8 +3,12 @@
  * Each test has a network namespace of its own, with lo up, and must leave no descriptor open. Without root all are
  * skipped; those with WireGuard where the kernel has none, tests/kernel runs them.
  */
+#include "common/net/address.h"
 #include "common/net/link.h"
+#include "common/net/route.h"
+#include "common/net/rule.h"
 
+#include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -321,6 +325,494 @@ static void no_namespace_is_refused(void **state)
 	close(fd);
 }
 
+/* --- addresses --- */
+
+static struct addr addr_of(const char *text)
+{
+	struct addr addr = {0};
+
+	if (inet_pton(AF_INET6, text, &addr.in6.sin6_addr) == 1) {
+		addr.in6.sin6_family = AF_INET6;
+		return addr;
+	}
+	memset(&addr, 0, sizeof(addr));
+	addr.in4.sin_family = AF_INET;
+	assert_int_equal(inet_pton(AF_INET, text, &addr.in4.sin_addr), 1);
+	return addr;
+}
+
+static struct prefix prefix_of(const char *text, uint8_t bits)
+{
+	return (struct prefix){.addr = addr_of(text), .bits = bits};
+}
+
+/* left (11) and right (12), up. */
+static void make_pair(void)
+{
+	MUST("ip link add left index 11 type veth peer name right index 12 && ip link set left up && ip link set right "
+	     "up");
+}
+
+static int add_address(const char *text, uint8_t bits)
+{
+	struct net_address address = {.index = 11, .prefix = prefix_of(text, bits)};
+
+	return net_address_add(&bed.netlink, &address, &err);
+}
+
+/* Addresses of both families are added as they are, and adding them again is done. */
+static void addresses_are_added(void **state)
+{
+	(void)state;
+	need_namespace();
+	make_pair();
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(add_address("10.10.0.3", 24), 0);
+		assert_int_equal(add_address("10.10.0.3", 32), 0);
+		assert_int_equal(add_address("fd10::3", 64), 0);
+	}
+	assert_int_equal(atoi(said("ip -4 -o address show left | wc -l")), 2);
+	assert_non_null(strstr(said("ip -4 address show left"), "inet 10.10.0.3/24 scope global left"));
+	assert_non_null(strstr(said("ip -4 address show left"), "inet 10.10.0.3/32 scope global left"));
+	assert_non_null(strstr(said("ip -6 address show left"), "inet6 fd10::3/64 scope global"));
+}
+
+/* An IPv6 address is there at once: nobody is asked whether he has it. */
+static void ipv6_address_is_not_tentative(void **state)
+{
+	(void)state;
+	need_namespace();
+	make_pair();
+	assert_int_equal(add_address("fd10::3", 64), 0);
+	assert_non_null(strstr(said("ip -6 address show left"), "inet6 fd10::3/64 scope global nodad"));
+	assert_string_equal(said("ip -6 -o address show left tentative to fd10::/64"), "");
+}
+
+/* A device that is not there, and IPv6 switched off on it, are told, the latter in the kernel's own words. */
+static void address_refusals_are_told(void **state)
+{
+	(void)state;
+	need_namespace();
+	assert_int_equal(add_address("10.10.0.3", 24), -ENODEV);
+	assert_non_null(strstr(err.text, "address 10.10.0.3/24: No such device"));
+	make_pair();
+	MUST("sysctl -qw net.ipv6.conf.left.disable_ipv6=1");
+	assert_int_equal(add_address("fd10::3", 64), -EACCES);
+	assert_non_null(strstr(err.text, "address fd10::3/64: Permission denied"));
+}
+
+/* All addresses are listed; at the end of a wire it is ours that is, not the other end's. */
+static void addresses_are_listed(void **state)
+{
+	struct net_address *addresses;
+	struct prefix ours = prefix_of("10.10.0.3", 32), wide = prefix_of("fd10::3", 64);
+	size_t count, found = 0;
+
+	(void)state;
+	need_namespace();
+	make_pair();
+	MUST("ip address add 10.10.0.3 peer 10.10.0.4 dev left && ip address add fd10::3/64 dev right nodad");
+	assert_int_equal(net_address_list(&bed.netlink, &addresses, &count, &err), 0);
+	for (size_t i = 0; i < count; i++) {
+		found += addresses[i].index == 11 && prefix_equal(&addresses[i].prefix, &ours);
+		found += addresses[i].index == 12 && prefix_equal(&addresses[i].prefix, &wide);
+	}
+	assert_int_equal(found, 2);
+	assert_int_equal(count, atoi(said("ip -o address | wc -l")));
+	free(addresses);
+}
+
+/* --- routes --- */
+
+static struct net_route route_of(const char *text, uint8_t bits, uint32_t table)
+{
+	return (struct net_route){.to = prefix_of(text, bits), .index = 11, .table = table};
+}
+
+static int add_route(const char *text, uint8_t bits, uint32_t table)
+{
+	struct net_route route = route_of(text, bits, table);
+
+	return net_route_add(&bed.netlink, &route, &err);
+}
+
+static int delete_route(const char *text, uint8_t bits, uint32_t table)
+{
+	struct net_route route = route_of(text, bits, table);
+
+	return net_route_delete(&bed.netlink, &route, &err);
+}
+
+static int has_route(const char *text, uint8_t bits, uint32_t table)
+{
+	struct net_route route = route_of(text, bits, table);
+
+	return net_route_has(&bed.netlink, &route, &err);
+}
+
+static int covers(const char *text, uint8_t bits)
+{
+	struct net_route route = route_of(text, bits, 51820);
+
+	return net_route_covers(&bed.netlink, &route, &err);
+}
+
+/* The routes we make are those that ip makes, word for word. */
+static void routes_are_as_ip_makes_them(void **state)
+{
+	char ours[1024];
+
+	(void)state;
+	need_namespace();
+	make_pair();
+	assert_int_equal(add_route("10.20.0.7", 16, NET_ROUTE_TABLE_MAIN), 0);
+	assert_int_equal(add_route("0.0.0.0", 0, 51820), 0);
+	assert_int_equal(add_route("fd20::7", 64, NET_ROUTE_TABLE_MAIN), 0);
+	assert_int_equal(add_route("::", 0, 51820), 0);
+#define ROUTES "(ip -d route show table all; ip -d -6 route show table all) | grep -e 20 -e default"
+	strcpy(ours, said(ROUTES));
+	assert_non_null(strstr(ours, "10.20.0.0/16"));
+	assert_non_null(strstr(ours, "default dev left table 51820"));
+	MUST("ip route delete 10.20.0.0/16 && ip route delete default table 51820");
+	MUST("ip -6 route delete fd20::/64 && ip -6 route delete default table 51820");
+	MUST("ip route add 10.20.0.0/16 dev left && ip route add 0.0.0.0/0 dev left table 51820");
+	MUST("ip -6 route add fd20::/64 dev left && ip -6 route add ::/0 dev left table 51820");
+	assert_string_equal(said(ROUTES), ours);
+	assert_int_equal(delete_route("10.20.0.7", 16, NET_ROUTE_TABLE_MAIN), 0);
+	assert_int_equal(delete_route("0.0.0.0", 0, 51820), 0);
+	assert_int_equal(delete_route("fd20::7", 64, NET_ROUTE_TABLE_MAIN), 0);
+	assert_int_equal(delete_route("::", 0, 51820), 0);
+	assert_string_equal(said(ROUTES), "");
+}
+
+/* A route to the same network is in the way; one that is gone is gone, with its device too. */
+static void route_that_is_there_or_gone(void **state)
+{
+	(void)state;
+	need_namespace();
+	make_pair();
+	MUST("ip route add 10.20.0.0/16 dev right");
+	assert_int_equal(add_route("10.20.0.0", 16, NET_ROUTE_TABLE_MAIN), -EEXIST);
+	assert_string_equal(err.text, "route 10.20.0.0/16: File exists");
+	assert_int_equal(delete_route("10.20.0.0", 16, NET_ROUTE_TABLE_MAIN), 0);
+	assert_string_equal(said("ip route show 10.20.0.0/16"), "10.20.0.0/16 dev right scope link ");
+	assert_int_equal(delete_route("10.30.0.0", 16, 51820), 0);
+	assert_int_equal(delete_route("fd20::", 64, 51820), 0);
+	MUST("ip link delete left");
+	assert_int_equal(delete_route("10.20.0.0", 16, NET_ROUTE_TABLE_MAIN), 0);
+	assert_int_equal(delete_route("fd20::", 64, NET_ROUTE_TABLE_MAIN), 0);
+}
+
+/* Just this one: another device, table, length or a gateway makes another route. */
+static void has_means_just_this_one(void **state)
+{
+	(void)state;
+	need_namespace();
+	make_pair();
+	assert_int_equal(has_route("10.20.0.0", 16, 51820), 0);
+	MUST("ip route add 10.20.0.0/16 dev left table 51820 && ip route add 10.21.0.0/16 dev right table 51820");
+	MUST("ip address add 10.10.0.1/24 dev left && ip route add 10.22.0.0/16 via 10.10.0.2 table 51820");
+	MUST("ip route add blackhole 10.23.0.0/16 table 51820");
+	assert_int_equal(has_route("10.20.0.9", 16, 51820), 1);
+	assert_int_equal(has_route("10.20.0.0", 17, 51820), 0);
+	assert_int_equal(has_route("10.20.0.0", 16, 51821), 0);
+	assert_int_equal(has_route("10.20.0.0", 16, NET_ROUTE_TABLE_MAIN), 0);
+	assert_int_equal(has_route("10.21.0.0", 16, 51820), 0);
+	assert_int_equal(has_route("10.22.0.0", 16, 51820), 0);
+	assert_int_equal(has_route("10.23.0.0", 16, 51820), 0);
+	MUST("ip -6 route add fd20::/64 dev left table 51820");
+	assert_int_equal(has_route("fd20::", 64, 51820), 1);
+	assert_int_equal(has_route("fd20::", 65, 51820), 0);
+}
+
+/* What covers is what ip's own answer to `route show dev … match …` says. */
+static void covers_is_what_ip_says(void **state)
+{
+	static const struct {
+		const char *text;
+		uint8_t bits;
+	} asked[] = {{"10.10.0.0", 24}, {"10.10.0.0", 23}, {"10.10.0.7", 32}, {"10.11.0.0", 32}, {"10.20.0.0", 16},
+		{"10.21.0.0", 16}, {"0.0.0.0", 0}, {"fd10::", 64}, {"fd10::5", 128}, {"fd10:0:0:1::", 64},
+		{"fd20::", 48}, {"::", 0}};
+
+	(void)state;
+	need_namespace();
+	make_pair();
+	MUST("ip address add 10.10.0.1/24 dev left && ip address add fd10::1/64 dev left nodad");
+	MUST("ip route add 10.20.0.0/16 via 10.10.0.2 && ip route add 10.21.0.0/16 dev left table 51820");
+	for (int turn = 0; turn < 2; turn++) {
+		for (size_t i = 0; i < sizeof(asked) / sizeof(asked[0]); i++) {
+			const char *by_ip = said("ip %s route show dev left match %s/%d",
+				strchr(asked[i].text, ':') ? "-6" : "-4", asked[i].text, asked[i].bits);
+
+			assert_int_equal(covers(asked[i].text, asked[i].bits), *by_ip != '\0');
+		}
+		MUST("ip route replace default dev left && ip -6 route replace default dev left");
+	}
+}
+
+/* A table is empty until a route of either family is in it; a table that never was is empty. */
+static void table_is_empty_until_it_is_used(void **state)
+{
+	(void)state;
+	need_namespace();
+	make_pair();
+	assert_int_equal(net_route_table_is_empty(&bed.netlink, 51820, &err), 1);
+	MUST("ip -6 route add fd20::/64 dev left table 51820");
+	assert_int_equal(net_route_table_is_empty(&bed.netlink, 51820, &err), 0);
+	assert_int_equal(net_route_table_is_empty(&bed.netlink, 51821, &err), 1);
+	MUST("ip route add blackhole default table 51821");
+	assert_int_equal(net_route_table_is_empty(&bed.netlink, 51821, &err), 0);
+	MUST("ip route flush table 51821");
+	assert_int_equal(net_route_table_is_empty(&bed.netlink, 51821, &err), 1);
+}
+
+static void assert_way(const char *to, uint32_t mark, int index, uint32_t mtu)
+{
+	struct addr addr = addr_of(to);
+	struct net_way way;
+
+	assert_int_equal(net_route_way(&bed.netlink, &addr, mark, &way, &err), 0);
+	assert_int_equal(way.index, index);
+	assert_int_equal(way.mtu, mtu);
+}
+
+static void assert_no_way(const char *to, int code)
+{
+	struct addr addr = addr_of(to);
+	struct net_way way;
+
+	assert_int_equal(net_route_way(&bed.netlink, &addr, 0, &way, &err), code);
+}
+
+/* The way is the kernel's own choice: by mark, with its route's MTU or else its device's. */
+static void way_follows_mark_and_mtu(void **state)
+{
+	(void)state;
+	need_namespace();
+	make_pair();
+	assert_no_way("203.0.113.10", -ENETUNREACH);
+	assert_string_equal(err.text, "way to 203.0.113.10: Network is unreachable");
+	assert_no_way("2001:db8::10", -ENETUNREACH);
+	MUST("ip link set right mtu 1400 && ip route add default dev left mtu 1300 && ip -6 route add default dev "
+	     "left");
+	MUST("ip route add default dev right table 7 && ip rule add fwmark 0xca6c table 7");
+	MUST("ip -6 route add default dev right table 7 mtu 1290 && ip -6 rule add fwmark 0xca6c table 7");
+	assert_way("203.0.113.10", 0, 11, 1300);
+	assert_way("203.0.113.10", 0xca6c, 12, 1400);
+	assert_way("2001:db8::10", 0, 11, 1500);
+	assert_way("2001:db8::10", 0xca6c, 12, 1290);
+	assert_way("127.0.0.1", 0, 1, 65536);
+	MUST("ip route add unreachable 203.0.113.0/24");
+	assert_no_way("203.0.113.10", -EHOSTUNREACH);
+}
+
+/* A link-local address is looked for on its own device. */
+static void way_to_a_link_local_address(void **state)
+{
+	struct addr addr = addr_of("fe80::7");
+	struct net_way way;
+
+	(void)state;
+	need_namespace();
+	make_pair();
+	for (int index = 11; index <= 12; index++) {
+		addr.in6.sin6_scope_id = (uint32_t)index;
+		assert_int_equal(net_route_way(&bed.netlink, &addr, 0, &way, &err), 0);
+		assert_int_equal(way.index, index);
+	}
+}
+
+static void assert_default(int family, int index, uint32_t mtu)
+{
+	struct net_way way;
+
+	assert_int_equal(net_route_default(&bed.netlink, family, &way, &err), 0);
+	assert_int_equal(way.index, index);
+	assert_int_equal(way.mtu, mtu);
+}
+
+/* The default route with the lowest metric counts; IPv4's before IPv6's where both may; other tables' do not. */
+static void default_route_has_the_lowest_metric(void **state)
+{
+	struct net_way way;
+
+	(void)state;
+	need_namespace();
+	make_pair();
+	MUST("ip route add default dev left table 7 && ip route add 0.0.0.0/1 dev left && ip route add blackhole "
+	     "default metric 1");
+	assert_int_equal(net_route_default(&bed.netlink, AF_UNSPEC, &way, &err), -ENETUNREACH);
+	assert_string_equal(err.text, "default route: Network is unreachable");
+	MUST("ip -6 route add default dev right metric 5 mtu 1444");
+	assert_default(AF_UNSPEC, 12, 1444);
+	MUST("ip route add default dev right metric 600 && ip route add default dev left metric 100");
+	assert_default(AF_UNSPEC, 11, 1500);
+	assert_default(AF_INET, 11, 1500);
+	assert_default(AF_INET6, 12, 1444);
+	MUST("ip address add 10.10.0.1/24 dev right");
+	/* Of several next hops the first counts; the test kernel has no such routes. */
+	if (run("ip route add default metric 50 nexthop via 10.10.0.2 nexthop dev left 2>/dev/null") == 0)
+		assert_default(AF_INET, 12, 1500);
+}
+
+static int find_lan(const char *text, uint8_t bits)
+{
+	struct prefix lan = prefix_of(text, bits);
+
+	return net_route_find_lan(&bed.netlink, &lan, &err);
+}
+
+/* A LAN is where its network, or one around it, is connected; the nearest, then the lowest metric. */
+static void lan_is_found_where_it_is_connected(void **state)
+{
+	(void)state;
+	need_namespace();
+	make_pair();
+	MUST("ip address add 192.168.1.2/24 dev left && ip route add default via 192.168.1.1 && ip address add "
+	     "192.168.9.9/16 dev right");
+	MUST("ip route add 172.16.0.0/12 via 192.168.1.1");
+	assert_int_equal(find_lan("192.168.1.0", 24), 11);
+	assert_int_equal(find_lan("192.168.1.128", 25), 11);
+	assert_int_equal(find_lan("192.168.2.0", 24), 12);
+	assert_int_equal(find_lan("172.16.1.0", 24), -ENODEV);
+	assert_string_equal(err.text, "172.16.1.0/24: no device is connected to it");
+	assert_int_equal(find_lan("192.0.0.0", 8), -ENODEV);
+	assert_int_equal(find_lan("0.0.0.0", 0), -ENODEV);
+	assert_int_equal(find_lan("fd10::", 64), -ENODEV);
+	MUST("ip address add fd10::2/64 dev right nodad");
+	assert_int_equal(find_lan("fd10::", 64), 12);
+	MUST("ip route add 10.7.0.0/24 dev left metric 600 && ip route add 10.7.0.0/24 dev right metric 100");
+	assert_int_equal(find_lan("10.7.0.0", 24), 12);
+}
+
+/* --- rules --- */
+
+#define RULES "ip rule; ip -6 rule"
+
+/* The rules we make are those that ip makes, word for word, and go again. */
+static void rules_are_as_ip_makes_them(void **state)
+{
+	static const int families[] = {AF_INET, AF_INET6};
+	char ours[1024], before[1024];
+
+	(void)state;
+	need_namespace();
+	strcpy(before, said(RULES));
+	for (int i = 0; i < 2; i++) {
+		struct net_rule full = {families[i], 32765, 51820, 0xca6c, true, false};
+		struct net_rule suppress = {families[i], 32764, NET_ROUTE_TABLE_MAIN, 0, false, true};
+
+		assert_int_equal(net_rule_add(&bed.netlink, &full, &err), 0);
+		assert_int_equal(net_rule_add(&bed.netlink, &suppress, &err), 0);
+		assert_int_equal(net_rule_add(&bed.netlink, &suppress, &err), -EEXIST);
+		assert_string_equal(err.text, "rule 32764 for table 254: File exists");
+		assert_int_equal(net_rule_has(&bed.netlink, &full, &err), 1);
+		assert_int_equal(net_rule_has(&bed.netlink, &suppress, &err), 1);
+	}
+	strcpy(ours, said(RULES));
+	for (int i = 0; i < 2; i++) {
+		struct net_rule full = {families[i], 32765, 51820, 0xca6c, true, false};
+		struct net_rule suppress = {families[i], 32764, NET_ROUTE_TABLE_MAIN, 0, false, true};
+
+		for (int turn = 0; turn < 2; turn++) {
+			assert_int_equal(net_rule_delete(&bed.netlink, &full, &err), 0);
+			assert_int_equal(net_rule_delete(&bed.netlink, &suppress, &err), 0);
+		}
+		assert_int_equal(net_rule_has(&bed.netlink, &full, &err), 0);
+	}
+	assert_string_equal(said(RULES), before);
+	MUST("ip rule add not fwmark 0xca6c table 51820 && ip rule add table main suppress_prefixlength 0");
+	MUST("ip -6 rule add not fwmark 0xca6c table 51820 && ip -6 rule add table main suppress_prefixlength 0");
+	assert_string_equal(said(RULES), ours);
+}
+
+/* A rule of somebody else with the same priority and table, but one condition more, is not ours: neither seen nor deleted. */
+static void others_rules_are_not_ours(void **state)
+{
+	static const char *const conditions[] = {"from 10.0.0.0/8", "to 10.0.0.0/8", "iif lo", "oif lo", "uidrange 0-5",
+		"tos 4", "ipproto udp", "sport 5", "fwmark 7/0xff", "fwmark 8", "suppress_prefixlength 8",
+		"suppress_ifgroup 3", "not fwmark 7", "suppress_prefixlength 0"};
+	struct net_rule plain = {AF_INET, 1000, 51820, 0, false, false}, marked = plain;
+
+	(void)state;
+	need_namespace();
+	marked.mark = 7;
+	for (size_t i = 0; i < sizeof(conditions) / sizeof(conditions[0]); i++) {
+		MUST("ip rule add priority 1000 %s table 51820", conditions[i]);
+		assert_int_equal(net_rule_has(&bed.netlink, &plain, &err), 0);
+		assert_int_equal(net_rule_has(&bed.netlink, &marked, &err), 0);
+		assert_int_equal(net_rule_delete(&bed.netlink, &plain, &err), 0);
+		assert_int_equal(net_rule_delete(&bed.netlink, &marked, &err), 0);
+		assert_int_equal(atoi(said("ip rule | grep -c ^1000")), 1);
+		MUST("ip rule delete priority 1000");
+	}
+}
+
+/* Ours beside another of the same priority: ours goes, the other stays. */
+static void delete_takes_just_this_one(void **state)
+{
+	struct net_rule rule = {AF_INET, 1000, 51820, 7, false, false};
+
+	(void)state;
+	need_namespace();
+	assert_int_equal(net_rule_add(&bed.netlink, &rule, &err), 0);
+	MUST("ip rule add priority 1000 from 10.0.0.0/8 fwmark 7 table 51820");
+	assert_int_equal(net_rule_delete(&bed.netlink, &rule, &err), 0);
+	assert_string_equal(said("ip rule show priority 1000"), "1000:\tfrom 10.0.0.0/8 fwmark 0x7 lookup 51820");
+	assert_int_equal(net_rule_delete(&bed.netlink, &rule, &err), 0);
+	assert_int_equal(atoi(said("ip rule | grep -c ^1000")), 1);
+}
+
+/* Rules are listed in the order of their priorities, those with conditions we have no word for by priority and table. */
+static void rules_are_listed(void **state)
+{
+	struct net_rule *rules;
+	size_t count;
+
+	(void)state;
+	need_namespace();
+	MUST("ip rule add priority 5210 from 10.0.0.0/8 fwmark 7 table 52 && ip rule add priority 77 not fwmark 9 "
+	     "table 1000");
+	assert_int_equal(net_rule_list(&bed.netlink, AF_INET, &rules, &count, &err), 0);
+	assert_int_equal(count, 5);
+	assert_int_equal(rules[0].priority, 0);
+	assert_int_equal(rules[0].table, 255);
+	assert_int_equal(rules[1].priority, 77);
+	assert_int_equal(rules[1].table, 1000);
+	assert_int_equal(rules[1].mark, 9);
+	assert_true(rules[1].is_not);
+	assert_int_equal(rules[2].priority, 5210);
+	assert_int_equal(rules[2].table, 52);
+	assert_int_equal(rules[2].mark, 0);
+	assert_int_equal(rules[3].priority, 32766);
+	assert_int_equal(rules[4].priority, 32767);
+	assert_int_equal(net_rule_free_priority(rules, count), 76);
+	free(rules);
+}
+
+/* A free priority is where ip, too, puts a rule that is given none. */
+static void free_priority_is_the_kernels_choice(void **state)
+{
+	struct net_rule *rules;
+	uint32_t priority;
+	size_t count;
+
+	(void)state;
+	need_namespace();
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(net_rule_list(&bed.netlink, AF_INET, &rules, &count, &err), 0);
+		priority = net_rule_free_priority(rules, count);
+		free(rules);
+		MUST("ip rule add fwmark %d table 7", i + 1);
+		assert_int_equal(atoi(said("ip rule | sed -n 2p")), priority);
+		if (i == 1)
+			MUST("ip rule add priority 5000 fwmark 5 table 7");
+	}
+	assert_int_equal(priority, 4999);
+	assert_int_equal(net_rule_free_priority(NULL, 0), 32765);
+}
+
 #define NET_TEST(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -337,6 +829,24 @@ int main(void)
 		NET_TEST(link_is_raised_and_deleted),
 		NET_TEST(socket_is_opened_elsewhere),
 		NET_TEST(no_namespace_is_refused),
+		NET_TEST(addresses_are_added),
+		NET_TEST(ipv6_address_is_not_tentative),
+		NET_TEST(address_refusals_are_told),
+		NET_TEST(addresses_are_listed),
+		NET_TEST(routes_are_as_ip_makes_them),
+		NET_TEST(route_that_is_there_or_gone),
+		NET_TEST(has_means_just_this_one),
+		NET_TEST(covers_is_what_ip_says),
+		NET_TEST(table_is_empty_until_it_is_used),
+		NET_TEST(way_follows_mark_and_mtu),
+		NET_TEST(way_to_a_link_local_address),
+		NET_TEST(default_route_has_the_lowest_metric),
+		NET_TEST(lan_is_found_where_it_is_connected),
+		NET_TEST(rules_are_as_ip_makes_them),
+		NET_TEST(others_rules_are_not_ours),
+		NET_TEST(delete_takes_just_this_one),
+		NET_TEST(rules_are_listed),
+		NET_TEST(free_priority_is_the_kernels_choice),
 	};
 
 	return cmocka_run_group_tests_name("net", tests, NULL, NULL);
