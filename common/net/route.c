@@ -15,6 +15,8 @@
 #include <netlink/route/route.h>
 #include <stdlib.h>
 
+#define IPV6_METRIC 1024 /* what the kernel gives an IPv6 route that is added without one; an IPv4 one has 0 */
+
 /* A route as it was seen; of several next hops the first. */
 struct seen {
 	struct prefix to;
@@ -129,6 +131,21 @@ static int has_any(struct netlink *netlink, const struct wanted *wanted, struct 
 	return count > 0;
 }
 
+/* The first of those wanted. Return: 1 there is one, 0, or a negative errno. */
+static int find_first(struct netlink *netlink, const struct wanted *wanted, struct net_route *ret, struct err *err)
+{
+	struct seen *routes;
+	size_t count;
+	int rc = list_routes(netlink, wanted, &routes, &count, err);
+
+	if (rc < 0)
+		return rc;
+	if (count > 0)
+		*ret = (struct net_route){.to = routes[0].to, .index = routes[0].index, .table = wanted->table};
+	free(routes);
+	return count > 0;
+}
+
 /* --- adding and taking away --- */
 
 /* What `ip route` would ask for, so that both can undo one another's. Return: NULL, out of memory. */
@@ -202,13 +219,34 @@ int net_route_covers(struct netlink *netlink, const struct net_route *route, str
 	return has_any(netlink, &wanted, err);
 }
 
-int net_route_table_is_empty(struct netlink *netlink, uint32_t table, struct err *err)
+static bool is_rival(const struct seen *seen, const void *what)
+{
+	const struct net_route *route = what;
+
+	return seen->metric == (route->to.addr.sa.sa_family == AF_INET6 ? IPV6_METRIC : 0) &&
+	       prefix_equal(&seen->to, &route->to);
+}
+
+int net_route_find_rival(struct netlink *netlink, const struct net_route *route, struct net_route *ret, struct err *err)
+{
+	struct wanted wanted = {route->to.addr.sa.sa_family, route->table, is_rival, route};
+
+	return find_first(netlink, &wanted, ret, err);
+}
+
+int net_route_find_any(struct netlink *netlink, uint32_t table, struct net_route *ret, struct err *err)
 {
 	struct wanted ipv4 = {AF_INET, table, NULL, NULL}, ipv6 = {AF_INET6, table, NULL, NULL};
-	int rc = has_any(netlink, &ipv4, err);
+	int rc = find_first(netlink, &ipv4, ret, err);
 
-	if (rc == 0)
-		rc = has_any(netlink, &ipv6, err);
+	return rc == 0 ? find_first(netlink, &ipv6, ret, err) : rc;
+}
+
+int net_route_table_is_empty(struct netlink *netlink, uint32_t table, struct err *err)
+{
+	struct net_route route;
+	int rc = net_route_find_any(netlink, table, &route, err);
+
 	return rc < 0 ? rc : !rc;
 }
 

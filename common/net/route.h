@@ -12,7 +12,7 @@
 
 struct net_route {
 	struct prefix to;
-	int index;	/* of the device it leads to, scope link, without a gateway */
+	int index; /* of the device it leads to, scope link, without a gateway */
 	uint32_t table;
 };
 
@@ -26,6 +26,14 @@ int net_route_has(struct netlink *netlink, const struct net_route *route, struct
 /* Does a route of the main table that leads to @route's device hold all of @route's addresses, as a connected network
  * does? What wg-quick asks by `ip route show dev DEVICE match PREFIX`. Return: 1, 0 or a negative errno. */
 int net_route_covers(struct netlink *netlink, const struct net_route *route, struct err *err);
+
+/* The route that stands where @route is to go: same table, destination and metric, so that adding would say -EEXIST.
+ * @ret: may be of no device (index 0: a blackhole). Return: 1 there is one, 0, or a negative errno. */
+int net_route_find_rival(
+	struct netlink *netlink, const struct net_route *route, struct net_route *ret, struct err *err);
+
+/* Some route of either family in @table, as above. Return: 1 there is one, 0, or a negative errno. */
+int net_route_find_any(struct netlink *netlink, uint32_t table, struct net_route *ret, struct err *err);
 
 /* Is no route of either family in @table? Return: 1, 0 or a negative errno. */
 int net_route_table_is_empty(struct netlink *netlink, uint32_t table, struct err *err);
