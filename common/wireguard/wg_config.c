@@ -210,6 +210,7 @@ static int read_fwmark(struct taking *taking)
 	if (strcasecmp(taking->value, "off") != 0 && parse_number_or_hex(taking->value, &mark) < 0)
 		return reject(taking, taking->value, "is not a mark; off or a number from 0 to 0xffffffff is needed");
 	taking->config->interface.fwmark = mark;
+	taking->config->interface.fwmark_line = taking->entry->line;
 	return 1;
 }
 

@@ -25,9 +25,10 @@ struct wg_config_interface {
 	unsigned line; /* of the section's header; 0: there is none */
 	uint8_t private_key[WG_CONFIG_KEY_LEN];
 	bool has_private_key;
-	uint16_t listen_port; /* 0: any */
+	uint16_t listen_port;	   /* 0: any */
 	unsigned listen_port_line; /* this and those below: 0: not given; of what may repeat the first */
-	uint32_t fwmark;      /* 0: off */
+	uint32_t fwmark;	   /* 0: off */
+	unsigned fwmark_line;
 	struct wg_config_prefix *addresses;
 	size_t address_count;
 	uint16_t mtu; /* 0: what fits */
@@ -63,8 +64,8 @@ struct wg_config {
 };
 
 /* Open an [Interface] or [Peer] section. Return: 0, or -EINVAL with a line in @report (a second [Interface]). */
-int wg_config_open_section(struct wg_config *config, const struct ini *ini, const struct ini_section *section,
-	struct ini_report *report);
+int wg_config_open_section(
+	struct wg_config *config, const struct ini *ini, const struct ini_section *section, struct ini_report *report);
 
 /* Take one key of the section opened last. Return: 1 taken, 0 not a key of WireGuard's, -EINVAL with a line in @report. */
 int wg_config_take(struct wg_config *config, const struct ini *ini, const struct ini_section *section,
