@@ -370,6 +370,12 @@ void carrier_step(struct carrier *carrier, uint64_t now_us)
 		carrier_go_idle(carrier);
 }
 
+void carrier_check(struct carrier *carrier, uint64_t now_us)
+{
+	liveness_check(&carrier->liveness, now_us);
+	carrier_step(carrier, now_us);
+}
+
 void carrier_close(struct carrier *carrier, uint16_t code)
 {
 	if (!carrier->is_ended) {

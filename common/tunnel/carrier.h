@@ -73,6 +73,9 @@ int carrier_write_control(struct carrier *carrier, enum frame_opcode opcode, con
 /* Pings, deadlines, idle memory. Call about twice a second. */
 void carrier_step(struct carrier *carrier, uint64_t now_us);
 
+/* The host's network has changed: ask for life now, and give up after a short time. */
+void carrier_check(struct carrier *carrier, uint64_t now_us);
+
 /* Leave the flow, say goodbye with a close frame, close the stream. No on_end; on_closed follows. */
 void carrier_close(struct carrier *carrier, uint16_t code);
 

@@ -28,6 +28,13 @@ void liveness_ask_now(struct liveness *liveness)
 	liveness->is_asked = true;
 }
 
+void liveness_check(struct liveness *liveness, uint64_t now_us)
+{
+	liveness->is_asked = true;
+	if (liveness->check_us == 0) /* a host whose routes never rest must not put it off for ever */
+		liveness->check_us = now_us;
+}
+
 void liveness_on_sent(struct liveness *liveness, uint64_t now_us)
 {
 	if (liveness->sent_since_us == 0)
@@ -49,12 +56,22 @@ bool liveness_on_pong(struct liveness *liveness, const uint8_t *payload, size_t 
 	if (liveness->ping_sent_us == 0 || len != sizeof(wanted) || memcmp(payload, wanted, len) != 0)
 		return false;
 	liveness->rtt_us = elapsed_us(liveness->ping_sent_us, now_us);
+	if (liveness->ping_sent_us >= liveness->check_us)
+		liveness->check_us = 0;
 	liveness->ping_sent_us = 0;
 	return true;
 }
 
+static bool is_check_lost(const struct liveness *liveness, uint64_t now_us)
+{
+	return liveness->check_us > 0 &&
+	       elapsed_us(liveness->check_us, now_us) >= LIVENESS_CHECK_US + 4 * liveness->rtt_us;
+}
+
 enum liveness_action liveness_step(struct liveness *liveness, uint64_t now_us)
 {
+	if (is_check_lost(liveness, now_us))
+		return LIVENESS_DEAD;
 	if (liveness->ping_sent_us > 0)
 		return elapsed_us(liveness->ping_sent_us, now_us) >= LIVENESS_DEADLINE_US ? LIVENESS_DEAD
 											  : LIVENESS_WAIT;
@@ -72,17 +89,4 @@ void liveness_ping_payload(const struct liveness *liveness, uint8_t out[LIVENESS
 {
 	for (unsigned i = 0; i < LIVENESS_PING_LEN; i++)
 		out[i] = (uint8_t)(liveness->number >> (56 - 8 * i));
-}
-
-uint64_t liveness_next_us(const struct liveness *liveness)
-{
-	uint64_t next_us = liveness->last_ping_us + liveness->interval_us;
-
-	if (liveness->ping_sent_us > 0)
-		return liveness->ping_sent_us + LIVENESS_DEADLINE_US;
-	if (liveness->is_asked)
-		return 0;
-	if (liveness->sent_since_us > 0 && liveness->sent_since_us + LIVENESS_DOUBT_US < next_us)
-		next_us = liveness->sent_since_us + LIVENESS_DOUBT_US;
-	return next_us;
 }

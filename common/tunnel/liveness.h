@@ -16,9 +16,10 @@
 #define LIVENESS_PING_LEN 8		 /* the number, big endian */
 #define LIVENESS_DOUBT_US 2000000u	 /* sending into silence for so long asks for a ping */
 #define LIVENESS_DEADLINE_US 6000000u	 /* a ping without an answer for so long is the end */
+#define LIVENESS_CHECK_US 1000000u	 /* after liveness_check() it is so long, and four round trips */
 
 enum liveness_action {
-	LIVENESS_WAIT, /* nothing to do before liveness_next_us() */
+	LIVENESS_WAIT, /* nothing to do yet */
 	LIVENESS_PING, /* send a ping with payload liveness_ping_payload(); it counts as sent */
 	LIVENESS_DEAD, /* close the carrier */
 };
@@ -29,6 +30,7 @@ struct liveness {
 	uint64_t last_ping_us;
 	uint64_t last_received_us;
 	uint64_t sent_since_us; /* first datagram sent after the last one received; 0: none */
+	uint64_t check_us;	/* of the first liveness_check() that no ping has answered yet; 0: none */
 	bool is_asked; /* ping at the next step */
 	uint64_t number;
 	uint64_t rtt_us; /* last measured; 0: not yet */
@@ -37,6 +39,9 @@ struct liveness {
 void liveness_init(struct liveness *liveness, uint64_t interval_us, uint64_t now_us);
 /* Ping at the next step, without waiting for the interval: a new carrier's round trip is known at once. */
 void liveness_ask_now(struct liveness *liveness);
+/* The path may be another one, or none any more: ping at the next step, and wait for a short time only. A pong to a ping
+ * from before proves nothing. */
+void liveness_check(struct liveness *liveness, uint64_t now_us);
 /* For each batch, not each datagram. */
 void liveness_on_sent(struct liveness *liveness, uint64_t now_us);
 void liveness_on_received(struct liveness *liveness, uint64_t now_us);
@@ -44,6 +49,5 @@ void liveness_on_received(struct liveness *liveness, uint64_t now_us);
 bool liveness_on_pong(struct liveness *liveness, const uint8_t *payload, size_t len, uint64_t now_us);
 enum liveness_action liveness_step(struct liveness *liveness, uint64_t now_us);
 void liveness_ping_payload(const struct liveness *liveness, uint8_t out[LIVENESS_PING_LEN]);
-uint64_t liveness_next_us(const struct liveness *liveness); /* when to call liveness_step() at the latest */
 
 #endif

@@ -41,11 +41,9 @@ static void ping_every_interval(void **state)
 {
 	struct liveness *l = *state;
 
-	assert_int_equal(liveness_next_us(l), START + INTERVAL);
 	assert_int_equal(liveness_step(l, START + INTERVAL - 1), LIVENESS_WAIT);
 	assert_int_equal(liveness_step(l, START + INTERVAL), LIVENESS_PING);
 	assert_true(pong(l, START + INTERVAL + 5));
-	assert_int_equal(liveness_next_us(l), START + 2 * INTERVAL);
 	assert_int_equal(liveness_step(l, START + 2 * INTERVAL - 1), LIVENESS_WAIT);
 	assert_int_equal(liveness_step(l, START + 2 * INTERVAL), LIVENESS_PING);
 }
@@ -57,10 +55,10 @@ static void asked_for_it_pings_at_once(void **state)
 	const uint64_t now_us = START + 1;
 
 	liveness_ask_now(l);
-	assert_true(liveness_next_us(l) <= now_us);
 	assert_int_equal(liveness_step(l, now_us), LIVENESS_PING);
 	assert_true(pong(l, now_us + 5));
-	assert_int_equal(liveness_next_us(l), now_us + INTERVAL);
+	assert_int_equal(liveness_step(l, now_us + INTERVAL - 1), LIVENESS_WAIT);
+	assert_int_equal(liveness_step(l, now_us + INTERVAL), LIVENESS_PING);
 }
 
 /* The pong tells the round trip. */
@@ -92,9 +90,45 @@ static void missing_pong_is_the_end(void **state)
 	struct liveness *l = *state;
 
 	liveness_step(l, START + INTERVAL);
-	assert_int_equal(liveness_next_us(l), START + INTERVAL + LIVENESS_DEADLINE_US);
 	assert_int_equal(liveness_step(l, START + INTERVAL + LIVENESS_DEADLINE_US - 1), LIVENESS_WAIT);
 	assert_int_equal(liveness_step(l, START + INTERVAL + LIVENESS_DEADLINE_US), LIVENESS_DEAD);
+}
+
+/* A check pings at once, and without an answer it is over after a second and four round trips. */
+static void check_is_impatient(void **state)
+{
+	struct liveness *l = *state;
+
+	l->rtt_us = 50000;
+	liveness_check(l, START + 1);
+	assert_int_equal(liveness_step(l, START + 1), LIVENESS_PING);
+	assert_int_equal(liveness_step(l, START + LIVENESS_CHECK_US + 200000), LIVENESS_WAIT);
+	assert_int_equal(liveness_step(l, START + 1 + LIVENESS_CHECK_US + 200000), LIVENESS_DEAD);
+}
+
+/* A pong to a ping from before a check proves nothing; one to a ping sent after it ends the impatience. */
+static void check_wants_a_ping_of_its_own(void **state)
+{
+	struct liveness *l = *state;
+
+	liveness_step(l, START + INTERVAL);
+	liveness_check(l, START + INTERVAL + 10);
+	assert_true(pong(l, START + INTERVAL + 20));
+	assert_int_equal(liveness_step(l, START + INTERVAL + 20), LIVENESS_PING);
+	assert_true(pong(l, START + INTERVAL + 40));
+	assert_int_equal(liveness_step(l, START + INTERVAL + 10 + LIVENESS_CHECK_US + 1000), LIVENESS_WAIT);
+}
+
+/* Checks that come again and again do not put the end off. */
+static void checks_do_not_put_the_end_off(void **state)
+{
+	struct liveness *l = *state;
+
+	for (uint64_t at_us = START + 1; at_us < START + LIVENESS_CHECK_US; at_us += LIVENESS_CHECK_US / 8) {
+		liveness_check(l, at_us);
+		assert_int_not_equal(liveness_step(l, at_us), LIVENESS_DEAD);
+	}
+	assert_int_equal(liveness_step(l, START + 1 + LIVENESS_CHECK_US), LIVENESS_DEAD);
 }
 
 /* Data does not postpone the end: only the pong of the ping under way does. */
@@ -134,7 +168,6 @@ static void silence_asks_for_a_ping(void **state)
 
 	liveness_on_sent(l, START + 10);
 	liveness_on_sent(l, START + 1000000);
-	assert_int_equal(liveness_next_us(l), START + 10 + LIVENESS_DOUBT_US);
 	assert_int_equal(liveness_step(l, START + 10 + LIVENESS_DOUBT_US - 1), LIVENESS_WAIT);
 	assert_int_equal(liveness_step(l, START + 10 + LIVENESS_DOUBT_US), LIVENESS_PING);
 	assert_int_equal(liveness_step(l, START + 10 + LIVENESS_DOUBT_US + 1), LIVENESS_WAIT);
@@ -148,7 +181,6 @@ static void anything_received_ends_doubt(void **state)
 	liveness_on_sent(l, START + 10);
 	liveness_on_received(l, START + 20);
 	assert_int_equal(liveness_step(l, START + 10 + LIVENESS_DOUBT_US), LIVENESS_WAIT);
-	assert_int_equal(liveness_next_us(l), START + INTERVAL);
 }
 
 /* Who only sends is asked for a ping again and again, one after the other. */
@@ -195,6 +227,9 @@ int main(void)
 		CLAIM(pong_tells_round_trip),
 		CLAIM(payload_is_a_number),
 		CLAIM(missing_pong_is_the_end),
+		CLAIM(check_is_impatient),
+		CLAIM(check_wants_a_ping_of_its_own),
+		CLAIM(checks_do_not_put_the_end_off),
 		CLAIM(data_does_not_postpone_the_end),
 		CLAIM(other_pongs_answer_nothing),
 		CLAIM(silence_asks_for_a_ping),
