@@ -457,6 +457,7 @@ static void stream_on_handle_closed(uv_handle_t *handle)
 
 	SSL_free(stream->ssl);
 	stream->ssl = NULL;
+	shutdown(stream->fd, SHUT_RDWR); /* close() alone says nothing while another process holds a duplicate */
 	close(stream->fd);
 	stream->fd = -1;
 	buffer_give(stream->buffers, stream->out);
