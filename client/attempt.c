@@ -19,17 +19,21 @@
 #include <unistd.h>
 
 #define STEP_TIMEOUT_US (10 * CLOCK_US_PER_S)
+#define CHANGED_TIMEOUT_US (3 * CLOCK_US_PER_S) /* of a step during which the network has changed: the path may be gone */
 
 enum attempt_step { ATTEMPT_PROXY, ATTEMPT_TLS, ATTEMPT_UPGRADE, ATTEMPT_UP };
 
 struct attempt {
 	struct link *link;
 	struct client *client;
+	struct profile *profile; /* kept: the client's own may be another by now */
+	const struct client_settings *settings; /* the profile's */
 	const struct client_settings_server *server;
 	size_t server_index;
 	enum attempt_step step;
 	bool is_failed;
 	bool is_closing;
+	bool is_hurried; /* the step's deadline was brought forward */
 	uint64_t deadline_us;
 	struct tls_stream stream;
 	struct carrier carrier;
@@ -58,13 +62,14 @@ static void attempt_fail(struct attempt *attempt, const char *reason)
 	if (attempt->is_failed || attempt->is_closing)
 		return;
 	attempt->is_failed = true;
-	link_on_attempt_failed(attempt->link, step_name(attempt->step), reason);
+	link_on_attempt_failed(attempt->link, attempt, step_name(attempt->step), reason);
 }
 
 static void enter_step(struct attempt *attempt, enum attempt_step step)
 {
 	attempt->step = step;
 	attempt->deadline_us = clock_now_us() + STEP_TIMEOUT_US;
+	attempt->is_hurried = false;
 }
 
 static void attempt_on_closed(void *owner)
@@ -72,6 +77,7 @@ static void attempt_on_closed(void *owner)
 	struct attempt *attempt = owner;
 	struct link *link = attempt->link;
 
+	profile_release(attempt->profile);
 	free(attempt->head);
 	free(attempt);
 	link_on_attempt_closed(link);
@@ -101,7 +107,7 @@ static enum carrier_mask carrier_mask_of(enum client_settings_mask mask)
 
 static void start_tunnel(struct attempt *attempt, size_t head_used)
 {
-	const struct client_settings *settings = &attempt->client->settings;
+	const struct client_settings *settings = attempt->settings;
 	char *head = attempt->head;
 
 	attempt->head = NULL;
@@ -118,7 +124,7 @@ static void start_tunnel(struct attempt *attempt, size_t head_used)
 
 static int make_jwt(const struct attempt *attempt, char *out, size_t size)
 {
-	const struct client_settings *settings = &attempt->client->settings;
+	const struct client_settings *settings = attempt->settings;
 	const char *key = settings->jwt_key ? settings->jwt_key : settings->token;
 	int64_t wall_s = clock_wall_s();
 	struct jwt_claims claims = {.is_udp = true, .port = settings->stock_target_port, .has_iat = true, .iat_s = wall_s};
@@ -137,7 +143,7 @@ static int make_jwt(const struct attempt *attempt, char *out, size_t size)
 
 static int write_request(struct attempt *attempt)
 {
-	const struct client_settings *settings = &attempt->client->settings;
+	const struct client_settings *settings = attempt->settings;
 	char jwt[JWT_TEXT_MAX], request[UPGRADE_REQUEST_MAX];
 	struct upgrade_ask ask = {
 		.prefix = settings->stock_path ? settings->stock_path : "v1",
@@ -162,6 +168,7 @@ static int write_request(struct attempt *attempt)
 static void start_upgrade(struct attempt *attempt)
 {
 	enter_step(attempt, ATTEMPT_UPGRADE);
+	link_on_attempt_secured(attempt->link, attempt);
 	if (write_request(attempt) < 0 || tls_stream_flush(&attempt->stream) < 0)
 		attempt_fail(attempt, "the request could not be sent");
 }
@@ -238,7 +245,7 @@ static void take_answer(struct attempt *attempt, const struct http_head *head, s
 		return;
 	}
 	snprintf(reason, sizeof(reason), "%s%s", wrong,
-		attempt->client->settings.stock_path || head->status == 503
+		attempt->settings->stock_path || head->status == 503
 			? ""
 			: "; the server takes us for a visitor: compare Token and Target with its configuration");
 	attempt_fail(attempt, reason);
@@ -248,7 +255,7 @@ static void take_answer(struct attempt *attempt, const struct http_head *head, s
 
 static bool check_server(struct attempt *attempt, char *reason, size_t size)
 {
-	const struct client_settings *settings = &attempt->client->settings;
+	const struct client_settings *settings = attempt->settings;
 	char text[TLS_PIN_TEXT_MAX];
 	uint8_t pin[TLS_PIN_LEN];
 
@@ -263,10 +270,15 @@ static bool check_server(struct attempt *attempt, char *reason, size_t size)
 	return false;
 }
 
+/* Where the newest session with this server is kept. */
+static SSL_SESSION **resume_of(const struct attempt *attempt)
+{
+	return &attempt->profile->servers[attempt->server_index].resume;
+}
+
 static void start_tls(struct attempt *attempt)
 {
-	struct client *client = attempt->client;
-	const struct client_settings *settings = &client->settings;
+	const struct client_settings *settings = attempt->settings;
 	const char *name = settings->server_name ? settings->server_name : attempt->server->host;
 	struct err err = {0};
 	SSL *ssl;
@@ -276,7 +288,7 @@ static void start_tls(struct attempt *attempt)
 		return;
 	}
 	enter_step(attempt, ATTEMPT_TLS);
-	if (tls_client_session(&ssl, client->tls, name, client->resume[attempt->server_index], &err) < 0) {
+	if (tls_client_session(&ssl, attempt->profile->tls, name, *resume_of(attempt), &err) < 0) {
 		attempt_fail(attempt, err.text);
 		return;
 	}
@@ -287,7 +299,7 @@ static void start_tls(struct attempt *attempt)
 
 static void start_proxy(struct attempt *attempt)
 {
-	const struct client_settings *settings = &attempt->client->settings;
+	const struct client_settings *settings = attempt->settings;
 	char request[1024];
 	int len = upgrade_write_connect(request, sizeof(request), attempt->server->host, attempt->server->port,
 		settings->proxy_user, settings->proxy_password);
@@ -303,7 +315,7 @@ static void stream_on_open(void *owner)
 	struct attempt *attempt = owner;
 	char reason[256];
 
-	if (!attempt->stream.ssl && attempt->client->settings.proxy_host)
+	if (!attempt->stream.ssl && attempt->settings->proxy_host)
 		start_proxy(attempt);
 	else if (!attempt->stream.ssl)
 		start_tls(attempt);
@@ -334,9 +346,28 @@ static void stream_on_writable(void *owner)
 	(void)owner; /* what was asked has left; the answer comes by itself */
 }
 
+/* A host that was just switched on and has no clock of its own refuses every certificate: it is from the future. */
+static bool is_clocks_fault(const struct attempt *attempt)
+{
+	return attempt->step == ATTEMPT_TLS && attempt->stream.ssl && clock_wall_s() < CLOCK_PLAUSIBLE_S &&
+	       SSL_get_verify_result(attempt->stream.ssl) == X509_V_ERR_CERT_NOT_YET_VALID;
+}
+
 static void stream_on_failed(void *owner, const char *reason)
 {
-	attempt_fail(owner, reason);
+	struct attempt *attempt = owner;
+	char now[32], text[256];
+
+	if (!is_clocks_fault(attempt)) {
+		attempt_fail(attempt, reason);
+		return;
+	}
+	clock_format_utc(now, sizeof(now), clock_wall_s());
+	snprintf(text, sizeof(text),
+		"this host's clock is wrong, it says %.10s, when the certificate is not yet valid; waiting for the time to "
+		"be set (with Pin = sha256//… no clock is needed)",
+		now);
+	attempt_fail(attempt, text);
 }
 
 static const struct tls_stream_handlers stream_handlers = {
@@ -354,17 +385,20 @@ struct attempt *attempt_open(struct link *link, int fd)
 	struct err err = {0};
 
 	if (!attempt) {
-		close(fd);
+		wish_close_socket(fd);
 		return NULL;
 	}
 	attempt->link = link;
 	attempt->client = client;
+	attempt->profile = profile_keep(link->profile);
+	attempt->settings = &link->profile->settings;
 	attempt->server_index = link->server;
-	attempt->server = &client->settings.servers[link->server];
-	enter_step(attempt, client->settings.proxy_host ? ATTEMPT_PROXY : ATTEMPT_TLS);
-	if (tls_stream_open(
-		    &attempt->stream, &client->loop, fd, NULL, false, &client->pump.buffers, &stream_handlers, attempt, &err) < 0) {
+	attempt->server = &attempt->settings->servers[link->server];
+	enter_step(attempt, attempt->settings->proxy_host ? ATTEMPT_PROXY : ATTEMPT_TLS);
+	if (tls_stream_open(&attempt->stream, &client->loop, fd, NULL, false, &client->pump.buffers, &stream_handlers,
+		    attempt, &err) < 0) {
 		log_warning("link", "%s", err.text);
+		profile_release(attempt->profile);
 		free(attempt);
 		return NULL;
 	}
@@ -376,7 +410,18 @@ void attempt_step(struct attempt *attempt, uint64_t now_us)
 	if (attempt->step == ATTEMPT_UP)
 		carrier_step(&attempt->carrier, now_us);
 	else if (now_us >= attempt->deadline_us)
-		attempt_fail(attempt, "no answer in 10 s");
+		attempt_fail(attempt,
+			attempt->is_hurried ? "no answer since the network changed" : "no answer in 10 s");
+}
+
+void attempt_check(struct attempt *attempt, uint64_t now_us)
+{
+	if (attempt->step == ATTEMPT_UP)
+		carrier_check(&attempt->carrier, now_us);
+	if (attempt->step == ATTEMPT_UP || attempt->deadline_us <= now_us + CHANGED_TIMEOUT_US)
+		return;
+	attempt->deadline_us = now_us + CHANGED_TIMEOUT_US;
+	attempt->is_hurried = true;
 }
 
 void attempt_close(struct attempt *attempt)
@@ -399,7 +444,7 @@ int attempt_keep_session(SSL *ssl, SSL_SESSION *session)
 
 	if (!attempt)
 		return 0;
-	place = &attempt->client->resume[attempt->server_index];
+	place = resume_of(attempt);
 	SSL_SESSION_free(*place);
 	*place = session;
 	return 1;

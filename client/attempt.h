@@ -15,6 +15,9 @@ struct attempt *attempt_open(struct link *link, int fd);
 
 void attempt_step(struct attempt *attempt, uint64_t now_us);
 
+/* The host's network has changed: is there still anybody? */
+void attempt_check(struct attempt *attempt, uint64_t now_us);
+
 /* Say goodbye where it is up, and close. link_on_attempt_closed() follows. */
 void attempt_close(struct attempt *attempt);
 

@@ -2,27 +2,28 @@
 #ifndef TOWPATH_CLIENT_CLIENT_H
 #define TOWPATH_CLIENT_CLIENT_H
 
+#include "client/address_list.h"
+#include "client/profile.h"
 #include "client/relay.h"
-#include "client/settings.h"
+#include "client/wakeup.h"
+#include "client/wish.h"
 #include "common/process/channel.h"
 #include "common/tunnel/flow.h"
 #include "common/tunnel/pump.h"
 
-#include <openssl/ssl.h>
 #include <stdint.h>
 #include <uv.h>
-
-struct dial_try;
 
 struct client {
 	uv_loop_t loop;
 	struct channel *channel;
-	struct client_settings settings;
-	SSL_CTX *tls;
-	SSL_SESSION **resume; /* for each of the settings' servers the newest session, or NULL */
+	struct profile *profile; /* what the next connect goes by */
+	/* "192.168.1.1,2001:db8::53": under a full tunnel, asked by marked sockets; "": the system's resolver */
+	char nameservers[ADDRESS_LIST_TEXT_MAX];
 	struct pump pump;
 	struct relay relay;
-	struct dial_try *waiting; /* for sockets of the supervisor */
+	struct wakeup wakeup;
+	struct wish *wishes; /* for sockets of the supervisor */
 	uint64_t last_ticket;
 	uint64_t connects;
 	char last_error[640];

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,9 +15,8 @@
 
 struct dial_try {
 	struct dial *dial;
-	struct dial_try *next;	       /* of the dial */
-	struct dial_try *next_waiting; /* of the client's list */
-	uint64_t ticket;
+	struct dial_try *next; /* of the dial */
+	struct wish wish;      /* open until the socket comes */
 	uv_poll_t poll;
 	int fd; /* -1: not handed down yet, or handed on */
 	bool has_poll;
@@ -29,7 +29,8 @@ struct dial {
 	void *owner;
 	struct addr addresses[DIAL_ADDRESSES_MAX];
 	size_t count, started;
-	struct dial_try *tries; /* under way */
+	uint64_t round_ms; /* when the first address was last started */
+	struct dial_try *tries; /* under way, the newest first */
 	uv_timer_t head_start;
 	uv_timer_t deadline;
 	unsigned pending; /* open handles */
@@ -55,19 +56,9 @@ static void on_poll_closed(uv_handle_t *handle)
 	struct dial_try *attempt = handle->data;
 
 	if (attempt->fd >= 0)
-		close(attempt->fd);
+		wish_close_socket(attempt->fd);
 	dial_release(attempt->dial);
 	free(attempt);
-}
-
-static void stop_waiting(struct client *client, struct dial_try *attempt)
-{
-	struct dial_try **place = &client->waiting;
-
-	while (*place && *place != attempt)
-		place = &(*place)->next_waiting;
-	if (*place)
-		*place = attempt->next_waiting;
 }
 
 /* Take a try out of every list and let it go. */
@@ -78,7 +69,7 @@ static void try_end(struct dial_try *attempt)
 	while (*place != attempt)
 		place = &(*place)->next;
 	*place = attempt->next;
-	stop_waiting(attempt->dial->client, attempt);
+	wish_close(attempt->dial->client, &attempt->wish);
 	if (attempt->has_poll)
 		uv_close((uv_handle_t *)&attempt->poll, on_poll_closed);
 	else
@@ -145,7 +136,7 @@ static void try_connect(struct dial_try *attempt, int fd)
 	struct dial *dial = attempt->dial;
 
 	if (uv_poll_init(dial->head_start.loop, &attempt->poll, fd) < 0) {
-		close(fd);
+		wish_close_socket(fd);
 		try_fail(attempt, EMFILE);
 		return;
 	}
@@ -160,23 +151,29 @@ static void try_connect(struct dial_try *attempt, int fd)
 	uv_poll_start(&attempt->poll, UV_WRITABLE, on_connect_ready);
 }
 
-static bool try_open(struct dial *dial, const struct addr *addr)
+static void try_on_socket(struct wish *wish, int error, int fd)
 {
-	struct client *client = dial->client;
+	struct dial_try *attempt = (struct dial_try *)((char *)wish - offsetof(struct dial_try, wish));
+
+	if (error < 0)
+		try_fail(attempt, -error);
+	else
+		try_connect(attempt, fd);
+}
+
+static void try_open(struct dial *dial, const struct addr *addr)
+{
 	struct dial_try *attempt = calloc(1, sizeof(*attempt));
-	struct channel_link wanted = {.ticket = ++client->last_ticket, .family = addr->sa.sa_family, .type = SOCK_STREAM};
 
 	if (!attempt)
-		return false;
+		return;
 	attempt->dial = dial;
-	attempt->ticket = wanted.ticket;
+	attempt->wish.on_socket = try_on_socket;
 	attempt->fd = -1;
 	attempt->addr = *addr;
 	attempt->next = dial->tries;
 	dial->tries = attempt;
-	attempt->next_waiting = client->waiting;
-	client->waiting = attempt;
-	return channel_send(client->channel, CHANNEL_LINK_WANTED, &wanted, sizeof(wanted), -1) == 0;
+	wish_open(dial->client, &attempt->wish, addr->sa.sa_family, SOCK_STREAM); /* refused: the deadline ends it */
 }
 
 static void on_head_start_over(uv_timer_t *timer)
@@ -193,6 +190,8 @@ static void dial_next(struct dial *dial)
 	if (dial->is_done)
 		return;
 	if (dial->started < dial->count) {
+		if (dial->started == 0)
+			dial->round_ms = uv_now(dial->head_start.loop);
 		try_open(dial, &dial->addresses[dial->started++]);
 		uv_timer_start(&dial->head_start, on_head_start_over, DIAL_HEAD_START_MS, 0);
 	} else if (!dial->tries) {
@@ -236,6 +235,24 @@ struct dial *dial_open(struct client *client, const struct addr *addresses, size
 	return dial;
 }
 
+static size_t try_count(const struct dial *dial)
+{
+	size_t count = 0;
+
+	for (const struct dial_try *attempt = dial->tries; attempt; attempt = attempt->next)
+		count++;
+	return count;
+}
+
+void dial_again(struct dial *dial)
+{
+	if (dial->is_done || try_count(dial) + dial->count > DIAL_TRIES_MAX ||
+		uv_now(dial->head_start.loop) - dial->round_ms < DIAL_HEAD_START_MS)
+		return;
+	dial->started = 0;
+	dial_next(dial);
+}
+
 void dial_close(struct dial *dial)
 {
 	if (!dial || dial->is_closing)
@@ -244,22 +261,4 @@ void dial_close(struct dial *dial)
 	dial_stop(dial);
 	uv_close((uv_handle_t *)&dial->head_start, on_timer_closed);
 	uv_close((uv_handle_t *)&dial->deadline, on_timer_closed);
-}
-
-void dial_on_socket(struct client *client, uint64_t ticket, int error, int fd)
-{
-	struct dial_try *attempt = client->waiting;
-
-	while (attempt && attempt->ticket != ticket)
-		attempt = attempt->next_waiting;
-	if (!attempt) { /* who asked has given up */
-		if (fd >= 0)
-			close(fd);
-		return;
-	}
-	stop_waiting(client, attempt);
-	if (error < 0)
-		try_fail(attempt, -error);
-	else
-		try_connect(attempt, fd);
 }

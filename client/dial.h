@@ -11,11 +11,11 @@
 
 #define DIAL_ADDRESSES_MAX 16u
 #define DIAL_HEAD_START_MS 250u /* RFC 8305 §8: Connection Attempt Delay */
+#define DIAL_TRIES_MAX 32u	/* at the same time */
 #define DIAL_TIMEOUT_MS 10000u	/* for all of them together */
 
 struct client;
 struct dial;
-struct dial_try;
 
 struct dial_handlers {
 	void (*on_connected)(void *owner, int fd, const struct addr *addr); /* @fd is the owner's from now on */
@@ -30,7 +30,8 @@ struct dial *dial_open(struct client *client, const struct addr *addresses, size
 /* Calls nothing any more; the memory goes when the loop has run on. Also after a handler. NULL is fine. */
 void dial_close(struct dial *dial);
 
-/* The supervisor's answer to one of the tries. Owns @fd (-1 with @error). */
-void dial_on_socket(struct client *client, uint64_t ticket, int error, int fd);
+/* The network has changed: start every address anew, beside the tries under way, whose first packets may be lost. Not within
+ * a head start of the last time. */
+void dial_again(struct dial *dial);
 
 #endif

@@ -1,40 +1,44 @@
 /* towpath-client: a laptop's or a gateway's end. Reads the command line and hands over: to the worker where the
- * supervisor started us, to the supervisor for `run`, to the configuration's reader for `check`, to a running
- * supervisor's control socket for `status`.
+ * supervisor started us, to the supervisor for `run` and `up`, to the configuration's reader for `check`, to a running
+ * supervisor's control socket for `down`, `reload` and `status`.
  */
 #include "client/config.h"
 #include "client/supervisor.h"
 #include "client/worker.h"
 #include "common/process/channel.h"
+#include "common/process/down.h"
 #include "common/process/options.h"
 #include "common/process/spawn.h"
 #include "common/process/status.h"
+#include "common/process/up.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 static const char help[] =
-	"towpath-client run home                                     the tunnel of /etc/towpath/home.conf, in the "
-	"foreground\n"
-	"towpath-client run wss://HOST[:PORT] --token-file FILE      no configuration needed\n"
-	"towpath-client check NAME|FILE                              reads the file, says what is wrong, changes "
-	"nothing\n"
-	"towpath-client status [NAME|FILE] [--json]\n"
+	"towpath-client up home              brings up the tunnel of /etc/towpath/home.conf; returns when traffic flows\n"
+	"towpath-client run wss://HOST[:PORT] --token-file FILE      in the foreground; no configuration needed\n"
 	"\n"
-	"NAME is /etc/towpath/NAME.conf; a word with a slash or ending in .conf is a file. WireGuard's endpoint is "
-	"the\n"
-	"tunnel's local port, 127.0.0.1:51820 unless --listen says another.\n"
+	"  run NAME|FILE|URL     in the foreground: what the systemd unit towpath-client@NAME does\n"
+	"  up NAME|FILE|URL      the same in the background; --timeout 30s: gives up after that\n"
+	"  down NAME|FILE        stops it and puts everything back, also after a crash\n"
+	"  status [NAME|FILE]    one tunnel, or all; --json\n"
+	"  reload NAME|FILE      reads the file again, without a break\n"
+	"  check NAME|FILE       says what is wrong with the file, changes nothing\n"
+	"\n"
+	"NAME is /etc/towpath/NAME.conf; a word with a slash or ending in .conf is a file. Without [Interface] in it,\n"
+	"WireGuard's endpoint is the tunnel's local port, 127.0.0.1:51820 unless --listen says another.\n"
 	"\n"
 	"  --verbose, -v       tell more, with time and level      --quiet, -q   warnings and errors only\n"
 	"  --config-dir DIR    /etc/towpath                        --version, -V\n"
 	"  --runtime-dir DIR   /run/towpath                        --help, -h\n"
 	"  --state-dir DIR     /var/lib/towpath\n"
 	"\n"
-	"run takes each key of [Client] as an option: --pin sha256//…, --server-name NAME, --proxy URL, …\n"
+	"run and up take each key of [Client] as an option: --pin sha256//…, --server-name NAME, --proxy URL, …\n"
 	"Secrets come from files or the environment: TOWPATH_TOKEN, TOWPATH_BASIC_AUTH, TOWPATH_JWT_KEY.\n"
 	"\n"
-	"Exit: 0 done, up or valid; 1 failed; 2 usage or file wrong; status: 3 not up, 4 no such tunnel.\n";
+	"Exit: 0 done, up or valid; 1 failed; 2 usage or file wrong; status: 3 not up; 4 no such tunnel.\n";
 
 /* Also for a reload: what was said on the command line wins over the file again. */
 static int read_config(const void *context, struct client_config *ret, struct ini_report *report, struct err *err)
@@ -54,18 +58,38 @@ static int read_config(const void *context, struct client_config *ret, struct in
 	return client_config_read(path, ret, report, err);
 }
 
-static int run(const struct client_config *config, const struct options *options)
+static int run(const struct client_config *config, const struct options *options, int up_fd)
 {
 	const struct supervisor_options how = {.runtime_dir = options->runtime_dir,
 		.state_dir = options->state_dir,
-		.up_fd = -1,
+		.up_fd = up_fd,
 		.read_config = read_config,
 		.context = options};
 
 	return client_supervisor_run(config, &how);
 }
 
-static int run_or_check(const struct options *options)
+/* Goes on in the supervisor to be; the one who waits exits in there. */
+static int up(const struct client_config *config, const struct options *options)
+{
+	struct subject subject;
+	const struct up_plan plan = {.program = "towpath-client",
+		.subject = &subject,
+		.runtime_dir = options->runtime_dir,
+		.state_dir = options->state_dir,
+		.timeout_ms = options->timeout_ms};
+	struct err err = {""};
+	int fd = subject_set(&subject, options, "client", config->name, config->path);
+
+	if (fd == 0)
+		fd = up_fork(&plan, &err);
+	if (fd >= 0)
+		return run(config, options, fd);
+	fprintf(stderr, "%s\n", err.text);
+	return EXIT_FAILED;
+}
+
+static int with_config(const struct options *options)
 {
 	struct ini_report report = {0};
 	struct err err = {""};
@@ -75,12 +99,31 @@ static int run_or_check(const struct options *options)
 	if (read_config(options, &config, &report, &err) < 0)
 		code = options_complain(&report, &err);
 	else if (options->verb == OPTIONS_RUN)
-		code = run(&config, options);
+		code = run(&config, options, -1);
+	else if (options->verb == OPTIONS_UP)
+		code = up(&config, options);
 	else if (!options->quiet)
 		printf("%s: valid\n", config.path);
 	ini_report_done(&report);
 	client_config_done(&config);
 	return code;
+}
+
+static int dispatch(const struct options *options)
+{
+	switch (options->verb) {
+	case OPTIONS_STATUS:
+		return status_show(options, "client", "Client");
+	case OPTIONS_DOWN:
+		return down_run(options, "client", "Client");
+	case OPTIONS_RELOAD:
+		return reload_run(options, "client", "Client");
+	case OPTIONS_RUN:
+	case OPTIONS_UP:
+	case OPTIONS_CHECK:
+		break;
+	}
+	return with_config(options);
 }
 
 int main(int argc, char **argv)
@@ -98,7 +141,7 @@ int main(int argc, char **argv)
 	code = options_parse(&program, argc, argv, &options);
 	if (code >= 0)
 		return code;
-	code = options.verb == OPTIONS_STATUS ? status_show(&options, "client", "Client") : run_or_check(&options);
+	code = dispatch(&options);
 	options_done(&options);
 	return code;
 }

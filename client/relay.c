@@ -199,6 +199,18 @@ void relay_step(struct relay *relay, uint64_t now_us)
 	}
 }
 
+void relay_wake(struct relay *relay)
+{
+	for (struct local_flow *local = relay->flows; local; local = local->next)
+		link_wake(&local->link);
+}
+
+void relay_on_reload(struct relay *relay)
+{
+	for (struct local_flow *local = relay->flows; local; local = local->next)
+		link_on_reload(&local->link);
+}
+
 void relay_sum(const struct relay *relay, struct flow_counters *total, uint32_t *depth, uint64_t *sojourn_us)
 {
 	const struct local_flow *local;

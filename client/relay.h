@@ -47,6 +47,10 @@ int relay_open(struct relay *relay, struct client *client, int fd, struct err *e
 /* Pings, silence, datagrams that have waited for too long. Twice a second. */
 void relay_step(struct relay *relay, uint64_t now_us);
 
+/* link_wake() and link_on_reload() for all links. */
+void relay_wake(struct relay *relay);
+void relay_on_reload(struct relay *relay);
+
 struct local_flow *relay_first(const struct relay *relay);
 void relay_sum(const struct relay *relay, struct flow_counters *total, uint32_t *depth, uint64_t *sojourn_us);
 

@@ -1,6 +1,9 @@
 /* One question to c-ares: its sockets are polled by the loop, its time-outs run on one timer. Happy path: open → sockets
  * readable → ares calls back → answer handed up from the loop. Fails with a reason in words. */
+#define CARES_NO_DEPRECATED /* ares_set_socket_functions(): what replaces it came with 1.34 */
 #include "client/resolver.h"
+
+#include "client/client.h"
 
 #include <ares.h>
 #include <errno.h>
@@ -9,6 +12,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
 
 #define RESOLVER_TICK_MS 100 /* how often c-ares looks at its time-outs while a question is open */
 
@@ -19,7 +25,21 @@ struct resolver_socket {
 	ares_socket_t fd;
 };
 
+#define RESOLVER_POOL_MAX (ADDRESS_LIST_MAX + 2) /* one for each name server, one of TCP for each family */
+
+/* A marked socket on its way from the supervisor, or here and not taken by c-ares yet. */
+struct resolver_marked {
+	struct wish wish;
+	struct resolver *resolver;
+	int family, type;
+	int fd; /* -1: not there */
+};
+
 struct resolver {
+	struct client *client;
+	char host[256];
+	struct resolver_marked pool[RESOLVER_POOL_MAX];
+	size_t pool_count, pool_waiting;
 	ares_channel channel;
 	bool has_channel;
 	uv_timer_t timer;
@@ -171,7 +191,7 @@ static void on_timer(uv_timer_t *timer)
 {
 	struct resolver *resolver = timer->data;
 
-	if (!resolver->is_answered)
+	if (!resolver->is_answered && resolver->has_channel)
 		ares_process_fd(resolver->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
 	if (!resolver->is_answered && uv_now(timer->loop) - resolver->asked_ms >= RESOLVER_TIMEOUT_MS) {
 		snprintf(resolver->reason, sizeof(resolver->reason), "no answer in %u s", RESOLVER_TIMEOUT_MS / 1000);
@@ -186,18 +206,150 @@ static void on_timer(uv_timer_t *timer)
 	resolver->on_answer(resolver->owner, resolver->addresses, resolver->count, resolver->reason);
 }
 
-static int ask(struct resolver *resolver, const char *host, struct err *err)
-{
-	struct ares_options options = {.sock_state_cb = on_socket_state, .sock_state_cb_data = resolver, .timeout = 2000, .tries = 3};
-	struct ares_addrinfo_hints hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = ARES_AI_NOSORT};
-	int status = ares_init_options(
-		&resolver->channel, &options, ARES_OPT_SOCK_STATE_CB | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES);
+/* --- sockets that carry the mark --- */
 
+static ares_socket_t marked_socket(int family, int type, int protocol, void *data)
+{
+	struct resolver *resolver = data;
+
+	(void)protocol;
+	for (size_t i = 0; i < resolver->pool_count; i++) {
+		struct resolver_marked *marked = &resolver->pool[i];
+		int fd = marked->fd;
+
+		if (fd < 0 || marked->family != family || marked->type != type)
+			continue;
+		marked->fd = -1;
+		return fd;
+	}
+	errno = EMFILE; /* c-ares goes on with the next server */
+	return ARES_SOCKET_BAD;
+}
+
+static int marked_close(ares_socket_t fd, void *data)
+{
+	(void)data;
+	wish_close_socket(fd);
+	return 0;
+}
+
+static int marked_connect(ares_socket_t fd, const struct sockaddr *to, ares_socklen_t len, void *data)
+{
+	(void)data;
+	return connect(fd, to, len);
+}
+
+static ares_ssize_t marked_receive(
+	ares_socket_t fd, void *buf, size_t len, int flags, struct sockaddr *from, ares_socklen_t *from_len, void *data)
+{
+	(void)data;
+	return recvfrom(fd, buf, len, flags, from, from_len);
+}
+
+static ares_ssize_t marked_send(ares_socket_t fd, const struct iovec *parts, int count, void *data)
+{
+	(void)data;
+	return writev(fd, parts, count);
+}
+
+static const struct ares_socket_functions marked_functions = {
+	marked_socket, marked_close, marked_connect, marked_receive, marked_send};
+
+static int ask(struct resolver *resolver, struct err *err);
+
+static void on_marked_socket(struct wish *wish, int error, int fd)
+{
+	struct resolver_marked *marked =
+		(struct resolver_marked *)((char *)wish - offsetof(struct resolver_marked, wish));
+	struct resolver *resolver = marked->resolver;
+	struct err err = {0};
+
+	(void)error; /* one socket less */
+	marked->fd = fd;
+	if (--resolver->pool_waiting > 0 || ask(resolver, &err) == 0)
+		return;
+	snprintf(resolver->reason, sizeof(resolver->reason), "%.*s", (int)sizeof(resolver->reason) - 1, err.text);
+	resolver->is_answered = true;
+}
+
+static void wish_marked(struct resolver *resolver, int family, int type)
+{
+	struct resolver_marked *marked = &resolver->pool[resolver->pool_count];
+
+	*marked = (struct resolver_marked){.resolver = resolver, .family = family, .type = type, .fd = -1};
+	marked->wish.on_socket = on_marked_socket;
+	if (wish_open(resolver->client, &marked->wish, (uint32_t)family, (uint32_t)type) < 0)
+		return;
+	resolver->pool_count++;
+	resolver->pool_waiting++;
+}
+
+/* Have the sockets made for what c-ares will ask for: UDP to each server, TCP to a family's for an answer cut short. */
+static void wish_pool(struct resolver *resolver, const struct addr *servers, size_t count)
+{
+	static const int families[] = {AF_INET, AF_INET6};
+
+	for (size_t i = 0; i < count; i++)
+		wish_marked(resolver, servers[i].sa.sa_family, SOCK_DGRAM);
+	for (size_t k = 0; k < 2; k++)
+		for (size_t i = 0; i < count; i++) {
+			if (servers[i].sa.sa_family != families[k])
+				continue;
+			wish_marked(resolver, families[k], SOCK_STREAM);
+			break;
+		}
+}
+
+static void drop_pool(struct resolver *resolver)
+{
+	for (size_t i = 0; i < resolver->pool_count; i++) {
+		wish_close(resolver->client, &resolver->pool[i].wish);
+		if (resolver->pool[i].fd >= 0)
+			close(resolver->pool[i].fd);
+	}
+	resolver->pool_count = 0;
+}
+
+/* --- the question --- */
+
+/* The physical links' name servers, and no other name than the one that was asked for: search domains are the tunnel's. */
+static int use_marked(struct resolver *resolver)
+{
+	ares_set_socket_functions(resolver->channel, &marked_functions, resolver);
+	return ares_set_servers_csv(resolver->channel, resolver->client->nameservers);
+}
+
+static int ask(struct resolver *resolver, struct err *err)
+{
+	bool is_marked = resolver->pool_count > 0;
+	struct ares_options options = {.flags = strchr(resolver->host, '.') ? ARES_FLAG_NOSEARCH : 0,
+		.sock_state_cb = on_socket_state,
+		.sock_state_cb_data = resolver,
+		.timeout = 2000,
+		.tries = 3};
+	struct ares_addrinfo_hints hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = ARES_AI_NOSORT};
+	int given = ARES_OPT_SOCK_STATE_CB | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | (is_marked ? ARES_OPT_FLAGS : 0);
+	int status = ares_init_options(&resolver->channel, &options, given);
+
+	if (status == ARES_SUCCESS) {
+		resolver->has_channel = true;
+		status = is_marked ? use_marked(resolver) : ARES_SUCCESS;
+	}
 	if (status != ARES_SUCCESS)
 		return err_set(err, -EIO, "resolver: %s", ares_strerror(status));
-	resolver->has_channel = true;
-	ares_getaddrinfo(resolver->channel, host, NULL, &hints, on_addrinfo, resolver);
+	ares_getaddrinfo(resolver->channel, resolver->host, NULL, &hints, on_addrinfo, resolver);
 	return 0;
+}
+
+/* Return: 0, also where the question starts when its sockets have come, or a negative errno. */
+static int prepare(struct resolver *resolver, struct err *err)
+{
+	struct addr servers[ADDRESS_LIST_MAX];
+	int count = address_list_parse(resolver->client->nameservers, 53, servers);
+
+	if (count > 0)
+		wish_pool(resolver, servers, (size_t)count);
+	return resolver->pool_waiting > 0 ? 0 : ask(resolver, err);
 }
 
 static bool parse_literal(const char *host, uint16_t port, struct addr *ret)
@@ -208,26 +360,28 @@ static bool parse_literal(const char *host, uint16_t port, struct addr *ret)
 	return addr_parse(text, port, ret) == 0;
 }
 
-int resolver_open(struct resolver **ret, uv_loop_t *loop, const char *host, uint16_t port, resolver_on_answer on_answer,
-	void *owner, struct err *err)
+int resolver_open(struct resolver **ret, struct client *client, const char *host, uint16_t port,
+	resolver_on_answer on_answer, void *owner, struct err *err)
 {
 	struct resolver *resolver = calloc(1, sizeof(*resolver));
 	int rc;
 
 	if (!resolver)
 		return err_system(err, -ENOMEM, "resolver");
+	resolver->client = client;
+	snprintf(resolver->host, sizeof(resolver->host), "%s", host);
 	resolver->port = port;
 	resolver->on_answer = on_answer;
 	resolver->owner = owner;
 	resolver->pending = 1;
-	resolver->asked_ms = uv_now(loop);
-	uv_timer_init(loop, &resolver->timer);
+	resolver->asked_ms = uv_now(&client->loop);
+	uv_timer_init(&client->loop, &resolver->timer);
 	resolver->timer.data = resolver;
 	if (parse_literal(host, port, &resolver->addresses[0])) {
 		resolver->count = 1;
 		resolver->is_answered = true;
 	} else {
-		rc = ask(resolver, host, err);
+		rc = prepare(resolver, err);
 		if (rc < 0) {
 			resolver_close(resolver);
 			return rc;
@@ -239,6 +393,11 @@ int resolver_open(struct resolver **ret, uv_loop_t *loop, const char *host, uint
 	return 0;
 }
 
+bool resolver_is_stale(const struct resolver *resolver)
+{
+	return !resolver->is_answered && uv_now(resolver->timer.loop) - resolver->asked_ms >= RESOLVER_STALE_MS;
+}
+
 void resolver_close(struct resolver *resolver)
 {
 	if (!resolver || resolver->is_closing)
@@ -246,6 +405,7 @@ void resolver_close(struct resolver *resolver)
 	resolver->is_closing = true;
 	if (resolver->has_channel)
 		ares_destroy(resolver->channel); /* closes its sockets: on_socket_state() forgets them */
+	drop_pool(resolver);
 	while (resolver->sockets)
 		forget_socket(resolver, resolver->sockets);
 	uv_close((uv_handle_t *)&resolver->timer, on_timer_closed);

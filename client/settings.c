@@ -24,8 +24,9 @@
 
 static json_t *settings_pack_server(const struct client_settings_server *server)
 {
-	return json_pack("{s:o, s:o, s:i, s:b}", "url", sealed_text(server->url), "host", sealed_text(server->host),
-		"port", (int)server->port, "cleartext", server->cleartext);
+	return json_pack("{s:o, s:o, s:i, s:b, s:o}", "url", sealed_text(server->url), "host",
+		sealed_text(server->host), "port", (int)server->port, "cleartext", server->cleartext, "addresses",
+		sealed_text(server->addresses));
 }
 
 static json_t *settings_pack_servers(const struct client_settings *settings)
@@ -93,6 +94,7 @@ static int settings_pack_way(json_t *object, const struct client_settings *setti
 	rc |= json_object_set_new(object, "proxy_port", json_integer(settings->proxy_port));
 	rc |= json_object_set_new(object, "proxy_user", sealed_text(settings->proxy_user));
 	rc |= json_object_set_new(object, "proxy_password", sealed_text(settings->proxy_password));
+	rc |= json_object_set_new(object, "nameservers", sealed_text(settings->nameservers));
 	rc |= json_object_set_new(object, "ping_interval_ms", json_integer((json_int_t)settings->ping_interval_ms));
 	rc |= json_object_set_new(object, "mask", json_integer(settings->mask));
 	return rc;
@@ -142,6 +144,17 @@ static void *settings_new_array(struct fields *fields, size_t count, size_t size
 	return array;
 }
 
+/* As a list of addresses, or NULL. */
+static char *settings_take_addresses(struct fields *fields, const char *key)
+{
+	char *text = fields_take_text(fields, key, 1, ADDRESS_LIST_TEXT_MAX - 1, FIELDS_MAY_BE_NULL);
+	struct addr addresses[ADDRESS_LIST_MAX];
+
+	if (text && address_list_parse(text, 1, addresses) < 0)
+		fields_fail(fields, key, "not addresses");
+	return text;
+}
+
 static void settings_take_servers(struct fields *fields, struct client_settings *settings)
 {
 	const json_t *array = fields_take_array(fields, "servers", 1, SERVERS_MAX);
@@ -157,6 +170,7 @@ static void settings_take_servers(struct fields *fields, struct client_settings 
 		server->host = fields_take_text(&inner, "host", 1, HOST_MAX_LEN, FIELDS_REQUIRED);
 		server->port = (uint16_t)fields_take_number(&inner, "port", 1, 65535);
 		server->cleartext = fields_take_bool(&inner, "cleartext");
+		server->addresses = settings_take_addresses(&inner, "addresses");
 		fields->code = fields_close(&inner);
 	}
 }
@@ -224,6 +238,7 @@ static void settings_take_way(struct fields *fields, struct client_settings *set
 	settings->proxy_port = (uint16_t)fields_take_number(fields, "proxy_port", settings->proxy_host ? 1 : 0, 65535);
 	settings->proxy_user = fields_take_text(fields, "proxy_user", 0, SECRET_MAX_LEN, FIELDS_MAY_BE_NULL);
 	settings->proxy_password = fields_take_text(fields, "proxy_password", 0, SECRET_MAX_LEN, FIELDS_MAY_BE_NULL);
+	settings->nameservers = settings_take_addresses(fields, "nameservers");
 	settings->ping_interval_ms = fields_take_number(fields, "ping_interval_ms", 1, 24u * 3600u * 1000u);
 	settings->mask = (enum client_settings_mask)fields_take_number(
 		fields, "mask", CLIENT_SETTINGS_MASK_ZERO, CLIENT_SETTINGS_MASK_NONE);
@@ -277,6 +292,7 @@ static void settings_free_servers(struct client_settings *settings)
 	for (size_t i = 0; i < settings->server_count; i++) {
 		free(settings->servers[i].url);
 		free(settings->servers[i].host);
+		free(settings->servers[i].addresses);
 	}
 	free(settings->servers);
 }
@@ -297,6 +313,7 @@ void client_settings_done(struct client_settings *settings)
 	free(settings->ca_pem);
 	free(settings->client_certificate_pem);
 	secret_free(settings->client_key_pem);
+	free(settings->nameservers);
 	free(settings->server_name);
 	free(settings->proxy_host);
 	secret_free(settings->proxy_user);

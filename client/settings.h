@@ -2,6 +2,7 @@
 #ifndef TOWPATH_CLIENT_SETTINGS_H
 #define TOWPATH_CLIENT_SETTINGS_H
 
+#include "client/address_list.h"
 #include "common/base/addr.h"
 #include "common/base/err.h"
 
@@ -16,6 +17,7 @@ struct client_settings_server {
 	char *host;
 	uint16_t port;
 	bool cleartext;
+	char *addresses; /* what the name that is dialled last stood for, see address_list.h; NULL: not known */
 };
 
 struct client_settings {
@@ -43,6 +45,7 @@ struct client_settings {
 	char *basic_auth; /* "user:password"; NULL: none */
 	char **headers;	  /* "Name: value" */
 	size_t header_count;
+	char *nameservers; /* the physical links', under a full tunnel; NULL: the system's */
 	char *jwt_key; /* NULL: the token; for a stock server without one, any key does */
 };
 

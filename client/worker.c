@@ -2,17 +2,15 @@
  * enters the sandbox, then serves on one loop. Fails before READY with CHANNEL_FAILED, later only with its channel. */
 #include "client/worker.h"
 
-#include "client/attempt.h"
 #include "client/client.h"
-#include "client/dial.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/process/work.h"
-#include "common/tunnel/tls.h"
 
 #include <ares.h>
 #include <errno.h>
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -28,9 +26,17 @@ struct worker {
 
 static int on_settings(void *owner, int fd, struct err *err)
 {
-	struct worker *worker = owner;
+	struct client *client = &((struct worker *)owner)->client;
+	int rc;
 
-	return client_settings_read(fd, &worker->client.settings, err);
+	if (client->profile) {
+		close(fd);
+		return err_set(err, -EPROTO, "settings a second time");
+	}
+	rc = profile_open(&client->profile, fd, err);
+	if (rc == 0 && client->profile->settings.nameservers)
+		snprintf(client->nameservers, sizeof(client->nameservers), "%s", client->profile->settings.nameservers);
+	return rc;
 }
 
 static int on_listener(void *owner, uint32_t index, int fd, struct err *err)
@@ -43,42 +49,31 @@ static int on_listener(void *owner, uint32_t index, int fd, struct err *err)
 	return 0;
 }
 
-static int open_tls(struct client *client, struct err *err)
-{
-	const struct client_settings *settings = &client->settings;
-	struct tls_client_plan plan = {
-		.ca_pem = settings->ca_pem,
-		.certificate_pem = settings->client_certificate_pem,
-		.key_pem = settings->client_key_pem,
-		.has_pins = settings->pin_count > 0,
-	};
-	int rc = tls_client_context(&client->tls, &plan, err);
-
-	if (rc < 0)
-		return rc;
-	tls_client_on_session(client->tls, attempt_keep_session);
-	client->resume = calloc(settings->server_count, sizeof(SSL_SESSION *));
-	return client->resume ? 0 : err_system(err, -ENOMEM, "TLS sessions");
-}
-
 static int worker_open(void *owner, struct err *err)
 {
 	struct client *client = &((struct worker *)owner)->client;
-	int rc;
 
 	if (ares_library_init(ARES_LIB_INIT_ALL) != ARES_SUCCESS)
 		return err_set(err, -EIO, "resolver: c-ares does not start");
-	rc = open_tls(client, err);
-	if (rc < 0)
-		return rc;
 	return pump_init(&client->pump, POOL_CELLS, err);
+}
+
+static void on_wakeup(void *owner)
+{
+	struct worker *worker = owner;
+
+	relay_wake(&worker->client.relay);
 }
 
 static int worker_start(void *owner, struct err *err)
 {
 	struct worker *worker = owner;
+	struct client *client = &worker->client;
+	int rc = wakeup_open(&client->wakeup, &client->loop, on_wakeup, worker);
 
-	return relay_open(&worker->client.relay, &worker->client, worker->local_fd, err);
+	if (rc < 0)
+		return err_system(err, rc, "timer");
+	return relay_open(&client->relay, client, worker->local_fd, err);
 }
 
 static uint64_t on_tick(void *owner, uint64_t now_us)
@@ -87,6 +82,37 @@ static uint64_t on_tick(void *owner, uint64_t now_us)
 
 	relay_step(&worker->client.relay, now_us);
 	return worker->client.pump.turns;
+}
+
+/* --- what changes while it serves --- */
+
+/* What is connected stays so; the new settings are the next connect's. */
+static void reload(struct client *client, int fd)
+{
+	struct profile *profile;
+	struct err err = {0};
+
+	if (profile_open(&profile, fd, &err) < 0) {
+		log_error("config", "reload: %s; the settings from before stay in force", err.text);
+		return;
+	}
+	profile_release(client->profile);
+	client->profile = profile;
+	relay_on_reload(&client->relay);
+}
+
+static void on_message(void *owner, enum channel_kind kind, const void *payload, int fd)
+{
+	struct client *client = &((struct worker *)owner)->client;
+
+	if (kind == CHANNEL_RELOAD)
+		reload(client, fd);
+	else if (kind == CHANNEL_NETWORK)
+		wakeup_call(&client->wakeup);
+	else if (kind == CHANNEL_NAMESERVERS)
+		snprintf(client->nameservers, sizeof(client->nameservers), "%s", (const char *)payload);
+	else if (fd >= 0)
+		close(fd);
 }
 
 /* --- status --- */
@@ -116,19 +142,15 @@ static void worker_close(void *owner)
 	struct worker *worker = owner;
 
 	relay_close(&worker->client.relay);
+	wakeup_close(&worker->client.wakeup);
 }
 
 static void worker_done(void *owner)
 {
 	struct client *client = &((struct worker *)owner)->client;
-	size_t i;
 
-	for (i = 0; i < client->settings.server_count; i++)
-		SSL_SESSION_free(client->resume[i]);
-	free(client->resume);
 	pump_done(&client->pump);
-	SSL_CTX_free(client->tls);
-	client_settings_done(&client->settings);
+	profile_release(client->profile);
 	ares_library_cleanup();
 }
 
@@ -136,7 +158,7 @@ static void on_socket(void *owner, uint64_t ticket, int error, int fd)
 {
 	struct worker *worker = owner;
 
-	dial_on_socket(&worker->client, ticket, error, fd);
+	wish_on_socket(&worker->client, ticket, error, fd);
 }
 
 static const struct work_plan plan = {
@@ -147,6 +169,7 @@ static const struct work_plan plan = {
 	.open = worker_open,
 	.start = worker_start,
 	.on_socket = on_socket,
+	.on_message = on_message,
 	.on_tick = on_tick,
 	.report = report,
 	.close = worker_close,

@@ -1,0 +1,97 @@
+/* Settings read, TLS context made, addresses of the last run taken over; counted, freed by the last user. */
+#include "client/profile.h"
+
+#include "client/attempt.h"
+#include "common/tunnel/tls.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+static int open_tls(struct profile *profile, struct err *err)
+{
+	const struct client_settings *settings = &profile->settings;
+	struct tls_client_plan plan = {
+		.ca_pem = settings->ca_pem,
+		.certificate_pem = settings->client_certificate_pem,
+		.key_pem = settings->client_key_pem,
+		.has_pins = settings->pin_count > 0,
+	};
+	int rc = tls_client_context(&profile->tls, &plan, err);
+
+	if (rc < 0)
+		return rc;
+	tls_client_on_session(profile->tls, attempt_keep_session);
+	return 0;
+}
+
+static int open_servers(struct profile *profile, struct err *err)
+{
+	const struct client_settings *settings = &profile->settings;
+
+	profile->servers = calloc(settings->server_count, sizeof(*profile->servers));
+	if (!profile->servers)
+		return err_system(err, -ENOMEM, "settings");
+	for (size_t i = 0; i < settings->server_count; i++) {
+		struct profile_server *server = &profile->servers[i];
+		const char *text = settings->servers[i].addresses;
+		int count = text ? address_list_parse(text, profile_port(profile, i), server->addresses) : 0;
+
+		server->address_count = count > 0 ? (size_t)count : 0;
+	}
+	return 0;
+}
+
+int profile_open(struct profile **ret, int fd, struct err *err)
+{
+	struct profile *profile = calloc(1, sizeof(*profile));
+	struct client_settings settings;
+	int rc = client_settings_read(fd, &settings, err);
+
+	if (rc < 0 || !profile) {
+		free(profile);
+		return rc < 0 ? rc : err_system(err, -ENOMEM, "settings");
+	}
+	profile->users = 1;
+	profile->settings = settings;
+	rc = open_servers(profile, err);
+	if (rc == 0)
+		rc = open_tls(profile, err);
+	if (rc < 0) {
+		profile_release(profile);
+		return rc;
+	}
+	*ret = profile;
+	return 0;
+}
+
+struct profile *profile_keep(struct profile *profile)
+{
+	profile->users++;
+	return profile;
+}
+
+void profile_release(struct profile *profile)
+{
+	if (!profile || --profile->users > 0)
+		return;
+	for (size_t i = 0; profile->servers && i < profile->settings.server_count; i++)
+		SSL_SESSION_free(profile->servers[i].resume);
+	free(profile->servers);
+	SSL_CTX_free(profile->tls);
+	client_settings_done(&profile->settings);
+	free(profile);
+}
+
+const char *profile_host(const struct profile *profile, size_t index)
+{
+	const struct client_settings *settings = &profile->settings;
+
+	return settings->proxy_host ? settings->proxy_host : settings->servers[index].host;
+}
+
+uint16_t profile_port(const struct profile *profile, size_t index)
+{
+	const struct client_settings *settings = &profile->settings;
+
+	return settings->proxy_host ? settings->proxy_port : settings->servers[index].port;
+}
