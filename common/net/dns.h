@@ -14,18 +14,20 @@
 
 #define DNS_COMMAND_MAX 1024
 #define DNS_SERVERS_MAX 8u
+#define DNS_PREFIX_MAX 32
 
 /* What a host has: asked once, by the caller; a test gives its own. */
 struct dns_tools {
 	bool has_resolvconf;
 	bool has_resolved;	  /* resolvectl, and the service runs */
-	char interface_prefix[32]; /* "tun." of /etc/resolvconf/interface-order; "" without */
+	char interface_prefix[DNS_PREFIX_MAX]; /* "tun." of /etc/resolvconf/interface-order; "" without */
 };
 
 void dns_look_for_tools(struct dns_tools *ret);
 
-/* Command lines for sh -c. @words: addresses and search domains as in DNS =.
- * Return: 0; -ENOENT: neither is there, @err says which package helps; -E2BIG. */
+/* Command lines for sh -c. @words: addresses and search domains as in DNS =. Without an address among them nothing is to be set,
+ * as with wg-quick: @ret is "". Return: 0; -ENOENT: neither is there, @err says which package helps; -EINVAL: a word that is
+ * neither; -E2BIG. */
 int dns_format_set(const struct dns_tools *tools, const char *device, char *const *words, size_t count,
 	char ret[DNS_COMMAND_MAX], struct err *err);
 int dns_format_unset(const struct dns_tools *tools, const char *device, char ret[DNS_COMMAND_MAX], struct err *err);
@@ -34,5 +36,9 @@ int dns_format_unset(const struct dns_tools *tools, const char *device, char ret
  * link, by D-Bus; resolvconf's files of interfaces; else /etc/resolv.conf. Devices of kind wireguard and @except are passed
  * over, and so are loopback addresses. Port 53. Reads files, waits for resolved at most 300 ms. Return: how many, 0 too. */
 size_t dns_uplink_servers(const char *except, struct addr ret[DNS_SERVERS_MAX]);
+
+/* What the two read from files, which may lie below another @root than "". */
+void dns_read_interface_prefix(const char *root, char ret[DNS_PREFIX_MAX]);
+size_t dns_read_uplink_servers(const char *root, const char *except, struct addr ret[DNS_SERVERS_MAX]);
 
 #endif
