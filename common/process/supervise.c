@@ -141,8 +141,6 @@ static void supervise_finish(struct supervise *s)
 	supervise_worker_close(s->worker);
 	status_asks_close(s->asks);
 	control_close(s->control);
-	if (s->program->on_close)
-		s->program->on_close(s->owner);
 	uv_close((uv_handle_t *)&s->alive_timer, NULL);
 	uv_close((uv_handle_t *)&s->flush_timer, NULL);
 	for (size_t i = 0; i < SUPERVISE_SIGNAL_COUNT; i++)
