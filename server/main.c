@@ -1,11 +1,13 @@
 /* towpath-server: the hub. Reads the command line and hands over: to the worker where the supervisor started us, to
- * the supervisor for `run`, to the configuration's reader for `check`, to a running supervisor's control socket for
- * `status`.
+ * the supervisor for `run` and `up`, to the configuration's reader for `check`, to a running supervisor's control socket
+ * for `down`, `reload` and `status`.
  */
 #include "common/process/channel.h"
+#include "common/process/down.h"
 #include "common/process/options.h"
 #include "common/process/spawn.h"
 #include "common/process/status.h"
+#include "common/process/up.h"
 #include "server/config.h"
 #include "server/supervisor.h"
 #include "server/worker.h"
@@ -15,9 +17,15 @@
 #include <string.h>
 
 static const char help[] =
-	"towpath-server run hub              carries the tunnels of /etc/towpath/hub.conf, in the foreground\n"
-	"towpath-server check hub            reads the file, says what is wrong, changes nothing\n"
-	"towpath-server status [NAME|FILE] [--json]\n"
+	"towpath-server up hub               brings up the hub of /etc/towpath/hub.conf; returns when it listens\n"
+	"towpath-server status               who is connected\n"
+	"\n"
+	"  run NAME|FILE         in the foreground: what the systemd unit towpath-server@NAME does\n"
+	"  up NAME|FILE          the same in the background; --timeout 30s: gives up after that\n"
+	"  down NAME|FILE        stops it and puts everything back, also after a crash\n"
+	"  status [NAME|FILE]    one hub, or all; --json\n"
+	"  reload NAME|FILE      reads the file again: clients come and go, the others stay connected\n"
+	"  check NAME|FILE       says what is wrong with the file, changes nothing\n"
 	"\n"
 	"NAME is /etc/towpath/NAME.conf; a word with a slash or ending in .conf is a file.\n"
 	"\n"
@@ -26,7 +34,7 @@ static const char help[] =
 	"  --runtime-dir DIR   /run/towpath                        --help, -h\n"
 	"  --state-dir DIR     /var/lib/towpath\n"
 	"\n"
-	"Exit: 0 done, up or valid; 1 failed; 2 usage or file wrong; status: 3 not up, 4 no such tunnel.\n";
+	"Exit: 0 done, up or valid; 1 failed; 2 usage or file wrong; status: 3 not up; 4 no such tunnel.\n";
 
 static const struct options_program program = {.name = "towpath-server", .help = help};
 
@@ -40,18 +48,38 @@ static int read_config(const void *context, struct server_config *ret, struct in
 	return server_config_read(path, ret, report, err);
 }
 
-static int run(const struct server_config *config, const struct options *options)
+static int run(const struct server_config *config, const struct options *options, int up_fd)
 {
 	const struct supervisor_options how = {.runtime_dir = options->runtime_dir,
 		.state_dir = options->state_dir,
-		.up_fd = -1,
+		.up_fd = up_fd,
 		.read_config = read_config,
 		.context = options};
 
 	return server_supervisor_run(config, &how);
 }
 
-static int run_or_check(const struct options *options)
+/* Goes on in the supervisor to be; the one who waits exits in there. */
+static int up(const struct server_config *config, const struct options *options)
+{
+	struct subject subject;
+	const struct up_plan plan = {.program = "towpath-server",
+		.subject = &subject,
+		.runtime_dir = options->runtime_dir,
+		.state_dir = options->state_dir,
+		.timeout_ms = options->timeout_ms};
+	struct err err = {""};
+	int fd = subject_set(&subject, options, "server", config->name, config->path);
+
+	if (fd == 0)
+		fd = up_fork(&plan, &err);
+	if (fd >= 0)
+		return run(config, options, fd);
+	fprintf(stderr, "%s\n", err.text);
+	return EXIT_FAILED;
+}
+
+static int with_config(const struct options *options)
 {
 	struct ini_report report = {0};
 	struct err err = {""};
@@ -64,11 +92,30 @@ static int run_or_check(const struct options *options)
 		return code;
 	}
 	if (options->verb == OPTIONS_RUN)
-		code = run(&config, options);
+		code = run(&config, options, -1);
+	else if (options->verb == OPTIONS_UP)
+		code = up(&config, options);
 	else if (!options->quiet)
 		printf("%s: valid\n", config.path);
 	server_config_done(&config);
 	return code;
+}
+
+static int dispatch(const struct options *options)
+{
+	switch (options->verb) {
+	case OPTIONS_STATUS:
+		return status_show(options, "server", "Server");
+	case OPTIONS_DOWN:
+		return down_run(options, "server", "Server");
+	case OPTIONS_RELOAD:
+		return reload_run(options, "server", "Server");
+	case OPTIONS_RUN:
+	case OPTIONS_UP:
+	case OPTIONS_CHECK:
+		break;
+	}
+	return with_config(options);
 }
 
 int main(int argc, char **argv)
@@ -84,7 +131,7 @@ int main(int argc, char **argv)
 	code = options_parse(&program, argc, argv, &options);
 	if (code >= 0)
 		return code;
-	code = options.verb == OPTIONS_STATUS ? status_show(&options, "server", "Server") : run_or_check(&options);
+	code = dispatch(&options);
 	options_done(&options);
 	return code;
 }

@@ -1,1 +1,209 @@
+/* See down.h. Happy path of `down`: ask the tunnel for its process, stop it, wait for that process's end, clean up (which finds
+ * nothing to do), 0. Fails with 1 and a line; waits as long as the tunnel needs, its hooks may.
+ */
 #include "common/process/down.h"
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/process/subject.h"
+#include "common/process/unit.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define DOWN_TELL_MS 5000 /* after this it says what it waits for */
+#define DOWN_ASK_AGAIN_MS 50
+
+struct down {
+	const struct options *options;
+	struct subject subject;
+	pid_t pid; /* of the running supervisor; 0: none */
+	uint64_t begun_us;
+	bool is_waiting_told;
+};
+
+static int down_complain(const struct down *down, const char *what)
+{
+	log_error(down->subject.name, "%s", what);
+	return EXIT_FAILED;
+}
+
+static int down_no_such(const struct options *options)
+{
+	fprintf(stderr, "%s: no such tunnel; %s/ has the files of those that there are\n", options->subject,
+		options->config_dir);
+	return EXIT_NO_SUCH;
+}
+
+static const char *text_of(const json_t *object, const char *key)
+{
+	const char *text = json_string_value(json_object_get(object, key));
+
+	return text ? text : "";
+}
+
+/* --- is it there? --- */
+
+/* Return: 0, -ENOENT where it does not run, another negative errno. */
+static int down_ask(struct down *down, struct err *err)
+{
+	json_t *status;
+	int rc = subject_ask(&down->subject, "status", &status, err);
+
+	if (rc < 0)
+		return rc;
+	down->pid = (pid_t)json_integer_value(json_object_get(status, "pid"));
+	json_decref(status);
+	return 0;
+}
+
+/* --- waiting --- */
+
+static void down_tell_waiting(struct down *down, const char *what)
+{
+	if (down->is_waiting_told || clock_now_us() - down->begun_us < DOWN_TELL_MS * CLOCK_US_PER_MS)
+		return;
+	down->is_waiting_told = true;
+	log_notice(down->subject.name, "waiting for %s", what);
+}
+
+/* Until the process has ended: its hooks may take long. */
+static void down_await_process(struct down *down)
+{
+	char what[96];
+	struct pollfd waiting = {.events = POLLIN};
+
+	waiting.fd = (int)syscall(SYS_pidfd_open, down->pid, 0);
+	if (waiting.fd < 0)
+		return; /* it is gone already */
+	snprintf(what, sizeof(what), "process %ld, which runs PreDown and PostDown and puts everything back",
+		(long)down->pid);
+	while (poll(&waiting, 1, DOWN_TELL_MS) <= 0)
+		down_tell_waiting(down, what);
+	close(waiting.fd);
+}
+
+/* Somebody else may clean up just now: systemd's ExecStopPost=. */
+static int down_clean(struct down *down, struct err *err)
+{
+	int rc;
+
+	while ((rc = subject_clean(&down->subject, down->options->state_dir, err)) == -EBUSY) {
+		down_tell_waiting(down, "another process, which cleans up after this tunnel");
+		usleep(DOWN_ASK_AGAIN_MS * 1000);
+	}
+	return rc;
+}
+
+/* --- stopping --- */
+
+static int down_stop_directly(struct down *down, struct err *err)
+{
+	json_t *answer;
+	int rc = subject_ask(&down->subject, "stop", &answer, err);
+
+	if (rc == 0)
+		json_decref(answer);
+	return rc == -ENOENT || rc == -EPROTO || rc == -ECONNRESET ? 0 : rc; /* it was gone before it could answer */
+}
+
+/* A unit that is between two starts would bring it back. Inside the unit (ExecStopPost=) systemd does it. */
+static int down_stop(struct down *down, struct err *err)
+{
+	int rc = 0;
+
+	if (!unit_has_process(&down->subject, 0) &&
+		(down->pid > 0 ? unit_has_process(&down->subject, down->pid) : unit_is_active(&down->subject)))
+		return unit_stop(&down->subject, err);
+	if (down->pid > 0)
+		rc = down_stop_directly(down, err);
+	return rc;
+}
+
+static int down_work(struct down *down, const char *section)
+{
+	struct err err = {""};
+	int rc = down_ask(down, &err);
+
+	if (rc == -EACCES || rc == -EPERM)
+		return down_complain(down, "it runs as another user; root may stop it");
+	if (rc < 0 && rc != -ENOENT)
+		return down_complain(down, err.text);
+	if (rc == -ENOENT && !subject_has_file(&down->subject, section) && !subject_has_undo_list(&down->subject) &&
+		access(down->subject.socket_path, F_OK) < 0)
+		return down_no_such(down->options);
+	rc = down_stop(down, &err);
+	if (rc < 0)
+		return down_complain(down, err.text);
+	if (down->pid > 0)
+		down_await_process(down);
+	rc = down_clean(down, &err);
+	if (rc < 0)
+		return down_complain(down, err.text);
+	if (rc > 0)
+		log_notice(down->subject.name, "it had crashed; %d changes on this host are undone, without hooks", rc);
+	return EXIT_DONE;
+}
+
+/* Return: the exit code of @work. */
+static int with_subject(const struct options *options, const char *role, const char *section,
+	int (*work)(struct down *down, const char *section))
+{
+	struct down down = {.options = options, .begun_us = clock_now_us()};
+	struct ini_report report = {0};
+	int code;
+
+	if (subject_find(&down.subject, options, role, &report) < 0)
+		code = options_complain(&report, NULL);
+	else
+		code = work(&down, section);
+	ini_report_done(&report);
+	log_flush();
+	return code;
+}
+
+int down_run(const struct options *options, const char *role, const char *section)
+{
+	return with_subject(options, role, section, down_work);
+}
+
+/* --- reload --- */
+
+static int reload_tell(const struct down *down, const json_t *answer)
+{
+	const char *restart = text_of(answer, "restart"), *error = text_of(answer, "error");
+
+	if (*error) {
+		fprintf(stderr, "%s\n%s: not reloaded, everything stays as it was\n", error, down->subject.name);
+		return EXIT_FAILED;
+	}
+	if (*restart)
+		log_notice(down->subject.name, "reloaded; what needs a restart: %s", restart);
+	return EXIT_DONE;
+}
+
+static int reload_work(struct down *down, const char *section)
+{
+	struct err err = {""};
+	json_t *answer;
+	int code, rc = subject_ask(&down->subject, "reload", &answer, &err);
+
+	if (rc == -ENOENT && !subject_has_file(&down->subject, section))
+		return down_no_such(down->options);
+	if (rc == -ENOENT)
+		return down_complain(down, "it does not run; up or systemctl start starts it");
+	if (rc < 0)
+		return down_complain(down, err.text);
+	code = reload_tell(down, answer);
+	json_decref(answer);
+	return code;
+}
+
+int reload_run(const struct options *options, const char *role, const char *section)
+{
+	return with_subject(options, role, section, reload_work);
+}

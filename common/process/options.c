@@ -3,6 +3,7 @@
  */
 #include "common/process/options.h"
 
+#include "common/base/clock.h"
 #include "common/base/key_table.h"
 #include "common/base/log.h"
 #include "common/wireguard/tunnel_file.h"
@@ -20,6 +21,7 @@
 #define DEFAULT_CONFIG_DIR "/etc/towpath"
 #define DEFAULT_STATE_DIR "/var/lib/towpath"
 #define DEFAULT_RUNTIME_DIR "/run/towpath"
+#define DEFAULT_TIMEOUT_MS 30000
 #define LONG_MAX_COUNT 96
 
 enum option_value {
@@ -31,6 +33,7 @@ enum option_value {
 	OPTION_CONFIG_DIR,
 	OPTION_RUNTIME_DIR,
 	OPTION_STATE_DIR,
+	OPTION_TIMEOUT,
 	OPTION_KEYS, /* this and above: the program's keys in their order */
 };
 
@@ -43,15 +46,17 @@ static const struct option general[] = {
 	{"config-dir", required_argument, NULL, OPTION_CONFIG_DIR},
 	{"runtime-dir", required_argument, NULL, OPTION_RUNTIME_DIR},
 	{"state-dir", required_argument, NULL, OPTION_STATE_DIR},
+	{"timeout", required_argument, NULL, OPTION_TIMEOUT},
 };
 
 #define GENERAL_COUNT (sizeof(general) / sizeof(general[0]))
 
 static const char *const verbs[] = {
-	[OPTIONS_RUN] = "run", [OPTIONS_CHECK] = "check", [OPTIONS_STATUS] = "status", NULL};
+	[OPTIONS_RUN] = "run", [OPTIONS_UP] = "up", [OPTIONS_DOWN] = "down", [OPTIONS_STATUS] = "status",
+	[OPTIONS_RELOAD] = "reload", [OPTIONS_CHECK] = "check", NULL};
 
 /* Those of the programs to come, so that nobody looks for a misspelling. */
-static const char *const future_verbs[] = {"up", "down", "reload", "doctor", "init", "add", "revoke", "show", NULL};
+static const char *const future_verbs[] = {"doctor", "init", "add", "revoke", "show", NULL};
 
 struct parsing {
 	const struct options_program *program;
@@ -62,6 +67,7 @@ struct parsing {
 	size_t count;
 	bool version;
 	bool help;
+	bool has_timeout;
 };
 
 static int complain(const struct parsing *parsing, const char *subject, const char *what, const char *nearest)
@@ -135,6 +141,14 @@ static int take_folder(struct parsing *parsing, int value, const char *text)
 	return -1;
 }
 
+static int take_timeout(struct parsing *parsing, const char *text)
+{
+	if (clock_parse_span(text, &parsing->options->timeout_ms) < 0 || parsing->options->timeout_ms == 0)
+		return complain(parsing, "--timeout", "not a time; 30s or 5min is right", NULL);
+	parsing->has_timeout = true;
+	return -1;
+}
+
 /* What getopt_long() did not know, without its argument: that may be a secret. */
 static int complain_unknown(const struct parsing *parsing, int argc, char **argv)
 {
@@ -179,6 +193,8 @@ static int take_option(struct parsing *parsing, int value, int argc, char **argv
 	case OPTION_RUNTIME_DIR:
 	case OPTION_STATE_DIR:
 		return take_folder(parsing, value, optarg);
+	case OPTION_TIMEOUT:
+		return take_timeout(parsing, optarg);
 	case ':':
 		return complain(parsing, argv[optind - 1], "needs a value", NULL);
 	case '?':
@@ -210,7 +226,7 @@ static bool is_one_of(const char *word, const char *const *list)
 static int take_verb(struct parsing *parsing, const char *word)
 {
 	if (!word)
-		return complain(parsing, "a command is missing", "run, check or status", NULL);
+		return complain(parsing, "a command is missing", "run, up, down, status, reload or check", NULL);
 	for (int i = 0; verbs[i]; i++)
 		if (strcmp(word, verbs[i]) == 0) {
 			parsing->options->verb = (enum options_verb)i;
@@ -221,26 +237,41 @@ static int take_verb(struct parsing *parsing, const char *word)
 	return complain(parsing, word, "unknown command", ini_nearest(word, verbs));
 }
 
+static bool starts_a_tunnel(const struct parsing *parsing)
+{
+	return parsing->options->verb == OPTIONS_RUN || parsing->options->verb == OPTIONS_UP;
+}
+
 static int check_subject(struct parsing *parsing, const char *subject, bool more)
 {
 	const struct options *options = parsing->options;
 	const char *verb = verbs[options->verb];
-	bool is_url = subject && options_is_url(subject);
+	bool takes_url = parsing->program->takes_url && starts_a_tunnel(parsing);
 
 	if (!subject && options->verb != OPTIONS_STATUS)
 		return complain(parsing, verb,
-			parsing->program->takes_url && options->verb == OPTIONS_RUN
-				? "which tunnel? NAME, FILE or wss://HOST is missing"
-				: "which tunnel? NAME or FILE is missing",
+			takes_url ? "which tunnel? NAME, FILE or wss://HOST is missing"
+				  : "which tunnel? NAME or FILE is missing",
 			NULL);
 	if (more)
 		return complain(parsing, verb, "one tunnel at a time", NULL);
-	if (is_url && !(parsing->program->takes_url && options->verb == OPTIONS_RUN))
+	if (subject && options_is_url(subject) && !takes_url)
 		return complain(parsing, verb, "needs NAME or FILE, not a URL", NULL);
+	return -1;
+}
+
+/* Options that go with some verbs only. */
+static int check_options(struct parsing *parsing)
+{
+	const struct options *options = parsing->options;
+
 	if (options->json && options->verb != OPTIONS_STATUS)
 		return complain(parsing, "--json", "goes with status only", NULL);
-	if (options->key_count > 0 && options->verb != OPTIONS_RUN)
-		return complain(parsing, verb, "takes no key of the configuration; those go with run", NULL);
+	if (parsing->has_timeout && options->verb != OPTIONS_UP)
+		return complain(parsing, "--timeout", "goes with up only", NULL);
+	if (options->key_count > 0 && !starts_a_tunnel(parsing))
+		return complain(parsing, verbs[options->verb],
+			"takes no key of the configuration; those go with run and up", NULL);
 	if (options->verbose && options->quiet)
 		return complain(parsing, "--verbose", "does not go with --quiet", NULL);
 	return -1;
@@ -282,7 +313,8 @@ static int parse_words(struct parsing *parsing, int argc, char **argv)
 		return rc;
 	if (optind + 1 < argc)
 		parsing->options->subject = argv[optind + 1];
-	return check_subject(parsing, parsing->options->subject, optind + 2 < argc);
+	rc = check_subject(parsing, parsing->options->subject, optind + 2 < argc);
+	return rc >= 0 ? rc : check_options(parsing);
 }
 
 int options_parse(const struct options_program *program, int argc, char **argv, struct options *ret)
@@ -290,7 +322,8 @@ int options_parse(const struct options_program *program, int argc, char **argv, 
 	struct parsing parsing = {.program = program, .options = ret};
 	int rc;
 
-	*ret = (struct options){.config_dir = DEFAULT_CONFIG_DIR, .state_dir = DEFAULT_STATE_DIR};
+	*ret = (struct options){
+		.config_dir = DEFAULT_CONFIG_DIR, .state_dir = DEFAULT_STATE_DIR, .timeout_ms = DEFAULT_TIMEOUT_MS};
 	build_longs(&parsing);
 	rc = parse_words(&parsing, argc, argv);
 	if (rc >= 0) {

@@ -7,6 +7,7 @@
 #include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* INTERFACE's promise to scripts. */
 enum exit_code {
@@ -17,13 +18,13 @@ enum exit_code {
 	EXIT_NO_SUCH = 4, /* status: no such tunnel */
 };
 
-enum options_verb { OPTIONS_RUN, OPTIONS_CHECK, OPTIONS_STATUS };
+enum options_verb { OPTIONS_RUN, OPTIONS_UP, OPTIONS_DOWN, OPTIONS_STATUS, OPTIONS_RELOAD, OPTIONS_CHECK };
 
 struct options_program {
 	const char *name; /* "towpath-client" */
 	const char *help;
-	const char *const *keys; /* long options of `run` that take a value, NULL-terminated; NULL: none */
-	bool takes_url;		 /* run wss://… */
+	const char *const *keys; /* long options of `run` and `up` that take a value, NULL-terminated; NULL: none */
+	bool takes_url;		 /* run wss://…, up wss://… */
 };
 
 struct options_key {
@@ -38,6 +39,7 @@ struct options {
 	const char *config_dir;
 	char runtime_dir[PATH_MAX];
 	const char *state_dir;
+	uint64_t timeout_ms; /* of `up` */
 	struct options_key *keys; /* in the order given */
 	size_t key_count;
 };

@@ -14,8 +14,6 @@
 
 #include <stdint.h>
 
-#define UP_TIMEOUT_DEFAULT_MS 30000
-
 struct up_plan {
 	const char *program; /* "towpath-client" */
 	const struct subject *subject;
