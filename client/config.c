@@ -764,6 +764,17 @@ static void check_free_port(const struct client_config *config, struct ini_repor
 		key_complain(&place, "only a device of ours is told of a free port; %s is right", default_listen);
 }
 
+/* The device's socket takes its port on all addresses. */
+static void check_ports(const struct client_config *config, struct ini_report *report)
+{
+	uint16_t port = config->wireguard.interface.listen_port;
+
+	if (config->has_device && port != 0 && addr_port(&config->listen) == port)
+		ini_report_add(report, device_path(config), config->wireguard.interface.listen_port_line,
+			"ListenPort: '%u': Listen has this port, %s; another one is right, or no ListenPort", port,
+			config->listen_text);
+}
+
 /* One mark for the device and the link, or a full tunnel would swallow the link. */
 static void check_fwmark(const struct client_config *config, struct ini_report *report)
 {
@@ -870,6 +881,7 @@ int client_config_finish(struct client_config *config, struct ini_report *report
 	take_device(config, report);
 	fill_defaults(config, report);
 	check_free_port(config, report);
+	check_ports(config, report);
 	check_fwmark(config, report);
 	if (report->count == 0)
 		warn_unreached(config);
