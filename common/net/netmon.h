@@ -2,6 +2,7 @@
  *
  * Only that something of a kind has changed is passed on, never what; who hears it looks. Events are gathered for NETMON_GATHER_MS
  * after the first. A socket that ran over counts as a change of everything. Without privilege all but nftables is heard.
+ * IPv4 routes that go because their device went down, or away, are not announced as routes: NETMON_LINK means them too.
  */
 #ifndef TOWPATH_NET_NETMON_H
 #define TOWPATH_NET_NETMON_H

@@ -1,1 +1,72 @@
+/* See sysctl.h. */
 #include "common/net/sysctl.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define FOLDER "/proc/sys/"
+
+/* Is @path inside the folder? A device may be called "a..b", but none "..". */
+static bool is_inside(const char *path)
+{
+	if (path[0] == '/' || path[0] == '\0' || strlen(path) >= SYSCTL_PATH_MAX)
+		return false;
+	for (const char *part = path; part; part = strchr(part, '/')) {
+		part += *part == '/';
+		if (strncmp(part, "..", 2) == 0 && (part[2] == '/' || part[2] == '\0'))
+			return false;
+	}
+	return true;
+}
+
+/* Return: a descriptor or a negative errno. */
+static int open_parameter(const char *path, int flags, struct err *err)
+{
+	char full[sizeof(FOLDER) + SYSCTL_PATH_MAX];
+	int fd;
+
+	if (!is_inside(path))
+		return err_system(err, -EINVAL, "kernel parameter %s", path);
+	snprintf(full, sizeof(full), FOLDER "%s", path);
+	fd = open(full, flags | O_CLOEXEC | O_NOCTTY);
+	return fd < 0 ? err_system(err, -errno, "kernel parameter %s", path) : fd;
+}
+
+int sysctl_read(const char *path, char ret[SYSCTL_VALUE_MAX], struct err *err)
+{
+	char value[SYSCTL_VALUE_MAX];
+	int fd = open_parameter(path, O_RDONLY, err);
+	ssize_t len;
+	int rc;
+
+	if (fd < 0)
+		return fd;
+	len = read(fd, value, sizeof(value));
+	rc = len < 0 ? -errno : len == sizeof(value) ? -E2BIG : 0;
+	close(fd);
+	if (rc < 0)
+		return err_system(err, rc, "kernel parameter %s", path);
+	value[len] = '\0';
+	value[strcspn(value, "\n")] = '\0';
+	memcpy(ret, value, sizeof(value));
+	return 0;
+}
+
+int sysctl_write(const char *path, const char *value, struct err *err)
+{
+	int fd = strchr(value, '\n') ? -EINVAL : open_parameter(path, O_WRONLY, err);
+	int rc;
+
+	if (fd == -EINVAL)
+		return err_system(err, fd, "kernel parameter %s", path);
+	if (fd < 0)
+		return fd;
+	/* In one piece, as the kernel wants it. */
+	rc = write(fd, value, strlen(value)) < 0 ? -errno : 0;
+	close(fd);
+	return rc < 0 ? err_system(err, rc, "kernel parameter %s = %s", path, value) : 0;
+}

@@ -5,8 +5,10 @@
  */
 #include "common/net/address.h"
 #include "common/net/link.h"
+#include "common/net/netmon.h"
 #include "common/net/route.h"
 #include "common/net/rule.h"
+#include "common/net/sysctl.h"
 
 #include <arpa/inet.h>
 #include <dirent.h>
@@ -813,6 +815,256 @@ static void free_priority_is_the_kernels_choice(void **state)
 	assert_int_equal(net_rule_free_priority(NULL, 0), 32765);
 }
 
+/* --- kernel parameters --- */
+
+/* What is written is read, and is what sysctl says, of this namespace. */
+static void parameter_is_written_and_read(void **state)
+{
+	char value[SYSCTL_VALUE_MAX];
+
+	(void)state;
+	need_namespace();
+	assert_int_equal(sysctl_write("net/ipv4/conf/all/src_valid_mark", "1", &err), 0);
+	assert_string_equal(said("sysctl -n net.ipv4.conf.all.src_valid_mark"), "1");
+	MUST("sysctl -qw net.ipv4.conf.all.src_valid_mark=0");
+	assert_int_equal(sysctl_read("net/ipv4/conf/all/src_valid_mark", value, &err), 0);
+	assert_string_equal(value, "0");
+	MUST("ip link add a..b type veth peer name c.d");
+	assert_int_equal(sysctl_read("net/ipv4/conf/a..b/rp_filter", value, &err), 0);
+	assert_int_equal(sysctl_write("net/ipv4/conf/c.d/rp_filter", "2", &err), 0);
+	assert_string_equal(said("cat /proc/sys/net/ipv4/conf/c.d/rp_filter"), "2");
+}
+
+/* What is not there, not to be written, or not a value is told. */
+static void parameter_refusals_are_told(void **state)
+{
+	char value[SYSCTL_VALUE_MAX] = "as it was";
+
+	(void)state;
+	need_namespace();
+	assert_int_equal(sysctl_read("net/ipv4/conf/nowhere/rp_filter", value, &err), -ENOENT);
+	assert_string_equal(err.text, "kernel parameter net/ipv4/conf/nowhere/rp_filter: No such file or directory");
+	assert_int_equal(sysctl_write("net/ipv4/conf/all/rp_filter", "many", &err), -EINVAL);
+	assert_string_equal(err.text, "kernel parameter net/ipv4/conf/all/rp_filter = many: Invalid argument");
+	assert_int_equal(sysctl_write("net/ipv4/conf/all/rp_filter", "1\n", &err), -EINVAL);
+	assert_int_equal(sysctl_write("net/ipv4/conf/nowhere/rp_filter", "1", &err), -ENOENT);
+	assert_int_equal(sysctl_read("net/ipv4", value, &err), -EISDIR);
+	assert_string_equal(value, "as it was");
+}
+
+/* A path that leads elsewhere is not followed. */
+static void path_stays_inside(void **state)
+{
+	static const char *const paths[] = {
+		"/etc/hostname", "../../etc/hostname", "net/../../../etc/hostname", "..", "net/..", ""};
+	char value[SYSCTL_VALUE_MAX], endless[2 * SYSCTL_PATH_MAX];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+		assert_int_equal(sysctl_read(paths[i], value, &err), -EINVAL);
+		assert_int_equal(sysctl_write(paths[i], "1", &err), -EINVAL);
+	}
+	memset(endless, 'x', sizeof(endless));
+	endless[sizeof(endless) - 1] = '\0';
+	assert_int_equal(sysctl_read(endless, value, &err), -EINVAL);
+}
+
+/* --- the monitor --- */
+
+#define QUIET_MS 100
+#define DEADLINE_MS 5000
+
+static struct heard {
+	uv_loop_t loop;
+	uv_timer_t deadline;
+	struct netmon *netmon;
+	unsigned kinds;
+	int calls;
+	bool closes_inside;
+} heard;
+
+static void on_change(void *owner, unsigned kinds)
+{
+	assert_ptr_equal(owner, &heard);
+	assert_int_not_equal(kinds, 0);
+	heard.kinds |= kinds;
+	heard.calls++;
+	if (heard.closes_inside) {
+		netmon_close(heard.netmon);
+		heard.netmon = NULL;
+	}
+	uv_stop(&heard.loop);
+}
+
+static void on_deadline(uv_timer_t *timer)
+{
+	uv_stop(timer->loop);
+}
+
+static void open_monitor(void)
+{
+	memset(&heard, 0, sizeof(heard));
+	assert_int_equal(uv_loop_init(&heard.loop), 0);
+	assert_int_equal(uv_timer_init(&heard.loop, &heard.deadline), 0);
+	assert_int_equal(netmon_open(&heard.netmon, &heard.loop, on_change, &heard, &err), 0);
+}
+
+static void close_monitor(void)
+{
+	netmon_close(heard.netmon);
+	uv_close((uv_handle_t *)&heard.deadline, NULL);
+	assert_int_equal(uv_run(&heard.loop, UV_RUN_DEFAULT), 0);
+	assert_int_equal(uv_loop_close(&heard.loop), 0);
+}
+
+/* Run the loop until the next call, or so long. Return: the kinds heard. */
+static unsigned listen_for(unsigned limit_ms)
+{
+	heard.kinds = 0;
+	heard.calls = 0;
+	uv_update_time(&heard.loop);
+	uv_timer_start(&heard.deadline, on_deadline, limit_ms, 0);
+	uv_run(&heard.loop, UV_RUN_DEFAULT);
+	uv_timer_stop(&heard.deadline);
+	return heard.kinds;
+}
+
+/* Until nothing more comes. */
+static void listen_until_quiet(void)
+{
+	while (listen_for(QUIET_MS) != 0)
+		;
+}
+
+/* Other kinds may come before: a carrier that is found, an address that nobody else has. */
+static void assert_heard(unsigned kinds)
+{
+	unsigned all = 0, last;
+
+	do {
+		last = listen_for(DEADLINE_MS);
+		all |= last;
+	} while (last != 0 && (all & kinds) != kinds);
+	assert_int_equal(all & kinds, kinds);
+}
+
+#define ASSERT_HEARD(kinds, ...)                                                                                       \
+	do {                                                                                                           \
+		listen_until_quiet();                                                                                  \
+		MUST(__VA_ARGS__);                                                                                     \
+		assert_heard(kinds);                                                                                   \
+	} while (0)
+
+/* Devices, addresses, routes and rules of both families: whatever comes, changes or goes is heard as its kind. */
+static void every_change_is_heard(void **state)
+{
+	(void)state;
+	need_namespace();
+	open_monitor();
+	ASSERT_HEARD(NETMON_LINK, "ip link add left index 11 type veth peer name right index 12");
+	ASSERT_HEARD(NETMON_LINK, "ip link set left up && ip link set right up");
+	ASSERT_HEARD(NETMON_LINK, "ip link set left mtu 1400");
+	ASSERT_HEARD(NETMON_ADDRESS | NETMON_ROUTE, "ip address add 10.10.0.1/24 dev left");
+	ASSERT_HEARD(NETMON_ADDRESS, "ip address add fd10::1/64 dev left nodad");
+	ASSERT_HEARD(NETMON_ROUTE, "ip route add default via 10.10.0.2");
+	ASSERT_HEARD(NETMON_ROUTE, "ip route change default via 10.10.0.3");
+	ASSERT_HEARD(NETMON_ROUTE, "ip -6 route add fd20::/64 dev left table 51820");
+	ASSERT_HEARD(NETMON_ROUTE, "ip -6 route delete fd20::/64 dev left table 51820");
+	ASSERT_HEARD(NETMON_RULE, "ip rule add not fwmark 7 table 51820");
+	ASSERT_HEARD(NETMON_RULE, "ip rule delete not fwmark 7 table 51820");
+	ASSERT_HEARD(NETMON_RULE, "ip -6 rule add not fwmark 7 table 51820");
+	ASSERT_HEARD(NETMON_ROUTE, "ip route delete default");
+	ASSERT_HEARD(NETMON_ADDRESS, "ip address delete 10.10.0.1/24 dev left");
+	ASSERT_HEARD(NETMON_LINK, "ip link delete left");
+	close_monitor();
+}
+
+/* A flushed ruleset is heard, and so is every other change of nftables. */
+static void flushed_ruleset_is_heard(void **state)
+{
+	(void)state;
+	need_namespace();
+	if (run("nft list ruleset >/dev/null 2>&1") != 0)
+		skip();
+	open_monitor();
+	ASSERT_HEARD(NETMON_FIREWALL, "nft add table inet towpath-test");
+	ASSERT_HEARD(NETMON_FIREWALL, "nft add chain inet towpath-test guard");
+	ASSERT_HEARD(NETMON_FIREWALL, "nft flush ruleset");
+	close_monitor();
+}
+
+/* Where nothing changes nothing is heard; looking is no change. */
+static void looking_is_no_change(void **state)
+{
+	(void)state;
+	need_namespace();
+	open_monitor();
+	listen_until_quiet();
+	MUST("(ip link; ip address; ip route; ip rule; nft list ruleset) >/dev/null 2>&1 || true");
+	assert_int_equal(listen_for(QUIET_MS), 0);
+	close_monitor();
+}
+
+/* Fifty changes at once are one call. */
+static void changes_are_gathered(void **state)
+{
+	(void)state;
+	need_namespace();
+	open_monitor();
+	listen_until_quiet();
+	MUST("for i in $(seq 50); do echo route add blackhole 10.20.$i.0/24; done | ip -batch -");
+	assert_int_equal(listen_for(DEADLINE_MS), NETMON_ROUTE);
+	assert_int_equal(heard.calls, 1);
+	assert_int_equal(listen_for(QUIET_MS), 0);
+	close_monitor();
+}
+
+/* More than the socket holds counts as a change of everything, and afterwards it hears as before. */
+static void overrun_is_a_change_of_everything(void **state)
+{
+	(void)state;
+	need_namespace();
+	open_monitor();
+	listen_until_quiet();
+	MUST("for i in $(seq 0 2999); do echo route add blackhole 10.$((i / 250)).$((i %% 250)).0/24; done | ip -batch "
+	     "-");
+	assert_int_equal(listen_for(DEADLINE_MS), NETMON_ALL);
+	ASSERT_HEARD(NETMON_RULE, "ip rule add fwmark 7 table 51820");
+	close_monitor();
+}
+
+/* Without privilege all but nftables is heard. */
+static void unprivileged_hear_all_but_nftables(void **state)
+{
+	(void)state;
+	need_namespace();
+	assert_int_equal(seteuid(65534), 0);
+	open_monitor();
+	assert_int_equal(seteuid(0), 0);
+	ASSERT_HEARD(NETMON_RULE, "ip rule add fwmark 7 table 51820");
+	listen_until_quiet();
+	if (run("nft add table inet towpath-test 2>/dev/null") == 0)
+		assert_int_equal(listen_for(QUIET_MS), 0);
+	close_monitor();
+}
+
+/* It may be closed from inside its call, and with a call outstanding. */
+static void monitor_may_be_closed_any_time(void **state)
+{
+	(void)state;
+	need_namespace();
+	open_monitor();
+	heard.closes_inside = true;
+	MUST("ip rule add fwmark 7 table 51820");
+	assert_int_equal(listen_for(DEADLINE_MS), NETMON_RULE);
+	close_monitor();
+	open_monitor();
+	MUST("ip rule add fwmark 8 table 51820");
+	uv_run(&heard.loop, UV_RUN_NOWAIT);
+	close_monitor();
+	assert_int_equal(heard.calls, 0);
+}
+
 #define NET_TEST(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -847,7 +1099,21 @@ int main(void)
 		NET_TEST(delete_takes_just_this_one),
 		NET_TEST(rules_are_listed),
 		NET_TEST(free_priority_is_the_kernels_choice),
+		NET_TEST(parameter_is_written_and_read),
+		NET_TEST(parameter_refusals_are_told),
+		NET_TEST(path_stays_inside),
+		NET_TEST(every_change_is_heard),
+		NET_TEST(flushed_ruleset_is_heard),
+		NET_TEST(looking_is_no_change),
+		NET_TEST(changes_are_gathered),
+		NET_TEST(overrun_is_a_change_of_everything),
+		NET_TEST(unprivileged_hear_all_but_nftables),
+		NET_TEST(monitor_may_be_closed_any_time),
 	};
+	uv_loop_t loop;
 
+	/* The first loop opens what libuv keeps for good. */
+	if (uv_loop_init(&loop) < 0 || uv_loop_close(&loop) < 0)
+		return 1;
 	return cmocka_run_group_tests_name("net", tests, NULL, NULL);
 }
