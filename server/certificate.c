@@ -7,6 +7,7 @@
  */
 #include "server/certificate.h"
 
+#include "common/base/file.h"
 #include "common/base/secret.h"
 
 #include <errno.h>
@@ -296,56 +297,6 @@ static int make_key(EVP_PKEY **ret, struct err *err)
 	return 0;
 }
 
-static int write_whole(int fd, const char *text)
-{
-	size_t len = strlen(text);
-	ssize_t n;
-
-	while (len > 0) {
-		n = write(fd, text, len);
-		if (n < 0)
-			return -errno;
-		text += n;
-		len -= (size_t)n;
-	}
-	return fsync(fd) < 0 ? -errno : 0;
-}
-
-static void sync_folder(const char *folder)
-{
-	int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	if (fd < 0)
-		return;
-	fsync(fd);
-	close(fd);
-}
-
-/* Whole or not at all: into a file beside it (0600), which then takes its place. */
-static int write_file(const char *folder, const char *path, const char *text, struct err *err)
-{
-	char beside[PATH_MAX];
-	int rc;
-	int fd;
-
-	if (snprintf(beside, sizeof(beside), "%s.XXXXXX", path) >= (int)sizeof(beside))
-		return err_system(err, -ENAMETOOLONG, "%s", path);
-	fd = mkostemp(beside, O_CLOEXEC);
-	if (fd < 0)
-		return err_system(err, -errno, "%s", beside);
-	rc = write_whole(fd, text);
-	if (close(fd) < 0 && rc == 0)
-		rc = -errno;
-	if (rc == 0 && rename(beside, path) < 0)
-		rc = -errno;
-	if (rc < 0) {
-		unlink(beside);
-		return err_system(err, rc, "%s", path);
-	}
-	sync_folder(folder);
-	return 0;
-}
-
 /* The folder and those above it; only the last is closed to others. */
 static int make_folder(const char *folder, struct err *err)
 {
@@ -445,7 +396,7 @@ static int own_make_key(struct own *own, EVP_PKEY **ret_key, struct err *err)
 	if (rc == 0)
 		rc = format_key(key, &own->key_pem, err);
 	if (rc == 0)
-		rc = write_file(own->folder, own->key_path, own->key_pem, err);
+		rc = file_write_text(own->folder, own->key_path, own->key_pem, err);
 	if (rc < 0) {
 		EVP_PKEY_free(key);
 		return rc;
@@ -461,7 +412,7 @@ static int own_make_certificate(struct own *own, EVP_PKEY *key, struct err *err)
 	int rc = make_certificate(key, &pem, err);
 
 	if (rc == 0)
-		rc = write_file(own->folder, own->certificate_path, pem, err);
+		rc = file_write_text(own->folder, own->certificate_path, pem, err);
 	if (rc < 0) {
 		free(pem);
 		return rc;

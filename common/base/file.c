@@ -5,6 +5,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -71,4 +73,53 @@ int file_read_text(const char *path, size_t max, char **ret_text, struct err *er
 		rc = read_text(fd, path, (size_t)rc, ret_text, err);
 	close(fd);
 	return rc;
+}
+
+static int write_whole(int fd, const char *text)
+{
+	size_t len = strlen(text);
+	ssize_t n;
+
+	while (len > 0) {
+		n = write(fd, text, len);
+		if (n < 0)
+			return -errno;
+		text += n;
+		len -= (size_t)n;
+	}
+	return fsync(fd) < 0 ? -errno : 0;
+}
+
+static void sync_folder(const char *folder)
+{
+	int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	fsync(fd);
+	close(fd);
+}
+
+int file_write_text(const char *folder, const char *path, const char *text, struct err *err)
+{
+	char beside[PATH_MAX];
+	int rc;
+	int fd;
+
+	if (snprintf(beside, sizeof(beside), "%s.XXXXXX", path) >= (int)sizeof(beside))
+		return err_system(err, -ENAMETOOLONG, "%s", path);
+	fd = mkostemp(beside, O_CLOEXEC);
+	if (fd < 0)
+		return err_system(err, -errno, "%s", beside);
+	rc = write_whole(fd, text);
+	if (close(fd) < 0 && rc == 0)
+		rc = -errno;
+	if (rc == 0 && rename(beside, path) < 0)
+		rc = -errno;
+	if (rc < 0) {
+		unlink(beside);
+		return err_system(err, rc, "%s", path);
+	}
+	sync_folder(folder);
+	return 0;
 }
