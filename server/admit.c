@@ -23,12 +23,12 @@
 struct token_entry {
 	char kid[JWT_KID_LEN + 1];
 	char *token;
-	uint32_t client;
+	uint32_t client; /* its number */
 };
 
 struct path_entry {
 	uint8_t hash[HASH_LEN]; /* SHA-256 of the stock path */
-	uint32_t client;
+	uint32_t client; /* its number */
 };
 
 struct admit_table {
@@ -47,39 +47,35 @@ static bool hash_text(uint8_t ret_hash[HASH_LEN], const void *text, size_t len)
 	return EVP_Digest(text, len, ret_hash, NULL, EVP_sha256(), NULL) == 1;
 }
 
-static int add_token(
-	struct admit_table *table, const struct server_settings_client *clients, uint32_t client, struct err *err)
+static int add_token(struct admit_table *table, const struct server_settings_client *client, struct err *err)
 {
 	struct token_entry *entry = &table->tokens[table->token_count];
 	size_t i;
 
-	jwt_make_kid(entry->kid, clients[client].token);
-	entry->client = client;
+	jwt_make_kid(entry->kid, client->token);
+	entry->client = client->number;
 	for (i = 0; i < table->token_count; i++) {
 		if (memcmp(table->tokens[i].kid, entry->kid, JWT_KID_LEN) == 0)
-			return err_set(err, -EINVAL, "%s and %s have the same Token",
-				clients[table->tokens[i].client].name, clients[client].name);
+			return err_set(err, -EINVAL, "%s has another client's Token", client->name);
 	}
-	entry->token = strdup(clients[client].token);
+	entry->token = strdup(client->token);
 	if (!entry->token)
 		return err_system(err, -ENOMEM, "clients");
 	table->token_count++;
 	return 0;
 }
 
-static int add_path(
-	struct admit_table *table, const struct server_settings_client *clients, uint32_t client, struct err *err)
+static int add_path(struct admit_table *table, const struct server_settings_client *client, struct err *err)
 {
 	struct path_entry *entry = &table->paths[table->path_count];
 	size_t i;
 
-	if (!hash_text(entry->hash, clients[client].stock_path, strlen(clients[client].stock_path)))
+	if (!hash_text(entry->hash, client->stock_path, strlen(client->stock_path)))
 		return err_openssl(err, -ENOTSUP, "SHA-256");
-	entry->client = client;
+	entry->client = client->number;
 	for (i = 0; i < table->path_count; i++) {
 		if (memcmp(table->paths[i].hash, entry->hash, HASH_LEN) == 0)
-			return err_set(err, -EINVAL, "%s and %s have the same StockPath",
-				clients[table->paths[i].client].name, clients[client].name);
+			return err_set(err, -EINVAL, "%s has another client's StockPath", client->name);
 	}
 	table->path_count++;
 	return 0;
@@ -88,14 +84,14 @@ static int add_path(
 static int add_clients(
 	struct admit_table *table, const struct server_settings_client *clients, size_t count, struct err *err)
 {
-	uint32_t i;
+	size_t i;
 	int rc = 0;
 
 	for (i = 0; rc == 0 && i < count; i++) {
 		if (clients[i].token)
-			rc = add_token(table, clients, i, err);
+			rc = add_token(table, &clients[i], err);
 		if (rc == 0 && clients[i].stock_path)
-			rc = add_path(table, clients, i, err);
+			rc = add_path(table, &clients[i], err);
 	}
 	return rc;
 }
@@ -225,7 +221,7 @@ static const char *check_credentials(const struct admit_table *table, const stru
 	}
 	if (!path)
 		return "neither a client's signature nor a client's path";
-	*ret = (struct admit_grant){.client = path->client};
+	*ret = (struct admit_grant){.client = path->client, .is_stock = true};
 	return NULL;
 }
 

@@ -18,8 +18,9 @@ int admit_table_open(struct admit_table **ret, const struct server_settings_clie
 void admit_table_close(struct admit_table *table); /* wipes */
 
 struct admit_grant {
-	uint32_t client;   /* index into the clients */
-	bool has_instance; /* our client; false: a stock session */
+	uint32_t client;   /* its number */
+	bool is_stock;	   /* came in by its stock path, not by its token */
+	bool has_instance; /* our client; false: every session is a flow of its own */
 	uint8_t instance[JWT_INSTANCE_LEN];
 	bool has_iat;
 	int64_t iat_s;

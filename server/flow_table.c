@@ -178,7 +178,7 @@ static void want_socket(struct hub_flow *flow)
 
 	memcpy(wanted.instance, flow->instance, sizeof(wanted.instance));
 	if (channel_send(flow->hub->channel, CHANNEL_FLOW_WANTED, &wanted, sizeof(wanted), -1) < 0)
-		log_warning("session", "%s: the supervisor takes no request", flow->hub->settings.clients[flow->client].name);
+		log_warning("session", "%s: the supervisor takes no request", hub_client_name(flow->hub, flow->client));
 }
 
 static struct hub_flow *flow_open(struct flow_table *table, const struct admit_grant *grant)
@@ -286,7 +286,7 @@ void flow_table_on_socket(struct flow_table *table, uint64_t ticket, int error, 
 	if (error == 0)
 		error = attach_socket(flow, fd);
 	if (error < 0) {
-		log_warning("session", "%s: UDP socket towards the target: %s", table->hub->settings.clients[flow->client].name,
+		log_warning("session", "%s: UDP socket towards the target: %s", hub_client_name(table->hub, flow->client),
 			strerror(-error));
 		if (fd >= 0 && !flow->has_socket)
 			close(fd);
@@ -337,6 +337,23 @@ void flow_table_step(struct flow_table *table, uint64_t now_us)
 
 			dgram_queue_expire(&flow->flow.queue, now_us);
 			if (is_lonely_for_long(flow, now_us))
+				flow_close(flow);
+			flow = next;
+		}
+	}
+}
+
+void flow_table_end(struct flow_table *table, uint32_t client)
+{
+	unsigned i;
+
+	for (i = 0; i < FLOW_TABLE_BUCKETS; i++) {
+		struct hub_flow *flow = table->buckets[i];
+
+		while (flow) {
+			struct hub_flow *next = flow->next;
+
+			if (flow->client == client && flow->session_count == 0 && !flow->waiter)
 				flow_close(flow);
 			flow = next;
 		}

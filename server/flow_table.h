@@ -68,6 +68,9 @@ void flow_table_release(struct hub_flow *flow, struct session *session);
 /* End flows that have been without a session for long, and datagrams that have waited for too long. */
 void flow_table_step(struct flow_table *table, uint64_t now_us);
 
+/* End the flows of a client that have no session. */
+void flow_table_end(struct flow_table *table, uint32_t client);
+
 /* Sum of the counters of all flows that are there. @depth, @sojourn_us: added up, and the longest. */
 void flow_table_sum(const struct flow_table *table, struct flow_counters *total, uint32_t *depth, uint64_t *sojourn_us);
 

@@ -1,4 +1,7 @@
-/* The parts of the hub's worker in one place: what sessions and flows share. Made by worker.c, borrowed by the rest. */
+/* The parts of the hub's worker in one place: what sessions and flows share. Made by worker.c, borrowed by the rest.
+ *
+ * New settings take the place of the old ones while it serves: who may still come in notices nothing, the others' sessions end.
+ */
 #ifndef TOWPATH_SERVER_HUB_H
 #define TOWPATH_SERVER_HUB_H
 
@@ -33,5 +36,14 @@ struct hub {
 	uint32_t tunnel_count;
 	struct flow_counters gone; /* of flows that have ended */
 };
+
+/* What logs and status call a client that came in. */
+const char *hub_client_name(const struct hub *hub, uint32_t client);
+
+/* Make what admission and TLS need of ->settings. Return: 0 or a negative errno. */
+int hub_open(struct hub *hub, struct err *err);
+
+/* Take @settings (owned where 0 is returned): the listeners are the same. Return: 0, or a negative errno with nothing changed. */
+int hub_reload(struct hub *hub, struct server_settings *settings, struct err *err);
 
 #endif

@@ -10,6 +10,7 @@
 #include "common/tunnel/upgrade.h"
 #include "server/hub.h"
 #include "server/proxy_header.h"
+#include "server/source.h"
 #include "server/visitor.h"
 
 #include <errno.h>
@@ -24,6 +25,7 @@
 #define LEAVING_DEADLINE_US (5 * CLOCK_US_PER_S)
 #define LINGER_US (2 * CLOCK_US_PER_S)
 #define RETIRED_US (5 * CLOCK_US_PER_S)
+#define CLOCK_BEHIND_S 60 /* what no clock that was ever set differs by */
 
 enum session_state { SESSION_PROXIED, SESSION_TLS, SESSION_REQUEST, SESSION_WAITING, SESSION_TUNNEL, SESSION_LEAVING };
 
@@ -54,7 +56,7 @@ struct session {
 
 static const char *client_name(const struct session *session)
 {
-	return session->hub->settings.clients[session->grant.client].name;
+	return hub_client_name(session->hub, session->grant.client);
 }
 
 struct session *session_next(const struct session *session)
@@ -109,6 +111,19 @@ static void session_end(struct session *session, uint16_t code)
 void session_close(struct session *session)
 {
 	session_end(session, FRAME_CLOSE_GOING_AWAY);
+}
+
+const struct admit_grant *session_grant(const struct session *session)
+{
+	bool is_in = session->state == SESSION_WAITING || session->state == SESSION_TUNNEL;
+
+	return is_in && !session->is_closing ? &session->grant : NULL;
+}
+
+void session_revoke(struct session *session)
+{
+	log_notice("session", "%s: ended from %s: it may not come in any more", client_name(session), session->from_text);
+	session_end(session, FRAME_CLOSE_POLICY);
 }
 
 /* All has been written. What the peer still sends is read and dropped for a moment: closing on it would be a reset, which
@@ -172,6 +187,16 @@ void session_set_claim(struct session *session, struct hub_flow *flow)
 	session->flow = flow;
 }
 
+/* A client without a clock, which WireGuard may ignore (DESIGN §6): the supervisor can help where it runs the device. */
+static void tell_clock(const struct session *session)
+{
+	const struct admit_grant *grant = &session->grant;
+	const struct channel_clock clock = {.wall_s = grant->iat_s, .client = grant->client};
+
+	if (grant->has_iat && grant->iat_s <= clock_wall_s() - CLOCK_BEHIND_S)
+		channel_send(session->hub->channel, CHANNEL_CLOCK, &clock, sizeof(clock), -1);
+}
+
 /* The 101 and the first frames may share a record's send: the carrier flushes both. */
 static void session_start_tunnel(struct session *session)
 {
@@ -185,6 +210,7 @@ static void session_start_tunnel(struct session *session)
 	session->since_s = clock_wall_s();
 	session->hub->tunnel_count++;
 	log_up(session);
+	tell_clock(session);
 	tls_stream_flush(&session->stream);
 	tls_stream_pause(&session->stream, false);
 	carrier_start(&session->carrier, &session->hub->pump, &session->stream, &session->flow->flow, CARRIER_MASK_NONE,
@@ -574,14 +600,26 @@ void session_step(struct session *session, uint64_t now_us)
 		visitor_output_drained(session->visitor); /* also where the wait began anew: it is asked for again */
 }
 
+/* As `wg show` has it, without the port. IPv6 has one loopback address for all. */
+static const char *source_text(char *buf, size_t size, const struct session *session)
+{
+	struct addr source;
+
+	if (session->hub->settings.target.sa.sa_family != AF_INET)
+		return "::1";
+	source_address(session->grant.client, &source);
+	return addr_format_host(buf, size, &source);
+}
+
 json_t *session_report(const struct session *session)
 {
-	char since[32];
+	char since[32], source[ADDR_TEXT_MAX];
 	json_t *object;
 
 	if (session->state != SESSION_TUNNEL || !session->flow)
 		return NULL;
-	object = json_pack("{s:s,s:s,s:s,s:b,s:f}", "client", client_name(session), "from", session->from_text, "since",
+	object = json_pack("{s:s,s:s,s:s,s:s,s:b,s:f}", "client", client_name(session), "from", session->from_text, "source",
+		source_text(source, sizeof(source), session), "since",
 		clock_format_utc(since, sizeof(since), session->since_s), "stock", !session->grant.has_instance, "rtt_ms",
 		(double)session->carrier.liveness.rtt_us / CLOCK_US_PER_MS);
 	if (object)

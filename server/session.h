@@ -34,6 +34,12 @@ struct session *session_next(const struct session *session);
 /* Close in an orderly way: WebSocket close 1001. */
 void session_close(struct session *session);
 
+/* What let it in; NULL while it is no client's. */
+const struct admit_grant *session_grant(const struct session *session);
+
+/* Its client may not come in any more: WebSocket close 1008, now. */
+void session_revoke(struct session *session);
+
 /* The session's object in status; NULL where it is no tunnel. */
 json_t *session_report(const struct session *session);
 

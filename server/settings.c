@@ -5,6 +5,7 @@
 
 #include "common/base/sealed.h"
 #include "common/base/secret.h"
+#include "server/source.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -27,8 +28,8 @@ static json_t *settings_pack_listener(const struct server_settings_listener *lis
 
 static json_t *settings_pack_client(const struct server_settings_client *client)
 {
-	return json_pack("{s:o, s:o, s:o}", "name", sealed_text(client->name), "token", sealed_text(client->token),
-		"stock_path", sealed_text(client->stock_path));
+	return json_pack("{s:i, s:o, s:o, s:o}", "number", (int)client->number, "name", sealed_text(client->name), "token",
+		sealed_text(client->token), "stock_path", sealed_text(client->stock_path));
 }
 
 /* Without its port, but in brackets, so that it is read again without guessing. */
@@ -156,6 +157,7 @@ static void settings_take_listeners(struct fields *fields, struct server_setting
 static void settings_take_clients(struct fields *fields, struct server_settings *settings)
 {
 	const json_t *array = fields_take_array(fields, "clients", 0, CLIENTS_MAX);
+	uint32_t last = 0;
 
 	if (array)
 		settings->clients = settings_new_array(fields, json_array_size(array), sizeof(*settings->clients));
@@ -164,6 +166,8 @@ static void settings_take_clients(struct fields *fields, struct server_settings 
 		struct fields inner;
 
 		fields_open(&inner, json_array_get(array, settings->client_count++), "client", fields->err);
+		client->number = (uint32_t)fields_take_number(&inner, "number", last + 1, SOURCE_NUMBER_MAX);
+		last = client->number;
 		client->name = fields_take_text(&inner, "name", 1, NAME_MAX_LEN, FIELDS_REQUIRED);
 		client->token = settings_take_word(&inner, "token", TOKEN_MIN_LEN);
 		client->stock_path = settings_take_word(&inner, "stock_path", 1);
@@ -239,6 +243,20 @@ int server_settings_read(int fd, struct server_settings *ret, struct err *err)
 	}
 	*ret = settings;
 	return 0;
+}
+
+static int settings_compare(const void *number, const void *client)
+{
+	uint32_t a = *(const uint32_t *)number, b = ((const struct server_settings_client *)client)->number;
+
+	return (a > b) - (a < b);
+}
+
+const struct server_settings_client *server_settings_find(const struct server_settings *settings, uint32_t number)
+{
+	return settings->client_count == 0 ? NULL
+					   : bsearch(&number, settings->clients, settings->client_count,
+						     sizeof(*settings->clients), settings_compare);
 }
 
 void server_settings_done(struct server_settings *settings)

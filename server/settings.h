@@ -15,6 +15,7 @@ struct server_settings_listener {
 };
 
 struct server_settings_client {
+	uint32_t number; /* channel_flow.client, see source.h */
 	char *name;
 	char *token;	  /* NULL: none */
 	char *stock_path; /* NULL: none */
@@ -27,7 +28,7 @@ struct server_settings {
 	char *certificate_pem; /* chain */
 	char *certificate_key_pem;
 	struct addr target;
-	struct server_settings_client *clients; /* index = channel_flow.client */
+	struct server_settings_client *clients; /* in the order of their numbers */
 	size_t client_count;
 	uint32_t max_clients;
 	uint32_t max_sessions_per_client;
@@ -41,6 +42,8 @@ struct server_settings {
 int server_settings_write(const struct server_settings *settings, struct err *err);
 /* Worker: read, and check every field as if it came from a stranger. Closes @fd. Return: 0 or a negative errno. */
 int server_settings_read(int fd, struct server_settings *ret, struct err *err);
+/* The client with this number. Return: borrowed, or NULL. */
+const struct server_settings_client *server_settings_find(const struct server_settings *settings, uint32_t number);
 void server_settings_done(struct server_settings *settings); /* wipes the secrets */
 
 #endif

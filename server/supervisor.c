@@ -1,22 +1,22 @@
 /* The hub's supervisor.
  *
- * Happy path: certificate and page, listeners, the clients' addresses, a namespace with only lo, and then
- * supervise_run(): a worker that is handed settings and listeners, and UDP sockets when it asks for them.
- * Fails at set-up with one line and exit code 1; nothing is left behind but the certificate and the page.
+ * Happy path: listeners, the clients' addresses, certificate and page, a namespace with only lo, and then
+ * supervise_run(): a worker that is handed settings and listeners, and UDP sockets when it asks for them; where the file has a
+ * device, that too, its UDP socket in the worker's namespace unless it is to answer to everybody.
+ * Fails at set-up with one line and exit code 1; nothing is left behind but certificate, page and addresses.
  */
 #include "server/supervisor.h"
 
 #include "common/base/log.h"
-#include "common/base/secret.h"
+#include "common/net/netmon.h"
 #include "common/process/folder.h"
 #include "common/process/spawn.h"
 #include "common/process/supervise.h"
-#include "common/tunnel/tls.h"
-#include "server/certificate.h"
+#include "server/edition.h"
 #include "server/flow_socket.h"
 #include "server/listener.h"
-#include "server/page.h"
-#include "server/settings.h"
+#include "server/open_port.h"
+#include "server/restart.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -25,63 +25,86 @@
 #include <string.h>
 #include <unistd.h>
 
+#define RENEW_MS (24u * 3600u * 1000u) /* a look at the certificate; our own is renewed a month before its end */
+
 struct supervisor {
-	const struct server_config *config;
+	const struct supervisor_options *options;
+	const struct server_config *first; /* of the start: what only a restart changes */
+	struct server_config *reloaded;	   /* in use; NULL: the first is */
+	struct server_config *of_device;   /* its part about WireGuard is the host's; NULL: the first's is */
 	struct supervise *supervise;
+	char folder[PATH_MAX];
 	int *listener_fds;
 	struct server_settings_listener *listeners; /* those that are open */
 	size_t listener_count;
-	struct flow_sources *sources;
-	bool *is_source_told; /* once for each client */
-	int settings_fd;      /* the sealed memory file, for every worker again */
+	struct source_table *sources;
+	struct edition_frame frame;
+	struct edition edition;
+	struct flow_place place;
 	int netns_fd;
-	char state[512]; /* "up: listening on …" */
+	uv_timer_t renew_timer;
+	bool has_timer;
+	char told_device[IFNAMSIZ]; /* see open_port.h */
+	char state[512];	    /* "up: listening on …" */
 };
 
 /* --- what the worker asks for --- */
 
-static void tell_source(struct supervisor *s, uint32_t client)
+static void tell_source(struct roster_entry *entry)
 {
 	char text[ADDR_TEXT_MAX];
 	struct addr source;
 
-	if (s->is_source_told[client])
+	if (entry->is_told)
 		return;
-	s->is_source_told[client] = true;
-	flow_sources_get(s->sources, client, &source);
-	log_debug("session", "%s: its datagrams come from %s", s->config->clients[client].name,
+	entry->is_told = true;
+	source_address(entry->number, &source);
+	log_debug("session", "%s: its datagrams come from %s", entry->client->name,
 		addr_format_host(text, sizeof(text), &source));
 }
 
-static void on_message(void *owner, struct channel *channel, enum channel_kind kind, const void *payload)
+/* Who is no client any more asked before the reload. */
+static int open_flow_socket(struct supervisor *s, const struct channel_flow *wanted)
 {
-	const struct channel_flow *wanted = payload;
-	struct channel_reply reply;
-	struct supervisor *s = owner;
-	int fd;
+	struct roster_entry *entry = roster_find(&s->edition.roster, wanted->client);
+	int fd = entry ? flow_socket_open(&s->place, wanted) : -EACCES;
 
-	if (kind != CHANNEL_FLOW_WANTED)
-		return;
-	fd = flow_socket_open(s->sources, wanted);
-	reply = (struct channel_reply){.ticket = wanted->ticket, .error = fd < 0 ? fd : 0};
-	if (fd < 0)
-		log_warning("session", "a UDP socket for client %u: %s", wanted->client, strerror(-fd));
-	else
-		tell_source(s, wanted->client);
+	if (entry && fd < 0)
+		log_warning("session", "a UDP socket for %s: %s", entry->client->name, strerror(-fd));
+	else if (entry && s->place.target.sa.sa_family == AF_INET)
+		tell_source(entry);
+	return fd;
+}
+
+static void answer_flow(struct supervisor *s, struct channel *channel, const struct channel_flow *wanted)
+{
+	int fd = open_flow_socket(s, wanted);
+	const struct channel_reply reply = {.ticket = wanted->ticket, .error = fd < 0 ? fd : 0};
+
 	channel_send(channel, CHANNEL_FLOW_SOCKET, &reply, sizeof(reply), fd);
 	if (fd >= 0)
 		close(fd);
 }
 
+static void on_message(void *owner, struct channel *channel, enum channel_kind kind, const void *payload)
+{
+	if (kind == CHANNEL_FLOW_WANTED)
+		answer_flow(owner, channel, payload);
+}
+
 /* --- what the worker is given --- */
+
+static int send_settings(const struct supervisor *s, struct channel *channel, enum channel_kind kind)
+{
+	lseek(s->edition.settings_fd, 0, SEEK_SET); /* the worker before has read it */
+	return channel_send(channel, kind, NULL, 0, s->edition.settings_fd);
+}
 
 static int hand_down(void *owner, struct channel *channel, struct err *err)
 {
 	struct supervisor *s = owner;
-	int rc;
+	int rc = send_settings(s, channel, CHANNEL_SETTINGS);
 
-	lseek(s->settings_fd, 0, SEEK_SET); /* the worker before has read it */
-	rc = channel_send(channel, CHANNEL_SETTINGS, NULL, 0, s->settings_fd);
 	for (size_t i = 0; i < s->listener_count && rc == 0; i++) {
 		const struct channel_index index = {.index = (uint32_t)i};
 
@@ -90,18 +113,140 @@ static int hand_down(void *owner, struct channel *channel, struct err *err)
 	return rc < 0 ? err_system(err, rc, "handing the listeners to the worker") : 0;
 }
 
+/* --- a reload --- */
+
+static void config_free(struct server_config *config)
+{
+	if (config)
+		server_config_done(config);
+	free(config);
+}
+
+static void use_config(struct supervisor *s, struct server_config *config, struct server_config *of_device)
+{
+	struct server_config *before = s->reloaded, *of_device_before = s->of_device;
+
+	s->reloaded = config;
+	s->of_device = of_device;
+	if (before != of_device)
+		config_free(before);
+	if (of_device_before != before && of_device_before != of_device)
+		config_free(of_device_before);
+}
+
+/* A new edition is in use, also by a worker that is starting; one that is gone is followed by one that gets it. */
+static int use_edition(struct supervisor *s, struct channel *channel, const struct edition *edition, struct err *err)
+{
+	int rc;
+
+	edition_close(&s->edition);
+	s->edition = *edition;
+	rc = channel ? send_settings(s, channel, CHANNEL_RELOAD) : 0;
+	return rc < 0 && rc != -EPIPE ? err_system(err, rc, "the worker takes no settings; restart it") : 0;
+}
+
+/* Everything new is made first; then the host takes its part, or refuses it; then there is no way back. */
+static int take_config(struct supervisor *s, struct channel *channel, struct server_config *config, char *ret_restart,
+	size_t restart_size, struct err *err)
+{
+	struct host *host = supervise_host(s->supervise);
+	bool is_hosts = host && restart_is_same_device(s->first, config);
+	struct edition edition;
+	int rc = edition_open(&edition, &s->frame, config, err);
+
+	if (rc < 0)
+		return rc;
+	restart_append(ret_restart, restart_size, s->first, config);
+	rc = use_edition(s, channel, &edition, err);
+	use_config(s, config, is_hosts ? config : s->of_device);
+	return rc;
+}
+
+/* What is wrong with the file, as many lines as fit. */
+static int complain(struct ini_report *report, int code, struct err *err)
+{
+	size_t len = 0;
+
+	for (size_t i = 0; i < report->count && len < sizeof(err->text); i++)
+		len += (size_t)snprintf(
+			err->text + len, sizeof(err->text) - len, "%s%s", i > 0 ? "\n" : "", report->lines[i]);
+	ini_report_done(report);
+	return code;
+}
+
+static int reload(void *owner, struct channel *channel, char *ret_restart, size_t restart_size, struct err *err)
+{
+	struct supervisor *s = owner;
+	struct server_config *config = calloc(1, sizeof(*config));
+	struct ini_report report = {0};
+	int rc;
+
+	if (!config)
+		return err_system(err, -ENOMEM, "configuration");
+	rc = s->options->read_config(s->options->context, config, &report, err);
+	if (rc < 0) {
+		free(config);
+		return complain(&report, rc, err);
+	}
+	rc = take_config(s, channel, config, ret_restart, restart_size, err);
+	if (config != s->reloaded)
+		config_free(config);
+	return rc;
+}
+
+/* --- the loop runs --- */
+
+/* A certificate that is due, or that somebody has renewed. */
+static void on_renew_timer(uv_timer_t *timer)
+{
+	struct supervisor *s = timer->data;
+	struct edition edition;
+	struct err err = {""};
+
+	if (edition_open(&edition, &s->frame, s->reloaded ? s->reloaded : s->first, &err) < 0 ||
+		use_edition(s, supervise_channel(s->supervise), &edition, &err) < 0)
+		log_warning("config", "looking at the certificate: %s; tried again tomorrow", err.text);
+}
+
+static void look_for_open_port(struct supervisor *s)
+{
+	if (!s->first->has_device)
+		open_port_warn(addr_port(&s->first->target), s->told_device);
+}
+
 static void on_ready(void *owner)
 {
-	const struct supervisor *s = owner;
+	struct supervisor *s = owner;
 
-	log_info("session", "%s, forwarding to %s", s->state + strlen("up: "), s->config->target_text);
+	log_info("session", "%s, forwarding to %s", s->state + strlen("up: "), s->first->target_text);
+	look_for_open_port(s);
+	uv_timer_init(supervise_loop(s->supervise), &s->renew_timer);
+	s->renew_timer.data = s;
+	s->has_timer = true;
+	uv_timer_start(&s->renew_timer, on_renew_timer, RENEW_MS, RENEW_MS);
+}
+
+/* wg-quick raises the device last, when it has its port. */
+static void on_network(void *owner, struct channel *channel, unsigned kinds)
+{
+	(void)channel;
+	if (kinds & NETMON_LINK)
+		look_for_open_port(owner);
+}
+
+static void on_close(void *owner)
+{
+	struct supervisor *s = owner;
+
+	if (s->has_timer)
+		uv_close((uv_handle_t *)&s->renew_timer, NULL);
 }
 
 /* --- listeners --- */
 
 static int open_listeners(struct supervisor *s, struct err *err)
 {
-	const struct server_config *config = s->config;
+	const struct server_config *config = s->first;
 
 	s->listener_fds = calloc(config->listen_count, sizeof(*s->listener_fds));
 	s->listeners = calloc(config->listen_count, sizeof(*s->listeners));
@@ -132,128 +277,47 @@ static void describe_state(struct supervisor *s)
 	for (size_t i = 0; i < s->listener_count && len < sizeof(s->state); i++)
 		len += (size_t)snprintf(
 			s->state + len, sizeof(s->state) - len, "%s %s", i > 0 ? "," : "", s->listeners[i].text);
-}
-
-/* --- settings --- */
-
-static bool needs_certificate(const struct supervisor *s)
-{
-	for (size_t i = 0; i < s->listener_count; i++)
-		if (!s->listeners[i].cleartext)
-			return true;
-	return false;
-}
-
-static int tell_pin(const char *certificate_pem, bool is_made, struct err *err)
-{
-	uint8_t pin[TLS_PIN_LEN];
-	char text[TLS_PIN_TEXT_MAX];
-	int rc = tls_pin_of_pem(certificate_pem, pin, err);
-
-	if (rc < 0)
-		return rc;
-	log_notice("config", "certificate %s by ourselves; clients need: Pin = %s", is_made ? "made" : "was made",
-		tls_pin_format(text, pin));
-	return 0;
-}
-
-static int read_certificate(
-	const struct supervisor *s, const char *folder, struct server_settings *settings, struct err *err)
-{
-	const struct server_config *config = s->config;
-	bool is_made = false;
-	int rc;
-
-	if (!needs_certificate(s))
-		return 0;
-	if (config->certificate_path)
-		return certificate_load(config->certificate_path, config->certificate_key_path,
-			&settings->certificate_pem, &settings->certificate_key_pem, err);
-	rc = certificate_ensure(folder, &settings->certificate_pem, &settings->certificate_key_pem, &is_made, err);
-	return rc < 0 ? rc : tell_pin(settings->certificate_pem, is_made, err);
-}
-
-/* The settings borrow everything but certificate, key and page from the configuration. */
-static int write_settings(struct supervisor *s, struct server_settings *settings, struct err *err)
-{
-	const struct server_config *config = s->config;
-
-	snprintf(settings->name, sizeof(settings->name), "%s", config->name);
-	settings->listeners = s->listeners;
-	settings->listener_count = s->listener_count;
-	settings->target = config->target;
-	settings->client_count = config->client_count;
-	settings->max_clients = config->max_clients;
-	settings->max_sessions_per_client = config->max_sessions_per_client;
-	settings->ping_interval_ms = config->ping_interval_ms;
-	settings->trusted_proxies = config->trusted_proxies;
-	settings->trusted_proxy_count = config->trusted_proxy_count;
-	settings->clients = calloc(config->client_count + 1, sizeof(*settings->clients));
-	if (!settings->clients)
-		return err_system(err, -ENOMEM, "settings");
-	for (size_t i = 0; i < config->client_count; i++)
-		settings->clients[i] = (struct server_settings_client){.name = config->clients[i].name,
-			.token = config->clients[i].token,
-			.stock_path = config->clients[i].stock_path};
-	s->settings_fd = server_settings_write(settings, err);
-	free(settings->clients);
-	return s->settings_fd < 0 ? s->settings_fd : 0;
-}
-
-static int build_settings(struct supervisor *s, const char *folder, struct err *err)
-{
-	struct server_settings settings = {0};
-	int rc = folder_ensure(folder, err);
-
-	if (rc == 0)
-		rc = read_certificate(s, folder, &settings, err);
-	if (rc == 0)
-		rc = page_ensure(folder, &settings.page_html, err);
-	if (rc == 0)
-		rc = write_settings(s, &settings, err);
-	free(settings.certificate_pem);
-	secret_free(settings.certificate_key_pem);
-	free(settings.page_html);
-	return rc;
+	if (s->first->has_device && len < sizeof(s->state))
+		snprintf(s->state + len, sizeof(s->state) - len, ", WireGuard device %s%s", s->first->device,
+			s->first->hidden ? ", hidden" : "");
 }
 
 /* --- set-up --- */
 
-static int open_sources(struct supervisor *s, struct err *err)
+static int open_frame(struct supervisor *s, struct err *err)
 {
-	const struct server_config *config = s->config;
-	const char **names = calloc(config->client_count + 1, sizeof(*names));
 	int rc;
 
-	s->is_source_told = calloc(config->client_count + 1, sizeof(*s->is_source_told));
-	if (!names || !s->is_source_told) {
-		free(names);
-		return err_system(err, -ENOMEM, "clients");
-	}
-	for (size_t i = 0; i < config->client_count; i++)
-		names[i] = config->clients[i].name;
-	rc = flow_sources_open(&s->sources, names, config->client_count, &config->target, err);
-	free(names);
+	if (snprintf(s->folder, sizeof(s->folder), "%s/%s", s->options->state_dir, s->first->name) >=
+		(int)sizeof(s->folder))
+		return err_system(err, -ENAMETOOLONG, "%s", s->options->state_dir);
+	rc = folder_ensure(s->folder, err);
+	if (rc == 0)
+		rc = source_table_open(&s->sources, s->folder, err);
+	s->frame = (struct edition_frame){.folder = s->folder,
+		.listeners = s->listeners,
+		.listener_count = s->listener_count,
+		.target = s->first->target,
+		.sources = s->sources};
 	return rc;
 }
 
-static int supervisor_open(struct supervisor *s, const char *state_dir, struct err *err)
+static int supervisor_open(struct supervisor *s, struct err *err)
 {
-	char folder[PATH_MAX];
-	int rc;
+	bool is_hidden = s->first->has_device && s->first->hidden;
+	int rc = open_listeners(s, err);
 
-	if (snprintf(folder, sizeof(folder), "%s/%s", state_dir, s->config->name) >= (int)sizeof(folder))
-		return err_system(err, -ENAMETOOLONG, "%s", state_dir);
-	rc = open_listeners(s, err);
 	if (rc == 0)
-		rc = build_settings(s, folder, err);
+		rc = open_frame(s, err);
 	if (rc == 0)
-		rc = open_sources(s, err);
+		rc = edition_open(&s->edition, &s->frame, s->first, err);
 	if (rc < 0)
 		return rc;
 	describe_state(s);
 	s->netns_fd = spawn_open_lo_namespace(err);
-	return s->netns_fd < 0 ? s->netns_fd : 0;
+	if (s->netns_fd < 0)
+		return s->netns_fd;
+	return flow_place_open(&s->place, &s->first->target, is_hidden ? s->netns_fd : -1, err);
 }
 
 static void supervisor_close(struct supervisor *s)
@@ -262,36 +326,67 @@ static void supervisor_close(struct supervisor *s)
 		close(s->listener_fds[i]);
 	free(s->listener_fds);
 	free(s->listeners);
-	flow_sources_close(s->sources);
-	free(s->is_source_told);
-	if (s->settings_fd >= 0)
-		close(s->settings_fd);
+	edition_close(&s->edition);
+	source_table_close(s->sources);
+	use_config(s, NULL, NULL);
+	flow_place_close(&s->place);
 	if (s->netns_fd >= 0)
 		close(s->netns_fd);
 }
 
+static struct host_setup describe_host(const struct supervisor *s)
+{
+	const struct server_config *config = s->first;
+	struct host_setup setup = {.name = config->name,
+		.config_path = config->path,
+		.wireguard_path = config->wireguard_path ? config->wireguard_path : config->path,
+		.state_dir = s->options->state_dir,
+		.wireguard = &config->wireguard,
+		.gateways = config->gateways,
+		.gateway_count = config->gateway_count,
+		.is_hub = true,
+		.birth_netns_fd = s->place.netns_fd};
+
+	snprintf(setup.device, sizeof(setup.device), "%s", config->device);
+	return setup;
+}
+
+static int supervisor_run(struct supervisor *s)
+{
+	static const struct supervise_program program = {.hand_down = hand_down,
+		.on_message = on_message,
+		.on_ready = on_ready,
+		.on_network = on_network,
+		.reload = reload,
+		.on_close = on_close};
+	const struct host_setup host = describe_host(s);
+	const struct supervise_plan plan = {.name = s->first->name,
+		.role = "server",
+		.area = "session",
+		.worker_title = "towpath-server: worker",
+		.runtime_dir = s->options->runtime_dir,
+		.ready_state = s->state,
+		.netns_fd = s->netns_fd,
+		.host = s->first->has_device ? &host : NULL,
+		.up_fd = s->options->up_fd};
+
+	return supervise_run(&plan, &program, s, &s->supervise);
+}
+
 int server_supervisor_run(const struct server_config *config, const struct supervisor_options *options)
 {
-	static const struct supervise_program program = {
-		.hand_down = hand_down, .on_message = on_message, .on_ready = on_ready};
-	struct supervisor s = {.config = config, .settings_fd = -1, .netns_fd = -1};
+	struct supervisor s = {.options = options,
+		.first = config,
+		.edition = {.settings_fd = -1},
+		.place = {.netns_fd = -1, .home_fd = -1},
+		.netns_fd = -1};
 	struct err err = {""};
 	int exit_code = 1;
 
-	if (supervisor_open(&s, options->state_dir, &err) < 0) {
+	if (supervisor_open(&s, &err) < 0)
 		log_error("config", "%s", err.text);
-	} else {
-		const struct supervise_plan plan = {.name = config->name,
-			.role = "server",
-			.area = "session",
-			.worker_title = "towpath-server: worker",
-			.runtime_dir = options->runtime_dir,
-			.ready_state = s.state,
-			.netns_fd = s.netns_fd,
-			.up_fd = -1};
-
-		exit_code = supervise_run(&plan, &program, &s, &s.supervise);
-	}
+	else
+		exit_code = supervisor_run(&s);
 	supervisor_close(&s);
 	return exit_code;
 }

@@ -63,7 +63,6 @@ static int worker_open(void *owner, struct err *err)
 {
 	struct worker *worker = owner;
 	struct hub *hub = &worker->hub;
-	const struct server_settings *settings = &hub->settings;
 	uint64_t seed = 0;
 	int rc;
 
@@ -71,18 +70,13 @@ static int worker_open(void *owner, struct err *err)
 		return err_system(err, -errno, "random numbers");
 	throttle_init(&hub->throttle, seed);
 	flow_table_init(&hub->flows, hub);
-	if (settings->certificate_pem) { /* none where all listeners are cleartext */
-		rc = tls_server_context(&hub->tls, settings->certificate_pem, settings->certificate_key_pem, err);
-		if (rc < 0)
-			return rc;
-	}
-	rc = admit_table_open(&hub->admit, settings->clients, settings->client_count, &settings->target, err);
+	rc = hub_open(hub, err);
 	if (rc < 0)
 		return rc;
 	rc = pump_init(&hub->pump, POOL_CELLS, err);
 	if (rc < 0)
 		return rc;
-	return website_open(&hub->website, &hub->loop, settings->page_html, err);
+	return website_open(&hub->website, &hub->loop, hub->settings.page_html, err);
 }
 
 /* --- accepting --- */
@@ -193,6 +187,32 @@ static uint64_t on_tick(void *owner, uint64_t now_us)
 	return worker->hub.pump.turns;
 }
 
+/* --- reload --- */
+
+/* One that cannot take them must not go on with the old ones, which may let somebody in who is revoked: the next worker is
+ * given them at its start. */
+static void reload(struct worker *worker, int fd)
+{
+	struct server_settings settings;
+	struct err err = {""};
+
+	if (server_settings_read(fd, &settings, &err) < 0 || hub_reload(&worker->hub, &settings, &err) < 0) {
+		log_error("session", "new settings: %s; the worker starts anew", err.text);
+		_exit(1);
+	}
+	worker->connections_max = count_connections_max(&worker->hub.settings);
+	wake_listeners(worker);
+}
+
+static void on_message(void *owner, enum channel_kind kind, const void *payload, int fd)
+{
+	(void)payload;
+	if (kind == CHANNEL_RELOAD)
+		reload(owner, fd);
+	else if (fd >= 0)
+		close(fd);
+}
+
 /* --- status --- */
 
 static json_t *report_sessions(const struct hub *hub)
@@ -266,6 +286,7 @@ static const struct work_plan plan = {
 	.open = worker_open,
 	.start = worker_start,
 	.on_socket = on_socket,
+	.on_message = on_message,
 	.on_tick = on_tick,
 	.report = report,
 	.close = worker_close,

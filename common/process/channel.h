@@ -59,7 +59,7 @@ struct channel_reply {
 
 struct channel_flow {
 	uint64_t ticket;
-	uint32_t client; /* index into the settings' clients */
+	uint32_t client; /* its number in the settings, the same after every reload */
 	uint32_t has_instance;
 	uint8_t instance[16]; /* of our client's JWT: same source address and port again; without: same address, any port */
 };
@@ -72,7 +72,7 @@ struct channel_link {
 
 struct channel_clock {
 	int64_t wall_s;	 /* `iat` of its JWT: seconds since 1970 */
-	uint32_t client; /* index into the settings' clients */
+	uint32_t client; /* its number in the settings */
 	uint32_t reserved;
 };
 

@@ -1,27 +1,31 @@
 /* The hub's sockets: who comes from where, and what an operator reads where one cannot be made. */
+#include "common/process/spawn.h"
 #include "server/flow_socket.h"
 #include "server/listener.h"
 #include "server/page.h"
+#include "server/source.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-#define MANY 20000
+enum { LAPTOP = 1234567, PI = SOURCE_NUMBER_MAX }; /* numbers */
 
 struct fixture {
 	int target_fd;
-	struct addr target;
-	struct flow_sources *sources;
+	struct flow_place place;
 };
 
 static void get_name(int fd, struct addr *ret)
@@ -33,17 +37,16 @@ static void get_name(int fd, struct addr *ret)
 
 static int set_up(void **state)
 {
-	static const char *const names[] = {"laptop", "pi"};
 	struct fixture *f = calloc(1, sizeof(*f));
-	struct err err;
+	struct addr target;
 
 	assert_non_null(f);
-	assert_int_equal(addr_parse("127.0.0.1:1", 0, &f->target), 0);
-	addr_set_port(&f->target, 0);
+	assert_int_equal(addr_parse("127.0.0.1:1", 0, &target), 0);
+	addr_set_port(&target, 0);
 	f->target_fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	assert_return_code(bind(f->target_fd, &f->target.sa, addr_len(&f->target)), errno);
-	get_name(f->target_fd, &f->target);
-	assert_int_equal(flow_sources_open(&f->sources, names, 2, &f->target, &err), 0);
+	assert_return_code(bind(f->target_fd, &target.sa, addr_len(&target)), errno);
+	get_name(f->target_fd, &target);
+	assert_int_equal(flow_place_open(&f->place, &target, -1, NULL), 0);
 	*state = f;
 	return 0;
 }
@@ -52,7 +55,7 @@ static int tear_down(void **state)
 {
 	struct fixture *f = *state;
 
-	flow_sources_close(f->sources);
+	flow_place_close(&f->place);
 	close(f->target_fd);
 	free(f);
 	return 0;
@@ -66,7 +69,7 @@ static int open_flow(const struct fixture *f, uint32_t client, const char *insta
 
 	if (instance)
 		memcpy(wanted.instance, instance, sizeof(wanted.instance));
-	fd = flow_socket_open(f->sources, &wanted);
+	fd = flow_socket_open(&f->place, &wanted);
 	assert_true(fd >= 0);
 	get_name(fd, ret);
 	return fd;
@@ -78,8 +81,8 @@ static void test_instance_comes_from_its_address_and_port_again(void **state)
 {
 	struct addr first, again;
 
-	close(open_flow(*state, 0, "0123456789abcdef", &first));
-	close(open_flow(*state, 0, "0123456789abcdef", &again));
+	close(open_flow(*state, LAPTOP, "0123456789abcdef", &first));
+	close(open_flow(*state, LAPTOP, "0123456789abcdef", &again));
 	assert_true(addr_equal(&first, &again));
 	assert_in_range(ntohl(first.in4.sin_addr.s_addr), 0x7f400001u, 0x7f7ffffeu);
 	assert_in_range(addr_port(&first), 20000, 59999);
@@ -89,8 +92,8 @@ static void test_clients_have_different_addresses(void **state)
 {
 	struct addr laptop, pi;
 
-	close(open_flow(*state, 0, NULL, &laptop));
-	close(open_flow(*state, 1, NULL, &pi));
+	close(open_flow(*state, LAPTOP, NULL, &laptop));
+	close(open_flow(*state, PI, NULL, &pi));
 	assert_int_not_equal(laptop.in4.sin_addr.s_addr, pi.in4.sin_addr.s_addr);
 }
 
@@ -98,8 +101,8 @@ static void test_instances_of_a_client_share_its_address(void **state)
 {
 	struct addr one, other;
 
-	close(open_flow(*state, 0, "0123456789abcdef", &one));
-	close(open_flow(*state, 0, "fedcba9876543210", &other));
+	close(open_flow(*state, LAPTOP, "0123456789abcdef", &one));
+	close(open_flow(*state, LAPTOP, "fedcba9876543210", &other));
 	assert_int_equal(one.in4.sin_addr.s_addr, other.in4.sin_addr.s_addr);
 	assert_int_not_equal(addr_port(&one), addr_port(&other));
 }
@@ -107,20 +110,20 @@ static void test_instances_of_a_client_share_its_address(void **state)
 static void test_taken_port_becomes_another(void **state)
 {
 	struct addr first, second;
-	int fd = open_flow(*state, 0, "0123456789abcdef", &first);
+	int fd = open_flow(*state, LAPTOP, "0123456789abcdef", &first);
 
-	close(open_flow(*state, 0, "0123456789abcdef", &second));
+	close(open_flow(*state, LAPTOP, "0123456789abcdef", &second));
 	close(fd);
 	assert_int_equal(first.in4.sin_addr.s_addr, second.in4.sin_addr.s_addr);
 	assert_int_not_equal(addr_port(&first), addr_port(&second));
 }
 
-static void test_unknown_client_is_refused(void **state)
+static void test_number_of_nobody_is_refused(void **state)
 {
-	struct channel_flow wanted = {.client = 2};
 	struct fixture *f = *state;
 
-	assert_int_equal(flow_socket_open(f->sources, &wanted), -EINVAL);
+	assert_int_equal(flow_socket_open(&f->place, &(struct channel_flow){.client = 0}), -EINVAL);
+	assert_int_equal(flow_socket_open(&f->place, &(struct channel_flow){.client = SOURCE_NUMBER_MAX + 1}), -EINVAL);
 }
 
 static void test_datagram_arrives_at_the_target(void **state)
@@ -128,7 +131,7 @@ static void test_datagram_arrives_at_the_target(void **state)
 	struct fixture *f = *state;
 	struct addr source, from;
 	socklen_t len = sizeof(from);
-	int fd = open_flow(f, 1, NULL, &source);
+	int fd = open_flow(f, PI, NULL, &source);
 	char byte;
 
 	assert_int_equal(send(fd, "x", 1, 0), 1);
@@ -139,19 +142,16 @@ static void test_datagram_arrives_at_the_target(void **state)
 
 static void test_target_on_ipv6(void **state)
 {
-	static const char *const names[] = {"laptop"};
-	struct channel_flow wanted = {.client = 0};
-	struct flow_sources *sources;
+	struct channel_flow wanted = {.client = LAPTOP};
+	struct flow_place place;
 	struct addr target, peer;
 	socklen_t len = sizeof(peer);
-	struct err err;
 	int fd;
 
 	(void)state;
 	assert_int_equal(addr_parse("[::1]:51820", 0, &target), 0);
-	assert_int_equal(flow_sources_open(&sources, names, 1, &target, &err), 0);
-	fd = flow_socket_open(sources, &wanted);
-	flow_sources_close(sources);
+	assert_int_equal(flow_place_open(&place, &target, -1, NULL), 0);
+	fd = flow_socket_open(&place, &wanted);
 	if (fd == -EADDRNOTAVAIL || fd == -EAFNOSUPPORT)
 		skip(); /* a host without IPv6 */
 	assert_true(fd >= 0);
@@ -160,35 +160,98 @@ static void test_target_on_ipv6(void **state)
 	close(fd);
 }
 
-static int compare_addresses(const void *a, const void *b)
+/* --- a hidden target --- */
+
+static uint64_t own_namespace(void)
 {
-	return memcmp(a, b, sizeof(uint32_t));
+	struct stat status;
+
+	assert_return_code(stat("/proc/thread-self/ns/net", &status), errno);
+	return status.st_ino;
 }
 
-/* Among 20,000 names some hash alike (in 2^22 places some 48 do): each still has an address of its own. */
-static void test_many_clients_do_not_collide(void **state)
+/* A namespace that only root may enter: it belongs to our user namespace. */
+static int open_namespace(void)
 {
-	static char text[MANY][16];
-	static const char *names[MANY];
-	static uint32_t hosts[MANY];
-	struct flow_sources *sources;
-	struct fixture *f = *state;
-	struct addr addr;
-	struct err err;
+	struct err err = {""};
+	int fd = -1;
 
-	for (int i = 0; i < MANY; i++) {
-		snprintf(text[i], sizeof(text[i]), "client%d", i);
-		names[i] = text[i];
-	}
-	assert_int_equal(flow_sources_open(&sources, names, MANY, &f->target, &err), 0);
-	for (uint32_t i = 0; i < MANY; i++) {
-		flow_sources_get(sources, i, &addr);
-		hosts[i] = addr.in4.sin_addr.s_addr;
-	}
-	flow_sources_close(sources);
-	qsort(hosts, MANY, sizeof(hosts[0]), compare_addresses);
-	for (int i = 1; i < MANY; i++)
-		assert_int_not_equal(hosts[i - 1], hosts[i]);
+	if (geteuid() == 0)
+		fd = spawn_open_lo_namespace(&err);
+	if (fd < 0)
+		skip();
+	return fd;
+}
+
+static int listen_in(int netns_fd, const struct addr *target)
+{
+	int home = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC), fd;
+
+	assert_return_code(setns(netns_fd, CLONE_NEWNET), errno);
+	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	assert_return_code(setns(home, CLONE_NEWNET), errno);
+	close(home);
+	assert_return_code(bind(fd, &target->sa, addr_len(target)), errno);
+	return fd;
+}
+
+/* The same address and port are another's on the host: the datagram must not go there. */
+static void test_hidden_target_is_reached_and_not_the_hosts(void **state)
+{
+	const struct channel_flow wanted = {.client = PI, .has_instance = 1, .instance = "0123456789abcde"};
+	struct fixture *f = *state;
+	uint64_t home = own_namespace();
+	int netns_fd = open_namespace(), hidden_fd = listen_in(netns_fd, &f->place.target), fd;
+	struct addr source, from;
+	socklen_t len = sizeof(from);
+	struct flow_place place;
+	char byte;
+
+	assert_int_equal(flow_place_open(&place, &f->place.target, netns_fd, NULL), 0);
+	fd = flow_socket_open(&place, &wanted);
+	assert_true(fd >= 0);
+	assert_int_equal(own_namespace(), home);
+	assert_int_equal(send(fd, "x", 1, 0), 1);
+	assert_int_equal(recvfrom(hidden_fd, &byte, 1, MSG_DONTWAIT, &from.sa, &len), 1);
+	source_address(PI, &source);
+	addr_set_port(&from, 0);
+	assert_true(addr_equal(&from, &source));
+	assert_int_equal(recv(f->target_fd, &byte, 1, MSG_DONTWAIT), -1);
+	flow_place_close(&place);
+	close(fd);
+	close(hidden_fd);
+	close(netns_fd);
+}
+
+static void test_no_namespace_is_an_error_at_home(void **state)
+{
+	const struct channel_flow wanted = {.client = PI};
+	struct fixture *f = *state;
+	uint64_t home = own_namespace();
+	struct flow_place place = {.target = f->place.target, .home_fd = -1};
+
+	place.netns_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	assert_int_equal(flow_socket_open(&place, &wanted), -EINVAL);
+	assert_int_equal(own_namespace(), home);
+	close(place.netns_fd);
+}
+
+static void test_other_sockets_are_made_at_home(void **state)
+{
+	struct fixture *f = *state;
+	int netns_fd = open_namespace();
+	struct flow_place place;
+	struct addr own;
+	int fd;
+
+	assert_int_equal(flow_place_open(&place, &f->place.target, netns_fd, NULL), 0);
+	close(flow_socket_open(&place, &(struct channel_flow){.client = LAPTOP}));
+	fd = open_flow(f, LAPTOP, NULL, &own);
+	assert_int_equal(send(fd, "x", 1, 0), 1);
+	assert_int_equal(recv(f->target_fd, &(char){0}, 1, MSG_DONTWAIT), 1);
+	flow_place_close(&place);
+	close(fd);
+	close(netns_fd);
 }
 
 /* --- listeners --- */
@@ -289,10 +352,12 @@ int main(void)
 		TEST(test_clients_have_different_addresses),
 		TEST(test_instances_of_a_client_share_its_address),
 		TEST(test_taken_port_becomes_another),
-		TEST(test_unknown_client_is_refused),
+		TEST(test_number_of_nobody_is_refused),
 		TEST(test_datagram_arrives_at_the_target),
 		TEST(test_target_on_ipv6),
-		TEST(test_many_clients_do_not_collide),
+		TEST(test_hidden_target_is_reached_and_not_the_hosts),
+		TEST(test_no_namespace_is_an_error_at_home),
+		TEST(test_other_sockets_are_made_at_home),
 		cmocka_unit_test(test_port_in_use_is_told_with_its_line),
 		cmocka_unit_test(test_foreign_address_is_told),
 		cmocka_unit_test(test_page_stays_and_differs_between_hosts),

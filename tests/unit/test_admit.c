@@ -21,13 +21,14 @@ static char old[] = "old", old_path[] = "old-word";
 static char v1[] = "v1-user", v1_path[] = "v1";
 static char far[] = "far", far_token[] = LONG_TOKEN;
 
+enum { LAPTOP = 7, PHONE, OLD, FAR, V1 }; /* their numbers */
 static const struct server_settings_client clients[] = {
-	{laptop, laptop_token, NULL},
-	{phone, phone_token, phone_path},
-	{old, NULL, old_path},
-	{far, far_token, NULL},
+	{LAPTOP, laptop, laptop_token, NULL},
+	{PHONE, phone, phone_token, phone_path},
+	{OLD, old, NULL, old_path},
+	{FAR, far, far_token, NULL},
 };
-enum { LAPTOP, PHONE, OLD, FAR, CLIENT_COUNT };
+#define CLIENT_COUNT (sizeof(clients) / sizeof(clients[0]))
 
 static const uint8_t binding[JWT_BINDING_LEN] = {1, 2, 3};
 static const uint8_t other_binding[JWT_BINDING_LEN] = {1, 2, 4};
@@ -303,7 +304,7 @@ static void not_a_tunnel_request(void **state)
 /* A stock path "v1" and a signature of somebody else are two clients in one request. */
 static void path_v1_and_signature(void **state)
 {
-	const struct server_settings_client both[] = {{laptop, laptop_token, NULL}, {v1, NULL, v1_path}};
+	const struct server_settings_client both[] = {{LAPTOP, laptop, laptop_token, NULL}, {V1, v1, NULL, v1_path}};
 	struct ask ask = ask_of_laptop();
 	struct admit_table *table = NULL;
 	struct admit_grant grant;
@@ -317,15 +318,15 @@ static void path_v1_and_signature(void **state)
 	ask = ask_of_stock("v1");
 	jwt_encode(ask.jwt, sizeof(ask.jwt), &ask.claims, ask.key, strlen(ask.key));
 	assert_true(check_text(table, "v1", ask.jwt, binding, &grant));
-	assert_int_equal(grant.client, 1);
+	assert_int_equal(grant.client, V1);
 	admit_table_close(table);
 }
 
-/* Two clients with one token or one path cannot be told apart: refused, with their names. */
+/* Two clients with one token or one path cannot be told apart: refused, with the name of the second. */
 static void same_secret_twice(void **state)
 {
-	const struct server_settings_client tokens[] = {{laptop, laptop_token, NULL}, {phone, laptop_token, NULL}};
-	const struct server_settings_client paths[] = {{laptop, NULL, old_path}, {phone, NULL, old_path}};
+	const struct server_settings_client tokens[] = {{1, laptop, laptop_token, NULL}, {2, phone, laptop_token, NULL}};
+	const struct server_settings_client paths[] = {{1, laptop, NULL, old_path}, {2, phone, NULL, old_path}};
 	struct admit_table *table = NULL;
 	struct err err = {""};
 	struct addr addr;
@@ -333,9 +334,9 @@ static void same_secret_twice(void **state)
 	(void)state;
 	addr_parse("127.0.0.1:51820", 0, &addr);
 	assert_int_equal(admit_table_open(&table, tokens, 2, &addr, &err), -EINVAL);
-	assert_string_equal(err.text, "laptop and phone have the same Token");
+	assert_string_equal(err.text, "phone has another client's Token");
 	assert_int_equal(admit_table_open(&table, paths, 2, &addr, &err), -EINVAL);
-	assert_string_equal(err.text, "laptop and phone have the same StockPath");
+	assert_string_equal(err.text, "phone has another client's StockPath");
 	assert_null(table);
 }
 

@@ -23,8 +23,8 @@ static void fill(struct server_settings *settings)
 	static struct server_settings_client clients[2];
 	static struct addr proxies[2];
 
-	clients[0] = (struct server_settings_client){names[0], token, NULL};
-	clients[1] = (struct server_settings_client){names[1], NULL, word};
+	clients[0] = (struct server_settings_client){7, names[0], token, NULL};
+	clients[1] = (struct server_settings_client){4194302, names[1], NULL, word};
 	assert_int_equal(addr_parse("10.0.0.1:1", 0, &proxies[0]), 0);
 	assert_int_equal(addr_parse("[fd00::1]:1", 0, &proxies[1]), 0);
 	addr_set_port(&proxies[0], 0);
@@ -66,6 +66,9 @@ static void round_trip_keeps_every_field(void **state)
 	assert_string_equal(out.certificate_key_pem, "KEY\n");
 	assert_true(addr_equal(&out.target, &in.target));
 	assert_int_equal(out.client_count, 2);
+	assert_int_equal(out.clients[0].number, 7);
+	assert_ptr_equal(server_settings_find(&out, 4194302), &out.clients[1]);
+	assert_null(server_settings_find(&out, 8));
 	assert_string_equal(out.clients[0].token, "0123456789abcdef_-");
 	assert_null(out.clients[0].stock_path);
 	assert_null(out.clients[1].token);
@@ -135,7 +138,8 @@ static int read_text(const char *text, bool seal, struct err *err)
 #define GOOD_HEAD "{\"name\":\"hub\",\"listeners\":[{\"text\":\"0.0.0.0:443\",\"cleartext\":false}],"
 #define GOOD_CERT "\"certificate_pem\":\"c\",\"certificate_key_pem\":\"k\","
 #define GOOD_TARGET "\"target\":\"127.0.0.1:51820\","
-#define GOOD_CLIENTS "\"clients\":[{\"name\":\"a\",\"token\":\"0123456789abcdef\",\"stock_path\":null}],"
+#define GOOD_CLIENTS "\"clients\":[{\"number\":3,\"name\":\"a\",\"token\":\"0123456789abcdef\",\"stock_path\":null}],"
+#define A_CLIENT "{\"number\":3,\"name\":\"a\",\"token\":null,\"stock_path\":\"a\"}"
 #define GOOD_LIMITS "\"max_clients\":5,\"max_sessions_per_client\":5,\"ping_interval_ms\":15000,"
 #define GOOD_TAIL "\"trusted_proxies\":[\"10.0.0.1:1\"],\"page_html\":\"\"}"
 #define GOOD GOOD_HEAD GOOD_CERT GOOD_TARGET GOOD_CLIENTS GOOD_LIMITS GOOD_TAIL
@@ -179,11 +183,15 @@ static void bad_fields_are_refused(void **state)
 		{GOOD_HEAD GOOD_CERT "\"target\":\"10.0.0.1:51820\"}", "target: not a loopback address"},
 		{GOOD_HEAD GOOD_CERT GOOD_TARGET "\"clients\":{}}", "clients: not an array"},
 		{GOOD_HEAD GOOD_CERT GOOD_TARGET
-			"\"clients\":[{\"name\":\"a\",\"token\":\"short\",\"stock_path\":null}]}",
+			"\"clients\":[{\"number\":3,\"name\":\"a\",\"token\":\"short\",\"stock_path\":null}]}",
 			"token: of a wrong length"},
 		{GOOD_HEAD GOOD_CERT GOOD_TARGET
-			"\"clients\":[{\"name\":\"a\",\"token\":\"0123456789abcde/\",\"stock_path\":null}]}",
+			"\"clients\":[{\"number\":3,\"name\":\"a\",\"token\":\"0123456789abcde/\",\"stock_path\":null}]}",
 			"token: not made of"},
+		{GOOD_HEAD GOOD_CERT GOOD_TARGET "\"clients\":[{\"number\":0,\"name\":\"a\"}]}", "number: out of range"},
+		{GOOD_HEAD GOOD_CERT GOOD_TARGET "\"clients\":[{\"number\":4194303,\"name\":\"a\"}]}",
+			"number: out of range"},
+		{GOOD_HEAD GOOD_CERT GOOD_TARGET "\"clients\":[" A_CLIENT "," A_CLIENT "]}", "number: out of range"},
 		{GOOD_HEAD GOOD_CERT GOOD_TARGET GOOD_CLIENTS "\"max_clients\":0}", "max_clients: out of range"},
 		{GOOD_HEAD GOOD_CERT GOOD_TARGET GOOD_CLIENTS "\"max_clients\":-1}", "max_clients: out of range"},
 		{GOOD_HEAD GOOD_CERT GOOD_TARGET GOOD_CLIENTS "\"max_clients\":5.0}", "max_clients: not an integer"},

@@ -1,0 +1,138 @@
+/* See edition.h. Happy path: numbers for the clients, certificate and page from disk, all written into memory. Fails with the
+ * first of these that cannot be had. */
+#include "server/edition.h"
+
+#include "common/base/log.h"
+#include "common/base/secret.h"
+#include "common/tunnel/tls.h"
+#include "server/certificate.h"
+#include "server/page.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static bool needs_certificate(const struct edition_frame *frame)
+{
+	for (size_t i = 0; i < frame->listener_count; i++)
+		if (!frame->listeners[i].cleartext)
+			return true;
+	return false;
+}
+
+static int tell_pin(struct edition_frame *frame, const char *certificate_pem, bool is_made, struct err *err)
+{
+	uint8_t pin[TLS_PIN_LEN];
+	char text[TLS_PIN_TEXT_MAX];
+	int rc;
+
+	if (frame->has_told_pin)
+		return 0;
+	rc = tls_pin_of_pem(certificate_pem, pin, err);
+	if (rc < 0)
+		return rc;
+	frame->has_told_pin = true;
+	log_notice("config", "certificate %s by ourselves; clients need: Pin = %s", is_made ? "made" : "was made",
+		tls_pin_format(text, pin));
+	return 0;
+}
+
+static int read_files(struct edition_frame *frame, const struct server_config *config, struct server_settings *settings,
+	struct err *err)
+{
+	bool is_made = false;
+	int rc;
+
+	if (!needs_certificate(frame))
+		return 0;
+	if (config->certificate_path)
+		return certificate_load(config->certificate_path, config->certificate_key_path,
+			&settings->certificate_pem, &settings->certificate_key_pem, err);
+	rc = certificate_ensure(
+		frame->folder, &settings->certificate_pem, &settings->certificate_key_pem, &is_made, err);
+	return rc < 0 ? rc : tell_pin(frame, settings->certificate_pem, is_made, err);
+}
+
+/* The worker could only die of a certificate that OpenSSL does not take (too short a key). */
+static int try_certificate(const struct server_settings *settings, struct err *err)
+{
+	SSL_CTX *tls = NULL;
+	int rc = 0;
+
+	if (settings->certificate_pem)
+		rc = tls_server_context(&tls, settings->certificate_pem, settings->certificate_key_pem, err);
+	SSL_CTX_free(tls);
+	return rc;
+}
+
+/* The settings borrow everything but certificate, key and page. */
+static int write_settings(struct edition *edition, const struct edition_frame *frame,
+	const struct server_config *config, struct server_settings *settings, struct err *err)
+{
+	snprintf(settings->name, sizeof(settings->name), "%s", config->name);
+	settings->listeners = frame->listeners;
+	settings->listener_count = frame->listener_count;
+	settings->target = frame->target;
+	settings->client_count = edition->roster.count;
+	settings->max_clients = config->max_clients;
+	settings->max_sessions_per_client = config->max_sessions_per_client;
+	settings->ping_interval_ms = config->ping_interval_ms;
+	settings->trusted_proxies = config->trusted_proxies;
+	settings->trusted_proxy_count = config->trusted_proxy_count;
+	settings->clients = calloc(settings->client_count + 1, sizeof(*settings->clients));
+	if (!settings->clients)
+		return err_system(err, -ENOMEM, "settings");
+	for (size_t i = 0; i < settings->client_count; i++) {
+		const struct roster_entry *entry = &edition->roster.entries[i];
+
+		settings->clients[i] = (struct server_settings_client){.number = entry->number,
+			.name = entry->client->name,
+			.token = entry->client->token,
+			.stock_path = entry->client->stock_path};
+	}
+	edition->settings_fd = server_settings_write(settings, err);
+	free(settings->clients);
+	return edition->settings_fd < 0 ? edition->settings_fd : 0;
+}
+
+static int build_settings(
+	struct edition *edition, struct edition_frame *frame, const struct server_config *config, struct err *err)
+{
+	struct server_settings settings = {0};
+	int rc = read_files(frame, config, &settings, err);
+
+	if (rc == 0)
+		rc = try_certificate(&settings, err);
+	if (rc == 0)
+		rc = page_ensure(frame->folder, &settings.page_html, err);
+	if (rc == 0)
+		rc = write_settings(edition, frame, config, &settings, err);
+	free(settings.certificate_pem);
+	secret_free(settings.certificate_key_pem);
+	free(settings.page_html);
+	return rc;
+}
+
+int edition_open(struct edition *ret, struct edition_frame *frame, const struct server_config *config, struct err *err)
+{
+	struct edition edition = {.settings_fd = -1};
+	int rc = roster_open(&edition.roster, frame->sources, config, err);
+
+	if (rc == 0)
+		rc = build_settings(&edition, frame, config, err);
+	if (rc < 0) {
+		edition_close(&edition);
+		return rc;
+	}
+	*ret = edition;
+	return 0;
+}
+
+void edition_close(struct edition *edition)
+{
+	roster_close(&edition->roster);
+	if (edition->settings_fd >= 0)
+		close(edition->settings_fd);
+	edition->settings_fd = -1;
+}

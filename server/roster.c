@@ -1,0 +1,64 @@
+/* See roster.h. */
+#include "server/roster.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+static int compare_entries(const void *a, const void *b)
+{
+	uint32_t x = ((const struct roster_entry *)a)->number, y = ((const struct roster_entry *)b)->number;
+
+	return (x > y) - (x < y);
+}
+
+static int assign_numbers(
+	struct source_table *sources, const struct server_config *config, uint32_t *numbers, struct err *err)
+{
+	char(*texts)[SOURCE_KEY_MAX] = calloc(config->client_count + 1, sizeof(*texts));
+	const char **keys = calloc(config->client_count + 1, sizeof(*keys));
+	int rc;
+
+	for (size_t i = 0; texts && keys && i < config->client_count; i++) {
+		source_key(texts[i], &config->clients[i]);
+		keys[i] = texts[i];
+	}
+	rc = texts && keys ? source_table_assign(sources, keys, config->client_count, numbers, err)
+			   : err_system(err, -ENOMEM, "clients");
+	free(keys);
+	free(texts);
+	return rc;
+}
+
+int roster_open(struct roster *ret, struct source_table *sources, const struct server_config *config, struct err *err)
+{
+	struct roster roster = {.count = config->client_count};
+	uint32_t *numbers = calloc(config->client_count + 1, sizeof(*numbers));
+	int rc;
+
+	roster.entries = calloc(config->client_count + 1, sizeof(*roster.entries));
+	rc = numbers && roster.entries ? assign_numbers(sources, config, numbers, err)
+				       : err_system(err, -ENOMEM, "clients");
+	for (size_t i = 0; rc == 0 && i < roster.count; i++)
+		roster.entries[i] = (struct roster_entry){.number = numbers[i], .client = &config->clients[i]};
+	free(numbers);
+	if (rc < 0) {
+		free(roster.entries);
+		return rc;
+	}
+	qsort(roster.entries, roster.count, sizeof(*roster.entries), compare_entries);
+	*ret = roster;
+	return 0;
+}
+
+void roster_close(struct roster *roster)
+{
+	free(roster->entries);
+	*roster = (struct roster){0};
+}
+
+struct roster_entry *roster_find(const struct roster *roster, uint32_t number)
+{
+	const struct roster_entry key = {.number = number};
+
+	return roster->count == 0 ? NULL : bsearch(&key, roster->entries, roster->count, sizeof(key), compare_entries);
+}

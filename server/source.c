@@ -1,0 +1,230 @@
+/* The clients' numbers (source.h).
+ *
+ * Happy path: the file is one JSON object, "laptop": "127.64.3.9"; all keys are in it, nothing is written. A new key gets the
+ * first free number from its hash on. Fails with the file: one that cannot be read is not replaced, because that
+ * would move everybody.
+ */
+#include "server/source.h"
+
+#include "common/base/base64.h"
+#include "common/base/file.h"
+#include "common/tunnel/jwt.h"
+#include "server/config.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <jansson.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SOURCE_NET 0x7f400000u /* 127.64.0.0 */
+#define SOURCE_COUNT (SOURCE_NUMBER_MAX + 2)
+#define SOURCE_KEYS_MAX (SOURCE_COUNT / 2) /* so that a free one is near */
+#define FILE_MAX (256u << 20)
+
+struct source_table {
+	char folder[PATH_MAX];
+	char path[PATH_MAX];
+	json_t *addresses; /* by key */
+};
+
+void source_address(uint32_t number, struct addr *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	ret->in4.sin_family = AF_INET;
+	ret->in4.sin_addr.s_addr = htonl(SOURCE_NET + number);
+}
+
+/* Return: the number, 0 where it is none of ours. */
+static uint32_t number_of(const json_t *address)
+{
+	const char *text = json_string_value(address);
+	struct in_addr in;
+	uint32_t number;
+
+	if (!text || inet_pton(AF_INET, text, &in) != 1)
+		return 0;
+	number = ntohl(in.s_addr) - SOURCE_NET;
+	return number <= SOURCE_NUMBER_MAX ? number : 0;
+}
+
+/* --- the file --- */
+
+static int read_addresses(const struct source_table *table, json_t **ret, struct err *err)
+{
+	json_error_t error;
+	char *text;
+	int rc = file_read_text(table->path, FILE_MAX, &text, err);
+
+	if (rc == -ENOENT) {
+		*ret = json_object();
+		return *ret ? err_set(err, 0, "%s", "") : err_system(err, -ENOMEM, "%s", table->path);
+	}
+	if (rc < 0)
+		return rc;
+	*ret = json_loads(text, 0, &error);
+	free(text);
+	if (json_is_object(*ret))
+		return 0;
+	json_decref(*ret);
+	return err_set(err, -EINVAL,
+		"%s: not a JSON object of names and addresses; mend it, or remove it: then addresses are given anew",
+		table->path);
+}
+
+static int write_addresses(const struct source_table *table, const json_t *addresses, struct err *err)
+{
+	char *text = json_dumps(addresses, JSON_INDENT(1) | JSON_SORT_KEYS);
+	int rc = text ? file_write_text(table->folder, table->path, text, err)
+		      : err_system(err, -ENOMEM, "%s", table->path);
+
+	free(text);
+	return rc;
+}
+
+int source_table_open(struct source_table **ret, const char *folder, struct err *err)
+{
+	struct source_table *table = calloc(1, sizeof(*table));
+	int rc;
+
+	if (!table)
+		return err_system(err, -ENOMEM, "addresses of the clients");
+	if (snprintf(table->folder, sizeof(table->folder), "%s", folder) >= (int)sizeof(table->folder) ||
+		snprintf(table->path, sizeof(table->path), "%s/sources", folder) >= (int)sizeof(table->path))
+		rc = err_system(err, -ENAMETOOLONG, "%s", folder);
+	else
+		rc = read_addresses(table, &table->addresses, err);
+	if (rc < 0) {
+		free(table);
+		return rc;
+	}
+	*ret = table;
+	return 0;
+}
+
+void source_table_close(struct source_table *table)
+{
+	if (!table)
+		return;
+	json_decref(table->addresses);
+	free(table);
+}
+
+/* --- giving numbers --- */
+
+/* FNV-1a, 64 bits: <http://www.isthe.com/chongo/tech/comp/fnv/>. Spreads; hides nothing and need not. */
+static uint32_t hash_key(const char *key)
+{
+	uint64_t hash = 0xcbf29ce484222325ull;
+
+	for (; *key; key++)
+		hash = (hash ^ (uint8_t)*key) * 0x100000001b3ull;
+	return (uint32_t)((hash ^ hash >> 32) % SOURCE_COUNT);
+}
+
+/* Return: was it free? */
+static bool take(uint8_t *bitmap, uint32_t number)
+{
+	bool is_free = !(bitmap[number / 8] & 1u << number % 8);
+
+	bitmap[number / 8] |= (uint8_t)(1u << number % 8);
+	return is_free;
+}
+
+/* What is taken already. An entry that is no address of ours, or another's too (somebody wrote in the file), is forgotten. */
+static void take_given(uint8_t *bitmap, json_t *addresses)
+{
+	const char *key;
+	json_t *address;
+	void *next;
+
+	take(bitmap, 0);
+	take(bitmap, SOURCE_COUNT - 1);
+	json_object_foreach_safe(addresses, next, key, address)
+	{
+		if (!take(bitmap, number_of(address)))
+			json_object_del(addresses, key);
+	}
+}
+
+static int give(json_t *addresses, const char *key, uint8_t *bitmap)
+{
+	uint32_t number = hash_key(key);
+	char text[ADDR_TEXT_MAX];
+	struct addr addr;
+
+	while (!take(bitmap, number))
+		number = (number + 1) % SOURCE_COUNT;
+	source_address(number, &addr);
+	return json_object_set_new(addresses, key, json_string(addr_format_host(text, sizeof(text), &addr)));
+}
+
+/* Into a copy, so that nothing has changed where a step fails. */
+static int give_all(
+	const struct source_table *table, json_t *addresses, const char *const *keys, size_t count, struct err *err)
+{
+	uint8_t *bitmap = calloc(1, SOURCE_COUNT / 8);
+	size_t before;
+	int rc = 0;
+
+	if (!bitmap)
+		return err_system(err, -ENOMEM, "%s", table->path);
+	take_given(bitmap, addresses);
+	before = json_object_size(addresses);
+	for (size_t i = 0; i < count && rc == 0; i++)
+		if (!json_object_get(addresses, keys[i]))
+			rc = give(addresses, keys[i], bitmap);
+	free(bitmap);
+	if (rc < 0)
+		return err_set(err, -ENOMEM, "%s: a name that is not UTF-8, or out of memory", table->path);
+	return json_object_size(addresses) > before ? write_addresses(table, addresses, err) : 0;
+}
+
+int source_table_assign(
+	struct source_table *table, const char *const *keys, size_t count, uint32_t *ret_numbers, struct err *err)
+{
+	json_t *addresses;
+	int rc;
+
+	if (json_object_size(table->addresses) + count > SOURCE_KEYS_MAX)
+		return err_set(err, -E2BIG,
+			"%s: %zu clients more are too many for 127.64.0.0/10; remove those that are gone", table->path,
+			count);
+	addresses = json_copy(table->addresses);
+	if (!addresses)
+		return err_system(err, -ENOMEM, "%s", table->path);
+	rc = give_all(table, addresses, keys, count, err);
+	if (rc < 0) {
+		json_decref(addresses);
+		return rc;
+	}
+	json_decref(table->addresses);
+	table->addresses = addresses;
+	for (size_t i = 0; i < count; i++)
+		ret_numbers[i] = number_of(json_object_get(addresses, keys[i]));
+	return 0;
+}
+
+/* --- keys --- */
+
+/* A Name has no "#", which begins a comment: nobody can choose one of the others. */
+void source_key(char buf[SOURCE_KEY_MAX], const struct server_client *client)
+{
+	char text[SOURCE_KEY_MAX - 8];
+
+	if (client->name_line) {
+		snprintf(buf, SOURCE_KEY_MAX, "%s", client->name);
+		return;
+	}
+	if (client->has_public_key) {
+		base64_encode(text, sizeof(text), client->public_key, sizeof(client->public_key), BASE64_STANDARD);
+		snprintf(buf, SOURCE_KEY_MAX, "#key %s", text);
+		return;
+	}
+	jwt_make_kid(text, client->token ? client->token : client->stock_path);
+	snprintf(buf, SOURCE_KEY_MAX, "#%s %s", client->token ? "token" : "path", text);
+}

@@ -1,0 +1,37 @@
+/* The clients' numbers: who has which address in 127.64.0.0/10, for good.
+ *
+ * A number follows from a hash of the client's name and is written to STATE_DIR/NAME/sources, so that nothing moves it any
+ * more: not a restart, a reload, or a client added in front. It stays with the name also while the client is gone from the
+ * file. Supervisor and worker mean a client by its number, never by its place in the file, which a reload changes.
+ */
+#ifndef TOWPATH_SERVER_SOURCE_H
+#define TOWPATH_SERVER_SOURCE_H
+
+#include "common/base/addr.h"
+#include "common/base/err.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define SOURCE_NUMBER_MAX ((1u << 22) - 2) /* of a /10, without the first and the last address; 0 is nobody's */
+#define SOURCE_KEY_MAX 80
+
+struct server_client;
+struct source_table;
+
+/* Read the table in @folder; empty where there is no file. Return: 0 or a negative errno. */
+int source_table_open(struct source_table **ret, const char *folder, struct err *err);
+void source_table_close(struct source_table *table);
+
+/* The numbers of @keys, in their order; new ones are on disk when this returns. Return: 0, or a negative errno with no number
+ * given. */
+int source_table_assign(
+	struct source_table *table, const char *const *keys, size_t count, uint32_t *ret_numbers, struct err *err);
+
+/* By what a client is known again: its Name; without one its public key, its token's id, its stock path's hash. */
+void source_key(char buf[SOURCE_KEY_MAX], const struct server_client *client);
+
+/* Its address, port 0. */
+void source_address(uint32_t number, struct addr *ret);
+
+#endif
