@@ -516,10 +516,12 @@ static int read_hook(struct taking *taking)
 
 	if (*taking->value == '\0')
 		return 1;
-	note_first_line(&interface->hook_line, taking);
-	for (size_t i = 0; i < 4 && rc == 0; i++)
-		if (strcasecmp(taking->entry->key, names[i]) == 0)
-			rc = add_string(taking, &interface->hooks[i], &interface->hook_count[i], taking->value);
+	for (size_t i = 0; i < 4; i++) {
+		if (strcasecmp(taking->entry->key, names[i]) != 0)
+			continue;
+		note_first_line(&interface->hook_lines[i], taking);
+		rc = add_string(taking, &interface->hooks[i], &interface->hook_count[i], taking->value);
+	}
 	return rc < 0 ? rc : 1;
 }
 

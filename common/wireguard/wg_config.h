@@ -40,7 +40,7 @@ struct wg_config_interface {
 	unsigned dns_line;
 	char **hooks[4]; /* PreUp, PostUp, PreDown, PostDown, in order */
 	size_t hook_count[4];
-	unsigned hook_line; /* of whichever comes first */
+	unsigned hook_lines[4]; /* of the first of each */
 };
 
 struct wg_config_peer {
