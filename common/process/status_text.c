@@ -56,17 +56,22 @@ static void write_ago(FILE *out, int64_t seconds)
 	fputs(shown ? " ago" : "now", out);
 }
 
-/* "2026-11-21T02:45:00Z" */
-static void write_since(FILE *out, const char *since, int64_t now_s)
+/* "2026-11-21T02:45:00Z" as "2 minutes ago"; what is no such time as it is. */
+static void write_time_ago(FILE *out, const char *when, int64_t now_s)
 {
 	struct tm tm = {0};
-	const char *end = strptime(since, "%Y-%m-%dT%H:%M:%SZ", &tm);
+	const char *end = strptime(when, "%Y-%m-%dT%H:%M:%SZ", &tm);
 
-	fputs(since, out);
-	if (!end || *end)
-		return;
-	fputs(" (", out);
-	write_ago(out, now_s > timegm(&tm) ? now_s - timegm(&tm) : 0);
+	if (end && !*end)
+		write_ago(out, now_s > timegm(&tm) ? now_s - timegm(&tm) : 0);
+	else
+		fputs(when, out);
+}
+
+static void write_since(FILE *out, const char *since, int64_t now_s)
+{
+	fprintf(out, "%s (", since);
+	write_time_ago(out, since, now_s);
 	fputs(")", out);
 }
 
@@ -177,10 +182,89 @@ static void write_sessions(FILE *out, const json_t *sessions, int64_t now_s)
 	json_array_foreach(sessions, i, session) write_session(out, session, now_s);
 }
 
+/* --- the device, in wg show's own words --- */
+
+static void write_allowed_ips(FILE *out, const json_t *list)
+{
+	size_t i;
+	json_t *prefix;
+
+	fputs("      allowed ips: ", out);
+	json_array_foreach(list, i, prefix) fprintf(out, "%s%s", i > 0 ? ", " : "", json_string_value(prefix));
+	fputs(json_array_size(list) > 0 ? "\n" : "(none)\n", out);
+}
+
+static void write_peer_transfer(FILE *out, const json_t *peer)
+{
+	double received = number_of(peer, "received_bytes"), sent = number_of(peer, "sent_bytes");
+
+	if (received == 0 && sent == 0)
+		return;
+	fputs("      transfer: ", out);
+	write_bytes(out, received);
+	fputs(" received, ", out);
+	write_bytes(out, sent);
+	fputs(" sent\n", out);
+}
+
+static void write_peer(FILE *out, const json_t *peer, int64_t now_s)
+{
+	fprintf(out, "\n    peer: %s\n", text_of(peer, "public_key"));
+	if (*text_of(peer, "name"))
+		fprintf(out, "      name: %s\n", text_of(peer, "name"));
+	if (*text_of(peer, "endpoint"))
+		fprintf(out, "      endpoint: %s\n", text_of(peer, "endpoint"));
+	write_allowed_ips(out, json_object_get(peer, "allowed_ips"));
+	if (*text_of(peer, "latest_handshake")) {
+		fputs("      latest handshake: ", out);
+		write_time_ago(out, text_of(peer, "latest_handshake"), now_s);
+		fputc('\n', out);
+	}
+	write_peer_transfer(out, peer);
+	if (number_of(peer, "persistent_keepalive_s") > 0)
+		fprintf(out, "      persistent keepalive: every %.0f second%s\n", number_of(peer, "persistent_keepalive_s"),
+			number_of(peer, "persistent_keepalive_s") == 1 ? "" : "s");
+}
+
+static void write_rules(FILE *out, const json_t *rules)
+{
+	size_t i;
+	json_t *rule;
+
+	if (json_array_size(rules) == 0)
+		return;
+	fputs("    rules: ", out);
+	json_array_foreach(rules, i, rule) fprintf(out, "%s%s %.0f: table %.0f", i > 0 ? ", " : "",
+		text_of(rule, "family"), number_of(rule, "priority"), number_of(rule, "table"));
+	fputc('\n', out);
+}
+
+static void write_wireguard(FILE *out, const json_t *wireguard, int64_t now_s)
+{
+	size_t i;
+	json_t *peer;
+
+	if (!wireguard)
+		return;
+	fprintf(out, "\n  wireguard:\n    interface: %s%s\n", text_of(wireguard, "interface"),
+		json_is_true(json_object_get(wireguard, "deleted")) ? " (deleted by somebody)" : "");
+	if (*text_of(wireguard, "public_key"))
+		fprintf(out, "    public key: %s\n", text_of(wireguard, "public_key"));
+	if (number_of(wireguard, "listen_port") > 0)
+		fprintf(out, "    listening port: %.0f\n", number_of(wireguard, "listen_port"));
+	if (number_of(wireguard, "fwmark") > 0)
+		fprintf(out, "    fwmark: 0x%x\n", (unsigned)number_of(wireguard, "fwmark"));
+	if (number_of(wireguard, "mtu") > 0)
+		fprintf(out, "    mtu: %.0f\n", number_of(wireguard, "mtu"));
+	write_rules(out, json_object_get(wireguard, "rules"));
+	json_array_foreach(json_object_get(wireguard, "peers"), i, peer) write_peer(out, peer, now_s);
+}
+
 static void write_unknown(FILE *out, const json_t *object)
 {
 	static const char *const known[] = {"name", "role", "state", "since", "pid", "worker_pid", "worker_restarts",
-		"server", "link", "sessions", "datagrams", "bytes", "queue", "dropped", NULL};
+		"server", "link", "sessions", "datagrams", "bytes", "queue", "dropped", "wireguard",
+		NULL};
 	const char *key;
 	json_t *value, *all = json_copy((json_t *)(uintptr_t)object);
 
@@ -209,5 +293,6 @@ void status_write_text(FILE *out, const json_t *object, int64_t now_s)
 			number_of(queue, "depth"));
 	write_dropped(out, "  ", object);
 	write_unknown(out, object);
+	write_wireguard(out, json_object_get(object, "wireguard"), now_s);
 	write_sessions(out, json_object_get(object, "sessions"), now_s);
 }

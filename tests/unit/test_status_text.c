@@ -79,6 +79,47 @@ static void hub_with_a_session(void **state)
 		"    transfer: 2 B received, 1 B sent\n");
 }
 
+/* The device comes in wg show's own words; what it has not, it does not show. */
+static void device_as_wg_shows_it(void **state)
+{
+	(void)state;
+	assert_text("{\"name\":\"home\",\"role\":\"client\",\"state\":\"up\",\"wireguard\":{\"interface\":\"home\","
+		    "\"index\":7,\"public_key\":\"KEY=\",\"listen_port\":40000,\"fwmark\":51820,\"table\":51820,\"rules\":["
+		    "{\"family\":\"ipv4\",\"priority\":32765,\"table\":51820}],\"mtu\":1420,\"peers\":["
+		    "{\"public_key\":\"HUB=\",\"endpoint\":\"127.0.0.1:51820\",\"allowed_ips\":[\"10.10.0.0/24\",\"fd10::/64\"],"
+		    "\"latest_handshake\":\"2026-11-21T02:43:58Z\",\"received_bytes\":1572864,\"sent_bytes\":92,"
+		    "\"persistent_keepalive_s\":25},{\"public_key\":\"PI=\",\"endpoint\":null,\"allowed_ips\":[],"
+		    "\"latest_handshake\":null,\"received_bytes\":0,\"sent_bytes\":0,\"persistent_keepalive_s\":0}]}}",
+		"client: home\n"
+		"  state: up\n"
+		"\n"
+		"  wireguard:\n"
+		"    interface: home\n"
+		"    public key: KEY=\n"
+		"    listening port: 40000\n"
+		"    fwmark: 0xca6c\n"
+		"    mtu: 1420\n"
+		"    rules: ipv4 32765: table 51820\n"
+		"\n"
+		"    peer: HUB=\n"
+		"      endpoint: 127.0.0.1:51820\n"
+		"      allowed ips: 10.10.0.0/24, fd10::/64\n"
+		"      latest handshake: 1 minute, 2 seconds ago\n"
+		"      transfer: 1.50 MiB received, 92 B sent\n"
+		"      persistent keepalive: every 25 seconds\n"
+		"\n"
+		"    peer: PI=\n"
+		"      allowed ips: (none)\n");
+}
+
+static void deleted_device_says_so(void **state)
+{
+	(void)state;
+	assert_text("{\"name\":\"a\",\"role\":\"client\",\"state\":\"up\",\"wireguard\":{\"interface\":\"a\","
+		    "\"deleted\":true,\"peers\":[]}}",
+		"client: a\n  state: up\n\n  wireguard:\n    interface: a (deleted by somebody)\n");
+}
+
 /* A field of a later version is shown as it is. */
 static void unknown_field_does_not_vanish(void **state)
 {
@@ -93,6 +134,8 @@ int main(void)
 		cmocka_unit_test(stopped_tunnel_is_two_lines),
 		cmocka_unit_test(client_that_is_up),
 		cmocka_unit_test(hub_with_a_session),
+		cmocka_unit_test(device_as_wg_shows_it),
+		cmocka_unit_test(deleted_device_says_so),
 		cmocka_unit_test(unknown_field_does_not_vanish),
 	};
 
