@@ -68,6 +68,16 @@ void ini_report_add(struct ini_report *report, const char *path, unsigned line, 
 	report->lines[report->count++] = whole;
 }
 
+int ini_report_join(const struct ini_report *report, int code, struct err *err)
+{
+	size_t len = 0;
+
+	for (size_t i = 0; i < report->count && len < sizeof(err->text); i++)
+		len += (size_t)snprintf(
+			err->text + len, sizeof(err->text) - len, "%s%s", i > 0 ? "\n" : "", report->lines[i]);
+	return code;
+}
+
 void ini_report_done(struct ini_report *report)
 {
 	for (size_t i = 0; i < report->count; i++)

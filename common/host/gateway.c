@@ -93,6 +93,26 @@ void gateway_check(
 	}
 }
 
+static bool is_same(const struct gateway *a, const struct gateway *b)
+{
+	if (a->lan_count != b->lan_count || a->masquerade != b->masquerade || strcmp(a->interface, b->interface) != 0)
+		return false;
+	for (size_t i = 0; i < a->lan_count; i++)
+		if (!prefix_equal(&a->lans[i], &b->lans[i]))
+			return false;
+	return true;
+}
+
+bool gateways_are_same(const struct gateway *a, size_t a_count, const struct gateway *b, size_t b_count)
+{
+	if (a_count != b_count)
+		return false;
+	for (size_t i = 0; i < a_count; i++)
+		if (!is_same(&a[i], &b[i]))
+			return false;
+	return true;
+}
+
 void gateways_done(struct gateway *gateways, size_t count)
 {
 	for (size_t i = 0; i < count; i++)

@@ -30,6 +30,9 @@ int gateway_parse_masquerade(struct gateway *gateway, const char *text, const st
 void gateway_check(
 	const struct gateway *gateways, size_t count, const char *device, const char *path, struct ini_report *report);
 
+/* Do both let the same in by the same way? Lines apart. */
+bool gateways_are_same(const struct gateway *a, size_t a_count, const struct gateway *b, size_t b_count);
+
 void gateways_done(struct gateway *gateways, size_t count);
 
 #endif
