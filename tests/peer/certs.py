@@ -56,16 +56,17 @@ commonName = supplied
 """
 
 
-def signed(folder, name, ca, names=NAMES, until='20460101000000Z'):
-    """A certificate signed by ca, valid from 2020 until then. (`openssl ca`: `x509 -req` makes no expired ones.)"""
+def signed(folder, name, ca, names=NAMES, until='20460101000000Z', key=None):
+    """A certificate signed by ca, valid from 2020 until then. (`openssl ca`: `x509 -req` makes no expired ones.) key: a
+    file, instead of a new one."""
     made = Certificate(folder, name)
     base = os.path.join(folder, name)
     for suffix, text in (('.ext', 'subjectAltName=' + _alternative_names(names) + '\n'), ('.index', ''),
                          ('.cnf', _CA.format(base, folder))):
         with open(base + suffix, 'w') as file:
             file.write(text)
-    _openssl('req', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-subj', '/CN=' + names[0],
-             '-keyout', made.key, '-out', base + '.csr')
+    with_key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout', made.key]
+    _openssl('req', '-new', *(['-key', key] if key else with_key), '-subj', '/CN=' + names[0], '-out', base + '.csr')
     _openssl('ca', '-batch', '-notext', '-config', base + '.cnf', '-cert', ca.path, '-keyfile', ca.key,
              '-in', base + '.csr', '-extfile', base + '.ext', '-startdate', '20200101000000Z', '-enddate', until,
              '-out', made.path)
