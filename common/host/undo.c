@@ -1,1 +1,531 @@
+/* The undo list on disk (undo.h).
+ *
+ * Happy path: open and lock the file, read what is in it, append. Every line is one write() with O_APPEND; one that did not fit
+ * on the disk is cut off again. In memory are the entries that are left.
+ */
 #include "common/host/undo.h"
+
+#include "common/base/file.h"
+#include "common/base/log.h"
+#include "common/host/undo_entry.h"
+#include "common/process/folder.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define FILE_MAX (1u << 20)
+#define BOOT_ID_MAX 64
+#define LOCK_ATTEMPTS 20 /* a child of a killed holder has the lock until it runs its program */
+#define LOCK_PAUSE_NS 10000000
+
+struct undo_line {
+	struct undo_entry entry;
+	size_t number;
+	unsigned failures;
+	bool is_set_aside; /* until the list is opened again */
+};
+
+/* What a file says. */
+struct undo_lines {
+	struct undo_line *lines;
+	size_t count, capacity;
+	size_t entries;	 /* ever written; the next one's number */
+	bool is_current; /* the last boot and namespace in it are ours */
+};
+
+struct undo {
+	int fd;	       /* locked while open */
+	int folder_fd; /* STATE_DIR, for undo_lock() */
+	char state_dir[PATH_MAX];
+	char path[PATH_MAX];
+	struct undo_lines list;
+};
+
+/* --- this boot and network namespace --- */
+
+struct era {
+	char boot[BOOT_ID_MAX];
+	json_int_t netns;
+};
+
+static int era_of_now(struct era *ret, struct err *err)
+{
+	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+	ssize_t len = fd < 0 ? -1 : read(fd, ret->boot, sizeof(ret->boot) - 1);
+	struct stat netns;
+
+	if (fd >= 0)
+		close(fd);
+	if (len <= 0 || stat("/proc/self/ns/net", &netns) < 0)
+		return err_system(err, -errno, "/proc: this boot's id and network namespace");
+	ret->boot[len] = '\0';
+	ret->boot[strcspn(ret->boot, "\n")] = '\0';
+	ret->netns = (json_int_t)netns.st_ino;
+	return 0;
+}
+
+static bool era_is(const struct era *era, const json_t *object, const char *boot)
+{
+	return strcmp(boot, era->boot) == 0 && json_integer_value(json_object_get(object, "netns")) == era->netns;
+}
+
+/* --- reading --- */
+
+static int lines_append(struct undo_lines *list, const struct undo_line *line)
+{
+	if (list->count == list->capacity) {
+		size_t capacity = list->capacity ? list->capacity * 2 : 16;
+		struct undo_line *lines = reallocarray(list->lines, capacity, sizeof(*lines));
+
+		if (!lines)
+			return -ENOMEM;
+		list->lines = lines;
+		list->capacity = capacity;
+	}
+	list->lines[list->count++] = *line;
+	return 0;
+}
+
+static void lines_remove(struct undo_lines *list, size_t index)
+{
+	list->count--;
+	memmove(list->lines + index, list->lines + index + 1, (list->count - index) * sizeof(*list->lines));
+}
+
+static struct undo_line *lines_find(struct undo_lines *list, json_int_t number)
+{
+	for (size_t i = 0; i < list->count; i++)
+		if ((json_int_t)list->lines[i].number == number)
+			return &list->lines[i];
+	return NULL;
+}
+
+/* What an entry was worth in another boot or namespace is gone with it. */
+static void lines_begin_era(struct undo_lines *list, bool is_current)
+{
+	list->is_current = is_current;
+	for (size_t i = list->count; i-- > 0;)
+		if (!list->lines[i].entry.outlives_boot)
+			lines_remove(list, i);
+}
+
+static int take_entry(struct undo_lines *list, const json_t *object)
+{
+	struct undo_line line = {.number = list->entries};
+
+	list->entries++;
+	if (undo_entry_decode(object, &line.entry) < 0) {
+		log_warning("config", "undo list: entry %zu is not understood and left out", line.number);
+		return 0;
+	}
+	return lines_append(list, &line);
+}
+
+static int take_line(struct undo_lines *list, const struct era *era, const json_t *object)
+{
+	const json_t *undone = json_object_get(object, "undone"), *failed = json_object_get(object, "failed");
+	const char *boot = json_string_value(json_object_get(object, "boot"));
+	struct undo_line *line = lines_find(list, json_integer_value(undone ? undone : failed));
+
+	if (boot)
+		lines_begin_era(list, era_is(era, object, boot));
+	else if (undone && line)
+		lines_remove(list, (size_t)(line - list->lines));
+	else if (failed && line && ++line->failures >= UNDO_TRIES_MAX)
+		lines_remove(list, (size_t)(line - list->lines));
+	else if (!undone && !failed)
+		return take_entry(list, object);
+	return 0;
+}
+
+/* @text: lines; what stands behind the last line end was cut short. Return: 0 or -ENOMEM. */
+static int take_text(struct undo_lines *list, const struct era *era, const char *text)
+{
+	const char *end;
+	int rc = 0;
+
+	for (; rc == 0 && (end = strchr(text, '\n')); text = end + 1) {
+		json_t *object = json_loadb(text, (size_t)(end - text), 0, NULL);
+
+		if (object)
+			rc = take_line(list, era, object);
+		json_decref(object);
+	}
+	return rc;
+}
+
+static int lines_read(struct undo_lines *ret, int fd, const char *path, struct err *err)
+{
+	struct undo_lines list = {0};
+	struct stat status;
+	struct era era;
+	char *text;
+	int rc;
+
+	rc = era_of_now(&era, err);
+	if (rc < 0)
+		return rc;
+	if (fstat(fd, &status) == 0 && status.st_size > 0) {
+		rc = file_read_text(path, FILE_MAX, &text, err);
+		if (rc < 0)
+			return rc;
+		rc = take_text(&list, &era, text);
+		free(text);
+	}
+	if (rc < 0) {
+		free(list.lines);
+		return err_system(err, rc, "%s", path);
+	}
+	*ret = list;
+	return 0;
+}
+
+/* --- writing --- */
+
+/* What a crash cut short is ended, so that it is a line of its own that nobody understands. */
+static bool ends_within_a_line(int fd)
+{
+	off_t size = lseek(fd, 0, SEEK_END);
+	char last;
+
+	return size > 0 && pread(fd, &last, 1, size - 1) == 1 && last != '\n';
+}
+
+static int append_text(int fd, const char *text, size_t len)
+{
+	off_t size = lseek(fd, 0, SEEK_END);
+	ssize_t written = write(fd, text, len);
+
+	if (written == (ssize_t)len)
+		return 0;
+	if (written >= 0 && ftruncate(fd, size) == 0)
+		return -ENOSPC;
+	return -errno;
+}
+
+/* Owns @object. Return: 0 or a negative errno. */
+static int append(int fd, json_t *object)
+{
+	char *line = object ? json_dumps(object, JSON_COMPACT) : NULL;
+	size_t len = line ? strlen(line) : 0;
+	int rc = -ENOMEM;
+
+	json_decref(object);
+	if (line && ends_within_a_line(fd))
+		rc = append_text(fd, "\n", 1);
+	else if (line)
+		rc = 0;
+	if (rc == 0) {
+		line[len] = '\n'; /* in the terminator's place */
+		rc = append_text(fd, line, len + 1);
+	}
+	free(line);
+	return rc;
+}
+
+static int append_era(struct undo *undo, struct err *err)
+{
+	struct era era;
+	int rc = era_of_now(&era, err);
+
+	if (rc < 0)
+		return rc;
+	rc = append(undo->fd, json_pack("{s:s, s:I}", "boot", era.boot, "netns", era.netns));
+	if (rc < 0)
+		return err_system(err, rc, "%s", undo->path);
+	undo->list.is_current = true;
+	return 0;
+}
+
+/* The file, and its name in the folder. */
+static int sync_to_disk(struct undo *undo)
+{
+	char folder[PATH_MAX];
+	int fd, rc;
+
+	snprintf(folder, sizeof(folder), "%.*s", (int)(strrchr(undo->path, '/') - undo->path), undo->path);
+	fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	rc = fsync(undo->fd) < 0 || fd < 0 || fsync(fd) < 0 ? -errno : 0;
+	if (fd >= 0)
+		close(fd);
+	return rc;
+}
+
+int undo_add(struct undo *undo, const struct undo_entry *entry, struct err *err)
+{
+	struct undo_line line = {.entry = *entry, .number = undo->list.entries};
+	int rc = undo->list.is_current ? 0 : append_era(undo, err);
+
+	if (rc < 0)
+		return rc;
+	rc = append(undo->fd, undo_entry_encode(entry));
+	if (rc == 0 && entry->outlives_boot)
+		rc = sync_to_disk(undo);
+	if (rc == 0)
+		rc = lines_append(&undo->list, &line);
+	if (rc < 0)
+		return err_system(err, rc, "%s", undo->path);
+	undo->list.entries++;
+	return 0;
+}
+
+/* --- the entries that are left --- */
+
+static struct undo_line *line_at(const struct undo *undo, size_t at)
+{
+	for (size_t i = undo->list.count; i-- > 0;)
+		if (!undo->list.lines[i].is_set_aside && at-- == 0)
+			return &undo->list.lines[i];
+	return NULL;
+}
+
+const struct undo_entry *undo_newest(const struct undo *undo, size_t at)
+{
+	const struct undo_line *line = line_at(undo, at);
+
+	return line ? &line->entry : NULL;
+}
+
+size_t undo_count(const struct undo *undo)
+{
+	size_t count = 0;
+
+	while (line_at(undo, count))
+		count++;
+	return count;
+}
+
+static int drop_line(struct undo *undo, struct undo_line *line)
+{
+	int rc = append(undo->fd, json_pack("{s:I}", "undone", (json_int_t)line->number));
+
+	lines_remove(&undo->list, (size_t)(line - undo->list.lines));
+	return rc;
+}
+
+int undo_drop(struct undo *undo, size_t at, struct err *err)
+{
+	struct undo_line *line = line_at(undo, at);
+	int rc = line ? drop_line(undo, line) : -ENOENT;
+
+	return rc < 0 ? err_system(err, rc, "%s", undo->path) : 0;
+}
+
+bool undo_set_aside(struct undo *undo, size_t at)
+{
+	struct undo_line *line = line_at(undo, at);
+
+	line->is_set_aside = true;
+	if (append(undo->fd, json_pack("{s:I}", "failed", (json_int_t)line->number)) < 0)
+		log_warning("config", "%s cannot be written", undo->path);
+	return ++line->failures >= UNDO_TRIES_MAX;
+}
+
+int undo_refresh(struct undo *undo, struct err *err)
+{
+	struct undo_lines list;
+	int rc = lines_read(&list, undo->fd, undo->path, err);
+
+	if (rc < 0)
+		return rc;
+	for (size_t i = 0; i < undo->list.count; i++) {
+		struct undo_line *line = lines_find(&list, (json_int_t)undo->list.lines[i].number);
+
+		if (line)
+			line->is_set_aside = undo->list.lines[i].is_set_aside;
+	}
+	free(undo->list.lines);
+	undo->list = list;
+	return 0;
+}
+
+/* --- other tunnels --- */
+
+void undo_lock(struct undo *undo)
+{
+	while (flock(undo->folder_fd, LOCK_EX) < 0 && errno == EINTR)
+		;
+}
+
+void undo_unlock(struct undo *undo)
+{
+	flock(undo->folder_fd, LOCK_UN);
+}
+
+static bool is_running(int fd)
+{
+	if (flock(fd, LOCK_SH | LOCK_NB) < 0)
+		return errno == EWOULDBLOCK;
+	flock(fd, LOCK_UN);
+	return false;
+}
+
+static bool is_relied_on(const struct undo_lines *list, const struct undo_entry *entry)
+{
+	for (size_t i = 0; i < list->count; i++)
+		if (undo_entry_is_tied(&list->lines[i].entry, entry))
+			return true;
+	return false;
+}
+
+/* Return: how many of our entries went into the list @fd, or a negative errno. */
+static int hand_over_to(struct undo *undo, int fd, const char *path, struct err *err)
+{
+	struct undo_lines other = {0};
+	int rc = lines_read(&other, fd, path, err), count = 0;
+
+	for (size_t i = 0; rc == 0 && i < undo->list.count;) {
+		struct undo_line *line = &undo->list.lines[i];
+
+		if (!is_relied_on(&other, &line->entry)) {
+			i++;
+			continue;
+		}
+		rc = append(fd, undo_entry_encode(&line->entry));
+		if (rc == 0)
+			rc = drop_line(undo, line);
+		if (rc < 0)
+			err_system(err, rc, "%s", path);
+		count++;
+	}
+	free(other.lines);
+	return rc < 0 ? rc : count;
+}
+
+int undo_hand_over(struct undo *undo, struct err *err)
+{
+	DIR *folder = opendir(undo->state_dir);
+	const struct dirent *item;
+	char path[PATH_MAX];
+	int count = 0, rc = 0;
+
+	while (folder && rc >= 0 && (item = readdir(folder))) {
+		int fd;
+
+		if (item->d_name[0] == '.' ||
+			snprintf(path, sizeof(path), "%s/%s/undo", undo->state_dir, item->d_name) >= (int)sizeof(path))
+			continue;
+		fd = strcmp(path, undo->path) == 0 ? -1 : open(path, O_RDWR | O_APPEND | O_CLOEXEC | O_NOFOLLOW);
+		if (fd < 0)
+			continue;
+		if (is_running(fd))
+			rc = hand_over_to(undo, fd, path, err);
+		close(fd);
+		count += rc > 0 ? rc : 0;
+	}
+	if (folder)
+		closedir(folder);
+	return rc < 0 ? rc : count;
+}
+
+/* --- open and close --- */
+
+/* Is the file we have locked still the one of that name? Its last holder may have removed it meanwhile. */
+static bool is_same_file(int fd, const char *path)
+{
+	struct stat ours, named;
+
+	return fstat(fd, &ours) == 0 && stat(path, &named) == 0 && ours.st_ino == named.st_ino &&
+	       ours.st_dev == named.st_dev;
+}
+
+/* Return: 0, -EAGAIN (it was removed just now), -EBUSY, or another negative errno. */
+static int open_locked(struct undo *undo)
+{
+	undo->fd = open(undo->path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (undo->fd < 0)
+		return -errno;
+	if (flock(undo->fd, LOCK_EX | LOCK_NB) == 0 && is_same_file(undo->fd, undo->path))
+		return 0;
+	close(undo->fd);
+	undo->fd = -1;
+	return errno == EWOULDBLOCK ? -EBUSY : -EAGAIN;
+}
+
+static int take_lock(struct undo *undo, struct err *err)
+{
+	const struct timespec pause = {.tv_nsec = LOCK_PAUSE_NS};
+	int rc = -EBUSY;
+
+	for (int attempt = 0; attempt < LOCK_ATTEMPTS && (rc == -EBUSY || rc == -EAGAIN); attempt++) {
+		if (attempt > 0)
+			nanosleep(&pause, NULL);
+		errno = 0;
+		rc = open_locked(undo);
+	}
+	if (rc == -EBUSY || rc == -EAGAIN)
+		return err_set(err, -EBUSY, "%s: locked; this tunnel runs already", undo->path);
+	return rc < 0 ? err_system(err, rc, "%s", undo->path) : 0;
+}
+
+static int open_files(struct undo *undo, struct err *err)
+{
+	int rc = folder_ensure_parent(undo->path, err);
+
+	if (rc < 0)
+		return rc;
+	undo->folder_fd = open(undo->state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (undo->folder_fd < 0)
+		return err_system(err, -errno, "folder %s", undo->state_dir);
+	rc = take_lock(undo, err);
+	return rc < 0 ? rc : lines_read(&undo->list, undo->fd, undo->path, err);
+}
+
+static void undo_free(struct undo *undo)
+{
+	if (undo->fd >= 0)
+		close(undo->fd);
+	if (undo->folder_fd >= 0)
+		close(undo->folder_fd);
+	free(undo->list.lines);
+	free(undo);
+}
+
+int undo_open(struct undo **ret, const char *state_dir, const char *name, struct err *err)
+{
+	struct undo *undo = calloc(1, sizeof(*undo));
+	int rc = 0;
+
+	if (!undo)
+		return err_system(err, -ENOMEM, "undo list");
+	undo->fd = undo->folder_fd = -1;
+	if (snprintf(undo->state_dir, sizeof(undo->state_dir), "%s", state_dir) >= (int)sizeof(undo->state_dir) ||
+		snprintf(undo->path, sizeof(undo->path), "%s/%s/undo", state_dir, name) >= (int)sizeof(undo->path))
+		rc = err_system(err, -ENAMETOOLONG, "%s", state_dir);
+	if (rc == 0)
+		rc = open_files(undo, err);
+	if (rc < 0) {
+		undo_free(undo);
+		return rc;
+	}
+	*ret = undo;
+	return 0;
+}
+
+void undo_close(struct undo *undo)
+{
+	if (!undo)
+		return;
+	undo_lock(undo);
+	if (undo_refresh(undo, NULL) == 0 && undo->list.count == 0)
+		unlink(undo->path);
+	undo_unlock(undo);
+	undo_free(undo);
+}
+
+bool undo_exists(const char *state_dir, const char *name)
+{
+	char path[PATH_MAX];
+
+	return snprintf(path, sizeof(path), "%s/%s/undo", state_dir, name) < (int)sizeof(path) &&
+	       access(path, F_OK) == 0;
+}

@@ -1,10 +1,20 @@
 /* The undo list: what we changed on this host, on disk before it is done, undone in reverse.
  *
- * STATE_DIR/NAME/undo, one JSON object a line, the first says boot and network namespace. Only appended to while the tunnel is
- * up; whoever holds its lock (flock) runs the tunnel or cleans up after it. A line that was cut short by a crash is no
- * change: it is written before the change. After a reboot only what outlives one is undone (the resolver's entry).
+ * STATE_DIR/NAME/undo, one JSON object a line; only ever appended to:
+ *
+ *     {"boot":"0b9c…","netns":4026531840}                        what follows was done in this boot and namespace
+ *     {"kind":"sysctl","path":"net/ipv4/…","old":"0","new":"1"}   an entry; they are numbered from 0
+ *     {"undone":0}  {"failed":0}                                  what became of one
+ *
+ * Whoever holds its lock (flock) runs the tunnel or cleans up after it. A line that was cut short by a crash is no change: it
+ * is written before the change. After a reboot only what outlives one is undone (the resolver's entry), and only such an entry
+ * is worth an fsync(): a crash of ours leaves what was written, and power that fails ends the boot.
  *
  * Changes that go with the device (its addresses, its routes) are not in it.
+ *
+ * Parameters are shared: what one tunnel has set, another may rely on. Everyone writes down also what was already as it should
+ * be; whoever would put back a parameter that a running tunnel has in its list adds his entry to that list instead.
+ * Reading, writing and putting back parameters happens under undo_lock().
  */
 #ifndef TOWPATH_HOST_UNDO_H
 #define TOWPATH_HOST_UNDO_H
@@ -18,6 +28,7 @@
 #include <stddef.h>
 
 #define UNDO_TEXT_MAX 1024
+#define UNDO_TRIES_MAX 3 /* clean-ups that try an entry; then it is given up */
 
 enum undo_kind {
 	UNDO_SYSCTL,   /* path, old value, the value that was to be set: put back only where that still stands */
@@ -34,7 +45,7 @@ struct undo_entry {
 	char old_value[SYSCTL_VALUE_MAX], new_value[SYSCTL_VALUE_MAX];
 	char device[IFNAMSIZ]; /* DEVICE */
 	int index;
-	struct net_rule rule;	   /* RULE */
+	struct net_rule rule;	  /* RULE */
 	char text[UNDO_TEXT_MAX]; /* FIREWALL, COMMAND */
 };
 
@@ -46,14 +57,34 @@ int undo_open(struct undo **ret, const char *state_dir, const char *name, struct
 /* Close and unlock; an empty list's file is removed. */
 void undo_close(struct undo *undo);
 
+/* Is there a list of @name at all? Changes nothing. */
+bool undo_exists(const char *state_dir, const char *name);
+
 /* Write one entry, before the change is made. Return: 0 or a negative errno. */
 int undo_add(struct undo *undo, const struct undo_entry *entry, struct err *err);
 
-/* The entries from the newest to the oldest. @at: 0 is the newest. Return: NULL past the oldest. */
+/* The entries that are left, from the newest to the oldest. @at: 0 is the newest. Return: NULL past the oldest. */
 const struct undo_entry *undo_newest(const struct undo *undo, size_t at);
 size_t undo_count(const struct undo *undo);
 
-/* The newest entry has been undone. Return: 0 or a negative errno. */
-int undo_drop_newest(struct undo *undo, struct err *err);
+/* The entry at @at has been undone. Return: 0 or a negative errno. */
+int undo_drop(struct undo *undo, size_t at, struct err *err);
+
+/* The entry at @at could not be undone: it is left out until the list is opened again, at most UNDO_TRIES_MAX times.
+ * Return: is it given up now? */
+bool undo_set_aside(struct undo *undo, size_t at);
+
+/* --- with other tunnels of this STATE_DIR --- */
+
+/* One at a time on this host; held for as long as it takes to read and write a few parameters. */
+void undo_lock(struct undo *undo);
+void undo_unlock(struct undo *undo);
+
+/* Under the lock: read what others added to our list. Return: 0 or a negative errno. */
+int undo_refresh(struct undo *undo, struct err *err);
+
+/* Under the lock: give every parameter that a running tunnel relies on to that tunnel's list, in the order they were set.
+ * Return: how many, or a negative errno. */
+int undo_hand_over(struct undo *undo, struct err *err);
 
 #endif

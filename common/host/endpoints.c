@@ -1,0 +1,146 @@
+/* Names of endpoints (endpoints.h). Peers without a public key have none. */
+#include "common/host/endpoints.h"
+
+#include "common/base/log.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define HOST_MAX 256
+#define LOOK_UP_TIMEOUT_MS 10000
+#define PAUSE_MS 1000 /* then a fifth longer each time */
+
+static void endpoints_next(struct endpoints *endpoints);
+
+void endpoints_take_literals(const struct wg_config *config, const struct addr *through, struct addr *addrs)
+{
+	for (size_t i = 0; i < config->peer_count; i++) {
+		const char *text = config->peers[i].endpoint;
+
+		if (!text)
+			addrs[i] = *through;
+		else if (addrs[i].sa.sa_family == 0 && addr_parse(text, 0, &addrs[i]) < 0)
+			addrs[i] = (struct addr){.sa = {0}};
+	}
+}
+
+static const struct wg_config_peer *peer_now(const struct endpoints *endpoints)
+{
+	return &endpoints->config->peers[endpoints->next];
+}
+
+/* "203.0.113.10    STREAM vps.example.org" */
+static int take_answer(struct endpoints *endpoints, const char *output, uint16_t port)
+{
+	char address[ADDR_TEXT_MAX], text[ADDR_TEXT_MAX + 16];
+	size_t len = strcspn(output, " \t\n");
+
+	if (len == 0 || len >= sizeof(address))
+		return -1;
+	memcpy(address, output, len);
+	address[len] = '\0';
+	snprintf(text, sizeof(text), strchr(address, ':') ? "[%s]:%u" : "%s:%u", address, port);
+	return addr_parse(text, 0, &endpoints->addrs[endpoints->next]);
+}
+
+static void give_up(struct endpoints *endpoints)
+{
+	const struct wg_config_peer *peer = peer_now(endpoints);
+	char text[512];
+
+	snprintf(text, sizeof(text),
+		"%s:%u: Endpoint: '%.200s': name not found; check its spelling, and DNS (getent ahosts)",
+		endpoints->path, peer->endpoint_line, peer->endpoint);
+	endpoints->on_done(endpoints->owner, text);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+	endpoints_next(timer->data);
+}
+
+static void try_again(struct endpoints *endpoints)
+{
+	uv_update_time(endpoints->loop);
+	if (uv_now(endpoints->loop) - endpoints->since_ms >= ENDPOINTS_PATIENCE_MS) {
+		give_up(endpoints);
+		return;
+	}
+	log_info("wireguard", "Endpoint = %s: not found; trying again", peer_now(endpoints)->endpoint);
+	uv_timer_start(endpoints->timer, on_timer, endpoints->pause_ms, 0);
+	endpoints->pause_ms += endpoints->pause_ms / 5;
+}
+
+static void on_exit_of(void *owner, int status, const char *output)
+{
+	struct endpoints *endpoints = owner;
+	char host[HOST_MAX];
+	uint16_t port = 0;
+
+	endpoints->command = NULL;
+	addr_split(peer_now(endpoints)->endpoint, host, sizeof(host), &port);
+	if (status != 0 || take_answer(endpoints, output, port) < 0) {
+		try_again(endpoints);
+		return;
+	}
+	if (endpoints->on_found)
+		endpoints->on_found(endpoints->owner, endpoints->next);
+	endpoints->since_ms = 0;
+	endpoints_next(endpoints);
+}
+
+static int look_up(struct endpoints *endpoints, struct err *err)
+{
+	char host[HOST_MAX];
+	const char *const argv[] = {"getent", "ahosts", host, NULL};
+	const struct command_plan plan = {
+		.argv = argv, .timeout_ms = LOOK_UP_TIMEOUT_MS, .on_exit = on_exit_of, .owner = endpoints};
+	uint16_t port;
+	int rc = addr_split(peer_now(endpoints)->endpoint, host, sizeof(host), &port);
+
+	if (rc < 0)
+		return err_set(err, rc, "Endpoint = %s: not HOST:PORT", peer_now(endpoints)->endpoint);
+	return command_start(&endpoints->command, endpoints->loop, &plan, err);
+}
+
+static bool is_known(const struct endpoints *endpoints)
+{
+	const struct wg_config_peer *peer = peer_now(endpoints);
+
+	return !peer->endpoint || !peer->has_public_key || endpoints->addrs[endpoints->next].sa.sa_family != 0;
+}
+
+static void endpoints_next(struct endpoints *endpoints)
+{
+	struct err err = {""};
+
+	while (endpoints->next < endpoints->config->peer_count && is_known(endpoints))
+		endpoints->next++;
+	if (endpoints->next == endpoints->config->peer_count) {
+		endpoints->on_done(endpoints->owner, NULL);
+		return;
+	}
+	if (endpoints->since_ms == 0) {
+		endpoints->since_ms = uv_now(endpoints->loop);
+		endpoints->pause_ms = PAUSE_MS;
+	}
+	if (look_up(endpoints, &err) < 0)
+		endpoints->on_done(endpoints->owner, err.text);
+}
+
+void endpoints_start(struct endpoints *endpoints)
+{
+	endpoints->timer->data = endpoints;
+	endpoints->next = 0;
+	endpoints->since_ms = 0;
+	endpoints->command = NULL;
+	endpoints_next(endpoints);
+}
+
+void endpoints_stop(struct endpoints *endpoints)
+{
+	command_close(endpoints->command);
+	endpoints->command = NULL;
+	if (endpoints->timer)
+		uv_timer_stop(endpoints->timer);
+}

@@ -1,0 +1,40 @@
+/* Endpoint = NAME:PORT to an address, by getent(1) beside the loop: the supervisor itself talks to no name server.
+ *
+ * A name that does not resolve yet is tried again for a while, as wg(8) does. Embedded in its owner.
+ */
+#ifndef TOWPATH_HOST_ENDPOINTS_H
+#define TOWPATH_HOST_ENDPOINTS_H
+
+#include "common/base/addr.h"
+#include "common/net/command.h"
+#include "common/wireguard/wg_config.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <uv.h>
+
+#define ENDPOINTS_PATIENCE_MS 20000 /* of one name */
+
+struct endpoints {
+	uv_loop_t *loop;
+	uv_timer_t *timer; /* the owner's; its data is ours */
+	const struct wg_config *config;
+	const char *path;   /* for complaints */
+	struct addr *addrs; /* the owner's: one for each peer; family 0: not known */
+	size_t next;
+	uint64_t since_ms, pause_ms;
+	struct command *command;
+	void (*on_found)(void *owner, size_t peer);	   /* a name was resolved; NULL: not wanted */
+	void (*on_done)(void *owner, const char *failure); /* the first name that failed for good ends it */
+	void *owner;
+};
+
+/* Fill in what needs no look-up: literal addresses; @through for peers without an Endpoint (family 0: none). What is known
+ * already stays. */
+void endpoints_take_literals(const struct wg_config *config, const struct addr *through, struct addr *addrs);
+
+/* Look up the rest. on_done may come before this returns. */
+void endpoints_start(struct endpoints *endpoints);
+void endpoints_stop(struct endpoints *endpoints);
+
+#endif

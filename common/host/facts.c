@@ -1,0 +1,343 @@
+/* What the host is like (facts.h). */
+#include "common/host/facts.h"
+
+#include "common/base/log.h"
+#include "common/net/link.h"
+#include "common/net/route.h"
+#include "common/net/rule.h"
+#include "common/net/sysctl.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#define TABLE_FIRST 51820u
+#define TABLES_TRIED 1000u
+#define MTU_MAX 1420u /* what fits an Ethernet with WireGuard's 80 bytes by IPv6 */
+#define MTU_MIN 1280u /* IPv6 needs it */
+#define MTU_WIREGUARD 80u
+#define INDEX_MIN 10000
+#define INDEX_SPAN 50000
+#define INDEX_ATTEMPTS 100
+
+static const int families[2] = {AF_INET, AF_INET6};
+
+static bool kernel_has_ipv6(void)
+{
+	return access("/proc/sys/net/ipv6", F_OK) == 0;
+}
+
+/* --- mark and table --- */
+
+static bool was_ours(const struct undo *left, uint32_t table)
+{
+	const struct undo_entry *entry;
+
+	for (size_t i = 0; (entry = undo_newest(left, i)); i++)
+		if (entry->kind == UNDO_RULE && entry->rule.table == table)
+			return true;
+	return false;
+}
+
+/* Return: 1, 0 or a negative errno. */
+static int has_rule(struct netlink *netlink, int family, uint32_t table, struct err *err)
+{
+	struct net_rule *rules;
+	size_t count;
+	int rc = net_rule_list(netlink, family, &rules, &count, err), found = 0;
+
+	if (rc < 0)
+		return rc;
+	for (size_t i = 0; i < count; i++)
+		found |= rules[i].table == table;
+	free(rules);
+	return found;
+}
+
+static int is_free(struct netlink *netlink, uint32_t table, struct err *err)
+{
+	int rc = net_route_table_is_empty(netlink, table, err);
+
+	for (int i = 0; rc == 1 && i < (kernel_has_ipv6() ? 2 : 1); i++) {
+		rc = has_rule(netlink, families[i], table, err);
+		rc = rc < 0 ? rc : !rc;
+	}
+	return rc;
+}
+
+int facts_pick_mark(struct netlink *netlink, const struct host_setup *setup, const struct undo *left, uint32_t *ret,
+	struct err *err)
+{
+	const struct wg_config *config = setup->wireguard;
+
+	if (config->interface.fwmark != 0 ||
+		(!plan_is_full_tunnel(config, AF_INET) && !plan_is_full_tunnel(config, AF_INET6))) {
+		*ret = config->interface.fwmark;
+		return 0;
+	}
+	for (uint32_t table = TABLE_FIRST; table < TABLE_FIRST + TABLES_TRIED; table++) {
+		int rc = was_ours(left, table) ? 1 : is_free(netlink, table, err);
+
+		if (rc < 0)
+			return rc;
+		if (rc == 1) {
+			*ret = table;
+			return 0;
+		}
+	}
+	return err_set(err, -EEXIST, "no routing table is free from %u on", TABLE_FIRST);
+}
+
+int facts_pick_index(struct netlink *netlink, struct err *err)
+{
+	struct net_link *links;
+	size_t count;
+	int rc = net_link_list(netlink, &links, &count, err);
+
+	if (rc < 0)
+		return rc;
+	rc = err_set(err, -EBUSY, "no interface index is free");
+	for (int attempt = 0; rc < 0 && attempt < INDEX_ATTEMPTS; attempt++) {
+		uint32_t number = 0;
+		int index;
+
+		if (getrandom(&number, sizeof(number), 0) < 0)
+			continue;
+		index = INDEX_MIN + (int)(number % INDEX_SPAN);
+		rc = index;
+		for (size_t i = 0; i < count; i++)
+			if (links[i].index == index)
+				rc = -EBUSY;
+	}
+	free(links);
+	return rc;
+}
+
+/* --- MTU --- */
+
+static int find_link(const struct net_link *links, size_t count, int index)
+{
+	for (size_t i = 0; i < count; i++)
+		if (links[i].index == index)
+			return (int)i;
+	return -1;
+}
+
+/* A way by loopback says nothing: what is behind it is a carrier of ours, and TCP fits any. */
+static void take_way(uint32_t *mtu, const struct net_way *way, const struct net_link *links, size_t count)
+{
+	int at = find_link(links, count, way->index);
+
+	if (at >= 0 && strcmp(links[at].name, "lo") != 0 && way->mtu > 0 && (*mtu == 0 || way->mtu < *mtu))
+		*mtu = way->mtu;
+}
+
+static uint32_t pick_mtu(struct netlink *netlink, const struct host_setup *setup, const struct addr *endpoints,
+	uint32_t mark, const struct net_link *links, size_t count)
+{
+	uint32_t mtu = 0;
+	struct net_way way;
+
+	if (setup->wireguard->interface.mtu > 0)
+		return setup->wireguard->interface.mtu;
+	for (size_t i = 0; i < setup->wireguard->peer_count; i++)
+		if (setup->wireguard->peers[i].endpoint && endpoints[i].sa.sa_family != 0 &&
+			net_route_way(netlink, &endpoints[i], mark, &way, NULL) == 0)
+			take_way(&mtu, &way, links, count);
+	for (int i = 0; mtu == 0 && i < 2; i++)
+		if (net_route_default(netlink, families[i], &way, NULL) == 0)
+			take_way(&mtu, &way, links, count);
+	if (mtu == 0 || mtu > MTU_MAX + MTU_WIREGUARD)
+		return MTU_MAX;
+	return mtu < MTU_MIN + MTU_WIREGUARD ? MTU_MIN : mtu - MTU_WIREGUARD;
+}
+
+/* --- gateways --- */
+
+static int lan_device(struct netlink *netlink, const struct prefix *lan, struct err *err)
+{
+	struct net_way way;
+	int rc;
+
+	if (lan->bits > 0)
+		return net_route_find_lan(netlink, lan, err);
+	rc = net_route_default(netlink, lan->addr.sa.sa_family, &way, err);
+	return rc < 0 ? rc : way.index;
+}
+
+static struct firewall_gateway *add_gateway(struct facts *facts, const struct gateway *gateway)
+{
+	struct firewall_gateway *gateways =
+		reallocarray(facts->gateways, facts->plan.gateway_count + 1, sizeof(*gateways));
+
+	if (!gateways)
+		return NULL;
+	facts->gateways = gateways;
+	gateways[facts->plan.gateway_count] = (struct firewall_gateway){.masquerades = gateway->masquerade};
+	return &gateways[facts->plan.gateway_count++];
+}
+
+static int take_named(struct facts *facts, const struct host_setup *setup, const struct gateway *gateway,
+	const struct net_link *links, size_t count, struct err *err)
+{
+	struct firewall_gateway *taken;
+
+	for (size_t i = 0; i < count; i++) {
+		if (strcmp(links[i].name, gateway->interface) != 0)
+			continue;
+		taken = add_gateway(facts, gateway);
+		if (!taken)
+			return err_system(err, -ENOMEM, "[Gateway]");
+		memcpy(taken->device, gateway->interface, sizeof(taken->device));
+		taken->lans = gateway->lans;
+		taken->lan_count = gateway->lan_count;
+		return 0;
+	}
+	return err_set(err, -ENODEV, "%s:%u: Interface: '%s': no such device; `ip link` names those that are there",
+		setup->config_path, gateway->interface_line, gateway->interface);
+}
+
+/* Each network may lie on another device. */
+static int take_found(struct facts *facts, struct netlink *netlink, const struct host_setup *setup,
+	const struct gateway *gateway, const struct net_link *links, size_t count, struct err *err)
+{
+	for (size_t i = 0; i < gateway->lan_count; i++) {
+		const struct prefix *lan = &gateway->lans[i];
+		int rc = lan_device(netlink, lan, NULL);
+		int at = rc < 0 ? -1 : find_link(links, count, rc);
+		struct firewall_gateway *taken;
+		char text[PREFIX_TEXT_MAX];
+
+		if (at < 0)
+			return err_set(err, -ENODEV,
+				"%s:%u: Lan: '%s': on no device of this host; connect it, or say Interface = DEVICE",
+				setup->config_path, gateway->lan_line, prefix_format(text, sizeof(text), lan));
+		taken = add_gateway(facts, gateway);
+		if (!taken)
+			return err_system(err, -ENOMEM, "[Gateway]");
+		memcpy(taken->device, links[at].name, sizeof(taken->device));
+		taken->lans = lan;
+		taken->lan_count = 1;
+	}
+	return 0;
+}
+
+static int take_gateways(struct facts *facts, struct netlink *netlink, const struct host_setup *setup,
+	const struct net_link *links, size_t count, struct err *err)
+{
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < setup->gateway_count; i++) {
+		const struct gateway *gateway = &setup->gateways[i];
+
+		if (gateway->interface[0])
+			rc = take_named(facts, setup, gateway, links, count, err);
+		else
+			rc = take_found(facts, netlink, setup, gateway, links, count, err);
+	}
+	facts->plan.gateways = facts->gateways;
+	return rc;
+}
+
+/* --- forwarding --- */
+
+static bool is_set_to(const char *ip, const char *device, const char *key, const char *value)
+{
+	char path[SYSCTL_PATH_MAX], now[SYSCTL_VALUE_MAX];
+
+	return sysctl_read(plan_format_conf(path, ip, device, key), now, NULL) == 0 && strcmp(now, value) == 0;
+}
+
+static void look_at_interface(struct plan_interface *ret, const char *name)
+{
+	snprintf(ret->name, sizeof(ret->name), "%s", name);
+	ret->forwards = is_set_to("ipv6", name, "forwarding", "1");
+	/* "default" takes none itself, and what comes later is asked nothing */
+	ret->takes_adverts = strcmp(name, "default") != 0 && is_set_to("ipv6", name, "accept_ra", "1");
+}
+
+static int look_at_forwarding(struct facts *facts, const struct net_link *links, size_t count, struct err *err)
+{
+	facts->plan.forwards_ipv4 = is_set_to("ipv4", "default", "forwarding", "1");
+	facts->plan.forwards_ipv6 = is_set_to("ipv6", "all", "forwarding", "1");
+	facts->interfaces = calloc(count + 1, sizeof(*facts->interfaces));
+	if (!facts->interfaces)
+		return err_system(err, -ENOMEM, "interfaces");
+	look_at_interface(&facts->interfaces[0], "default");
+	for (size_t i = 0; i < count; i++)
+		look_at_interface(&facts->interfaces[i + 1], links[i].name);
+	facts->plan.interfaces = facts->interfaces;
+	facts->plan.interface_count = count + 1;
+	return 0;
+}
+
+/* --- the rest --- */
+
+static int find_priorities(struct facts *facts, struct netlink *netlink, struct err *err)
+{
+	for (int i = 0; i < (facts->plan.has_ipv6 ? 2 : 1); i++) {
+		struct net_rule *rules;
+		size_t count;
+		int rc = net_rule_list(netlink, families[i], &rules, &count, err);
+
+		if (rc < 0)
+			return rc;
+		facts->plan.free_priority[i] = net_rule_free_priority(rules, count);
+		free(rules);
+	}
+	return 0;
+}
+
+static int format_dns(struct facts *facts, const struct host_setup *setup, struct err *err)
+{
+	const struct wg_config_interface *interface = &setup->wireguard->interface;
+	struct dns_tools tools;
+	int rc;
+
+	if (interface->dns_count == 0)
+		return 0;
+	dns_look_for_tools(&tools);
+	rc = dns_format_set(&tools, setup->device, interface->dns, interface->dns_count, facts->dns_set, err);
+	if (rc == 0)
+		rc = dns_format_unset(&tools, setup->device, facts->dns_unset, err);
+	if (rc < 0)
+		return err_wrap(err, rc, "%s:%u: DNS", setup->wireguard_path, interface->dns_line);
+	facts->plan.dns_set = facts->dns_set;
+	facts->plan.dns_unset = facts->dns_unset;
+	return 0;
+}
+
+int facts_gather(struct facts *ret, struct netlink *netlink, const struct host_setup *setup,
+	const struct addr *endpoints, uint32_t mark, struct err *err)
+{
+	struct net_link *links;
+	size_t count;
+	int rc = net_link_list(netlink, &links, &count, err);
+
+	*ret = (struct facts){.plan = {.mark = mark, .has_ipv6 = kernel_has_ipv6()}};
+	if (rc < 0)
+		return rc;
+	ret->plan.mtu = pick_mtu(netlink, setup, endpoints, mark, links, count);
+	rc = find_priorities(ret, netlink, err);
+	if (rc == 0)
+		rc = take_gateways(ret, netlink, setup, links, count, err);
+	if (rc == 0)
+		rc = look_at_forwarding(ret, links, count, err);
+	if (rc == 0)
+		rc = format_dns(ret, setup, err);
+	free(links);
+	if (rc < 0)
+		facts_done(ret);
+	return rc;
+}
+
+void facts_done(struct facts *facts)
+{
+	free(facts->interfaces);
+	free(facts->gateways);
+	facts->interfaces = NULL;
+	facts->gateways = NULL;
+}

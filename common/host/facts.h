@@ -1,0 +1,31 @@
+/* What the host is like, for a plan: read from the kernel in well under a millisecond. */
+#ifndef TOWPATH_HOST_FACTS_H
+#define TOWPATH_HOST_FACTS_H
+
+#include "common/host/host.h"
+#include "common/host/plan.h"
+#include "common/host/undo.h"
+#include "common/net/dns.h"
+#include "common/net/netlink.h"
+
+struct facts {
+	struct plan_facts plan; /* points into the rest */
+	struct plan_interface *interfaces;
+	struct firewall_gateway *gateways;
+	char dns_set[DNS_COMMAND_MAX], dns_unset[DNS_COMMAND_MAX];
+};
+
+/* The mark of the device: FwMark, or with a full tunnel the number of a free table, from 51820 on as wg-quick does; one that a
+ * crashed run of ours (@left) used counts as free. 0: none. Return: 0 or a negative errno. */
+int facts_pick_mark(struct netlink *netlink, const struct host_setup *setup, const struct undo *left, uint32_t *ret,
+	struct err *err);
+
+/* @endpoints: one for each peer. Complaints name file and line. Return: 0 (facts_done() it) or a negative errno. */
+int facts_gather(struct facts *ret, struct netlink *netlink, const struct host_setup *setup,
+	const struct addr *endpoints, uint32_t mark, struct err *err);
+void facts_done(struct facts *facts);
+
+/* A free interface index, at random, so that two who choose at the same time do not choose the same. */
+int facts_pick_index(struct netlink *netlink, struct err *err);
+
+#endif

@@ -1,0 +1,122 @@
+/* Hooks, one after the other (hook.h). */
+#include "common/host/hook.h"
+
+#include "common/base/log.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LINE_MAX_QUOTED 1024
+
+static const char *const hook_words[] = {"PreUp", "PostUp", "PreDown", "PostDown"};
+
+static void hooks_next(struct hooks *hooks);
+
+/* Return: free() it; NULL: out of memory. */
+static char *expand(const char *line, const char *device)
+{
+	size_t device_len = strlen(device), len = 0;
+	char *text = malloc(strlen(line) * (device_len > 1 ? device_len : 1) + 1);
+
+	while (text && *line)
+		if (line[0] == '%' && line[1] == 'i') {
+			memcpy(text + len, device, device_len);
+			len += device_len;
+			line += 2;
+		} else {
+			text[len++] = *line++;
+		}
+	if (text)
+		text[len] = '\0';
+	return text;
+}
+
+static void on_line(void *owner, const char *line)
+{
+	const struct hooks *hooks = owner;
+	char quoted[LINE_MAX_QUOTED];
+
+	log_info("wireguard", "%s: %s", hook_words[hooks->kind], log_quote(quoted, sizeof(quoted), line, strlen(line)));
+}
+
+static void fail(struct hooks *hooks, const char *reason)
+{
+	char text[LINE_MAX_QUOTED];
+
+	snprintf(text, sizeof(text), "%s = %s: %s", hook_words[hooks->kind], hooks->lines[hooks->next - 1], reason);
+	if (hooks->kind == HOOK_PRE_UP || hooks->kind == HOOK_POST_UP) {
+		hooks->on_done(hooks->owner, text);
+		return;
+	}
+	log_warning("wireguard", "%s; going on", text);
+	hooks_next(hooks);
+}
+
+static void on_exit_of(void *owner, int status, const char *output)
+{
+	struct hooks *hooks = owner;
+	char reason[64];
+
+	(void)output;
+	hooks->command = NULL;
+	if (status == 0) {
+		hooks_next(hooks);
+		return;
+	}
+	if (status > 128)
+		snprintf(reason, sizeof(reason), "killed by signal %d", status - 128);
+	else
+		snprintf(reason, sizeof(reason), "exit code %d", status);
+	fail(hooks, reason);
+}
+
+static int start(struct hooks *hooks, const char *text, struct err *err)
+{
+	const char *const bash[] = {
+		"env", "LC_ALL=C", "bash", "-e", "-o", "pipefail", "-O", "extglob", "-c", text, NULL};
+	const char *const sh[] = {"env", "LC_ALL=C", "sh", "-e", "-c", text, NULL};
+	const struct command_plan plan = {
+		.argv = command_exists("bash") ? bash : sh, .on_line = on_line, .on_exit = on_exit_of, .owner = hooks};
+
+	return command_start(&hooks->command, hooks->loop, &plan, err);
+}
+
+static void hooks_next(struct hooks *hooks)
+{
+	struct err err = {""};
+	char *text;
+
+	if (hooks->next == hooks->count) {
+		hooks->on_done(hooks->owner, NULL);
+		return;
+	}
+	text = expand(hooks->lines[hooks->next++], hooks->device);
+	if (!text) {
+		fail(hooks, "out of memory");
+		return;
+	}
+	log_info("wireguard", "[#] %s", text);
+	if (start(hooks, text, &err) < 0)
+		fail(hooks, err.text);
+	free(text);
+}
+
+void hooks_start(struct hooks *hooks)
+{
+	hooks->next = 0;
+	hooks->command = NULL;
+	hooks_next(hooks);
+}
+
+void hooks_kill(struct hooks *hooks)
+{
+	if (hooks->command)
+		command_kill(hooks->command);
+}
+
+void hooks_stop(struct hooks *hooks)
+{
+	command_close(hooks->command);
+	hooks->command = NULL;
+}

@@ -1,0 +1,144 @@
+/* The inside of struct host, for the files of this folder.
+ *
+ *     host.c     its life: open, up, down, close
+ *     bringup.c  the steps up, one after the other
+ *     settle.c   programs of single changes: the resolver, nft, a rule in FORWARD
+ *     watch.c    handshakes and clocks
+ *     repair.c   what others took away
+ *     reload.c   another configuration
+ *     report.c   status
+ */
+#ifndef TOWPATH_HOST_INSIDE_H
+#define TOWPATH_HOST_INSIDE_H
+
+#include "common/host/endpoints.h"
+#include "common/host/hook.h"
+#include "common/host/host.h"
+#include "common/host/plan.h"
+#include "common/host/undo.h"
+#include "common/host/unwind.h"
+#include "common/net/command.h"
+#include "common/net/forward.h"
+#include "common/net/netlink.h"
+
+enum host_phase {
+	HOST_NEW,
+	HOST_CLEANING, /* what a crash left */
+	HOST_STARTING,
+	HOST_UP,
+	HOST_PRE_DOWN,	/* hooks run, all is still there */
+	HOST_UNWINDING, /* everything is undone */
+	HOST_POST_DOWN,
+	HOST_ENDED,
+};
+
+enum host_timer {
+	HOST_TIMER_STEP,    /* what comes next, from the loop */
+	HOST_TIMER_RESOLVE, /* endpoints */
+	HOST_TIMER_REPAIR,
+	HOST_TIMER_WATCH,
+	HOST_TIMER_COUNT,
+};
+
+#define HOST_PRINTS 8 /* of keys that cannot change without a restart: what the device was brought up with */
+
+struct host_watch {
+	int64_t *seen_s; /* each configured peer's latest handshake when the link came up */
+	size_t count;
+	uint64_t since_ms, poked_ms;
+};
+
+struct host_repair {
+	bool is_under_way, is_wanted; /* something has changed again meanwhile */
+	bool device_is_gone;
+	size_t at; /* the change that a program looks at */
+	uint64_t due_ms;
+};
+
+struct host_revival {
+	uint8_t public_key[WG_CONFIG_KEY_LEN];
+	uint64_t at_us;
+};
+
+struct host {
+	uv_loop_t *loop;
+	struct host_setup setup;
+	struct host_handlers handlers;
+	void *owner;
+	enum host_phase phase;
+	bool is_stopping; /* host_down() was called */
+	bool has_failed;
+	char failure[ERR_TEXT_MAX];
+
+	uv_timer_t timers[HOST_TIMER_COUNT];
+	size_t open_timers;
+	void (*next)(struct host *host); /* of HOST_TIMER_STEP */
+
+	struct netlink netlink, birth;
+	int netns_fd; /* ours, where the device is born in another; -1 */
+	struct undo *undo;
+	struct unwind unwind;
+	struct hooks hooks;
+
+	struct endpoints endpoints;
+	struct addr *addrs; /* one for each peer */
+	struct forward_look *look;
+	struct forward_rules forwards;
+	uint32_t mark;
+	int index;
+	struct plan plan;
+	size_t made; /* changes made; the next one's number */
+	struct command *command;
+	void (*on_command)(struct host *host, int status, const char *output);
+	char *firewall_listing; /* of our table as we left it, normalised */
+
+	bool is_raised, link_is_up;
+	struct host_watch watch;
+	struct host_repair repair;
+	struct host_revival *revivals;
+	size_t revival_count;
+	uint64_t prints[HOST_PRINTS];
+	struct wg_config_interface routing; /* Table of then; nothing of it points anywhere */
+	bool is_full[2];		    /* a full tunnel then, IPv4 and IPv6 */
+};
+
+/* --- host.c --- */
+
+/* Go on with @next from the loop. */
+void host_go_on(struct host *host, void (*next)(struct host *host));
+/* Bringing up failed: @text is the reason; everything is undone. */
+void host_fail(struct host *host, const char *text);
+/* Run a program; @on_done gets its exit code, or a negative errno where it could not be started. */
+void host_run(struct host *host, const char *const *argv, const char *input,
+	void (*on_done)(struct host *host, int status, const char *output));
+struct change_place host_place(struct host *host);
+void host_run_hooks(struct host *host, enum hook_kind kind, void (*on_done)(void *owner, const char *failure));
+/* A peer that is reached through the tunnel. */
+bool host_is_through(const struct wg_config_peer *peer);
+
+/* --- bringup.c --- */
+void bringup_start(struct host *host);
+void bringup_stop(struct host *host);
+
+/* --- settle.c --- */
+
+/* Make a change that a program makes. @on_made: @status 0, or not and @output says why. */
+void settle_make(struct host *host, const struct change *change,
+	void (*on_made)(struct host *host, int status, const char *output));
+/* Is the FORWARD rule there; what does our table look like? @on_looked: @status 0: there it is. */
+void settle_look(struct host *host, const struct change *change,
+	void (*on_looked)(struct host *host, int status, const char *output));
+void settle_list_table(struct host *host, void (*on_listed)(struct host *host, int status, const char *output));
+
+/* --- watch.c --- */
+void watch_start(struct host *host);
+void watch_stop(struct host *host);
+
+/* --- repair.c --- */
+void repair_begin(struct host *host); /* it is up now */
+void repair_stop(struct host *host);
+
+/* --- reload.c --- */
+void reload_remember(struct host *host);
+
+#endif

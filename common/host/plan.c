@@ -1,0 +1,453 @@
+/* The ordered list of changes (plan.h), in wg-quick's order: device, keys and peers, addresses, up, resolver, routes with the
+ * longest first, what a full tunnel needs, and what is ours: the gateway.
+ *
+ * Of a full tunnel the rules come last: they turn the traffic, and what guards it and lets the answers in is there by then.
+ * Of a gateway the firewall comes before forwarding is switched on.
+ */
+#include "common/host/plan.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct change *plan_add(struct plan *plan, enum change_kind kind, unsigned line)
+{
+	struct change *change;
+
+	if (plan->count == plan->capacity) {
+		size_t capacity = plan->capacity ? plan->capacity * 2 : 32;
+		struct change *changes = reallocarray(plan->changes, capacity, sizeof(*changes));
+
+		if (!changes)
+			return NULL;
+		plan->changes = changes;
+		plan->capacity = capacity;
+	}
+	change = &plan->changes[plan->count++];
+	*change = (struct change){.kind = kind, .line = line};
+	return change;
+}
+
+static struct prefix prefix_of(const struct wg_config_prefix *written)
+{
+	return (struct prefix){.addr = written->addr, .bits = written->bits};
+}
+
+static int family_of(const struct prefix *prefix)
+{
+	return prefix->addr.sa.sa_family;
+}
+
+const char *plan_format_conf(char ret[SYSCTL_PATH_MAX], const char *ip, const char *device, const char *key)
+{
+	snprintf(ret, SYSCTL_PATH_MAX, "net/%s/conf/%s/%s", ip, device, key);
+	return ret;
+}
+
+/* --- what is wanted --- */
+
+bool plan_is_full_tunnel(const struct wg_config *config, int family)
+{
+	if (config->interface.table_kind != WG_CONFIG_TABLE_AUTO)
+		return false;
+	for (size_t i = 0; i < config->peer_count; i++)
+		for (size_t j = 0; j < config->peers[i].allowed_ip_count; j++) {
+			const struct wg_config_prefix *allowed = &config->peers[i].allowed_ips[j];
+
+			if (allowed->bits == 0 && allowed->addr.sa.sa_family == family)
+				return true;
+		}
+	return false;
+}
+
+bool plan_forwards(const struct host_setup *setup)
+{
+	return setup->is_hub || setup->gateway_count > 0;
+}
+
+static bool has_ipv6_address(const struct wg_config_interface *interface)
+{
+	for (size_t i = 0; i < interface->address_count; i++)
+		if (interface->addresses[i].addr.sa.sa_family == AF_INET6)
+			return true;
+	return false;
+}
+
+bool plan_forwards_ipv6(const struct host_setup *setup)
+{
+	for (size_t i = 0; i < setup->gateway_count; i++)
+		for (size_t j = 0; j < setup->gateways[i].lan_count; j++)
+			if (family_of(&setup->gateways[i].lans[j]) == AF_INET6)
+				return true;
+	return setup->is_hub && has_ipv6_address(&setup->wireguard->interface);
+}
+
+bool plan_needs_firewall(const struct host_setup *setup)
+{
+	return plan_forwards(setup) || plan_is_full_tunnel(setup->wireguard, AF_INET) ||
+	       plan_is_full_tunnel(setup->wireguard, AF_INET6);
+}
+
+/* --- one part after the other --- */
+
+struct draft {
+	struct plan *plan;
+	const struct host_setup *setup;
+	const struct plan_facts *facts;
+	int index;
+};
+
+static bool is_possible(const struct draft *draft, const struct prefix *prefix)
+{
+	return draft->facts->has_ipv6 || family_of(prefix) != AF_INET6;
+}
+
+static int add_sysctl(const struct draft *draft, const char *ip, const char *device, const char *key, const char *value)
+{
+	struct change *change = plan_add(draft->plan, CHANGE_SYSCTL, 0);
+
+	if (!change)
+		return -ENOMEM;
+	plan_format_conf(change->sysctl.path, ip, device, key);
+	snprintf(change->sysctl.value, sizeof(change->sysctl.value), "%s", value);
+	return 0;
+}
+
+static struct change *last(const struct draft *draft)
+{
+	return &draft->plan->changes[draft->plan->count - 1];
+}
+
+/* Kernel WireGuard sets send_redirects when a device comes up. */
+static int add_device(const struct draft *draft)
+{
+	struct change *change;
+
+	if (add_sysctl(draft, "ipv4", "all", "send_redirects", "0") < 0)
+		return -ENOMEM;
+	last(draft)->sysctl.is_side_effect = true;
+	change = plan_add(draft->plan, CHANGE_DEVICE, 0);
+	if (!change || !plan_add(draft->plan, CHANGE_CONFIGURE, 0))
+		return -ENOMEM;
+	return 0;
+}
+
+static int add_addresses(const struct draft *draft)
+{
+	const struct wg_config_interface *interface = &draft->setup->wireguard->interface;
+
+	for (size_t i = 0; i < interface->address_count; i++) {
+		struct prefix address = prefix_of(&interface->addresses[i]);
+		struct change *change;
+
+		if (!is_possible(draft, &address))
+			continue;
+		change = plan_add(draft->plan, CHANGE_ADDRESS, interface->addresses[i].line);
+		if (!change)
+			return -ENOMEM;
+		change->address = address;
+	}
+	return 0;
+}
+
+static int add_raise(const struct draft *draft)
+{
+	struct change *change =
+		plan_add(draft->plan, CHANGE_RAISE, draft->setup->wireguard->interface.listen_port_line);
+
+	if (!change)
+		return -ENOMEM;
+	change->mtu = draft->facts->mtu;
+	return 0;
+}
+
+static int add_dns(const struct draft *draft)
+{
+	struct change *change;
+
+	if (!draft->facts->dns_set || !draft->facts->dns_set[0])
+		return 0;
+	change = plan_add(draft->plan, CHANGE_DNS, draft->setup->wireguard->interface.dns_line);
+	if (!change)
+		return -ENOMEM;
+	change->dns.set = strdup(draft->facts->dns_set);
+	change->dns.unset = strdup(draft->facts->dns_unset);
+	return change->dns.set && change->dns.unset ? 0 : -ENOMEM;
+}
+
+static uint32_t table_of(const struct draft *draft, const struct prefix *to)
+{
+	const struct wg_config_interface *interface = &draft->setup->wireguard->interface;
+
+	if (interface->table_kind == WG_CONFIG_TABLE_NUMBER)
+		return interface->table;
+	return to->bits == 0 ? draft->facts->mark : NET_ROUTE_TABLE_MAIN;
+}
+
+static bool has_route(const struct draft *draft, size_t from, const struct prefix *to)
+{
+	for (size_t i = from; i < draft->plan->count; i++)
+		if (prefix_equal(&draft->plan->changes[i].route.to, to))
+			return true;
+	return false;
+}
+
+static int add_route(const struct draft *draft, size_t first, const struct wg_config_prefix *allowed)
+{
+	struct prefix to = prefix_of(allowed);
+	struct change *change;
+
+	if (!is_possible(draft, &to) || has_route(draft, first, &to))
+		return 0;
+	change = plan_add(draft->plan, CHANGE_ROUTE, allowed->line);
+	if (!change)
+		return -ENOMEM;
+	change->route = (struct net_route){.to = to, .index = draft->index, .table = table_of(draft, &to)};
+	return 0;
+}
+
+/* Longest first; of one length as in the file. */
+static int compare_routes(const void *a, const void *b)
+{
+	const struct change *x = a, *y = b;
+
+	if (x->route.to.bits != y->route.to.bits)
+		return y->route.to.bits - x->route.to.bits;
+	return (x->line > y->line) - (x->line < y->line);
+}
+
+static int add_routes(const struct draft *draft)
+{
+	const struct wg_config *config = draft->setup->wireguard;
+	size_t first = draft->plan->count;
+
+	if (config->interface.table_kind == WG_CONFIG_TABLE_OFF)
+		return 0;
+	for (size_t i = 0; i < config->peer_count; i++)
+		for (size_t j = 0; j < config->peers[i].allowed_ip_count; j++)
+			if (add_route(draft, first, &config->peers[i].allowed_ips[j]) < 0)
+				return -ENOMEM;
+	qsort(draft->plan->changes + first, draft->plan->count - first, sizeof(struct change), compare_routes);
+	return 0;
+}
+
+/* --- a full tunnel --- */
+
+static bool is_full(const struct draft *draft, int family)
+{
+	return plan_is_full_tunnel(draft->setup->wireguard, family) && (family == AF_INET || draft->facts->has_ipv6);
+}
+
+static int add_rule(const struct draft *draft, const struct net_rule *rule)
+{
+	struct change *change = plan_add(draft->plan, CHANGE_RULE, 0);
+
+	if (!change)
+		return -ENOMEM;
+	change->rule = *rule;
+	return 0;
+}
+
+/* What the main table knows better than by its default route stays outside; asked first, so it stands first. */
+static int add_rules(const struct draft *draft, int family, uint32_t free_priority)
+{
+	const struct net_rule main_first = {.family = family,
+		.priority = free_priority - 1,
+		.table = NET_ROUTE_TABLE_MAIN,
+		.suppresses_default = true};
+	const struct net_rule rest = {.family = family,
+		.priority = free_priority,
+		.table = draft->facts->mark,
+		.mark = draft->facts->mark,
+		.is_not = true};
+
+	if (!is_full(draft, family))
+		return 0;
+	return add_rule(draft, &main_first) < 0 || add_rule(draft, &rest) < 0 ? -ENOMEM : 0;
+}
+
+/* Without it rp_filter would not see the mark that the answers got back. */
+static int add_valid_mark(const struct draft *draft)
+{
+	return is_full(draft, AF_INET) ? add_sysctl(draft, "ipv4", "all", "src_valid_mark", "1") : 0;
+}
+
+/* --- the firewall --- */
+
+static size_t guarded_addresses(const struct draft *draft, struct prefix *ret)
+{
+	const struct wg_config_interface *interface = &draft->setup->wireguard->interface;
+	size_t count = 0;
+
+	for (size_t i = 0; i < interface->address_count; i++)
+		if (is_full(draft, interface->addresses[i].addr.sa.sa_family))
+			ret[count++] = prefix_of(&interface->addresses[i]);
+	return count;
+}
+
+/* Where forwarding was on before us, what may be forwarded is the administrator's business; unless rules of ours let
+ * everything of the device through his table. */
+static void describe_firewall(const struct draft *draft, struct firewall_plan *ret, struct prefix *guarded)
+{
+	const struct plan_facts *facts = draft->facts;
+
+	snprintf(ret->table, sizeof(ret->table), "%s", draft->plan->table);
+	memcpy(ret->device, draft->setup->device, sizeof(ret->device));
+	ret->mark = is_full(draft, AF_INET) || is_full(draft, AF_INET6) ? facts->mark : 0;
+	ret->guarded = guarded;
+	ret->guarded_count = guarded_addresses(draft, guarded);
+	ret->gateways = facts->gateways;
+	ret->gateway_count = facts->gateway_count;
+	ret->confines = plan_forwards(draft->setup) &&
+			(!facts->forwards_ipv4 || (facts->forwards && facts->forwards->count > 0));
+	ret->among_peers = draft->setup->is_hub;
+}
+
+static int add_firewall(const struct draft *draft)
+{
+	struct prefix *guarded = calloc(draft->setup->wireguard->interface.address_count + 1, sizeof(*guarded));
+	struct firewall_plan firewall = {.mark = 0};
+	struct change *change = NULL;
+	int rc = guarded ? 0 : -ENOMEM;
+
+	if (guarded)
+		describe_firewall(draft, &firewall, guarded);
+	if (guarded && firewall_is_needed(&firewall)) {
+		change = plan_add(draft->plan, CHANGE_FIREWALL, 0);
+		if (change)
+			change->firewall = firewall_format(&firewall);
+		rc = change && change->firewall ? 0 : -ENOMEM;
+	}
+	free(guarded);
+	return rc;
+}
+
+/* --- forwarding --- */
+
+static bool has_family(const struct firewall_gateway *gateway, int family)
+{
+	for (size_t i = 0; i < gateway->lan_count; i++)
+		if (family_of(&gateway->lans[i]) == family)
+			return true;
+	return false;
+}
+
+/* Of these two only: ip_forward would make a router of all the rest. */
+static int add_ipv4_forwarding(const struct draft *draft)
+{
+	const struct plan_facts *facts = draft->facts;
+
+	if (add_sysctl(draft, "ipv4", draft->setup->device, "forwarding", "1") < 0)
+		return -ENOMEM;
+	last(draft)->sysctl.goes_with_device = true;
+	for (size_t i = 0; i < facts->gateway_count; i++)
+		if (has_family(&facts->gateways[i], AF_INET) &&
+			add_sysctl(draft, "ipv4", facts->gateways[i].device, "forwarding", "1") < 0)
+			return -ENOMEM;
+	return 0;
+}
+
+/* IPv6 forwards by all/forwarding only. That sets every interface's own value, both when it goes to 1 and when it is put
+ * back to 0, and the first takes away the default route that a router announced, unless accept_ra is 2 by then. */
+static int add_ipv6_forwarding(const struct draft *draft)
+{
+	const struct plan_facts *facts = draft->facts;
+
+	for (size_t i = 0; i < facts->interface_count && !facts->forwards_ipv6; i++) {
+		const struct plan_interface *interface = &facts->interfaces[i];
+
+		if (interface->forwards) {
+			if (add_sysctl(draft, "ipv6", interface->name, "forwarding", "0") < 0)
+				return -ENOMEM;
+			last(draft)->sysctl.is_side_effect = true;
+		} else if (interface->takes_adverts) {
+			if (add_sysctl(draft, "ipv6", interface->name, "accept_ra", "2") < 0)
+				return -ENOMEM;
+		}
+	}
+	return add_sysctl(draft, "ipv6", "all", "forwarding", "1");
+}
+
+static int add_forwarding(const struct draft *draft)
+{
+	if (!plan_forwards(draft->setup))
+		return 0;
+	if (add_ipv4_forwarding(draft) < 0)
+		return -ENOMEM;
+	if (!plan_forwards_ipv6(draft->setup) || !draft->facts->has_ipv6)
+		return 0;
+	return add_ipv6_forwarding(draft);
+}
+
+static int add_forwards(const struct draft *draft)
+{
+	const struct forward_rules *forwards = draft->facts->forwards;
+
+	for (size_t i = 0; forwards && i < forwards->count; i++) {
+		struct change *change = plan_add(draft->plan, CHANGE_FORWARD, 0);
+
+		if (!change)
+			return -ENOMEM;
+		change->forward = forwards->rules[i];
+	}
+	return 0;
+}
+
+/* --- the whole --- */
+
+static int draft_all(const struct draft *draft)
+{
+	if (add_device(draft) < 0 || add_addresses(draft) < 0 || add_raise(draft) < 0 || add_dns(draft) < 0 ||
+		add_routes(draft) < 0 || add_valid_mark(draft) < 0 || add_firewall(draft) < 0)
+		return -ENOMEM;
+	if (add_rules(draft, AF_INET, draft->facts->free_priority[0]) < 0 ||
+		add_rules(draft, AF_INET6, draft->facts->free_priority[1]) < 0)
+		return -ENOMEM;
+	return add_forwarding(draft) < 0 || add_forwards(draft) < 0 ? -ENOMEM : 0;
+}
+
+static int make(struct plan *ret, const struct host_setup *setup, const struct plan_facts *facts, int index,
+	int (*draft_parts)(const struct draft *draft), struct err *err)
+{
+	struct plan plan = {.has_ipv6 = facts->has_ipv6};
+	const struct draft draft = {.plan = &plan, .setup = setup, .facts = facts, .index = index};
+
+	firewall_format_table(plan.table, setup->name);
+	if (draft_parts(&draft) < 0) {
+		plan_done(&plan);
+		return err_system(err, -ENOMEM, "device %s", setup->device);
+	}
+	*ret = plan;
+	return 0;
+}
+
+int plan_make(
+	struct plan *ret, const struct host_setup *setup, const struct plan_facts *facts, int index, struct err *err)
+{
+	return make(ret, setup, facts, index, draft_all, err);
+}
+
+int plan_make_routes(
+	struct plan *ret, const struct host_setup *setup, const struct plan_facts *facts, int index, struct err *err)
+{
+	return make(ret, setup, facts, index, add_routes, err);
+}
+
+int plan_take(struct plan *plan, const struct change *change)
+{
+	struct change *slot = plan_add(plan, change->kind, change->line);
+
+	if (!slot)
+		return -ENOMEM;
+	*slot = *change;
+	return 0;
+}
+
+void plan_done(struct plan *plan)
+{
+	for (size_t i = 0; i < plan->count; i++)
+		change_done(&plan->changes[i]);
+	free(plan->changes);
+	*plan = (struct plan){.count = 0};
+}

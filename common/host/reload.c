@@ -1,0 +1,264 @@
+/* Another configuration for a device that is up (host_reload()).
+ *
+ * Peers by wg_device_sync(), then the routes of their allowed IPs. The rest of [Interface] is compared, by fingerprints, with
+ * what the device was brought up with, and named where it differs: the fingerprints outlive the configuration, which the
+ * caller frees. PreDown and PostDown need no restart: the newest are run when it goes down, as wg-quick does.
+ */
+#include "common/host/inside.h"
+
+#include "common/base/log.h"
+#include "common/wireguard/wg_device.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* --- fingerprints: FNV-1a --- */
+
+#define FNV_START 0xcbf29ce484222325u
+#define FNV_PRIME 0x100000001b3u
+
+static uint64_t print_bytes(uint64_t print, const void *bytes, size_t len)
+{
+	const uint8_t *at = bytes;
+
+	for (size_t i = 0; i < len; i++)
+		print = (print ^ at[i]) * FNV_PRIME;
+	return print;
+}
+
+static uint64_t print_number(uint64_t print, uint64_t number)
+{
+	return print_bytes(print, &number, sizeof(number));
+}
+
+/* With their terminators, so that where one ends counts. */
+static uint64_t print_texts(uint64_t print, char *const *texts, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		print = print_bytes(print, texts[i], strlen(texts[i]) + 1);
+	return print;
+}
+
+static uint64_t print_addresses(const struct wg_config_interface *interface)
+{
+	uint64_t print = FNV_START;
+
+	for (size_t i = 0; i < interface->address_count; i++) {
+		const struct prefix prefix = {
+			.addr = interface->addresses[i].addr, .bits = interface->addresses[i].bits};
+		char text[PREFIX_TEXT_MAX];
+
+		prefix_format(text, sizeof(text), &prefix);
+		print = print_bytes(print, text, strlen(text) + 1);
+	}
+	return print;
+}
+
+static const char *const print_names[HOST_PRINTS] = {
+	"PrivateKey", "ListenPort", "FwMark", "Address", "MTU", "Table", "DNS", "PreUp and PostUp"};
+
+static void take_prints(const struct wg_config_interface *interface, uint64_t ret[HOST_PRINTS])
+{
+	uint64_t ups = print_texts(FNV_START, interface->hooks[HOOK_PRE_UP], interface->hook_count[HOOK_PRE_UP]);
+
+	ret[0] = print_bytes(FNV_START, interface->private_key, sizeof(interface->private_key));
+	ret[1] = print_number(FNV_START, interface->listen_port);
+	ret[2] = print_number(FNV_START, interface->fwmark);
+	ret[3] = print_addresses(interface);
+	ret[4] = print_number(FNV_START, interface->mtu);
+	ret[5] = print_number(print_number(FNV_START, interface->table_kind), interface->table);
+	ret[6] = print_texts(FNV_START, interface->dns, interface->dns_count);
+	ret[7] = print_texts(print_number(ups, 0), interface->hooks[HOOK_POST_UP], interface->hook_count[HOOK_POST_UP]);
+}
+
+void reload_remember(struct host *host)
+{
+	const struct wg_config *config = host->setup.wireguard;
+
+	take_prints(&config->interface, host->prints);
+	host->routing = (struct wg_config_interface){
+		.table_kind = config->interface.table_kind, .table = config->interface.table};
+	host->is_full[0] = plan_is_full_tunnel(config, AF_INET);
+	host->is_full[1] = plan_is_full_tunnel(config, AF_INET6);
+}
+
+static void name(char *ret, size_t size, const char *what)
+{
+	size_t len = strlen(ret);
+
+	snprintf(ret + len, size - len, "%s%s", len > 0 ? ", " : "", what);
+}
+
+static void name_what_stays(const struct host *host, const struct wg_config *routed,
+	const struct wg_config_interface *interface, char *ret, size_t size)
+{
+	uint64_t prints[HOST_PRINTS];
+
+	ret[0] = '\0';
+	take_prints(interface, prints);
+	for (int i = 0; i < HOST_PRINTS; i++)
+		if (prints[i] != host->prints[i])
+			name(ret, size, print_names[i]);
+	if (plan_is_full_tunnel(routed, AF_INET) != host->is_full[0])
+		name(ret, size, "AllowedIPs (0.0.0.0/0)");
+	if (plan_is_full_tunnel(routed, AF_INET6) != host->is_full[1])
+		name(ret, size, "AllowedIPs (::/0)");
+}
+
+/* --- routes --- */
+
+/* A full tunnel comes and goes with its rules, in a restart. */
+static bool is_reloadable(const struct host *host, const struct change *change)
+{
+	return change->kind == CHANGE_ROUTE &&
+	       (change->route.to.bits > 0 || host->routing.table_kind != WG_CONFIG_TABLE_AUTO);
+}
+
+static bool has_route(const struct plan *plan, const struct change *wanted)
+{
+	for (size_t i = 0; i < plan->count; i++)
+		if (plan->changes[i].kind == CHANGE_ROUTE &&
+			prefix_equal(&plan->changes[i].route.to, &wanted->route.to))
+			return true;
+	return false;
+}
+
+static void drop_routes(struct host *host, const struct plan *wanted)
+{
+	const struct change_place place = host_place(host);
+	size_t kept = 0;
+
+	for (size_t i = 0; i < host->plan.count; i++) {
+		const struct change *change = &host->plan.changes[i];
+		struct err err = {""};
+
+		if (!is_reloadable(host, change) || has_route(wanted, change)) {
+			host->plan.changes[kept++] = *change;
+			continue;
+		}
+		if (change->is_made && change_take_back(&place, change, &err) < 0)
+			log_warning("route", "%s", err.text);
+	}
+	host->plan.count = kept;
+}
+
+static void add_routes(struct host *host, struct plan *wanted)
+{
+	const struct change_place place = host_place(host);
+
+	for (size_t i = 0; i < wanted->count; i++) {
+		struct change *change = &wanted->changes[i];
+		struct err err = {""};
+
+		if (!is_reloadable(host, change) || has_route(&host->plan, change))
+			continue;
+		if (change_make(&place, change, &err) < 0)
+			log_warning("route", "%s", err.text);
+		else if (plan_take(&host->plan, change) < 0)
+			log_warning("route", "out of memory");
+	}
+}
+
+static void take_routes(struct host *host, const struct wg_config *routed)
+{
+	const struct plan_facts facts = {.mark = host->mark, .has_ipv6 = host->plan.has_ipv6};
+	struct host_setup setup = host->setup;
+	struct plan wanted;
+	struct err err = {""};
+
+	setup.wireguard = routed;
+	if (plan_make_routes(&wanted, &setup, &facts, host->index, &err) < 0) {
+		log_warning("route", "%s", err.text);
+		return;
+	}
+	drop_routes(host, &wanted);
+	add_routes(host, &wanted);
+	plan_done(&wanted);
+}
+
+/* --- endpoints --- */
+
+/* The address that this peer's name had, where it is still the same name. */
+static struct addr known_address(const struct host *host, const struct wg_config_peer *peer)
+{
+	const struct wg_config *before = host->setup.wireguard;
+
+	for (size_t i = 0; i < before->peer_count; i++) {
+		const struct wg_config_peer *old = &before->peers[i];
+
+		if (peer->endpoint && old->endpoint && strcmp(peer->endpoint, old->endpoint) == 0 &&
+			memcmp(peer->public_key, old->public_key, WG_CONFIG_KEY_LEN) == 0)
+			return host->addrs[i];
+	}
+	return (struct addr){.sa = {0}};
+}
+
+static void on_endpoint_found(void *owner, size_t peer)
+{
+	struct host *host = owner;
+	struct err err = {""};
+
+	if (wg_device_set_endpoint(
+		    host->setup.device, host->setup.wireguard->peers[peer].public_key, &host->addrs[peer], &err) < 0)
+		log_warning("wireguard", "%s", err.text);
+}
+
+static void on_endpoints_known(void *owner, const char *failure)
+{
+	(void)owner;
+	if (failure)
+		log_warning("wireguard", "%s; this peer has no endpoint until then", failure);
+}
+
+static void find_endpoints(struct host *host)
+{
+	host->endpoints.config = host->setup.wireguard;
+	host->endpoints.addrs = host->addrs;
+	host->endpoints.on_found = on_endpoint_found;
+	host->endpoints.on_done = on_endpoints_known;
+	endpoints_start(&host->endpoints);
+}
+
+/* --- the whole --- */
+
+static int sync_peers(const struct host *host, const struct wg_config *wireguard, struct addr *addrs, struct err *err)
+{
+	const struct wg_device_plan plan = {.config = wireguard, .fwmark = host->mark, .endpoints = addrs};
+
+	for (size_t i = 0; i < wireguard->peer_count; i++)
+		addrs[i] = known_address(host, &wireguard->peers[i]);
+	endpoints_take_literals(wireguard, &host->setup.endpoint, addrs);
+	return wg_device_sync(host->setup.device, &plan, host->setup.wireguard, err);
+}
+
+int host_reload(
+	struct host *host, const struct wg_config *wireguard, char *ret_restart, size_t restart_size, struct err *err)
+{
+	const struct wg_config routed = {
+		.interface = host->routing, .peers = wireguard->peers, .peer_count = wireguard->peer_count};
+	struct addr *addrs;
+	int rc;
+
+	if (host->phase != HOST_UP || host->repair.device_is_gone)
+		return err_set(err, -EAGAIN, "device %s is not up", host->setup.device);
+	addrs = calloc(wireguard->peer_count + 1, sizeof(*addrs));
+	if (!addrs)
+		return err_system(err, -ENOMEM, "peers");
+	rc = sync_peers(host, wireguard, addrs, err);
+	if (rc < 0) {
+		free(addrs);
+		return rc;
+	}
+	name_what_stays(host, &routed, &wireguard->interface, ret_restart, restart_size);
+	endpoints_stop(&host->endpoints);
+	free(host->addrs);
+	host->addrs = addrs;
+	host->setup.wireguard = wireguard;
+	take_routes(host, &routed);
+	find_endpoints(host);
+	if (host->watch.seen_s)
+		watch_start(host); /* it goes by the peers' order */
+	return 0;
+}

@@ -1,0 +1,111 @@
+/* "wireguard" of the status: what the kernel says of our device, and the numbers we chose. */
+#include "common/host/inside.h"
+
+#include "common/base/base64.h"
+#include "common/base/clock.h"
+#include "common/net/link.h"
+#include "common/wireguard/wg_device.h"
+
+#include <stdio.h>
+
+static json_t *key_text(const uint8_t key[WG_CONFIG_KEY_LEN])
+{
+	char text[BASE64_LEN(WG_CONFIG_KEY_LEN) + 1];
+
+	base64_encode(text, sizeof(text), key, WG_CONFIG_KEY_LEN, BASE64_STANDARD);
+	return json_string(text);
+}
+
+static json_t *addr_or_null(const struct addr *addr)
+{
+	char text[ADDR_TEXT_MAX];
+
+	return addr->sa.sa_family == 0 ? json_null() : json_string(addr_format(text, sizeof(text), addr));
+}
+
+static json_t *time_or_null(int64_t wall_s)
+{
+	char text[32];
+
+	return wall_s == 0 ? json_null() : json_string(clock_format_utc(text, sizeof(text), wall_s));
+}
+
+static json_t *describe_peer(const struct wg_device_peer *peer)
+{
+	json_t *object = json_object(), *allowed = json_array();
+	char text[PREFIX_TEXT_MAX];
+
+	for (size_t i = 0; i < peer->allowed_ip_count; i++)
+		json_array_append_new(allowed, json_string(prefix_format(text, sizeof(text), &peer->allowed_ips[i])));
+	json_object_set_new(object, "public_key", key_text(peer->public_key));
+	json_object_set_new(object, "endpoint", addr_or_null(&peer->endpoint));
+	json_object_set_new(object, "allowed_ips", allowed);
+	json_object_set_new(object, "latest_handshake", time_or_null(peer->latest_handshake_s));
+	json_object_set_new(object, "received_bytes", json_integer((json_int_t)peer->received_bytes));
+	json_object_set_new(object, "sent_bytes", json_integer((json_int_t)peer->sent_bytes));
+	json_object_set_new(object, "persistent_keepalive_s", json_integer(peer->persistent_keepalive_s));
+	return object;
+}
+
+static json_t *describe_peers(const struct wg_device_state *state)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < state->peer_count; i++)
+		json_array_append_new(array, describe_peer(&state->peers[i]));
+	return array;
+}
+
+static void describe_rule(json_t *rules, const struct net_rule *rule)
+{
+	json_array_append_new(rules, json_pack("{s:s, s:I, s:I}", "family", rule->family == AF_INET ? "ipv4" : "ipv6",
+					     "priority", (json_int_t)rule->priority, "table", (json_int_t)rule->table));
+}
+
+static void describe_routing(const struct host *host, json_t *object)
+{
+	json_t *rules = json_array();
+
+	for (size_t i = 0; i < host->plan.count; i++)
+		if (host->plan.changes[i].kind == CHANGE_RULE)
+			describe_rule(rules, &host->plan.changes[i].rule);
+	if (json_array_size(rules) > 0)
+		json_object_set_new(object, "table", json_integer(host->mark));
+	if (json_array_size(rules) > 0)
+		json_object_set(object, "rules", rules);
+	json_decref(rules);
+}
+
+static void describe_link(struct host *host, json_t *object)
+{
+	struct net_link link;
+
+	if (net_link_find(&host->netlink, host->setup.device, &link, NULL) == 0)
+		json_object_set_new(object, "mtu", json_integer(link.mtu));
+}
+
+json_t *host_report(struct host *host)
+{
+	struct wg_device_state state;
+	json_t *object;
+
+	if (host->phase != HOST_UP && host->phase != HOST_PRE_DOWN)
+		return NULL;
+	object = json_object();
+	json_object_set_new(object, "interface", json_string(host->setup.device));
+	if (host->repair.device_is_gone || wg_device_read(host->setup.device, &state, NULL) < 0) {
+		json_object_set_new(object, "deleted", json_true());
+		json_object_set_new(object, "peers", json_array());
+		return object;
+	}
+	json_object_set_new(object, "index", json_integer(state.index));
+	json_object_set_new(object, "public_key", state.has_key ? key_text(state.public_key) : json_null());
+	json_object_set_new(object, "listen_port", json_integer(state.listen_port));
+	if (state.fwmark != 0)
+		json_object_set_new(object, "fwmark", json_integer(state.fwmark));
+	describe_routing(host, object);
+	describe_link(host, object);
+	json_object_set_new(object, "peers", describe_peers(&state));
+	wg_device_state_done(&state);
+	return object;
+}

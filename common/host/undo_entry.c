@@ -1,0 +1,152 @@
+/* One line of the undo list as JSON: {"kind":"sysctl","path":…,"old":…,"new":…}. Numbers and texts out of range are no entry. */
+#include "common/host/undo_entry.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char *const kind_words[] = {
+	[UNDO_SYSCTL] = "sysctl",
+	[UNDO_DEVICE] = "device",
+	[UNDO_RULE] = "rule",
+	[UNDO_FIREWALL] = "firewall",
+	[UNDO_COMMAND] = "command",
+};
+#define KIND_COUNT (sizeof(kind_words) / sizeof(kind_words[0]))
+
+static json_t *encode_rule(const struct net_rule *rule)
+{
+	return json_pack("{s:s, s:i, s:I, s:I, s:I, s:b, s:b}", "kind", kind_words[UNDO_RULE], "family", rule->family,
+		"priority", (json_int_t)rule->priority, "table", (json_int_t)rule->table, "mark",
+		(json_int_t)rule->mark, "not", rule->is_not, "suppresses_default", rule->suppresses_default);
+}
+
+static json_t *encode_kind(const struct undo_entry *entry)
+{
+	const char *word = kind_words[entry->kind];
+
+	switch (entry->kind) {
+	case UNDO_SYSCTL:
+		return json_pack("{s:s, s:s, s:s, s:s}", "kind", word, "path", entry->path, "old", entry->old_value,
+			"new", entry->new_value);
+	case UNDO_DEVICE:
+		return json_pack("{s:s, s:s, s:i}", "kind", word, "name", entry->device, "index", entry->index);
+	case UNDO_RULE:
+		return encode_rule(&entry->rule);
+	case UNDO_FIREWALL:
+	case UNDO_COMMAND:
+		return json_pack("{s:s, s:s}", "kind", word, "text", entry->text);
+	}
+	return NULL;
+}
+
+json_t *undo_entry_encode(const struct undo_entry *entry)
+{
+	json_t *object = encode_kind(entry);
+
+	if (object && entry->outlives_boot)
+		json_object_set_new(object, "outlives_boot", json_true());
+	return object;
+}
+
+/* Return: 0, or -EINVAL: not a text, or too long a one. */
+static int take_text(const json_t *object, const char *key, char *ret, size_t size)
+{
+	const char *text = json_string_value(json_object_get(object, key));
+
+	if (!text || strlen(text) >= size)
+		return -EINVAL;
+	memcpy(ret, text, strlen(text) + 1);
+	return 0;
+}
+
+static int decode_sysctl(const json_t *object, struct undo_entry *entry)
+{
+	if (take_text(object, "path", entry->path, sizeof(entry->path)) < 0 ||
+		take_text(object, "old", entry->old_value, sizeof(entry->old_value)) < 0)
+		return -EINVAL;
+	return take_text(object, "new", entry->new_value, sizeof(entry->new_value));
+}
+
+static int decode_device(const json_t *object, struct undo_entry *entry)
+{
+	entry->index = (int)json_integer_value(json_object_get(object, "index"));
+	if (entry->index <= 0)
+		return -EINVAL;
+	return take_text(object, "name", entry->device, sizeof(entry->device));
+}
+
+/* Return: 0, or -EINVAL: none, or no 32 bits. */
+static int take_number(const json_t *object, const char *key, uint32_t *ret)
+{
+	const json_t *number = json_object_get(object, key);
+	json_int_t value = json_integer_value(number);
+
+	if (!json_is_integer(number) || value < 0 || value > UINT32_MAX)
+		return -EINVAL;
+	*ret = (uint32_t)value;
+	return 0;
+}
+
+static int decode_rule(const json_t *object, struct net_rule *rule)
+{
+	uint32_t family;
+
+	if (take_number(object, "family", &family) < 0 || take_number(object, "priority", &rule->priority) < 0 ||
+		take_number(object, "table", &rule->table) < 0)
+		return -EINVAL;
+	rule->family = (int)family;
+	rule->is_not = json_is_true(json_object_get(object, "not"));
+	rule->suppresses_default = json_is_true(json_object_get(object, "suppresses_default"));
+	return take_number(object, "mark", &rule->mark);
+}
+
+static int decode_kind(const json_t *object, struct undo_entry *entry)
+{
+	switch (entry->kind) {
+	case UNDO_SYSCTL:
+		return decode_sysctl(object, entry);
+	case UNDO_DEVICE:
+		return decode_device(object, entry);
+	case UNDO_RULE:
+		return decode_rule(object, &entry->rule);
+	case UNDO_FIREWALL:
+	case UNDO_COMMAND:
+		return take_text(object, "text", entry->text, sizeof(entry->text));
+	}
+	return -EINVAL;
+}
+
+int undo_entry_decode(const json_t *object, struct undo_entry *ret)
+{
+	const char *word = json_string_value(json_object_get(object, "kind"));
+	struct undo_entry entry = {.outlives_boot = json_is_true(json_object_get(object, "outlives_boot"))};
+	size_t kind = 0;
+
+	while (word && kind < KIND_COUNT && strcmp(word, kind_words[kind]) != 0)
+		kind++;
+	if (!word || kind == KIND_COUNT)
+		return -EINVAL;
+	entry.kind = (enum undo_kind)kind;
+	if (decode_kind(object, &entry) < 0)
+		return -EINVAL;
+	*ret = entry;
+	return 0;
+}
+
+/* net/ipv6/conf/WHICHEVER/forwarding, …/accept_ra */
+static bool is_ipv6_forwarding(const char *path)
+{
+	static const char conf[] = "net/ipv6/conf/";
+	const char *last = strrchr(path, '/');
+
+	return strncmp(path, conf, sizeof(conf) - 1) == 0 &&
+	       (strcmp(last, "/forwarding") == 0 || strcmp(last, "/accept_ra") == 0);
+}
+
+bool undo_entry_is_tied(const struct undo_entry *a, const struct undo_entry *b)
+{
+	if (a->kind != UNDO_SYSCTL || b->kind != UNDO_SYSCTL)
+		return false;
+	return strcmp(a->path, b->path) == 0 || (is_ipv6_forwarding(a->path) && is_ipv6_forwarding(b->path));
+}

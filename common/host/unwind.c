@@ -1,0 +1,239 @@
+/* Undo a list (unwind.h). Devices, rules and parameters at once, by netlink and /proc; the rest by programs. */
+#include "common/host/unwind.h"
+
+#include "common/base/log.h"
+#include "common/net/firewall.h"
+#include "common/net/link.h"
+#include "common/net/netlink.h"
+#include "common/net/sysctl.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define COMMAND_TIMEOUT_MS 10000
+
+/* Kernel WireGuard sets it to 0 when a device comes up; it is put back when no such device is left. */
+#define SEND_REDIRECTS "net/ipv4/conf/all/send_redirects"
+
+static void unwind_step(struct unwind *unwind);
+
+static const char *entry_text(char *buf, size_t size, const struct undo_entry *entry)
+{
+	switch (entry->kind) {
+	case UNDO_SYSCTL:
+		snprintf(buf, size, "%s", entry->path);
+		break;
+	case UNDO_DEVICE:
+		snprintf(buf, size, "device %s", entry->device);
+		break;
+	case UNDO_RULE:
+		snprintf(buf, size, "rule %u (table %u)", entry->rule.priority, entry->rule.table);
+		break;
+	case UNDO_FIREWALL:
+		snprintf(buf, size, "nftables table %s", entry->text);
+		break;
+	case UNDO_COMMAND:
+		snprintf(buf, size, "%s", entry->text);
+		break;
+	}
+	return buf;
+}
+
+/* --- one entry --- */
+
+/* Return: 1, 0, or a negative errno. */
+static int has_wireguard_device(struct netlink *netlink, struct err *err)
+{
+	struct net_link *links;
+	size_t count;
+	int rc = net_link_list(netlink, &links, &count, err), found = 0;
+
+	if (rc < 0)
+		return rc;
+	for (size_t i = 0; i < count; i++)
+		found |= strcmp(links[i].kind, "wireguard") == 0;
+	free(links);
+	return found;
+}
+
+static int put_back(struct netlink *netlink, const struct undo_entry *entry, struct err *err)
+{
+	char now[SYSCTL_VALUE_MAX];
+	int rc = sysctl_read(entry->path, now, err);
+
+	if (rc == -ENOENT)
+		return 0;
+	if (rc == 0 && strcmp(entry->path, SEND_REDIRECTS) == 0)
+		rc = has_wireguard_device(netlink, err);
+	if (rc != 0)
+		return rc > 0 ? 0 : rc;
+	if (strcmp(now, entry->new_value) != 0 || strcmp(now, entry->old_value) == 0)
+		return 0;
+	rc = sysctl_write(entry->path, entry->old_value, err);
+	return rc == -ENOENT ? 0 : rc;
+}
+
+/* Somebody else's device may have its name by now, or its number. */
+static int delete_device(struct netlink *netlink, const struct undo_entry *entry, struct err *err)
+{
+	struct net_link link;
+	int rc = net_link_find(netlink, entry->device, &link, err);
+
+	if (rc == -ENODEV)
+		return 0;
+	if (rc < 0)
+		return rc;
+	if (link.index != entry->index || strcmp(link.kind, "wireguard") != 0)
+		return 0;
+	return net_link_delete(netlink, link.index, err);
+}
+
+static int undo_at_once(const struct undo_entry *entry, struct err *err)
+{
+	struct netlink netlink;
+	int rc = netlink_open(&netlink, -1, err);
+
+	if (rc < 0)
+		return rc;
+	if (entry->kind == UNDO_SYSCTL)
+		rc = put_back(&netlink, entry, err);
+	else if (entry->kind == UNDO_DEVICE)
+		rc = delete_device(&netlink, entry, err);
+	else
+		rc = net_rule_delete(&netlink, &entry->rule, err);
+	netlink_close(&netlink);
+	return rc;
+}
+
+static void settle(struct unwind *unwind, int rc, const char *reason)
+{
+	const struct undo_entry *entry = undo_newest(unwind->undo, unwind->at);
+	struct err err = {""};
+	char text[UNDO_TEXT_MAX + 32];
+
+	if (rc == 0) {
+		unwind->undone++;
+		if (undo_drop(unwind->undo, unwind->at, &err) < 0)
+			log_warning("config", "%s", err.text);
+		return;
+	}
+	unwind->failed++;
+	entry_text(text, sizeof(text), entry);
+	if (undo_set_aside(unwind->undo, unwind->at))
+		log_error("config", "%s: cannot be undone: %s; given up", text, reason);
+	else
+		log_warning("config", "%s: cannot be undone: %s; the next start or `down` tries again", text, reason);
+}
+
+/* --- by programs --- */
+
+static void on_exit_of(void *owner, int status, const char *output)
+{
+	struct unwind *unwind = owner;
+	char reason[256];
+
+	unwind->command = NULL;
+	log_quote(reason, sizeof(reason), output, strcspn(output, "\n"));
+	if (status < 0)
+		snprintf(reason, sizeof(reason), "%s", strerror(-status));
+	settle(unwind, status, reason[0] ? reason : "the program failed");
+	unwind_step(unwind);
+}
+
+static int start_program(struct unwind *unwind, const struct undo_entry *entry, struct err *err)
+{
+	const char *const shell[] = {"sh", "-c", entry->text, NULL}, *const nft[] = {"nft", "-f", "-", NULL};
+	bool is_firewall = entry->kind == UNDO_FIREWALL;
+	char *input = is_firewall ? firewall_format_removal(entry->text) : NULL;
+	struct command_plan plan = {.argv = is_firewall ? nft : shell,
+		.input = input,
+		.input_len = input ? strlen(input) : 0,
+		.timeout_ms = COMMAND_TIMEOUT_MS,
+		.on_exit = on_exit_of,
+		.owner = unwind};
+	int rc = command_start(&unwind->command, unwind->loop, &plan, err);
+
+	free(input);
+	return rc;
+}
+
+/* --- one after the other --- */
+
+/* Return: 1 undone or given to another tunnel, 0 a program was started, or a negative errno. */
+static int undo_entry_now(struct unwind *unwind, struct err *err)
+{
+	const struct undo_entry *entry = undo_newest(unwind->undo, unwind->at);
+	int rc;
+
+	if (entry->kind == UNDO_FIREWALL || entry->kind == UNDO_COMMAND)
+		return start_program(unwind, entry, err);
+	if (entry->kind == UNDO_SYSCTL) {
+		rc = undo_hand_over(unwind->undo, err);
+		if (rc != 0)
+			return rc;
+	}
+	rc = undo_at_once(entry, err);
+	if (rc == 0)
+		settle(unwind, 0, "");
+	return rc < 0 ? rc : 1;
+}
+
+static bool has_device_before(const struct undo *undo, size_t at)
+{
+	const struct undo_entry *entry;
+
+	while ((entry = undo_newest(undo, ++at)))
+		if (entry->kind == UNDO_DEVICE)
+			return true;
+	return false;
+}
+
+/* The newest, but for send_redirects that another tunnel gave us: it waits for our own device to go. Return: is there one? */
+static bool pick(struct unwind *unwind)
+{
+	const struct undo_entry *entry;
+
+	for (unwind->at = 0; (entry = undo_newest(unwind->undo, unwind->at)); unwind->at++)
+		if (entry->kind != UNDO_SYSCTL || strcmp(entry->path, SEND_REDIRECTS) != 0 ||
+			!has_device_before(unwind->undo, unwind->at))
+			return true;
+	return false;
+}
+
+static void unwind_step(struct unwind *unwind)
+{
+	int rc = 1;
+
+	while (rc != 0) {
+		struct err err = {""};
+
+		undo_lock(unwind->undo);
+		rc = undo_refresh(unwind->undo, &err);
+		if (rc < 0 || !pick(unwind)) {
+			undo_unlock(unwind->undo);
+			if (rc < 0)
+				log_warning("config", "%s", err.text);
+			unwind->failed += rc < 0;
+			unwind->on_done(unwind->owner);
+			return;
+		}
+		rc = undo_entry_now(unwind, &err);
+		if (rc < 0)
+			settle(unwind, rc, err.text);
+		undo_unlock(unwind->undo);
+	}
+}
+
+void unwind_start(struct unwind *unwind, uv_loop_t *loop, struct undo *undo, void (*on_done)(void *owner), void *owner)
+{
+	*unwind = (struct unwind){.loop = loop, .undo = undo, .on_done = on_done, .owner = owner};
+	unwind_step(unwind);
+}
+
+void unwind_stop(struct unwind *unwind)
+{
+	command_close(unwind->command);
+	unwind->command = NULL;
+}

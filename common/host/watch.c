@@ -1,0 +1,208 @@
+/* Handshakes: made to happen when the link comes up, and seen; and peers whose clock went back.
+ *
+ * The kernel tells nobody of a handshake. So the device is read: often at first, which is when people wait, then rarely.
+ */
+#include "common/host/inside.h"
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/wireguard/wg_device.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define FRESH_S 120 /* WireGuard makes a new one after that */
+#define CLOSE_MS 20
+#define CLOSE_FOR_MS 2000
+#define WIDE_MS 200
+#define POKE_MS 30000 /* WireGuard itself gives up after 90 s */
+
+#define CLOCK_SLACK_S 5
+#define REVIVE_PAUSE_US (3600ull * CLOCK_US_PER_S)
+
+static const struct wg_device_peer *find_peer(const struct wg_device_state *state, const uint8_t *public_key)
+{
+	for (size_t i = 0; i < state->peer_count; i++)
+		if (memcmp(state->peers[i].public_key, public_key, WG_CONFIG_KEY_LEN) == 0)
+			return &state->peers[i];
+	return NULL;
+}
+
+static bool is_fresh(const struct wg_device_peer *peer)
+{
+	int64_t age_s = clock_wall_s() - peer->latest_handshake_s;
+
+	return peer->latest_handshake_s > 0 && age_s >= 0 && age_s <= FRESH_S;
+}
+
+static void poke(struct host *host)
+{
+	const struct wg_config *config = host->setup.wireguard;
+	struct err err = {""};
+
+	host->watch.poked_ms = uv_now(host->loop);
+	for (size_t i = 0; i < config->peer_count; i++)
+		if (host_is_through(&config->peers[i]) &&
+			wg_device_poke(host->setup.device, config->peers[i].public_key,
+				config->peers[i].persistent_keepalive_s, &err) < 0)
+			log_debug("wireguard", "%s", err.text);
+}
+
+/* Also where there is no such peer: nothing to wait for. */
+static void has_shaken(struct host *host)
+{
+	watch_stop(host);
+	host->handlers.on_handshake(host->owner);
+}
+
+/* --- as long as none has come --- */
+
+static bool has_new_one(const struct host *host, const struct wg_device_state *state)
+{
+	const struct wg_config *config = host->setup.wireguard;
+
+	for (size_t i = 0; i < config->peer_count && i < host->watch.count; i++) {
+		const struct wg_device_peer *peer = find_peer(state, config->peers[i].public_key);
+
+		if (host_is_through(&config->peers[i]) && peer && peer->latest_handshake_s != host->watch.seen_s[i])
+			return true;
+	}
+	return false;
+}
+
+static void on_watch_timer(uv_timer_t *timer)
+{
+	struct host *host = timer->data;
+	uint64_t waited_ms = uv_now(host->loop) - host->watch.since_ms;
+	struct wg_device_state state;
+	bool has_one;
+
+	if (wg_device_read(host->setup.device, &state, NULL) == 0) {
+		has_one = has_new_one(host, &state);
+		wg_device_state_done(&state);
+		if (has_one) {
+			has_shaken(host);
+			return;
+		}
+	}
+	if (uv_now(host->loop) - host->watch.poked_ms >= POKE_MS)
+		poke(host);
+	uv_timer_start(timer, on_watch_timer, waited_ms < CLOSE_FOR_MS ? CLOSE_MS : WIDE_MS, 0);
+}
+
+/* --- the link came up --- */
+
+static void on_fresh_timer(uv_timer_t *timer)
+{
+	has_shaken(timer->data);
+}
+
+/* Return: is there one already, or none to wait for? */
+static bool note_handshakes(struct host *host, const struct wg_device_state *state)
+{
+	const struct wg_config *config = host->setup.wireguard;
+	bool is_done = true;
+
+	for (size_t i = 0; i < config->peer_count; i++) {
+		const struct wg_device_peer *peer = find_peer(state, config->peers[i].public_key);
+
+		if (!host_is_through(&config->peers[i]) || !peer)
+			continue;
+		host->watch.seen_s[i] = peer->latest_handshake_s;
+		if (is_fresh(peer))
+			return true;
+		is_done = false;
+	}
+	return is_done;
+}
+
+void watch_start(struct host *host)
+{
+	struct wg_device_state state;
+	struct err err = {""};
+	bool is_done;
+
+	watch_stop(host);
+	host->watch.seen_s = calloc(host->setup.wireguard->peer_count + 1, sizeof(*host->watch.seen_s));
+	if (!host->watch.seen_s || wg_device_read(host->setup.device, &state, &err) < 0) {
+		log_warning("wireguard", "%s", host->watch.seen_s ? err.text : "out of memory");
+		return;
+	}
+	host->watch.count = host->setup.wireguard->peer_count;
+	host->watch.since_ms = uv_now(host->loop);
+	is_done = note_handshakes(host, &state);
+	wg_device_state_done(&state);
+	if (!is_done)
+		poke(host);
+	uv_timer_start(&host->timers[HOST_TIMER_WATCH], is_done ? on_fresh_timer : on_watch_timer, 0, 0);
+}
+
+void watch_stop(struct host *host)
+{
+	free(host->watch.seen_s);
+	host->watch.seen_s = NULL;
+	host->watch.count = 0;
+	if (host->open_timers > 0)
+		uv_timer_stop(&host->timers[HOST_TIMER_WATCH]);
+}
+
+void host_link_is_up(struct host *host)
+{
+	host->link_is_up = true;
+	if (host->is_raised)
+		watch_start(host);
+}
+
+/* --- a clock that went back --- */
+
+/* Once an hour: a client that is always a little behind must not lose its session at every reconnect. */
+static bool may_revive(struct host *host, const uint8_t *public_key)
+{
+	uint64_t now_us = clock_now_us();
+	struct host_revival *revivals;
+
+	for (size_t i = 0; i < host->revival_count; i++)
+		if (memcmp(host->revivals[i].public_key, public_key, WG_CONFIG_KEY_LEN) == 0) {
+			if (now_us - host->revivals[i].at_us < REVIVE_PAUSE_US)
+				return false;
+			host->revivals[i].at_us = now_us;
+			return true;
+		}
+	revivals = reallocarray(host->revivals, host->revival_count + 1, sizeof(*revivals));
+	if (!revivals)
+		return false;
+	host->revivals = revivals;
+	memcpy(revivals[host->revival_count].public_key, public_key, WG_CONFIG_KEY_LEN);
+	revivals[host->revival_count++].at_us = now_us;
+	return true;
+}
+
+/* WireGuard takes no initiation that is older, by the peer's clock, than the newest it has seen. What that was by the peer's
+ * clock nobody tells us; if it was right then, it was our own time of the last handshake. */
+static bool is_behind(struct host *host, const uint8_t *public_key, int64_t wall_s)
+{
+	struct wg_device_state state;
+	const struct wg_device_peer *peer;
+	bool found;
+
+	if (wg_device_read(host->setup.device, &state, NULL) < 0)
+		return false;
+	peer = find_peer(&state, public_key);
+	found = peer && peer->latest_handshake_s > wall_s + CLOCK_SLACK_S;
+	wg_device_state_done(&state);
+	return found;
+}
+
+void host_on_peer_clock(struct host *host, const uint8_t public_key[WG_CONFIG_KEY_LEN], int64_t wall_s)
+{
+	struct err err = {""};
+	int rc;
+
+	if (!host->is_raised || !is_behind(host, public_key, wall_s) || !may_revive(host, public_key))
+		return;
+	rc = wg_device_revive_peer(host->setup.device, public_key, &err);
+	if (rc < 0)
+		log_warning("wireguard", "%s", err.text);
+	else if (rc == 1)
+		log_notice("wireguard", "a client's clock is behind its last handshake; its peer is taken anew");
+}
