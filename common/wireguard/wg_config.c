@@ -13,6 +13,7 @@
 #include "common/wireguard/wg_config.h"
 
 #include "common/base/base64.h"
+#include "common/base/prefix.h"
 #include "common/base/secret.h"
 
 #include <arpa/inet.h>
@@ -225,26 +226,20 @@ static int read_keepalive(struct taking *taking)
 	return 1;
 }
 
-/* The address of "10.0.0.1/24" and "fd00::1", whose length is then all of it. */
-static const char *parse_prefix(char *item, struct wg_config_prefix *ret)
+/* "10.0.0.1/24", and "fd00::1", whose length is all of it. Return: NULL, or what is wrong. */
+static const char *parse_prefix(const char *item, struct wg_config_prefix *ret)
 {
-	char *slash = strchr(item, '/');
-	uint32_t bits, max;
+	struct prefix prefix;
+	int rc = prefix_parse(item, &prefix);
 
-	if (slash)
-		*slash++ = '\0';
-	if (inet_pton(AF_INET, item, &ret->addr.in4.sin_addr) == 1)
-		ret->addr.in4.sin_family = AF_INET;
-	else if (inet_pton(AF_INET6, item, &ret->addr.in6.sin6_addr) == 1)
-		ret->addr.in6.sin6_family = AF_INET6;
-	else
+	if (rc == -ERANGE && prefix.addr.sa.sa_family == AF_INET)
+		return "has no length of a prefix behind the slash; a number from 0 to 32 is needed";
+	if (rc == -ERANGE)
+		return "has no length of a prefix behind the slash; a number from 0 to 128 is needed";
+	if (rc < 0)
 		return "is not an address; one such as 10.0.0.1/24 or fd00::1/64 is needed";
-	max = ret->addr.sa.sa_family == AF_INET ? 32 : 128;
-	bits = max;
-	if (slash && parse_number(slash, 10, max, &bits) < 0)
-		return max == 32 ? "has no length of a prefix behind the slash; a number from 0 to 32 is needed"
-				 : "has no length of a prefix behind the slash; a number from 0 to 128 is needed";
-	ret->bits = (uint8_t)bits;
+	ret->addr = prefix.addr;
+	ret->bits = prefix.bits;
 	return NULL;
 }
 
@@ -273,15 +268,9 @@ static uint8_t *prefix_bytes(struct wg_config_prefix *prefix, size_t *ret_len)
 /* What the kernel does with 10.0.0.1/8 as allowed IP. */
 static void clear_host_bits(struct wg_config_prefix *prefix)
 {
-	size_t len;
-	uint8_t *bytes = prefix_bytes(prefix, &len);
+	struct prefix network = {.addr = prefix->addr, .bits = prefix->bits};
 
-	for (size_t i = 0; i < len; i++) {
-		if (prefix->bits <= 8 * i)
-			bytes[i] = 0;
-		else if (prefix->bits < 8 * (i + 1))
-			bytes[i] &= (uint8_t)(0xff << (8 * (i + 1) - prefix->bits));
-	}
+	prefix->addr = prefix_network(&network).addr;
 }
 
 static int take_allowed_ip(struct taking *taking, char *item)
