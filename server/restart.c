@@ -26,27 +26,6 @@ static bool is_same_listen(const struct server_config *before, const struct serv
 	return true;
 }
 
-static bool is_same_gateway(const struct gateway *before, const struct gateway *now)
-{
-	if (before->lan_count != now->lan_count || before->masquerade != now->masquerade ||
-		strcmp(before->interface, now->interface) != 0)
-		return false;
-	for (size_t i = 0; i < now->lan_count; i++)
-		if (!prefix_equal(&before->lans[i], &now->lans[i]))
-			return false;
-	return true;
-}
-
-static bool has_same_gateways(const struct server_config *before, const struct server_config *now)
-{
-	if (before->gateway_count != now->gateway_count)
-		return false;
-	for (size_t i = 0; i < now->gateway_count; i++)
-		if (!is_same_gateway(&before->gateways[i], &now->gateways[i]))
-			return false;
-	return true;
-}
-
 static void append(char *text, size_t size, const char *word)
 {
 	size_t len = strlen(text);
@@ -65,6 +44,6 @@ void restart_append(char *text, size_t size, const struct server_config *before,
 		append(text, size, "Hidden");
 	if (!restart_is_same_device(before, now))
 		append(text, size, now->has_device && !now->wireguard_path ? "[Interface]" : "WireGuard");
-	if (!has_same_gateways(before, now))
+	if (!gateways_are_same(before->gateways, before->gateway_count, now->gateways, now->gateway_count))
 		append(text, size, "[Gateway]");
 }

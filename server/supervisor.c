@@ -162,18 +162,6 @@ static int take_config(struct supervisor *s, struct channel *channel, struct ser
 	return rc;
 }
 
-/* What is wrong with the file, as many lines as fit. */
-static int complain(struct ini_report *report, int code, struct err *err)
-{
-	size_t len = 0;
-
-	for (size_t i = 0; i < report->count && len < sizeof(err->text); i++)
-		len += (size_t)snprintf(
-			err->text + len, sizeof(err->text) - len, "%s%s", i > 0 ? "\n" : "", report->lines[i]);
-	ini_report_done(report);
-	return code;
-}
-
 static int reload(void *owner, struct channel *channel, char *ret_restart, size_t restart_size, struct err *err)
 {
 	struct supervisor *s = owner;
@@ -186,7 +174,9 @@ static int reload(void *owner, struct channel *channel, char *ret_restart, size_
 	rc = s->options->read_config(s->options->context, config, &report, err);
 	if (rc < 0) {
 		free(config);
-		return complain(&report, rc, err);
+		rc = ini_report_join(&report, rc, err);
+		ini_report_done(&report);
+		return rc;
 	}
 	rc = take_config(s, channel, config, ret_restart, restart_size, err);
 	if (config != s->reloaded)
