@@ -15,7 +15,7 @@
 #include <stdint.h>
 #include <uv.h>
 
-#define COMMAND_OUTPUT_MAX (1u << 20) /* bytes kept; more is read and forgotten */
+#define COMMAND_OUTPUT_MAX (8u << 20) /* bytes kept; more is read and forgotten */
 
 struct command;
 

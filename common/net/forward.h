@@ -8,32 +8,40 @@
 
 #include "common/base/err.h"
 
-#include <net/if.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <uv.h>
 
-#define FORWARD_COMMANDS_MAX 8
+#define FORWARD_RULES_MAX 16
+#define FORWARD_COMMAND_MAX 512
 
-/* Where a rule has to go, as two command lines for sh -c: in and out. Kept in the undo list before it is done. */
+/* One rule as command lines for sh -c, each of which may be run again at any time. Kept in the undo list before it is done. */
 struct forward_rule {
-	char check[256]; /* exit 0: it is there */
-	char insert[256];
-	char remove[256];
+	char check[FORWARD_COMMAND_MAX]; /* exit 0: it is there */
+	char insert[FORWARD_COMMAND_MAX]; /* exit 0: it is there now, once */
+	char remove[FORWARD_COMMAND_MAX]; /* just this one; exit 0 also where it or its chain is gone */
 };
 
+/* Two for each chain: what comes from the device, and what goes to it. They say nothing of where from or where to (a host of the
+ * LAN may reach a peer), so where there are any our own table is to confine (firewall_plan). */
 struct forward_rules {
-	struct forward_rule rules[FORWARD_COMMANDS_MAX];
+	struct forward_rule rules[FORWARD_RULES_MAX];
 	size_t count;
 };
 
-/* Pure. @nft_json: `nft -j list ruleset` (or "" where there is no nft), @legacy4/@legacy6: `iptables-legacy -S` /
- * `ip6tables-legacy -S` ("" where not in use), @comment: "towpath-home". */
-int forward_find(const char *nft_json, const char *legacy4, const char *legacy6, const char *device, const char *comment,
-	struct forward_rules *ret, struct err *err);
+/* What the programs say; "" where there is none, or its tables are not in use. */
+struct forward_facts {
+	const char *nft_json; /* nft -j list ruleset */
+	const char *legacy4, *legacy6; /* iptables-legacy -S, ip6tables-legacy -S */
+	bool has_iptables_nft; /* its own tables are then changed by it, so that it can still read them */
+};
 
-/* Look, beside the loop: forward_find() on what the programs say. @on_found is called once, from the loop.
- * Return: 0 or a negative errno. */
+/* Pure. @comment: "towpath-home". Return: 0, -EINVAL (JSON that is none, a name that no command line can have), -E2BIG. */
+int forward_find(const struct forward_facts *facts, const char *device, const char *comment, struct forward_rules *ret,
+	struct err *err);
+
+/* Look, beside the loop: forward_find() on what the programs say. @on_found is called once, from the loop, the look is gone
+ * after it; what could not be found out is logged, and @rules has none then. Return: 0 or a negative errno. */
 struct forward_look;
 int forward_look_start(struct forward_look **ret, uv_loop_t *loop, const char *device, const char *comment,
 	void (*on_found)(void *owner, const struct forward_rules *rules), void *owner, struct err *err);

@@ -161,12 +161,12 @@ static void test_input_that_is_not_read_harms_nobody(void **state)
 
 static void test_output_beyond_the_limit_is_read_and_forgotten(void **state)
 {
-	struct seen seen = run("head -c 3000000 /dev/zero | tr '\\0' x | fold -w 1000 >&2; exit 4", NULL);
+	struct seen seen = run("head -c 9000000 /dev/zero | tr '\\0' x | fold -w 1000 >&2; exit 4", NULL);
 
 	(void)state;
 	assert_int_equal(seen.status, 4);
 	assert_int_equal(seen.output_len, COMMAND_OUTPUT_MAX);
-	assert_int_equal(seen.line_count, 3000);
+	assert_int_equal(seen.line_count, 9000);
 }
 
 static void test_a_signal_is_128_more(void **state)

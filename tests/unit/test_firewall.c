@@ -242,7 +242,10 @@ static const char world[] =
 		"fd30::2") "ip -n other addr add 203.0.113.10/32 dev lo; ip -n other route add default via 172.16.0.1;"
 			   "ip route add default via 172.16.0.2;"
 			   "echo 1 >/proc/sys/net/ipv4/ip_forward; echo 1 >/proc/sys/net/ipv6/conf/all/forwarding;"
-			   "for i in far far2; do ip netns exec $i ping -c1 -W3 10.10.0.1 >/dev/null; done";
+			   "for i in far far2; do ip netns exec $i ping -c1 -W3 10.10.0.1 >/dev/null; done;"
+			   /* The neighbours' link-local addresses are not usable at once. */
+			   "n=0; until ip netns exec lan ping -c1 -W1 fd20::130 >/dev/null; do n=$((n + 1)); test $n "
+			   "-lt 10; done";
 
 static bool has_world;
 

@@ -1,0 +1,481 @@
+/* Another table's FORWARD that drops: where it is seen, and in the test kernel that packets pass and that nothing is left.
+ *
+ * The second half needs root and a kernel with nftables and both kinds of iptables; tests/kernel runs it, elsewhere it is
+ * skipped. The host under test is this process's own network namespace:
+ *
+ *     far 10.10.0.3 ── wg0 10.10.0.1 [here] eth0 192.168.1.130 ── lan 192.168.1.20, and fd10::, fd20:: likewise
+ */
+#include "common/net/forward.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define CHAIN(family, table, name, policy)                                                                             \
+	"{\"chain\":{\"family\":\"" family "\",\"table\":\"" table "\",\"name\":\"" name                               \
+	"\",\"type\":\"filter\",\"hook\":\"forward\",\"prio\":0,\"policy\":\"" policy "\"}}"
+#define PLAIN_CHAIN(family, table, name)                                                                               \
+	"{\"chain\":{\"family\":\"" family "\",\"table\":\"" table "\",\"name\":\"" name "\"}}"
+#define RULE(family, table, chain, expressions)                                                                        \
+	"{\"rule\":{\"family\":\"" family "\",\"table\":\"" table "\",\"chain\":\"" chain "\",\"expr\":[" expressions  \
+	"]}}"
+#define RULESET(objects) "{\"nftables\":[{\"metainfo\":{\"version\":\"1.0.6\"}}," objects "]}"
+#define COUNTER "{\"counter\":{\"packets\":7,\"bytes\":9}}"
+
+static struct forward_rules rules;
+
+static int find(const char *nft_json, const char *legacy4, bool has_iptables_nft)
+{
+	struct forward_facts facts = {nft_json, legacy4, "", has_iptables_nft};
+	struct err err = {""};
+
+	memset(&rules, 0, sizeof(rules));
+	return forward_find(&facts, "wg0", "towpath-home", &rules, &err);
+}
+
+static void assert_found(size_t count)
+{
+	if (rules.count != count)
+		fail_msg("%zu rules instead of %zu; the first: %s", rules.count, count, rules.rules[0].insert);
+}
+
+static void assert_first(const char *part)
+{
+	if (rules.count == 0 || !strstr(rules.rules[0].insert, part))
+		fail_msg("'%s' is missing in '%s'", part, rules.rules[0].insert);
+}
+
+static void test_nothing_there_needs_nothing(void **state)
+{
+	(void)state;
+	assert_int_equal(find("", "", true), 0);
+	assert_found(0);
+}
+
+static void test_a_policy_that_drops_is_seen(void **state)
+{
+	(void)state;
+	assert_int_equal(find(RULESET(CHAIN("inet", "mine", "f", "drop")), "", true), 0);
+	assert_found(2);
+	assert_first("nft 'insert rule inet mine f iifname \"wg0\" accept comment \"towpath-home\"'");
+}
+
+static void test_a_policy_that_accepts_is_left_alone(void **state)
+{
+	(void)state;
+	assert_int_equal(find(RULESET(CHAIN("inet", "mine", "f", "accept")), "", true), 0);
+	assert_found(0);
+}
+
+static void test_other_families_are_not_ours(void **state)
+{
+	(void)state;
+	assert_int_equal(find(RULESET(CHAIN("bridge", "filter", "FORWARD", "drop")), "", true), 0);
+	assert_found(0);
+}
+
+static void test_iptables_own_table_is_changed_by_iptables(void **state)
+{
+	(void)state;
+	assert_int_equal(find(RULESET(CHAIN("ip", "filter", "FORWARD", "drop")), "", true), 0);
+	assert_found(2);
+	assert_string_equal(rules.rules[0].check,
+		"iptables-nft -w -C FORWARD -i wg0 -m comment --comment towpath-home -j ACCEPT 2>/dev/null");
+	assert_int_equal(find(RULESET(CHAIN("ip6", "filter", "FORWARD", "drop")), "", true), 0);
+	assert_first("ip6tables-nft -w -I FORWARD -i wg0 ");
+	assert_int_equal(find(RULESET(CHAIN("ip", "filter", "FORWARD", "drop")), "", false), 0);
+	assert_first("nft 'insert rule ip filter FORWARD iifname");
+}
+
+static void test_dockers_chain_is_used_where_packets_come_by(void **state)
+{
+	(void)state;
+	assert_int_equal(find(RULESET(CHAIN("ip", "filter", "FORWARD", "drop") "," PLAIN_CHAIN(
+				      "ip", "filter", "DOCKER-USER") "," RULE("ip", "filter", "FORWARD",
+				      COUNTER ",{\"jump\":{\"target\":\"DOCKER-USER\"}}")),
+				 "", true),
+		0);
+	assert_first("-I DOCKER-USER ");
+	assert_int_equal(
+		find(RULESET(CHAIN("ip", "filter", "FORWARD", "drop") "," PLAIN_CHAIN("ip", "filter", "DOCKER-USER")),
+			"", true),
+		0);
+	assert_first("-I FORWARD ");
+}
+
+/* firewalld accepts by policy and rejects by its last rule. */
+static void test_a_rule_for_every_packet_is_seen(void **state)
+{
+	(void)state;
+	assert_int_equal(
+		find(RULESET(CHAIN("inet", "firewalld", "filter_FORWARD", "accept") "," RULE(
+			     "inet", "firewalld", "filter_FORWARD", "{\"match\":{}},{\"accept\":null}") "," RULE("inet",
+			     "firewalld", "filter_FORWARD", "{\"reject\":{\"type\":\"icmpx\"}}")),
+			"", true),
+		0);
+	assert_found(2);
+	assert_first("insert rule inet firewalld filter_FORWARD ");
+}
+
+static void test_a_rule_for_some_packets_is_left_alone(void **state)
+{
+	(void)state;
+	assert_int_equal(find(RULESET(CHAIN("inet", "mine", "f", "accept") "," RULE(
+				      "inet", "mine", "f", "{\"match\":{}},{\"drop\":null}")),
+				 "", true),
+		0);
+	assert_found(0);
+}
+
+static void test_an_accept_ahead_of_the_drop_spares_us(void **state)
+{
+	(void)state;
+	assert_int_equal(find(RULESET(CHAIN("inet", "mine", "f", "accept") "," RULE("inet", "mine", "f",
+				      "{\"accept\":null}") "," RULE("inet", "mine", "f", "{\"drop\":null}")),
+				 "", true),
+		0);
+	assert_found(0);
+}
+
+static void test_a_drop_behind_a_jump_is_seen(void **state)
+{
+	(void)state;
+	assert_int_equal(find(RULESET(CHAIN("inet", "mine", "f", "accept") "," RULE(
+				      "inet", "mine", "f", "{\"jump\":{\"target\":\"g\"}}") "," RULE("inet", "mine",
+				      "g", COUNTER ",{\"drop\":null}")),
+				 "", true),
+		0);
+	assert_found(2);
+}
+
+static void test_chains_in_a_circle_end(void **state)
+{
+	(void)state;
+	assert_int_equal(find(RULESET(CHAIN("inet", "mine", "f", "accept") "," RULE(
+				      "inet", "mine", "f", "{\"jump\":{\"target\":\"f\"}}")),
+				 "", true),
+		0);
+	assert_found(0);
+}
+
+static void test_legacy_iptables_is_seen_by_its_words(void **state)
+{
+	(void)state;
+	assert_int_equal(find("", "-P INPUT ACCEPT\n-P FORWARD DROP\n", true), 0);
+	assert_first("iptables-legacy -w -I FORWARD ");
+	assert_int_equal(find("", "-P FORWARD ACCEPT\n-A FORWARD -j REJECT --reject-with x\n", true), 0);
+	assert_found(2);
+	assert_int_equal(find("", "-P FORWARD DROP\n-N DOCKER-USER\n-A FORWARD -j DOCKER-USER\n", true), 0);
+	assert_first("-I DOCKER-USER ");
+	assert_int_equal(find("", "-P FORWARD ACCEPT\n-A FORWARD -i x -j DROP\n", true), 0);
+	assert_found(0);
+}
+
+static void test_text_that_is_no_rule_set_is_told(void **state)
+{
+	(void)state;
+	assert_int_equal(find("{\"nftables\":[", "", true), -EINVAL);
+	assert_int_equal(find("[]", "", true), 0);
+	assert_int_equal(find(RULESET(CHAIN("inet", "a;reboot", "f", "drop")), "", true), -EINVAL);
+}
+
+static void test_a_name_that_iptables_takes_for_many_is_refused(void **state)
+{
+	struct forward_facts facts = {"", "", "", true};
+	struct err err;
+
+	(void)state;
+	assert_int_equal(forward_find(&facts, "wg+", "towpath-home", &rules, &err), -EINVAL);
+	assert_int_equal(forward_find(&facts, "wg0'", "towpath-home", &rules, &err), -EINVAL);
+}
+
+static void test_too_many_tables_are_told(void **state)
+{
+	char text[8192] = "{\"nftables\":[{}";
+
+	(void)state;
+	for (int i = 0; i < 9; i++)
+		strcat(text, "," CHAIN("inet", "mine", "f", "drop"));
+	strcat(text, "]}");
+	assert_int_equal(find(text, "", true), -E2BIG);
+}
+
+/* --- the kernel --- */
+
+static bool run(const char *command)
+{
+	int status = system(command);
+
+	return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+static void assert_run(const char *command)
+{
+	if (!run(command))
+		fail_msg("failed: %s", command);
+}
+
+#define NEIGHBOUR(name, device, own, its, own6, its6)                                                                  \
+	"ip netns add " name "; ip link add " device " type veth peer name e netns " name ";"                          \
+	"ip addr add " own "/24 dev " device "; ip addr add " own6 "/64 dev " device " nodad;"                         \
+	"ip link set " device " up; ip -n " name " addr add " its "/24 dev e;"                                         \
+	"ip -n " name " addr add " its6 "/64 dev e nodad; ip -n " name " link set e up;"                               \
+	"ip -n " name " route add default via " own "; ip -n " name " -6 route add default via " own6 ";"
+
+static const char world[] = "set -e; ip link set lo up;" NEIGHBOUR("far", "wg0", "10.10.0.1", "10.10.0.3", "fd10::1",
+	"fd10::3") NEIGHBOUR("lan", "eth0", "192.168.1.130", "192.168.1.20", "fd20::130",
+	"fd20::20") "echo 1 >/proc/sys/net/ipv4/ip_forward; echo 1 >/proc/sys/net/ipv6/conf/all/forwarding;"
+		    /* The neighbours' link-local addresses are not usable at once. */
+		    "n=0; until ip netns exec far ping -c1 -W1 fd20::20 >/dev/null && ip netns exec lan ping -c1 -W1 "
+		    "fd10::3 >/dev/null;"
+		    "do n=$((n + 1)); test $n -lt 10; done";
+
+static bool has_world;
+
+static int make_world(void **state)
+{
+	(void)state;
+	if (geteuid() != 0 || unshare(CLONE_NEWNET) < 0 ||
+		!run("nft list ruleset >/dev/null 2>&1 && iptables-legacy -S >/dev/null 2>&1"))
+		return 0;
+	assert_run(world);
+	has_world = true;
+	return 0;
+}
+
+static int end_world(void **state)
+{
+	(void)state;
+	if (has_world)
+		run("ip netns del far; ip netns del lan");
+	return 0;
+}
+
+static bool passes(const char *from, const char *to)
+{
+	char command[256];
+
+	snprintf(command, sizeof(command), "ip netns exec %s ping -c1 -W1 %s >/dev/null", from, to);
+	return run(command);
+}
+
+static bool ipv4_passes(void)
+{
+	return passes("far", "192.168.1.20") && passes("lan", "10.10.0.3");
+}
+
+static bool ipv6_passes(void)
+{
+	return passes("far", "fd20::20") && passes("lan", "fd10::3");
+}
+
+/* A rule set of somebody else's, and nothing of what the test before had. */
+static void set_up_foreign(const char *script)
+{
+	if (!has_world)
+		skip();
+	assert_run("nft flush ruleset; for i in iptables-legacy ip6tables-legacy; do"
+		   " $i -P FORWARD ACCEPT; $i -F; $i -X; done 2>/dev/null");
+	assert_true(ipv4_passes() && ipv6_passes());
+	assert_run(script);
+}
+
+#define SAVE                                                                                                           \
+	"{ nft list ruleset; iptables-legacy-save; ip6tables-legacy-save; } 2>/dev/null |"                             \
+	" sed 's/packets [0-9]* bytes [0-9]*//; s/\\[[0-9:]*\\]//; /^#/d'"
+
+static void on_found(void *owner, const struct forward_rules *found)
+{
+	*(bool *)owner = true;
+	rules = *found;
+}
+
+static void look(void)
+{
+	struct forward_look *look;
+	bool was_called = false;
+	uv_loop_t loop;
+
+	memset(&rules, 0, sizeof(rules));
+	assert_int_equal(uv_loop_init(&loop), 0);
+	assert_int_equal(forward_look_start(&look, &loop, "wg0", "towpath-home", on_found, &was_called, NULL), 0);
+	assert_false(was_called);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	assert_true(was_called);
+	assert_int_equal(uv_loop_close(&loop), 0);
+}
+
+static void insert_all(void)
+{
+	for (size_t i = 0; i < rules.count; i++) {
+		assert_false(run(rules.rules[i].check));
+		assert_run(rules.rules[i].insert);
+		assert_run(rules.rules[i].check);
+	}
+}
+
+static void remove_all(void)
+{
+	for (size_t i = 0; i < rules.count; i++) {
+		assert_run(rules.rules[i].remove);
+		assert_false(run(rules.rules[i].check));
+		assert_run(rules.rules[i].remove);
+	}
+}
+
+/* What is found lets packets pass, twice is once, and afterwards everything is as it was, with our neighbours' rules. */
+static void assert_opens_and_closes(const char *script, size_t rule_count)
+{
+	set_up_foreign(script);
+	assert_run(SAVE " >$TMPDIR/before");
+	look();
+	assert_found(rule_count);
+	insert_all();
+	assert_run(SAVE " >$TMPDIR/once");
+	for (size_t i = 0; i < rules.count; i++)
+		assert_run(rules.rules[i].insert);
+	assert_run(SAVE " | cmp - $TMPDIR/once");
+	assert_true(ipv4_passes() && ipv6_passes());
+	remove_all();
+	assert_run(SAVE " | cmp - $TMPDIR/before");
+	assert_false(ipv4_passes() || ipv6_passes());
+}
+
+#define DOCKER(program)                                                                                                \
+	program " -P FORWARD DROP; " program " -N DOCKER-USER; " program " -N DOCKER-FORWARD; " program                \
+		" -A DOCKER-USER -j RETURN; " program " -A FORWARD -j DOCKER-USER; " program                           \
+		" -A FORWARD -j DOCKER-FORWARD; " program " -A DOCKER-FORWARD -i docker0 -j ACCEPT;"
+#define UFW(program)                                                                                                   \
+	program " -P FORWARD DROP; " program " -N ufw-before-forward; " program                                        \
+		" -A FORWARD -j ufw-before-forward; " program                                                          \
+		" -A ufw-before-forward -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT;"
+
+static void test_docker_on_iptables_nft(void **state)
+{
+	(void)state;
+	assert_opens_and_closes("set -e;" DOCKER("iptables-nft") DOCKER("ip6tables-nft"), 4);
+	assert_non_null(strstr(rules.rules[0].insert, "DOCKER-USER"));
+}
+
+static void test_docker_on_legacy_iptables(void **state)
+{
+	(void)state;
+	assert_opens_and_closes("set -e;" DOCKER("iptables-legacy") DOCKER("ip6tables-legacy"), 4);
+}
+
+static void test_ufw_on_iptables_nft(void **state)
+{
+	(void)state;
+	assert_opens_and_closes("set -e;" UFW("iptables-nft") UFW("ip6tables-nft"), 4);
+}
+
+static void test_ufw_on_legacy_iptables(void **state)
+{
+	(void)state;
+	assert_opens_and_closes("set -e;" UFW("iptables-legacy") UFW("ip6tables-legacy"), 4);
+}
+
+/* As Red Hat's old set of rules ends. */
+static void test_iptables_that_rejects_by_its_last_rule(void **state)
+{
+	(void)state;
+	assert_opens_and_closes("set -e; for i in iptables-nft ip6tables-nft; do $i -A FORWARD -m conntrack --ctstate "
+				"ESTABLISHED -j ACCEPT; $i -A FORWARD -j REJECT; done",
+		4);
+}
+
+static void test_firewalld(void **state)
+{
+	(void)state;
+	assert_opens_and_closes(
+		"nft 'table inet firewalld { chain filter_FORWARD { type filter hook forward priority 10; policy "
+		"accept;"
+		"ct state established,related accept; ct status dnat accept; iifname \"lo\" accept;"
+		"ct state invalid drop; jump filter_FORWARD_ZONES; reject with icmpx admin-prohibited; };"
+		"chain filter_FORWARD_ZONES { }; }'",
+		2);
+}
+
+/* Several, and one that has rules for other tunnels of ours. */
+static void test_several_tables_of_ones_own(void **state)
+{
+	(void)state;
+	assert_opens_and_closes(
+		"nft 'table inet filter { chain forward { type filter hook forward priority 0; policy drop;"
+		"iifname \"wg0\" accept comment \"towpath-home2\"; iifname \"wg01\" accept comment "
+		"\"towpath-home\"; iifname \"wg0\" tcp dport 80 accept; iifname \"wg0\" drop; }; }; "
+		"table ip six { chain f-1 { type filter hook forward priority -5; policy drop; }; }'",
+		4);
+}
+
+/* Asking legacy iptables would make its table. */
+static void test_a_look_changes_nothing(void **state)
+{
+	(void)state;
+	if (!has_world)
+		skip();
+	assert_run("nft flush ruleset");
+	assert_int_equal(unshare(CLONE_NEWNET), 0);
+	look();
+	assert_found(0);
+	assert_run("test -z \"$(nft list ruleset)\" && test -z \"$(cat /proc/net/ip_tables_names)\"");
+}
+
+static void test_a_look_may_be_closed_at_any_time(void **state)
+{
+	struct forward_look *look;
+	bool was_called = false;
+	uv_loop_t loop;
+
+	(void)state;
+	for (int turns = 0; turns < 3; turns++) {
+		assert_int_equal(uv_loop_init(&loop), 0);
+		assert_int_equal(forward_look_start(&look, &loop, "wg0", "x", on_found, &was_called, NULL), 0);
+		for (int i = 0; i < turns && !was_called; i++)
+			uv_run(&loop, UV_RUN_NOWAIT);
+		if (!was_called)
+			forward_look_close(look);
+		uv_run(&loop, UV_RUN_DEFAULT);
+		assert_int_equal(uv_loop_close(&loop), 0);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_nothing_there_needs_nothing),
+		cmocka_unit_test(test_a_policy_that_drops_is_seen),
+		cmocka_unit_test(test_a_policy_that_accepts_is_left_alone),
+		cmocka_unit_test(test_other_families_are_not_ours),
+		cmocka_unit_test(test_iptables_own_table_is_changed_by_iptables),
+		cmocka_unit_test(test_dockers_chain_is_used_where_packets_come_by),
+		cmocka_unit_test(test_a_rule_for_every_packet_is_seen),
+		cmocka_unit_test(test_a_rule_for_some_packets_is_left_alone),
+		cmocka_unit_test(test_an_accept_ahead_of_the_drop_spares_us),
+		cmocka_unit_test(test_a_drop_behind_a_jump_is_seen),
+		cmocka_unit_test(test_chains_in_a_circle_end),
+		cmocka_unit_test(test_legacy_iptables_is_seen_by_its_words),
+		cmocka_unit_test(test_text_that_is_no_rule_set_is_told),
+		cmocka_unit_test(test_a_name_that_iptables_takes_for_many_is_refused),
+		cmocka_unit_test(test_too_many_tables_are_told),
+		cmocka_unit_test(test_a_look_may_be_closed_at_any_time),
+		cmocka_unit_test(test_docker_on_iptables_nft),
+		cmocka_unit_test(test_docker_on_legacy_iptables),
+		cmocka_unit_test(test_ufw_on_iptables_nft),
+		cmocka_unit_test(test_ufw_on_legacy_iptables),
+		cmocka_unit_test(test_iptables_that_rejects_by_its_last_rule),
+		cmocka_unit_test(test_firewalld),
+		cmocka_unit_test(test_several_tables_of_ones_own),
+		cmocka_unit_test(test_a_look_changes_nothing),
+	};
+
+	return cmocka_run_group_tests_name("forward", tests, make_world, end_world);
+}
