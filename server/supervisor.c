@@ -86,10 +86,21 @@ static void answer_flow(struct supervisor *s, struct channel *channel, const str
 		close(fd);
 }
 
+static void pass_clock_on(struct supervisor *s, const struct channel_clock *clock)
+{
+	struct host *host = supervise_host(s->supervise);
+	const struct roster_entry *entry = roster_find(&s->edition.roster, clock->client);
+
+	if (host && entry && entry->client->has_public_key)
+		host_on_peer_clock(host, entry->client->public_key, clock->wall_s);
+}
+
 static void on_message(void *owner, struct channel *channel, enum channel_kind kind, const void *payload)
 {
 	if (kind == CHANNEL_FLOW_WANTED)
 		answer_flow(owner, channel, payload);
+	else if (kind == CHANNEL_CLOCK)
+		pass_clock_on(owner, payload);
 }
 
 /* --- what the worker is given --- */
@@ -154,6 +165,11 @@ static int take_config(struct supervisor *s, struct channel *channel, struct ser
 	struct edition edition;
 	int rc = edition_open(&edition, &s->frame, config, err);
 
+	if (rc == 0 && is_hosts) {
+		rc = host_reload(host, &config->wireguard, ret_restart, restart_size, err);
+		if (rc < 0)
+			edition_close(&edition);
+	}
 	if (rc < 0)
 		return rc;
 	restart_append(ret_restart, restart_size, s->first, config);
