@@ -293,19 +293,6 @@ static void on_pre_up_done(void *owner, const char *failure)
 		host_go_on(host, find_endpoints);
 }
 
-static int check(struct host *host, struct err *err)
-{
-	int rc = check_host(&host->netlink, &host->setup, err);
-
-	if (rc < 0)
-		return rc;
-	if (plan_needs_firewall(&host->setup) && !command_exists("nft"))
-		return err_set(err, -ENOENT,
-			"%s: a full tunnel and forwarding need the program nft; apt install nftables",
-			host->setup.wireguard_path);
-	return 0;
-}
-
 static void on_cleaned(void *owner)
 {
 	struct host *host = owner;
@@ -316,7 +303,7 @@ static void on_cleaned(void *owner)
 	host->phase = HOST_STARTING;
 	if (host->is_stopping)
 		host_fail(host, "");
-	else if (check(host, &err) < 0)
+	else if (check_host(&host->netlink, &host->setup, &err) < 0)
 		host_fail(host, err.text);
 	else
 		host_run_hooks(host, HOOK_PRE_UP, on_pre_up_done);
