@@ -25,7 +25,8 @@
 /* The kernel answers before send() returns; whoever waits longer waits for ever. */
 #define ANSWER_S 5
 
-/* A list that changes during each of so many reads is taken as it was seen last. */
+/* A list that changes during each of so many reads is taken as it was seen last. The kernel's mark is no promise: an address
+ * is in its list a moment before the change is counted. */
 #define ATTEMPTS_MAX 5
 
 /* One request under way. */

@@ -1,4 +1,8 @@
-/* See rule.h. libnl's rule object knows neither "not" nor suppress_prefixlength, so the messages are made here. */
+/* See rule.h. libnl's rule object knows neither "not" nor suppress_prefixlength, so the messages are made here.
+ *
+ * The kernel does not mark a list of rules that changed while it was read, as it does for devices and addresses. Up to some
+ * fifty rules come in one piece and cannot change meanwhile; of more than that one might be passed over.
+ */
 #include "common/net/rule.h"
 
 #include <errno.h>

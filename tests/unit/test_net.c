@@ -14,12 +14,16 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netlink/msg.h>
+#include <netlink/netlink.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -295,6 +299,54 @@ static void link_is_raised_and_deleted(void **state)
 
 /* --- the socket --- */
 
+/* Lists that are to look as if they changed while they are read, and lists read to their end. */
+static struct {
+	int changing, read;
+} lists;
+
+/* libnl's. */
+ssize_t recvmsg(int fd, struct msghdr *message, int flags)
+{
+	ssize_t got = syscall(SYS_recvmsg, fd, message, flags);
+	int len = (int)got;
+
+	if (got <= 0 || (flags & MSG_PEEK) || !bed.netlink.socket || fd != nl_socket_get_fd(bed.netlink.socket))
+		return got;
+	for (struct nlmsghdr *part = message->msg_iov->iov_base; nlmsg_ok(part, len); part = nlmsg_next(part, &len)) {
+		if (lists.changing > 0)
+			part->nlmsg_flags |= NLM_F_DUMP_INTR;
+		if (part->nlmsg_type != NLMSG_DONE)
+			continue;
+		lists.read++;
+		lists.changing -= lists.changing > 0;
+	}
+	return got;
+}
+
+static void assert_lists_read(int changing, int expected)
+{
+	struct net_link *links;
+	size_t count;
+
+	lists.changing = changing;
+	lists.read = 0;
+	assert_int_equal(net_link_list(&bed.netlink, &links, &count, &err), 0);
+	assert_int_equal(lists.read, expected);
+	assert_int_equal(count, atoi(said("ip -o link | wc -l")));
+	free(links);
+	lists.changing = 0;
+}
+
+/* A list that changed while it was read is read again, and taken as it is at last where it never keeps still. */
+static void list_that_changes_is_read_again(void **state)
+{
+	(void)state;
+	need_namespace();
+	assert_lists_read(2, 3);
+	assert_lists_read(4, 5);
+	assert_lists_read(100, 5);
+}
+
 /* A socket to another namespace sees that one, and we are back in ours. */
 static void socket_is_opened_elsewhere(void **state)
 {
@@ -569,6 +621,27 @@ static void table_is_empty_until_it_is_used(void **state)
 	assert_int_equal(net_route_table_is_empty(&bed.netlink, 51821, &err), 1);
 }
 
+/* Kernels before 4.20 list every table, whatever was asked for: the answers are the same. */
+static void kernel_that_does_not_filter_is_asked(void **state)
+{
+	int off = 0;
+
+	(void)state;
+	need_namespace();
+	assert_int_equal(setsockopt(nl_socket_get_fd(bed.netlink.socket), SOL_NETLINK, NETLINK_GET_STRICT_CHK, &off,
+				 sizeof(off)),
+		0);
+	make_pair();
+	MUST("ip route add 10.20.0.0/16 dev left table 51820 && ip -6 route add fd20::/64 dev left table 51820");
+	assert_int_equal(net_route_table_is_empty(&bed.netlink, 51820, &err), 0);
+	assert_int_equal(net_route_table_is_empty(&bed.netlink, 51821, &err), 1);
+	assert_int_equal(has_route("10.20.0.0", 16, 51820), 1);
+	assert_int_equal(has_route("10.20.0.0", 16, 51821), 0);
+	assert_int_equal(has_route("fd20::", 64, 51820), 1);
+	assert_int_equal(has_route("fd20::", 64, 51821), 0);
+	assert_int_equal(covers("10.20.0.0", 16), 0);
+}
+
 static void assert_way(const char *to, uint32_t mark, int index, uint32_t mtu)
 {
 	struct addr addr = addr_of(to);
@@ -618,6 +691,7 @@ static void way_to_a_link_local_address(void **state)
 	(void)state;
 	need_namespace();
 	make_pair();
+	MUST("ip address add fe80::11/64 dev left nodad && ip address add fe80::12/64 dev right nodad");
 	for (int index = 11; index <= 12; index++) {
 		addr.in6.sin6_scope_id = (uint32_t)index;
 		assert_int_equal(net_route_way(&bed.netlink, &addr, 0, &way, &err), 0);
@@ -1079,6 +1153,7 @@ int main(void)
 		NET_TEST(links_are_listed),
 		NET_TEST(long_list_is_whole),
 		NET_TEST(link_is_raised_and_deleted),
+		NET_TEST(list_that_changes_is_read_again),
 		NET_TEST(socket_is_opened_elsewhere),
 		NET_TEST(no_namespace_is_refused),
 		NET_TEST(addresses_are_added),
@@ -1090,6 +1165,7 @@ int main(void)
 		NET_TEST(has_means_just_this_one),
 		NET_TEST(covers_is_what_ip_says),
 		NET_TEST(table_is_empty_until_it_is_used),
+		NET_TEST(kernel_that_does_not_filter_is_asked),
 		NET_TEST(way_follows_mark_and_mtu),
 		NET_TEST(way_to_a_link_local_address),
 		NET_TEST(default_route_has_the_lowest_metric),
