@@ -1,1 +1,476 @@
+/* See check.h. Happy path: one question after the other, from what nothing works without (privilege, WireGuard) to what only
+ * some files want; the first that is answered with no is told. Gateways and the resolver are facts.c's, which needs the
+ * answers; it is asked here as well, because hooks run before it is asked in earnest.
+ *
+ * Stricter than wg-quick(8) in one thing: a Table = NUMBER that has routes of somebody else is refused whole, not only where a
+ * route of ours would clash. Its rules send traffic there that we know nothing of, and one more route may take some of it away.
+ * The tables that every host has (main, default, local) are for everybody, there only a clash is refused.
+ */
 #include "common/host/check.h"
+
+#include "common/base/file.h"
+#include "common/host/facts.h"
+#include "common/host/plan.h"
+#include "common/net/address.h"
+#include "common/net/command.h"
+#include "common/net/link.h"
+#include "common/net/route.h"
+#include "common/net/sysctl.h"
+#include "common/wireguard/wg_device.h"
+
+#include <errno.h>
+#include <linux/capability.h>
+#include <linux/rtnetlink.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define PATH_TEXT_MAX 128
+#define STATE_FILE_MAX 65536 /* what NetworkManager and systemd-networkd write about one device is a few lines */
+
+struct checking {
+	struct netlink *netlink;
+	const struct host_setup *setup;
+	const struct wg_config_interface *interface;
+	struct err *err;
+};
+
+/* What is refused, and where it stands. */
+struct spot {
+	const char *path;
+	unsigned line;
+	const char *key;
+	const char *value; /* NULL: none */
+};
+
+/* "FILE:LINE: KEY: 'VALUE': what is wrong; what helps" */
+static int refuse(const struct checking *checking, int code, const struct spot *spot, const char *format, ...)
+	__attribute__((format(printf, 4, 5)));
+
+static int refuse(const struct checking *checking, int code, const struct spot *spot, const char *format, ...)
+{
+	char text[ERR_TEXT_MAX];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	if (!spot->value)
+		return err_set(checking->err, code, "%s:%u: %s: %s", spot->path, spot->line, spot->key, text);
+	return err_set(
+		checking->err, code, "%s:%u: %s: '%s': %s", spot->path, spot->line, spot->key, spot->value, text);
+}
+
+/* @line 0: the key is not given; what is missing stands at its section's header. */
+static struct spot spot_of(const struct checking *checking, unsigned line, const char *key, const char *value)
+{
+	return (struct spot){checking->setup->wireguard_path, line ? line : checking->interface->line, key, value};
+}
+
+/* The device's name, for complaints that have its index. */
+static const char *name_of(const struct checking *checking, int index, char buf[IFNAMSIZ])
+{
+	struct net_link link;
+	struct err ignored;
+
+	snprintf(buf, IFNAMSIZ, "%s", "nowhere");
+	if (index > 0 && net_link_get(checking->netlink, index, &link, &ignored) == 0)
+		snprintf(buf, IFNAMSIZ, "%s", link.name);
+	return buf;
+}
+
+static struct prefix prefix_of(const struct wg_config_prefix *written)
+{
+	return (struct prefix){.addr = written->addr, .bits = written->bits};
+}
+
+/* --- what nothing works without --- */
+
+static int check_privilege(const struct checking *checking)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {0};
+	struct spot spot = spot_of(checking, 0, "[Interface]", NULL);
+
+	if (syscall(SYS_capget, &header, data) == 0 &&
+		(data[CAP_TO_INDEX(CAP_NET_ADMIN)].effective & CAP_TO_MASK(CAP_NET_ADMIN)))
+		return 0;
+	return refuse(checking, -EPERM, &spot,
+		"a device is made with CAP_NET_ADMIN only; start this program as root, or by its systemd unit");
+}
+
+static int check_kernel(const struct checking *checking)
+{
+	struct spot spot = spot_of(checking, 0, "[Interface]", NULL);
+
+	if (wg_device_kernel_has())
+		return 0;
+	return refuse(checking, -EOPNOTSUPP, &spot,
+		"this kernel has no WireGuard; Linux has it since 5.6 (reboot where a newer kernel is installed), "
+		"older ones "
+		"with apt install wireguard-dkms; else leave the device to wg-quick with wireguard-go, and take "
+		"[Interface] out");
+}
+
+/* --- the device --- */
+
+static bool says(const char *path, const char *word)
+{
+	struct err ignored;
+	char *text;
+	bool found;
+
+	if (file_read_text(path, STATE_FILE_MAX, &text, &ignored) < 0)
+		return false;
+	found = strstr(text, word);
+	free(text);
+	return found;
+}
+
+/* Whose is it, and what takes it away? Return: false: nobody is known. */
+static bool find_owner(const struct net_link *link, const char **ret_owner, char remedy[PATH_TEXT_MAX])
+{
+	char path[PATH_TEXT_MAX];
+
+	snprintf(path, sizeof(path), "/run/NetworkManager/devices/%d", link->index);
+	if (says(path, "connection-uuid=")) {
+		*ret_owner = "NetworkManager's";
+		snprintf(remedy, PATH_TEXT_MAX, "nmcli device disconnect %s", link->name);
+		return true;
+	}
+	snprintf(path, sizeof(path), "/run/systemd/netif/links/%d", link->index);
+	if (says(path, "NETWORK_FILE=/")) {
+		*ret_owner = "systemd-networkd's";
+		snprintf(remedy, PATH_TEXT_MAX, "networkctl delete %s, and its .netdev file elsewhere,", link->name);
+		return true;
+	}
+	snprintf(path, sizeof(path), "/etc/wireguard/%s.conf", link->name);
+	if ((strcmp(link->kind, "wireguard") == 0 || strcmp(link->kind, "tun") == 0) && access(path, F_OK) == 0) {
+		*ret_owner = "wg-quick's, as it seems";
+		snprintf(remedy, PATH_TEXT_MAX, "wg-quick down %s", link->name);
+		return true;
+	}
+	return false;
+}
+
+static int check_device(const struct checking *checking)
+{
+	struct spot spot = spot_of(checking, 0, "[Interface]", checking->setup->device);
+	char remedy[PATH_TEXT_MAX];
+	const char *owner;
+	struct net_link link;
+	int rc = net_link_find(checking->netlink, checking->setup->device, &link, checking->err);
+
+	if (rc == -ENODEV)
+		return 0;
+	if (rc < 0)
+		return rc;
+	if (find_owner(&link, &owner, remedy))
+		return refuse(checking, -EEXIST, &spot,
+			"a device of that name is there already (%s), %s; %s helps, or another name for this tunnel",
+			*link.kind ? link.kind : "hardware", owner, remedy);
+	if (!*link.kind)
+		return refuse(checking, -EEXIST, &spot,
+			"a device of that name is there already (hardware); another name for this tunnel helps");
+	return refuse(checking, -EEXIST, &spot,
+		"a device of that name is there already (%s), and not made by us; ip link del %s helps, or another "
+		"name for "
+		"this tunnel",
+		link.kind, link.name);
+}
+
+/* --- its port --- */
+
+/* Return: 0, -EADDRINUSE, or another negative errno. */
+static int try_port(int family, uint16_t port)
+{
+	struct addr addr = {.sa.sa_family = (sa_family_t)family};
+	int fd = socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0), yes = 1, rc = 0;
+
+	if (fd < 0)
+		return errno == EAFNOSUPPORT ? 0 : -errno;
+	addr_set_port(&addr, port);
+	if (family == AF_INET6)
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &yes, sizeof(yes));
+	if (bind(fd, &addr.sa, addr_len(&addr)) < 0)
+		rc = -errno;
+	close(fd);
+	return rc;
+}
+
+/* The WireGuard device that is up and has that port. Return: 1, 0 or a negative errno. */
+static int find_holder(const struct checking *checking, uint16_t port, char ret_name[IFNAMSIZ])
+{
+	struct wg_device_state state;
+	struct net_link *links;
+	size_t count;
+	int rc = net_link_list(checking->netlink, &links, &count, checking->err);
+	int found = 0;
+
+	if (rc < 0)
+		return rc;
+	for (size_t i = 0; i < count && !found; i++) {
+		if (!links[i].is_up || strcmp(links[i].kind, "wireguard") != 0 ||
+			wg_device_read(links[i].name, &state, checking->err) < 0)
+			continue;
+		found = state.listen_port == port;
+		if (found)
+			memcpy(ret_name, links[i].name, IFNAMSIZ);
+		wg_device_state_done(&state);
+	}
+	free(links);
+	return found;
+}
+
+static int check_port(const struct checking *checking)
+{
+	uint16_t port = checking->interface->listen_port;
+	char text[8] = "", holder[IFNAMSIZ];
+	struct spot spot = spot_of(checking, checking->interface->listen_port_line, "ListenPort", text);
+	int rc;
+
+	if (port == 0 || checking->setup->birth_netns_fd >= 0)
+		return 0;
+	snprintf(text, sizeof(text), "%u", port);
+	if (try_port(AF_INET, port) != -EADDRINUSE && try_port(AF_INET6, port) != -EADDRINUSE)
+		return 0;
+	rc = find_holder(checking, port, holder);
+	if (rc < 0)
+		return rc;
+	if (rc == 1)
+		return refuse(checking, -EADDRINUSE, &spot,
+			"the WireGuard device %s has this UDP port; another port helps, or ip link set %s down", holder,
+			holder);
+	return refuse(checking, -EADDRINUSE, &spot,
+		"another program has this UDP port, ss -lunp 'sport = :%u' says which; another port helps, or to stop "
+		"it",
+		port);
+}
+
+/* --- its addresses --- */
+
+/* What a new device will be like. A kernel that has no IPv6 at all is another matter: nothing of it is set up there. */
+static bool ipv6_is_off(void)
+{
+	char value[SYSCTL_VALUE_MAX];
+	struct err ignored;
+
+	return sysctl_read("net/ipv6/conf/default/disable_ipv6", value, &ignored) == 0 && strcmp(value, "1") == 0;
+}
+
+static int check_address(const struct checking *checking, const struct wg_config_prefix *written,
+	const struct net_address *taken, size_t count)
+{
+	char text[PREFIX_TEXT_MAX], device[IFNAMSIZ], other[PREFIX_TEXT_MAX];
+	struct prefix prefix = prefix_of(written);
+	struct spot spot = spot_of(checking, written->line, "Address", prefix_format(text, sizeof(text), &prefix));
+
+	if (written->addr.sa.sa_family == AF_INET6 && ipv6_is_off())
+		return refuse(checking, -EAFNOSUPPORT, &spot,
+			"IPv6 is switched off on this host; sysctl -w net.ipv6.conf.default.disable_ipv6=0 helps, or "
+			"no IPv6 "
+			"address");
+	for (size_t i = 0; i < count; i++) {
+		if (!addr_equal(&taken[i].prefix.addr, &written->addr))
+			continue;
+		name_of(checking, taken[i].index, device);
+		return refuse(checking, -EADDRINUSE, &spot,
+			"device %s has this address already; another one helps, or ip address del %s dev %s", device,
+			prefix_format(other, sizeof(other), &taken[i].prefix), device);
+	}
+	return 0;
+}
+
+static int check_addresses(const struct checking *checking)
+{
+	const struct wg_config_interface *interface = checking->interface;
+	struct net_address *taken;
+	size_t count;
+	int rc = net_address_list(checking->netlink, &taken, &count, checking->err);
+
+	if (rc < 0)
+		return rc;
+	for (size_t i = 0; i < interface->address_count && rc == 0; i++)
+		rc = check_address(checking, &interface->addresses[i], taken, count);
+	free(taken);
+	return rc;
+}
+
+/* --- its routes --- */
+
+/* "192.168.1.0/24 by eth0" */
+static const char *format_route(const struct checking *checking, const struct net_route *route, char *buf, size_t size)
+{
+	char to[PREFIX_TEXT_MAX], device[IFNAMSIZ];
+
+	snprintf(buf, size, "%s by %s", prefix_format(to, sizeof(to), &route->to),
+		name_of(checking, route->index, device));
+	return buf;
+}
+
+static bool is_everybodys(uint32_t table)
+{
+	return table == RT_TABLE_MAIN || table == RT_TABLE_DEFAULT || table == RT_TABLE_LOCAL;
+}
+
+static int check_table(const struct checking *checking)
+{
+	const struct wg_config_interface *interface = checking->interface;
+	char text[16] = "", where[PATH_TEXT_MAX];
+	struct spot spot = spot_of(checking, interface->table_line, "Table", text);
+	struct net_route other;
+	int rc;
+
+	if (interface->table_kind != WG_CONFIG_TABLE_NUMBER || is_everybodys(interface->table))
+		return 0;
+	rc = net_route_find_any(checking->netlink, interface->table, &other, checking->err);
+	if (rc <= 0)
+		return rc;
+	snprintf(text, sizeof(text), "%u", interface->table);
+	return refuse(checking, -EEXIST, &spot,
+		"this routing table is in use: %s; another number helps, or Table = off with the routes in PostUp",
+		format_route(checking, &other, where, sizeof(where)));
+}
+
+/* wg-quick calls the table of a full tunnel as its mark; without a mark of the file's a free one is taken. */
+static int check_full_tunnel(const struct checking *checking, int family)
+{
+	const struct wg_config_interface *interface = checking->interface;
+	struct net_route route = {.to.addr.sa.sa_family = (sa_family_t)family, .table = interface->fwmark}, other;
+	char text[16] = "", where[PATH_TEXT_MAX];
+	struct spot spot = spot_of(checking, interface->fwmark_line, "FwMark", text);
+	int rc;
+
+	if (interface->fwmark == 0 || !plan_is_full_tunnel(checking->setup->wireguard, family))
+		return 0;
+	rc = net_route_find_rival(checking->netlink, &route, &other, checking->err);
+	if (rc <= 0)
+		return rc;
+	snprintf(text, sizeof(text), "0x%x", interface->fwmark);
+	return refuse(checking, -EEXIST, &spot,
+		"the mark is also the number of the full tunnel's routing table, and table %u is in use: %s; another "
+		"mark "
+		"helps, or none",
+		interface->fwmark, format_route(checking, &other, where, sizeof(where)));
+}
+
+/* Does a network of the device's own hold it, so that no route is needed? */
+static bool is_covered(const struct wg_config_interface *interface, const struct prefix *to)
+{
+	for (size_t i = 0; i < interface->address_count; i++) {
+		struct prefix own = prefix_of(&interface->addresses[i]);
+
+		if (prefix_contains(&own, to))
+			return true;
+	}
+	return false;
+}
+
+static int check_route(const struct checking *checking, const struct wg_config_prefix *allowed)
+{
+	const struct wg_config_interface *interface = checking->interface;
+	bool is_auto = interface->table_kind == WG_CONFIG_TABLE_AUTO;
+	struct net_route route = {.to = prefix_of(allowed), .table = is_auto ? NET_ROUTE_TABLE_MAIN : interface->table},
+			 other;
+	char text[PREFIX_TEXT_MAX], where[PATH_TEXT_MAX];
+	struct spot spot = spot_of(checking, allowed->line, "AllowedIPs", prefix_format(text, sizeof(text), &route.to));
+	int rc;
+
+	if (is_auto && (allowed->bits == 0 || is_covered(interface, &route.to)))
+		return 0;
+	rc = net_route_find_rival(checking->netlink, &route, &other, checking->err);
+	if (rc <= 0)
+		return rc;
+	return refuse(checking, -EEXIST, &spot,
+		"routing table %u has that route already: %s; two halves of the prefix would win over it, else take it "
+		"out, or "
+		"say Table = off",
+		route.table, format_route(checking, &other, where, sizeof(where)));
+}
+
+static int check_routes(const struct checking *checking)
+{
+	const struct wg_config *config = checking->setup->wireguard;
+	int rc = check_table(checking);
+
+	if (rc == 0)
+		rc = check_full_tunnel(checking, AF_INET);
+	if (rc == 0)
+		rc = check_full_tunnel(checking, AF_INET6);
+	if (checking->interface->table_kind == WG_CONFIG_TABLE_OFF)
+		return rc;
+	for (size_t i = 0; i < config->peer_count; i++)
+		for (size_t j = 0; j < config->peers[i].allowed_ip_count && rc == 0; j++)
+			rc = check_route(checking, &config->peers[i].allowed_ips[j]);
+	return rc;
+}
+
+/* --- programs --- */
+
+static int check_nft(const struct checking *checking)
+{
+	const struct host_setup *setup = checking->setup;
+	struct spot spot = spot_of(checking, 0, "[Interface]", NULL);
+
+	if (setup->gateway_count > 0)
+		spot = (struct spot){setup->config_path, setup->gateways[0].line, "[Gateway]", NULL};
+	if (!plan_needs_firewall(setup) || command_exists("nft"))
+		return 0;
+	return refuse(checking, -ENOENT, &spot,
+		"a full tunnel, a gateway or a hub needs nft(8), which is not installed; apt install nftables helps");
+}
+
+static int check_hooks(const struct checking *checking)
+{
+	static const char *const keys[] = {"PreUp", "PostUp", "PreDown", "PostDown"};
+	const unsigned *lines = checking->interface->hook_lines;
+	struct spot spot = {0};
+
+	for (size_t i = 0; i < 4; i++)
+		if (lines[i] > 0 && (!spot.line || lines[i] < spot.line))
+			spot = spot_of(checking, lines[i], keys[i], NULL);
+	if (!spot.line || command_exists("bash"))
+		return 0;
+	return refuse(
+		checking, -ENOENT, &spot, "hooks are run by bash, which is not installed; apt install bash helps");
+}
+
+/* Endpoints and mark are for the MTU only, which nobody wants to know yet. */
+static int check_facts(const struct checking *checking)
+{
+	struct addr *nowhere = calloc(checking->setup->wireguard->peer_count + 1, sizeof(*nowhere));
+	struct facts facts;
+	int rc;
+
+	if (!nowhere)
+		return err_system(checking->err, -ENOMEM, "%s", checking->setup->device);
+	rc = facts_gather(&facts, checking->netlink, checking->setup, nowhere, 0, checking->err);
+	if (rc == 0)
+		facts_done(&facts);
+	free(nowhere);
+	return rc;
+}
+
+int check_host(struct netlink *netlink, const struct host_setup *setup, struct err *err)
+{
+	static int (*const checks[])(const struct checking *checking) = {
+		check_privilege,
+		check_kernel,
+		check_device,
+		check_port,
+		check_addresses,
+		check_routes,
+		check_nft,
+		check_hooks,
+		check_facts,
+	};
+	struct checking checking = {netlink, setup, &setup->wireguard->interface, err};
+	int rc = 0;
+
+	for (size_t i = 0; i < sizeof(checks) / sizeof(*checks) && rc == 0; i++)
+		rc = checks[i](&checking);
+	return rc;
+}

@@ -42,7 +42,7 @@ static int case_teardown(void **state)
 }
 
 /* @text with the tests' folder for each "DIR/". Return: good until the next call but one. */
-static const char *in_folder(const char *text)
+__attribute__((unused)) static const char *in_folder(const char *text)
 {
 	static char buffers[2][2048];
 	static unsigned turn;
@@ -91,7 +91,7 @@ static void assert_only_line(const struct ini_report *report, const char *text, 
 static int case_stderr = -1;
 
 /* What is logged from now on goes into a file. */
-static void begin_warnings(void)
+__attribute__((unused)) static void begin_warnings(void)
 {
 	int fd = open("warnings", O_RDWR | O_CREAT | O_TRUNC, 0600);
 
@@ -102,7 +102,7 @@ static void begin_warnings(void)
 }
 
 /* Return: what was logged, until the next call. */
-static const char *end_warnings(void)
+__attribute__((unused)) static const char *end_warnings(void)
 {
 	static char text[4096];
 	int fd = open("warnings", O_RDONLY);
