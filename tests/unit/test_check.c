@@ -88,8 +88,8 @@ static const char *look_at_host(void)
 	static char texts[2][16384];
 	static unsigned turn;
 	char *text = texts[turn++ % 2];
-	FILE *pipe = popen("ip -d link; ip address; ip -4 route show table all; ip -6 route show table all; ip rule; "
-			   "ip -6 rule; ss -Hlun; nft list tables 2>/dev/null; cd /proc/sys/net; "
+	FILE *pipe = popen("printf 'address\nroute list table all\nrule\n' >/run/all; ip -d -4 -batch /run/all; "
+			   "ip -6 -batch /run/all; ip link; ss -Hlun; nft list tables 2>/dev/null; cd /proc/sys/net; "
 			   "cat ipv?/conf/*/forwarding ipv4/conf/all/src_valid_mark ipv4/conf/all/send_redirects",
 		"r");
 	size_t len;
