@@ -5,6 +5,7 @@
  *
  *     /run/resolvconf/interface/eth0.dhclient    Debian's resolvconf: DEVICE.PROGRAM, and wg-quick's tun.wg0
  *     /run/resolvconf/interfaces/eth0.dhcp       openresolv
+ *     /run/resolvconf/keys/eth0.dhcp             the same, newer
  */
 #include "common/net/dns.h"
 
@@ -14,6 +15,7 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <net/if.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -73,11 +75,20 @@ void dns_read_interface_prefix(const char *root, char ret[DNS_PREFIX_MAX])
 	free(text);
 }
 
+/* systemd-resolved's package brings a resolvconf that is resolvectl, and no more use than that without the service. */
+static bool resolvconf_is_resolvectl(void)
+{
+	char target[PATH_MAX];
+	const char *slash = realpath("/usr/sbin/resolvconf", target) ? strrchr(target, '/') : NULL;
+
+	return slash && strcmp(slash, "/resolvectl") == 0;
+}
+
 void dns_look_for_tools(struct dns_tools *ret)
 {
 	memset(ret, 0, sizeof(*ret));
-	ret->has_resolvconf = command_exists("resolvconf");
 	ret->has_resolved = command_exists("resolvectl") && resolved_runs();
+	ret->has_resolvconf = command_exists("resolvconf") && (ret->has_resolved || !resolvconf_is_resolvectl());
 	dns_read_interface_prefix("", ret->interface_prefix);
 }
 
@@ -327,6 +338,7 @@ size_t dns_read_uplink_servers(const char *root, const char *except, struct addr
 
 	read_records(root, "/run/resolvconf/interface", except, &uplinks, &tunnels);
 	read_records(root, "/run/resolvconf/interfaces", except, &uplinks, &tunnels);
+	read_records(root, "/run/resolvconf/keys", except, &uplinks, &tunnels);
 	if (uplinks.count == 0) {
 		snprintf(path, sizeof(path), "%s/etc/resolv.conf", root);
 		read_resolv_conf(path, &tunnels, &uplinks);

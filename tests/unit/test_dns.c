@@ -217,7 +217,8 @@ static void test_openresolvs_records_are_read(void **state)
 	(void)state;
 	put("/run/resolvconf/interfaces/eth0", "# resolv.conf from eth0\nnameserver 192.0.2.1\n");
 	put("/run/resolvconf/interfaces/wg0", "nameserver 10.10.0.1\n");
-	assert_string_equal(read_servers("wg0"), "192.0.2.1");
+	put("/run/resolvconf/keys/eth1.dhcp", "nameserver 192.0.2.2\n");
+	assert_string_equal(read_servers("wg0"), "192.0.2.1 192.0.2.2");
 }
 
 /* resolvconf wrote it: what it has from the tunnel must not come back by this way. */
