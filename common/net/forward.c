@@ -308,7 +308,7 @@ int forward_find(const struct forward_facts *facts, const char *device, const ch
 	int rc;
 
 	/* iptables takes "a+" for every name that begins with a. */
-	if (!is_plain(device, "_=+.@-") || !is_plain(comment, "_=+.@-") || device[strlen(device) - 1] == '+')
+	if (!is_plain(device, "_=+.@-") || !is_plain(comment, "_=+.@-/") || device[strlen(device) - 1] == '+')
 		return err_set(err, -EINVAL, "forwarding: '%s': iptables can have no rule for this device", device);
 	rc = look_at_nftables(&search, facts->nft_json);
 	if (rc == 0)

@@ -36,7 +36,8 @@ struct forward_facts {
 	bool has_iptables_nft; /* its own tables are then changed by it, so that it can still read them */
 };
 
-/* Pure. @comment: "towpath-home". Return: 0, -EINVAL (JSON that is none, a name that no command line can have), -E2BIG. */
+/* Pure. @comment: "towpath-home", as the table is called. Return: 0, -EINVAL (JSON that is none, a name that no command line
+ * can have), -E2BIG. */
 int forward_find(const struct forward_facts *facts, const char *device, const char *comment, struct forward_rules *ret,
 	struct err *err);
 

@@ -195,6 +195,7 @@ static void test_a_name_that_iptables_takes_for_many_is_refused(void **state)
 	(void)state;
 	assert_int_equal(forward_find(&facts, "wg+", "towpath-home", &rules, &err), -EINVAL);
 	assert_int_equal(forward_find(&facts, "wg0'", "towpath-home", &rules, &err), -EINVAL);
+	assert_int_equal(forward_find(&facts, "wg0", "towpath home", &rules, &err), -EINVAL);
 }
 
 static void test_too_many_tables_are_told(void **state)
@@ -306,7 +307,7 @@ static void look(void)
 
 	memset(&rules, 0, sizeof(rules));
 	assert_int_equal(uv_loop_init(&loop), 0);
-	assert_int_equal(forward_look_start(&look, &loop, "wg0", "towpath-home", on_found, &was_called, NULL), 0);
+	assert_int_equal(forward_look_start(&look, &loop, "wg0", "towpath-home/2b", on_found, &was_called, NULL), 0);
 	assert_false(was_called);
 	uv_run(&loop, UV_RUN_DEFAULT);
 	assert_true(was_called);
