@@ -21,7 +21,7 @@ struct net_rule {
  * by priority and table. Return: 0 (free() it) or a negative errno. */
 int net_rule_list(struct netlink *netlink, int family, struct net_rule **ret, size_t *ret_count, struct err *err);
 
-/* The priority right before all that are there but 0, as the kernel itself picks one. */
+/* The priority right before all that are there but 0, as the kernel itself picks one. Return: 0: none is left. */
 uint32_t net_rule_free_priority(const struct net_rule *rules, size_t count);
 
 /* Return: 0, -EEXIST, or another negative errno. */
