@@ -59,8 +59,8 @@ static int run(const struct server_config *config, const struct options *options
 	return server_supervisor_run(config, &how);
 }
 
-/* Goes on in the supervisor to be; the one who waits exits in there. */
-static int up(const struct server_config *config, const struct options *options)
+/* `up` goes on in the supervisor to be; the one who waits exits in there. */
+static int start(const struct server_config *config, const struct options *options)
 {
 	struct subject subject;
 	const struct up_plan plan = {.program = "towpath-server",
@@ -69,13 +69,16 @@ static int up(const struct server_config *config, const struct options *options)
 		.state_dir = options->state_dir,
 		.timeout_ms = options->timeout_ms};
 	struct err err = {""};
-	int fd = subject_set(&subject, options, "server", config->name, config->path);
+	int up_fd = -1;
+	int rc = subject_set(&subject, options, "server", config->name, config->path, &err);
 
-	if (fd == 0)
-		fd = up_fork(&plan, &err);
-	if (fd >= 0)
-		return run(config, options, fd);
-	fprintf(stderr, "%s\n", err.text);
+	if (rc == 0)
+		rc = subject_refuse_running(&subject, &err);
+	if (rc == 0 && options->verb == OPTIONS_UP)
+		rc = up_fd = up_fork(&plan, &err);
+	if (rc >= 0)
+		return run(config, options, up_fd);
+	options_complain(&(struct ini_report){0}, &err);
 	return EXIT_FAILED;
 }
 
@@ -91,10 +94,8 @@ static int with_config(const struct options *options)
 		ini_report_done(&report);
 		return code;
 	}
-	if (options->verb == OPTIONS_RUN)
-		code = run(&config, options, -1);
-	else if (options->verb == OPTIONS_UP)
-		code = up(&config, options);
+	if (options->verb != OPTIONS_CHECK)
+		code = start(&config, options);
 	else if (!options->quiet)
 		printf("%s: valid\n", config.path);
 	server_config_done(&config);

@@ -158,7 +158,7 @@ static int show_all(struct asking *asking)
 		if (i > 0 && strcmp(names.names[i - 1], names.names[i]) == 0)
 			continue;
 		snprintf(path, sizeof(path), "%.*s/%s.conf", PATH_MAX / 2, asking->options->config_dir, names.names[i]);
-		if (subject_set(&subject, asking->options, asking->role, names.names[i], path) < 0)
+		if (subject_set(&subject, asking->options, asking->role, names.names[i], path, NULL) < 0)
 			continue;
 		code = show_one(asking, &subject);
 		if (code == EXIT_FAILED || (code == EXIT_NOT_UP && worst == EXIT_DONE))

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 int subject_set(struct subject *ret, const struct options *options, const char *role, const char *name,
-	const char *file_path)
+	const char *file_path, struct err *err)
 {
 	struct subject subject = {.role = role};
 	size_t max = sizeof(subject.socket_path);
@@ -21,7 +21,7 @@ int subject_set(struct subject *ret, const struct options *options, const char *
 		(size_t)snprintf(subject.file_path, max, "%s", file_path ? file_path : "") >= max ||
 		(size_t)snprintf(subject.socket_path, max, "%s/%s.%s", options->runtime_dir, name, role) >= max ||
 		(size_t)snprintf(subject.undo_path, max, "%s/%s/undo", options->state_dir, name) >= max)
-		return -ENAMETOOLONG;
+		return err_set(err, -ENAMETOOLONG, "%s: its name or the folders are too long", name);
 	*ret = subject;
 	return 0;
 }
@@ -34,14 +34,14 @@ int subject_find(struct subject *ret, const struct options *options, const char 
 	int rc;
 
 	if (strchr(word, ':') && !strchr(word, '/') && strlen(word) < sizeof(name)) { /* an IPv6 address */
-		rc = subject_set(ret, options, role, word, NULL);
+		rc = subject_set(ret, options, role, word, NULL, NULL);
 	} else {
 		rc = options_find_file(options, path, report);
 		if (rc == 0)
 			rc = tunnel_file_name(path, name, report);
 		if (rc < 0)
 			return rc;
-		rc = subject_set(ret, options, role, name, path);
+		rc = subject_set(ret, options, role, name, path, NULL);
 	}
 	if (rc < 0)
 		ini_report_add(report, word, 0, "too long");
@@ -86,8 +86,25 @@ int subject_ask(const struct subject *subject, const char *word, json_t **ret, s
 	if (json_is_object(*ret))
 		return 0;
 	json_decref(*ret);
-	return err_set(err, -EPROTO, "%s: its answer cannot be read; it may be of another version, a restart helps",
+	return err_set(err, -EPROTO, "its answer cannot be read; it may be of another version, a restart helps");
+}
+
+int subject_refuse_running(const struct subject *subject, struct err *err)
+{
+	const char *state;
+	json_t *status;
+	int rc = subject_ask(subject, "status", &status, err);
+
+	if (rc == -ENOENT)
+		return 0;
+	if (rc < 0)
+		return err_wrap(err, rc, "%s", subject->name);
+	state = json_string_value(json_object_get(status, "state"));
+	err_set(err, -EEXIST, "%s: runs already, state: %s, process %.0f; 'towpath-%s down %s' stops it", subject->name,
+		state ? state : "unknown", json_number_value(json_object_get(status, "pid")), subject->role,
 		subject->name);
+	json_decref(status);
+	return -EEXIST;
 }
 
 int subject_clean(const struct subject *subject, const char *state_dir, struct err *err)

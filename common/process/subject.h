@@ -25,9 +25,9 @@ struct subject {
  * @report. */
 int subject_find(struct subject *ret, const struct options *options, const char *role, struct ini_report *report);
 
-/* @name is one already; @file_path: NULL where it comes from a URL. Return: 0 or -ENAMETOOLONG. */
+/* @name is one already; @file_path: NULL where it comes from a URL. Return: 0 or -ENAMETOOLONG with @err set. */
 int subject_set(struct subject *ret, const struct options *options, const char *role, const char *name,
-	const char *file_path);
+	const char *file_path, struct err *err);
 
 /* Has it a file, with such a section? One that may not be read could be it. */
 bool subject_has_file(const struct subject *subject, const char *section);
@@ -35,6 +35,10 @@ bool subject_has_undo_list(const struct subject *subject);
 
 /* What a running tunnel says to @word. Return: 0 (json_decref() it), -ENOENT where it does not run, another negative errno. */
 int subject_ask(const struct subject *subject, const char *word, json_t **ret, struct err *err);
+
+/* Before it is started. Return: 0, -EEXIST where it runs already (the state it is in, and what stops it, in @err), or another
+ * negative errno. */
+int subject_refuse_running(const struct subject *subject, struct err *err);
 
 /* Undo what a crash left: changes on the host, the control socket. Return: how many changes, -EBUSY while it runs or somebody
  * else cleans up, or another negative errno. */

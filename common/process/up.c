@@ -356,23 +356,6 @@ static _Noreturn void up_wait(struct up *up)
 
 /* --- the fork --- */
 
-static int up_refuse_running(const struct up_plan *plan, struct err *err)
-{
-	const struct subject *subject = plan->subject;
-	json_t *status;
-	int rc = subject_ask(subject, "status", &status, err);
-
-	if (rc == -ENOENT)
-		return 0;
-	if (rc < 0)
-		return rc;
-	err_set(err, -EEXIST, "%s: runs already, state: %s, process %.0f; '%s down %s' stops it", subject->name,
-		text_of(status, "state"), json_number_value(json_object_get(status, "pid")), plan->program,
-		subject->name);
-	json_decref(status);
-	return -EEXIST;
-}
-
 static int up_open_signals(sigset_t *ret_before)
 {
 	sigset_t wanted;
@@ -401,12 +384,10 @@ static _Noreturn void up_be_parent(const struct up_plan *plan, pid_t child, int 
 
 int up_fork(const struct up_plan *plan, struct err *err)
 {
-	int says[2], flows[2], signal_fd, rc = up_refuse_running(plan, err);
+	int says[2], flows[2], rc, signal_fd;
 	sigset_t before;
 	pid_t child;
 
-	if (rc < 0)
-		return rc;
 	signal_fd = up_open_signals(&before);
 	if (signal_fd < 0 || pipe2(says, O_CLOEXEC) < 0 || pipe2(flows, O_CLOEXEC) < 0)
 		return err_system(err, -errno, "up");

@@ -24,7 +24,7 @@ struct up_plan {
 
 /* Return: in the supervisor to be: a descriptor for supervise_plan.up_fd; in the one who waits: does not return, exits with
  * 0, 1 or the supervisor's own exit code, at the time limit or SIGINT after stopping it, with nothing left behind.
- * -errno with @err set: it runs already, or could not be started. */
+ * -errno with @err set: it could not be started. */
 int up_fork(const struct up_plan *plan, struct err *err);
 
 /* The supervisor: traffic can flow. Standard error becomes the log, the one who waits is told. Closes @up_fd. */
