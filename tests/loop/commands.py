@@ -4,6 +4,8 @@
 import json
 import os
 import shutil
+import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -62,13 +64,17 @@ def test_usage_is_one_line_with_the_nearest_word():
     cases = {
         ('rum', 'home'): 'rum: unknown command; did you mean run?',
         ('fly', 'home'): f'fly: unknown command; {hint}',
-        ('up', 'home'): f'up: not known to this version; {hint}',
-        (): f'a command is missing: run, check or status; {hint}',
+        ('doctor', 'home'): f'doctor: not known to this version; {hint}',
+        (): f'a command is missing: run, up, down, status, reload or check; {hint}',
         ('run',): f'run: which tunnel? NAME, FILE or wss://HOST is missing; {hint}',
+        ('up',): f'up: which tunnel? NAME, FILE or wss://HOST is missing; {hint}',
+        ('down',): f'down: which tunnel? NAME or FILE is missing; {hint}',
         ('check',): f'check: which tunnel? NAME or FILE is missing; {hint}',
         ('check', 'a', 'b'): f'check: one tunnel at a time; {hint}',
         ('check', 'wss://a'): f'check: needs NAME or FILE, not a URL; {hint}',
-        ('check', 'a', '--pin', 'x'): f'check: takes no key of the configuration; those go with run; {hint}',
+        ('check', 'a', '--pin', 'x'): f'check: takes no key of the configuration; those go with run and up; {hint}',
+        ('down', 'a', '--timeout', '5s'): f'--timeout: goes with up only; {hint}',
+        ('up', 'a', '--timeout', 'soon'): f'--timeout: not a time; 30s or 5min is right; {hint}',
         ('run', 'a', '--json'): f'--json: goes with status only; {hint}',
         ('run', 'wss://a', '--tokn-file=s3cret'): '--tokn-file: unknown option; did you mean --token-file?',
         ('run', 'wss://a', '--zzzzzz'): f'--zzzzzz: unknown option; {hint}',
@@ -92,8 +98,8 @@ def test_help_and_version():
     """They go to stdout, exit 0; help begins with the commonest example."""
     for role in ('server', 'client'):
         done = Folder().run(role, '--help')
-        expect(done, 0, stdout=f'towpath-{role} run ')
-        assert done.stdout.startswith(f'towpath-{role} run ') and not done.stderr
+        expect(done, 0, stdout=f'towpath-{role} up ')
+        assert done.stdout.startswith(f'towpath-{role} up ') and not done.stderr
         expect(Folder().run(role, '--version'), 0, stdout=f'towpath-{role} 0.')
 
 
@@ -144,18 +150,6 @@ def test_check_opens_what_the_file_points_at():
     folder.write('home.conf', begin + f'CA = {programs.certificate("ca").path}\nClientCertificate = {good.path}\n'
                  f'ClientKey = {good.key}\n')
     expect(folder.run('client', 'check', 'home'), 0)
-
-
-def test_interface_is_checked_but_not_brought_up():
-    """check reads [Interface]; run says what to do, exit 1, and has touched nothing."""
-    folder = Folder(hub=f'[Server]\n[Interface]\nPrivateKey = {KEY}\n[Peer]\nToken = {TOKEN}\n',
-                    home=f'[Client]\nServer = wss://a\nToken = {TOKEN}\n[Interface]\nPrivateKey = {KEY}\n')
-    for role, name, line in (('server', 'hub', 2), ('client', 'home', 4)):
-        expect(folder.run(role, 'check', name), 0)
-        done = folder.run(role, 'run', name)
-        expect(done, 1, f'{name}.conf:{line}: [Interface]: this version does not bring devices up')
-        assert f'wg-quick up {name}' in done.stderr
-    assert sorted(os.listdir(folder.path)) == ['home.conf', 'hub.conf'], 'something was left'
 
 
 def test_secrets_are_refused_among_arguments():
@@ -230,6 +224,192 @@ def test_status_of_the_hub():
     status = hub.status()
     for key in ('name', 'role', 'state', 'since', 'pid', 'sessions', 'datagrams', 'bytes', 'queue', 'dropped'):
         assert key in status, status
+
+
+class Tunnel(Folder):
+    """A client's file towards a hub, for the verbs that put it into the background. What still runs at the end is stopped."""
+
+    def __init__(self, server=None, extra=''):
+        super().__init__()
+        hub = programs.shared_hub()
+        self.port = programs.free_port(programs.socket.SOCK_DGRAM)
+        pin = next(line.split('Pin = ')[1].split()[0] for line in hub.log.splitlines() if 'Pin = ' in line)
+        self.write('home.conf', f'[Client]\nServer = {server or hub.url}\nToken = {TOKEN}\nPin = {pin}\n'
+                   f'Listen = 127.0.0.1:{self.port}\nTarget = 127.0.0.1:{hub.target.port}\nProxy = none\n'
+                   f'FwMark = off\nWireGuard = none\n{extra}')
+        claims.at_exit(lambda: expect(self.run('client', 'down', 'home'), 0))
+
+    def client(self, *words):
+        return self.run('client', *words)
+
+    def status(self):
+        done = self.client('status', 'home', '--json')
+        return json.loads(done.stdout)
+
+    def wait_gone(self, *pids):
+        """Their numbers are nobody's, their socket is gone; only what is meant to stay is there."""
+        for pid in pids:
+            claims.wait_for(lambda pid=pid: not programs.is_alive(pid), f'process {pid} is gone')
+        assert not os.path.exists(os.path.join(self.path, 'run', 'home.client'))
+        assert not programs.has_udp_port(self.port)
+        assert sorted(os.listdir(self.path)) in (['home.conf'], ['home.conf', 'run'], ['home.conf', 'run', 'state']), \
+            os.listdir(self.path)
+
+
+def unreachable():
+    return f'wss://127.0.0.1:{programs.free_port()}'
+
+
+def test_up_returns_when_traffic_can_flow():
+    """Exit 0, its log on stderr until then; down puts an end to it, a second down has nothing to do."""
+    tunnel = Tunnel()
+    done = tunnel.client('up', 'home')
+    expect(done, 0, 'link: listening on ')
+    assert 'link: 127.0.0.1' in done.stderr and 'up, TLS' in done.stderr, done.stderr
+    status = tunnel.status()
+    assert status['state'] == 'up', status
+    with udp.Local(tunnel.port) as local:
+        local.ping()
+    expect(tunnel.client('down', 'home'), 0)
+    tunnel.wait_gone(status['pid'], status['worker_pid'])
+    expect(tunnel.client('down', 'home'), 0)
+    expect(tunnel.client('status', 'home'), 3)
+
+
+def test_its_log_goes_on():
+    """Without a journal it is a file nobody else reads, with what was said before and after `up` returned."""
+    if os.path.exists('/run/systemd/journal/stdout'):
+        raise claims.Skip('there is a journal')
+    tunnel = Tunnel()
+    expect(tunnel.client('up', 'home'), 0)
+    path = os.path.join(tunnel.path, 'run', 'home.log')
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+    before = open(path).read()
+    assert 'link: listening on ' in before, before
+    os.kill(tunnel.status()['worker_pid'], signal.SIGKILL)
+    claims.wait_for(lambda: 'the worker ended' in open(path).read(), 'the log to go on')
+    claims.wait_for(lambda: open(path).read().count(': up, TLS') == 2, "the second worker's lines", 20)
+    expect(tunnel.client('down', 'home'), 0)
+
+
+def test_up_of_one_that_runs():
+    """Exit 1 and the state it is in; it goes on."""
+    tunnel = Tunnel()
+    expect(tunnel.client('up', 'home'), 0)
+    status = tunnel.status()
+    for verb in ('up', 'run'):
+        done = tunnel.client(verb, 'home')
+        expect(done, 1)
+        assert 'runs already' in done.stderr, done.stderr
+    expect(tunnel.client('up', 'home'), 1, f"home: runs already, state: up, process {status['pid']}; "
+           "'towpath-client down home' stops it\n")
+    assert tunnel.status()['pid'] == status['pid']
+    expect(tunnel.client('down', 'home'), 0)
+
+
+def test_up_from_a_url():
+    """Keys are options, as with run; the tunnel is called after the host."""
+    tunnel = Tunnel()
+    hub = programs.shared_hub()
+    pin = next(line.split('Pin = ')[1].split()[0] for line in hub.log.splitlines() if 'Pin = ' in line)
+    token = tunnel.write('token', TOKEN + '\n')
+    expect(tunnel.client('up', hub.url, '--token-file', token, '--pin', pin, '--listen', f'127.0.0.1:{tunnel.port}',
+                         '--target', f'127.0.0.1:{hub.target.port}', '--fwmark', 'off', '--proxy', 'none'), 0)
+    expect(tunnel.client('status', '127.0.0.1'), 0, stdout='client: 127.0.0.1\n  state: up\n')
+    expect(tunnel.client('down', '127.0.0.1'), 0)
+    os.remove(token)
+    tunnel.wait_gone()
+
+
+def test_up_gives_up():
+    """At the time limit: exit 1, nothing left, the last line says the state and what helps."""
+    tunnel = Tunnel(unreachable())
+    done = tunnel.client('up', 'home', '--timeout', '1s')
+    expect(done, 1, 'link: 127.0.0.1')
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith('home: stopped, no traffic after 1 s: still connecting to wss://127.0.0.1:'), last
+    assert 'Connection refused' in last and '--timeout 5min waits longer' in last, last
+    expect(tunnel.client('status', 'home'), 3)
+    tunnel.wait_gone()
+
+
+def test_up_says_why_it_cannot():
+    """The supervisor's exit code and last line are those of `up`; a file that is wrong touches nothing."""
+    tunnel = Tunnel(unreachable())
+    with programs.socket.socket(programs.socket.AF_INET, programs.socket.SOCK_DGRAM) as other:
+        other.bind(('127.0.0.1', tunnel.port))
+        done = tunnel.client('up', 'home')
+        expect(done, 1)
+        assert 'Address already in use' in done.stderr.splitlines()[-1], done.stderr
+    tunnel.wait_gone()
+    tunnel = Tunnel(unreachable(), 'Mask = y\n')
+    expect(tunnel.client('up', 'home'), 2, 'Mask: ')
+    tunnel.wait_gone()
+    assert os.listdir(tunnel.path) == ['home.conf'], os.listdir(tunnel.path)
+
+
+def interrupted(tunnel, number):
+    words = [programs.executable('client'), 'up', 'home', '--config-dir', tunnel.path, '--runtime-dir',
+             os.path.join(tunnel.path, 'run'), '--state-dir', os.path.join(tunnel.path, 'state')]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True) as process:
+        claims.wait_for(lambda: tunnel.client('status', 'home').stdout.find('connecting') > 0, 'connecting')
+        pid = tunnel.status()['pid']
+        os.kill(process.pid if number != signal.SIGKILL else pid, number)
+        return process.wait(20), process.stderr.read(), pid
+
+
+def test_up_is_interrupted():
+    """Ctrl-C and SIGTERM stop what was begun; so does the death of the supervisor. Exit 1, nothing left."""
+    for number, text in ((signal.SIGINT, 'stopped by Ctrl-C'), (signal.SIGTERM, 'stopped by Terminated'),
+                         (signal.SIGKILL, 'the supervisor was killed by signal 9')):
+        tunnel = Tunnel(unreachable())
+        code, said, pid = interrupted(tunnel, number)
+        assert code == 1 and text in said.splitlines()[-1], (code, said)
+        tunnel.wait_gone(pid)
+
+
+def test_down_after_a_crash():
+    """Exit 0, the socket is gone, and up works again."""
+    tunnel = Tunnel()
+    expect(tunnel.client('up', 'home'), 0)
+    status = tunnel.status()
+    os.kill(status['pid'], signal.SIGKILL)
+    expect(tunnel.client('down', 'home'), 0)
+    tunnel.wait_gone(status['pid'], status['worker_pid'])
+    expect(tunnel.client('up', 'home'), 0)
+    expect(tunnel.client('down', 'home'), 0)
+
+
+def test_down_and_reload_of_what_is_not_there():
+    """4 where there is neither file nor socket; reload of one that does not run is 1."""
+    folder = Folder(hub='[Server]\n', home='[Client]\n')
+    for verb in ('down', 'reload'):
+        expect(folder.run('client', verb, 'nothing'), 4, 'nothing: no such tunnel; ')
+        expect(folder.run('client', verb, 'hub'), 4, 'hub: no such tunnel; ')
+        expect(folder.run('client', verb, 'a b'), 2, "a b: not a tunnel's name")
+    expect(folder.run('client', 'down', 'home'), 0)
+    expect(folder.run('client', 'reload', 'home'), 1, 'home: it does not run')
+
+
+def test_reload_takes_or_refuses():
+    """0, also where something needs a restart, which is named; a wrong file is 1, its lines are told, nothing changes."""
+    tunnel = Tunnel()
+    expect(tunnel.client('up', 'home'), 0)
+    worker = tunnel.status()['worker_pid']
+    expect(tunnel.client('reload', 'home'), 0)
+    path = os.path.join(tunnel.path, 'home.conf')
+    text = open(path).read()
+    tunnel.write('home.conf', text + 'Mask = y\nColour = red\n')
+    done = tunnel.client('reload', 'home')
+    expect(done, 1, f'{path}:10: Mask: ')
+    assert f'{path}:11: Colour: ' in done.stderr and done.stderr.endswith(
+        'home: not reloaded, everything stays as it was\n'), done.stderr
+    tunnel.write('home.conf', text.replace(f'127.0.0.1:{tunnel.port}', f'127.0.0.1:{programs.free_port()}'))
+    expect(tunnel.client('reload', 'home'), 0, 'home: reloaded; what needs a restart: Listen')
+    tunnel.write('home.conf', text)
+    status = tunnel.status()
+    assert (status['state'], status['worker_pid']) == ('up', worker), status
+    expect(tunnel.client('down', 'home'), 0)
 
 
 if __name__ == '__main__':
