@@ -1,6 +1,7 @@
 /* See subject.h. Nothing is kept: each question is asked anew of the file system or the running tunnel. */
 #include "common/process/subject.h"
 
+#include "common/host/host.h"
 #include "common/process/control.h"
 #include "common/wireguard/tunnel_file.h"
 
@@ -109,6 +110,8 @@ int subject_refuse_running(const struct subject *subject, struct err *err)
 
 int subject_clean(const struct subject *subject, const char *state_dir, struct err *err)
 {
-	(void)state_dir;
-	return control_clear(subject->socket_path, err);
+	int count = subject_has_undo_list(subject) ? host_clean(state_dir, subject->name, err) : 0;
+	int rc = count < 0 ? 0 : control_clear(subject->socket_path, err);
+
+	return rc < 0 ? rc : count;
 }

@@ -1,12 +1,18 @@
-/* What both supervisors have in common (supervise.h). The worker's life is supervise_worker.c's.
+/* What both supervisors have in common (supervise.h): this file brings the host and the worker together, and both to an
+ * end in the right order. The worker's life is supervise_worker.c's, the host's common/host's.
  *
- * Happy path: control socket, worker, READY, and then nothing but requests until SIGTERM: the worker's end, exit 0. What it
- * failed of is the last line on stderr.
+ * Happy path: control socket, undo list, then host_up() and the worker at the same time; ready when both are; nothing but
+ * requests until SIGTERM: host_down(), the worker's end, exit 0.
+ *
+ *     WORKING ──SIGTERM, "stop", worker FAILED, host failed──▶ ENDING ──host down, then worker stopped──▶ finished
+ *
+ * What it failed of is the last line on stderr, after everything is put back.
  */
 #include "common/process/supervise.h"
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/net/netmon.h"
 #include "common/process/control.h"
 #include "common/process/notify.h"
 #include "common/process/supervise_status.h"
@@ -28,6 +34,8 @@
 static const int supervise_signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGCHLD};
 #define SUPERVISE_SIGNAL_COUNT (sizeof(supervise_signals) / sizeof(supervise_signals[0]))
 
+enum host_phase { HOST_NONE, HOST_OPEN, HOST_STARTING, HOST_UP, HOST_GONE };
+
 struct supervise {
 	const struct supervise_plan *plan;
 	const struct supervise_program *program;
@@ -38,11 +46,14 @@ struct supervise {
 	uv_timer_t flush_timer;
 	struct control *control;
 	struct status_asks *asks;
+	struct netmon *netmon;
+	struct host *host; /* NULL: no device of ours */
+	enum host_phase host_phase;
 	struct supervise_worker *worker;
 	bool is_worker_there;			/* one is, or another one comes */
 	char worker_state[SUPERVISE_STATE_MAX]; /* "up", "connecting: why", quoted; "" while it is not ready */
 	bool was_worker_ready, is_ready;
-	bool is_flowing;
+	bool has_shaken_hands, is_flowing;
 	char state[SUPERVISE_STATE_MAX]; /* as told to systemd and in status */
 	int64_t state_since_s;
 	bool is_ending, is_finished;
@@ -65,7 +76,7 @@ static const char *supervise_state(const struct supervise *s)
 		return "stopping";
 	if (!s->worker_state[0])
 		return "starting";
-	return s->worker_state;
+	return s->host_phase == HOST_STARTING ? "starting: bringing up the device" : s->worker_state;
 }
 
 static void supervise_tell_state(struct supervise *s)
@@ -92,9 +103,14 @@ static bool supervise_is_linked(const struct supervise *s)
 
 /* --- ready, and flowing --- */
 
+static bool is_host_up(const struct supervise *s)
+{
+	return s->host_phase == HOST_NONE || s->host_phase == HOST_UP;
+}
+
 static void supervise_check_ready(struct supervise *s)
 {
-	if (s->is_ready || s->is_ending || !s->was_worker_ready)
+	if (s->is_ready || s->is_ending || !s->was_worker_ready || !is_host_up(s))
 		return;
 	s->is_ready = true;
 	notify_ready();
@@ -119,11 +135,13 @@ static void supervise_check_flowing(struct supervise *s)
 		return;
 	if (s->plan->flows_when_linked && !supervise_is_linked(s))
 		return;
+	if (s->plan->flows_when_linked && s->host && !s->has_shaken_hands)
+		return;
 	s->is_flowing = true;
 	supervise_switch_log(s);
 }
 
-/* Something of the worker has changed. */
+/* Something of the worker or the host has changed. */
 static void supervise_step(struct supervise *s)
 {
 	supervise_tell_state(s);
@@ -131,26 +149,38 @@ static void supervise_step(struct supervise *s)
 	supervise_check_flowing(s);
 }
 
+static void supervise_tell_host_of_link(struct supervise *s)
+{
+	if (s->plan->flows_when_linked && s->host_phase == HOST_UP && supervise_is_linked(s))
+		host_link_is_up(s->host);
+}
+
 /* --- the end --- */
 
 static void supervise_finish(struct supervise *s)
 {
 	s->is_finished = true;
-	if (s->program->on_close)
-		s->program->on_close(s->owner);
 	supervise_worker_close(s->worker);
+	host_close(s->host);
+	s->host = NULL;
+	netmon_close(s->netmon);
 	status_asks_close(s->asks);
 	control_close(s->control);
+	if (s->program->on_close)
+		s->program->on_close(s->owner);
 	uv_close((uv_handle_t *)&s->alive_timer, NULL);
 	uv_close((uv_handle_t *)&s->flush_timer, NULL);
 	for (size_t i = 0; i < SUPERVISE_SIGNAL_COUNT; i++)
 		uv_close((uv_handle_t *)&s->signals[i], NULL);
 }
 
+/* First the host, then the worker: hooks may still use the tunnel. */
 static void supervise_end_step(struct supervise *s)
 {
 	if (!s->is_ending || s->is_finished)
 		return;
+	if (s->host_phase == HOST_STARTING || s->host_phase == HOST_UP)
+		return; /* on_down follows */
 	if (s->is_worker_there)
 		supervise_worker_stop(s->worker); /* on_end follows */
 	else
@@ -171,6 +201,8 @@ static void supervise_end(struct supervise *s, const char *area, const char *tex
 	}
 	notify_stopping();
 	supervise_tell_state(s);
+	if (s->host_phase == HOST_STARTING || s->host_phase == HOST_UP)
+		host_down(s->host);
 	supervise_end_step(s);
 }
 
@@ -183,6 +215,8 @@ static void supervise_stop(struct supervise *s)
 	}
 	if (uv_now(&s->loop) - s->ending_ms < SUPERVISE_IMPATIENT_MS)
 		return;
+	if (s->host_phase == HOST_STARTING || s->host_phase == HOST_UP)
+		host_down(s->host); /* kills the hook that runs */
 	if (s->is_worker_there)
 		supervise_worker_stop(s->worker);
 	supervise_worker_kill(s->worker);
@@ -211,9 +245,13 @@ static void on_worker_ready(void *owner)
 
 static void on_worker_state(struct supervise *s, const char *text)
 {
+	bool was_linked = supervise_is_linked(s);
+
 	if (!supervise_worker_channel(s->worker))
 		return;
 	supervise_set_worker_state(s, text);
+	if (!was_linked)
+		supervise_tell_host_of_link(s);
 	supervise_step(s);
 }
 
@@ -260,6 +298,55 @@ static const struct supervise_worker_handlers worker_handlers = {
 	.on_end = on_worker_end,
 };
 
+/* --- the host --- */
+
+static void on_host_up(void *owner)
+{
+	struct supervise *s = owner;
+
+	s->host_phase = HOST_UP;
+	supervise_tell_host_of_link(s);
+	supervise_step(s);
+}
+
+static void on_host_failed(void *owner, const char *text)
+{
+	struct supervise *s = owner;
+
+	s->host_phase = HOST_GONE;
+	supervise_end(s, "config", text);
+	supervise_end_step(s);
+}
+
+static void on_host_handshake(void *owner)
+{
+	struct supervise *s = owner;
+
+	s->has_shaken_hands = true;
+	supervise_step(s);
+}
+
+static void on_host_down(void *owner)
+{
+	struct supervise *s = owner;
+
+	s->host_phase = HOST_GONE;
+	supervise_end_step(s);
+}
+
+static const struct host_handlers host_handlers = {
+	.on_up = on_host_up, .on_failed = on_host_failed, .on_handshake = on_host_handshake, .on_down = on_host_down};
+
+static void on_network(void *owner, unsigned kinds)
+{
+	struct supervise *s = owner;
+
+	if (!s->is_ending && s->host)
+		host_on_network(s->host, kinds);
+	if (s->program->on_network)
+		s->program->on_network(s->owner, supervise_worker_channel(s->worker), kinds);
+}
+
 /* --- reload --- */
 
 /* Return: the answer to "reload": {"restart":"MTU"} or {"error":"lines"}; also logged. */
@@ -287,6 +374,7 @@ static json_t *supervise_describe(void *owner)
 	struct supervise *s = owner;
 	pid_t worker_pid = supervise_worker_pid(s->worker);
 	json_t *object = json_object();
+	json_t *wireguard = s->host_phase == HOST_UP ? host_report(s->host) : NULL;
 	char since[32];
 
 	json_object_set_new(object, "name", json_string(s->plan->name));
@@ -296,6 +384,8 @@ static json_t *supervise_describe(void *owner)
 	json_object_set_new(object, "pid", json_integer(getpid()));
 	json_object_set_new(object, "worker_pid", worker_pid > 0 ? json_integer(worker_pid) : json_null());
 	json_object_set_new(object, "worker_restarts", json_integer(supervise_worker_restarts(s->worker)));
+	if (wireguard)
+		json_object_set_new(object, "wireguard", wireguard);
 	return object;
 }
 
@@ -400,6 +490,27 @@ static int supervise_open_control(struct supervise *s, struct err *err)
 	return control_open(&s->control, &s->loop, path, &control_handlers, s, err);
 }
 
+static int supervise_open_host(struct supervise *s, struct err *err)
+{
+	int rc;
+
+	if (!s->plan->host)
+		return 0;
+	rc = host_open(&s->host, &s->loop, s->plan->host, &host_handlers, s, err);
+	if (rc == 0)
+		s->host_phase = HOST_OPEN;
+	return rc;
+}
+
+/* Without it nothing is repaired and nothing tried sooner; it works all the same. */
+static void supervise_open_netmon(struct supervise *s)
+{
+	struct err err = {""};
+
+	if ((s->host || s->program->on_network) && netmon_open(&s->netmon, &s->loop, on_network, s, &err) < 0)
+		log_warning("config", "changes of the network are not heard: %s", err.text);
+}
+
 static int supervise_open(struct supervise *s, struct err *err)
 {
 	const struct supervise_worker_plan worker_plan = {
@@ -411,19 +522,26 @@ static int supervise_open(struct supervise *s, struct err *err)
 	rc = supervise_worker_open(&s->worker, &s->loop, &worker_plan, &worker_handlers, s, err);
 	if (rc == 0)
 		rc = supervise_open_control(s, err);
+	if (rc == 0)
+		rc = supervise_open_host(s, err);
+	if (rc == 0)
+		supervise_open_netmon(s);
 	return rc;
 }
 
 static void supervise_start(struct supervise *s)
 {
+	if (s->host) {
+		s->host_phase = HOST_STARTING;
+		host_up(s->host);
+	}
 	s->is_worker_there = true;
 	supervise_worker_start(s->worker);
 }
 
 struct host *supervise_host(struct supervise *s)
 {
-	(void)s;
-	return NULL;
+	return s->host;
 }
 
 uv_loop_t *supervise_loop(struct supervise *s)

@@ -1,10 +1,13 @@
-/* Supervisor and worker as two processes: start, status, death, stop.
+/* Supervisor, worker and host together: start, status, death, reload, stop, and in which order.
  *
  * The supervisor under test runs in a child of this program; its worker is this program again (spawn runs
- * /proc/self/exe), a stand-in that does what the settings say in one word. The test watches through the control socket,
- * as an operator would. Needs no privilege; with root the worker also changes user and namespace.
+ * /proc/self/exe), a stand-in that does what the settings say in one word. The host is a stand-in, too: its functions in this
+ * file take the place of common/host's. The test watches through the control socket, as an operator would. Needs no
+ * privilege; with root the worker also changes user and namespace.
  */
 #include "common/base/log.h"
+#include "common/host/host.h"
+#include "common/net/netmon.h"
 #include "common/process/channel.h"
 #include "common/process/control.h"
 #include "common/process/sandbox.h"
@@ -35,6 +38,7 @@
 
 #define PATIENCE_MS 20000 /* Valgrind and a busy machine */
 #define WORD_MAX 64
+#define HOST_STEP_MS 150 /* what the stand-in host takes to go up or down */
 
 /* --- the stand-in worker --- */
 
@@ -42,7 +46,7 @@ struct stand_in {
 	uv_loop_t loop;
 	struct channel *channel;
 	char word[WORD_MAX]; /* the settings */
-	int listeners, flow_replies, flow_refusals;
+	int listeners, flow_replies, flow_refusals, logs;
 	json_t *seen; /* what the process looked like before the sandbox */
 };
 
@@ -54,6 +58,7 @@ static void stand_in_report(struct stand_in *w, int fd)
 	json_object_set_new(w->seen, "listeners", json_integer(w->listeners));
 	json_object_set_new(w->seen, "flow_replies", json_integer(w->flow_replies));
 	json_object_set_new(w->seen, "flow_refusals", json_integer(w->flow_refusals));
+	json_object_set_new(w->seen, "logs", json_integer(w->logs));
 	json_object_set_new(w->seen, "state", json_string("the worker's own"));
 	text = json_dumps(w->seen, 0);
 	if (write(fd, text, strlen(text)) < 0)
@@ -75,6 +80,8 @@ static void stand_in_on_message(void *owner, enum channel_kind kind, const void 
 	} else if (kind == CHANNEL_FLOW_SOCKET) {
 		w->flow_replies += fd >= 0;
 		w->flow_refusals += fd < 0;
+	} else if (kind == CHANNEL_LOG) {
+		w->logs++;
 	} else if (kind == CHANNEL_STOP && strcmp(w->word, "no-stop") != 0) {
 		channel_close(w->channel);
 	}
@@ -182,6 +189,8 @@ static int stand_in_main(int argc, char **argv)
 	channel_send(w.channel, CHANNEL_READY, NULL, 0, -1);
 	if (strcmp(w.word, "state") == 0)
 		channel_send(w.channel, CHANNEL_STATE, "connecting: \x01 why", 16, -1);
+	if (strcmp(w.word, "link") == 0)
+		channel_send(w.channel, CHANNEL_STATE, "up", 2, -1);
 	if (strcmp(w.word, "breach") == 0)
 		send(CHANNEL_FD, "rubbish", 7, MSG_NOSIGNAL);
 	stand_in_want(&w);
@@ -191,11 +200,157 @@ static int stand_in_main(int argc, char **argv)
 	return 0;
 }
 
+/* --- the stand-in host: takes its time, does what its device's name says, tells in a file what it was asked --- */
+
+struct host {
+	uv_timer_t timer;
+	const struct host_setup *setup;
+	const struct host_handlers *handlers;
+	void *owner;
+	bool is_going_down;
+};
+
+static void host_tell(const struct host *host, const char *what)
+{
+	FILE *file = fopen(host->setup->state_dir, "ae");
+
+	fprintf(file, "%s\n", what);
+	fclose(file);
+}
+
+static bool host_is(const struct host *host, const char *device)
+{
+	return strcmp(host->setup->device, device) == 0;
+}
+
+int host_open(struct host **ret, uv_loop_t *loop, const struct host_setup *setup, const struct host_handlers *handlers,
+	void *owner, struct err *err)
+{
+	struct host *host = calloc(1, sizeof(*host));
+
+	if (strcmp(setup->device, "busy") == 0) {
+		free(host);
+		return err_set(err, -EBUSY, "undo list is locked");
+	}
+	*host = (struct host){.setup = setup, .handlers = handlers, .owner = owner};
+	uv_timer_init(loop, &host->timer);
+	host->timer.data = host;
+	*ret = host;
+	return 0;
+}
+
+static void on_host_timer(uv_timer_t *timer)
+{
+	struct host *host = timer->data;
+
+	if (host->is_going_down) {
+		host_tell(host, "is down");
+		host->handlers->on_down(host->owner);
+	} else if (host_is(host, "taken")) {
+		host->handlers->on_failed(host->owner, "home.conf:4: Address: is taken");
+	} else {
+		host_tell(host, "is up");
+		host->handlers->on_up(host->owner);
+	}
+}
+
+void host_up(struct host *host)
+{
+	uv_timer_start(&host->timer, on_host_timer, HOST_STEP_MS, 0);
+}
+
+static void on_hands_shaken(uv_timer_t *timer)
+{
+	struct host *host = timer->data;
+
+	host->handlers->on_handshake(host->owner);
+}
+
+void host_link_is_up(struct host *host)
+{
+	host_tell(host, "hears of the link");
+	if (!host_is(host, "mute"))
+		uv_timer_start(&host->timer, on_hands_shaken, 1, 0);
+}
+
+void host_on_network(struct host *host, unsigned kinds)
+{
+	(void)kinds;
+	host_tell(host, "hears of the network");
+}
+
+json_t *host_report(struct host *host)
+{
+	return json_pack("{s:s}", "interface", host->setup->device);
+}
+
+void host_down(struct host *host)
+{
+	host_tell(host, host->is_going_down ? "is hurried" : "goes down");
+	if (!host_is(host, "stuck") || host->is_going_down)
+		uv_timer_start(&host->timer, on_host_timer, HOST_STEP_MS, 0);
+	host->is_going_down = true;
+}
+
+static void on_host_closed(uv_handle_t *handle)
+{
+	free(handle->data);
+}
+
+void host_close(struct host *host)
+{
+	if (host)
+		uv_close((uv_handle_t *)&host->timer, on_host_closed);
+}
+
+int host_clean(const char *state_dir, const char *name, struct err *err)
+{
+	(void)state_dir;
+	(void)name;
+	(void)err;
+	return 0;
+}
+
+/* One change of the network, a while after the start. */
+struct netmon {
+	uv_timer_t timer;
+	void (*on_change)(void *owner, unsigned kinds);
+	void *owner;
+};
+
+static void on_netmon_timer(uv_timer_t *timer)
+{
+	struct netmon *netmon = timer->data;
+
+	netmon->on_change(netmon->owner, NETMON_ROUTE);
+}
+
+int netmon_open(struct netmon **ret, uv_loop_t *loop, void (*on_change)(void *owner, unsigned kinds), void *owner,
+	struct err *err)
+{
+	struct netmon *netmon = calloc(1, sizeof(*netmon));
+
+	(void)err;
+	*netmon = (struct netmon){.on_change = on_change, .owner = owner};
+	uv_timer_init(loop, &netmon->timer);
+	netmon->timer.data = netmon;
+	uv_timer_start(&netmon->timer, on_netmon_timer, 2 * HOST_STEP_MS, 0);
+	*ret = netmon;
+	return 0;
+}
+
+void netmon_close(struct netmon *netmon)
+{
+	if (netmon)
+		uv_close((uv_handle_t *)&netmon->timer, on_host_closed);
+}
+
 /* --- the supervisor, in a child --- */
 
 struct program {
 	struct supervise *supervise;
 	int settings_fd;
+	int reloads;
 };
 
 static int hand_down(void *owner, struct channel *channel, struct err *err)
@@ -225,25 +380,52 @@ static void on_ready(void *owner)
 	(void)owner;
 }
 
-static void supervisor_main(const char *folder, const char *word)
+/* The second one finds a mistake in the file. */
+static int reload(void *owner, struct channel *channel, char *ret_restart, size_t restart_size, struct err *err)
+{
+	struct program *program = owner;
+
+	if (!channel || program->reloads++ > 0)
+		return err_set(err, -EINVAL, "home.conf:7: Mask: is wrong");
+	snprintf(ret_restart, restart_size, "MTU");
+	return 0;
+}
+
+/* Each of the words is a way to run it: its worker, its host's device ("": none), who waits for it. */
+struct way {
+	const char *word, *device;
+	bool flows_when_linked;
+	int up_fd;
+};
+
+static void supervisor_main(const char *folder, const struct way *way)
 {
 	static const struct supervise_program program = {
-		.hand_down = hand_down, .on_message = on_message, .on_ready = on_ready};
+		.hand_down = hand_down, .on_message = on_message, .on_ready = on_ready, .reload = reload};
 	struct program own = {.settings_fd = memfd_create("settings", MFD_CLOEXEC)};
+	char events_path[128], log_path[128];
+	struct host_setup setup = {.name = "home", .state_dir = events_path};
 	struct supervise_plan plan = {.name = "home",
 		.role = "server",
 		.area = "session",
 		.worker_title = "stand-in: worker",
 		.runtime_dir = folder,
-		.ready_state = "up: and listening",
+		.ready_state = way->flows_when_linked ? "connecting" : "up: and listening",
 		.netns_fd = -1,
-		.up_fd = -1};
+		.flows_when_linked = way->flows_when_linked,
+		.host = way->device[0] ? &setup : NULL,
+		.up_fd = way->up_fd};
 	struct err err = {""};
 	int exit_code;
 
+	snprintf(setup.device, sizeof(setup.device), "%s", way->device);
+	snprintf(events_path, sizeof(events_path), "%s/events", folder);
+	snprintf(log_path, sizeof(log_path), "%s/log", folder);
+	dup2(open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600), STDERR_FILENO);
+	dup2(STDERR_FILENO, STDOUT_FILENO);
 	setenv("SECRET", "1", 1);
 	log_set_level(LOG_LEVEL_ERROR);
-	if (write(own.settings_fd, word, strlen(word)) < 0)
+	if (write(own.settings_fd, way->word, strlen(way->word)) < 0)
 		_exit(90);
 	if (geteuid() == 0)
 		plan.netns_fd = spawn_open_lo_namespace(&err);
@@ -257,8 +439,9 @@ static void supervisor_main(const char *folder, const char *word)
 /* --- watching it --- */
 
 struct fixture {
-	char folder[64], path[128];
+	char folder[64], path[128], events_path[128], log_path[128];
 	pid_t pid;
+	char text[4096]; /* of the file read last */
 };
 
 static uint64_t now_ms(void)
@@ -277,6 +460,8 @@ static int set_up(void **state)
 	snprintf(f->folder, sizeof(f->folder), "/tmp/test_supervise.XXXXXX");
 	assert_non_null(mkdtemp(f->folder));
 	snprintf(f->path, sizeof(f->path), "%s/home.server", f->folder);
+	snprintf(f->events_path, sizeof(f->events_path), "%s/events", f->folder);
+	snprintf(f->log_path, sizeof(f->log_path), "%s/log", f->folder);
 	*state = f;
 	return 0;
 }
@@ -290,30 +475,58 @@ static int tear_down(void **state)
 		waitpid(f->pid, NULL, 0);
 	}
 	unlink(f->path);
-	rmdir(f->folder);
+	unlink(f->events_path);
+	unlink(f->log_path);
+	assert_int_equal(rmdir(f->folder), 0);
 	free(f);
 	return 0;
 }
 
-static void start(struct fixture *f, const char *word)
+static void start_way(struct fixture *f, struct way way)
 {
 	f->pid = fork();
 	if (f->pid == 0)
-		supervisor_main(f->folder, word);
+		supervisor_main(f->folder, &way);
 	assert_true(f->pid > 0);
 }
 
-static json_t *ask(const struct fixture *f)
+static void start(struct fixture *f, const char *word)
+{
+	start_way(f, (struct way){.word = word, .device = "", .up_fd = -1});
+}
+
+static void start_with_host(struct fixture *f, const char *word, const char *device)
+{
+	start_way(f, (struct way){.word = word, .device = device, .up_fd = -1});
+}
+
+static const char *read_text(struct fixture *f, const char *path)
+{
+	FILE *file = fopen(path, "re");
+	size_t got = file ? fread(f->text, 1, sizeof(f->text) - 1, file) : 0;
+
+	f->text[got] = '\0';
+	if (file)
+		fclose(file);
+	return f->text;
+}
+
+static json_t *ask_for(const struct fixture *f, const char *word)
 {
 	struct err err = {""};
 	json_t *object;
 	char *text;
 
-	if (control_ask(f->path, "status", &text, &err) < 0)
+	if (control_ask(f->path, word, &text, &err) < 0)
 		return NULL;
 	object = json_loads(text, 0, NULL);
 	free(text);
 	return object;
+}
+
+static json_t *ask(const struct fixture *f)
+{
+	return ask_for(f, "status");
 }
 
 static const char *text_of(const json_t *object, const char *key)
@@ -602,6 +815,199 @@ static void test_worker_says_its_state(void **state)
 	json_decref(await(f, "connecting", 0));
 }
 
+/* --- with a host --- */
+
+/* systemd hears of it, and status says "up", when both are. */
+static void test_ready_when_worker_and_host_are(void **state)
+{
+	struct fixture *f = *state;
+	json_t *status;
+
+	start_with_host(f, "serve", "home");
+	status = await(f, "starting", 0);
+	assert_null(json_object_get(status, "wireguard"));
+	json_decref(status);
+	status = await(f, "up", 0);
+	assert_string_equal(text_of(json_object_get(status, "wireguard"), "interface"), "home");
+	assert_string_equal(read_text(f, f->events_path), "is up\n");
+	json_decref(status);
+}
+
+/* PreDown hooks may use the tunnel. */
+static void test_worker_outlives_the_host(void **state)
+{
+	struct fixture *f = *state;
+	json_t *status;
+
+	start_with_host(f, "serve", "home");
+	json_decref(await(f, "up", 0));
+	kill(f->pid, SIGTERM);
+	status = await(f, "stopping", 0);
+	assert_string_equal(text_of(status, "word"), "serve");
+	json_decref(status);
+	assert_int_equal(await_exit(f), 0);
+	assert_non_null(strstr(read_text(f, f->events_path), "goes down\nis down\n"));
+}
+
+/* Nothing is left changed, and the last line says what helps. */
+static void test_host_that_fails_ends_it_with_1(void **state)
+{
+	struct fixture *f = *state;
+
+	start_with_host(f, "serve", "taken");
+	assert_int_equal(await_exit(f), 1);
+	assert_string_equal(read_text(f, f->log_path), "config: home.conf:4: Address: is taken\n");
+	assert_string_equal(read_text(f, f->events_path), "");
+}
+
+static void test_host_that_is_busy_is_not_brought_up(void **state)
+{
+	struct fixture *f = *state;
+
+	start_with_host(f, "serve", "busy");
+	assert_int_equal(await_exit(f), 1);
+	assert_string_equal(read_text(f, f->events_path), "");
+}
+
+static void test_worker_that_fails_takes_the_host_down_first(void **state)
+{
+	struct fixture *f = *state;
+
+	start_with_host(f, "fail", "home");
+	assert_int_equal(await_exit(f), 1);
+	assert_string_equal(read_text(f, f->events_path), "goes down\nis down\n");
+	assert_string_equal(read_text(f, f->log_path), "session: no way\n");
+}
+
+/* It kills the hook that runs; one that comes at once with the first is the same one to us. */
+static void test_second_signal_hurries_the_host(void **state)
+{
+	struct fixture *f = *state;
+
+	start_with_host(f, "no-stop", "stuck");
+	json_decref(await(f, "up", 0));
+	kill(f->pid, SIGTERM);
+	json_decref(await(f, "stopping", 0));
+	kill(f->pid, SIGTERM);
+	usleep(400000);
+	assert_null(strstr(read_text(f, f->events_path), "is hurried"));
+	kill(f->pid, SIGTERM);
+	assert_int_equal(await_exit(f), 0);
+	assert_non_null(strstr(read_text(f, f->events_path), "goes down\nis hurried\nis down\n"));
+}
+
+static void test_host_hears_of_the_network(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t until_ms = now_ms() + PATIENCE_MS;
+
+	start_with_host(f, "serve", "home");
+	while (!strstr(read_text(f, f->events_path), "hears of the network") && now_ms() < until_ms)
+		usleep(5000);
+	assert_string_equal(f->text, "is up\nhears of the network\n");
+}
+
+/* A host that came up later than the link hears of it all the same, and a worker's death does not touch it. */
+static void test_host_hears_of_each_link(void **state)
+{
+	struct fixture *f = *state;
+	json_t *status;
+
+	start_way(f, (struct way){.word = "link", .device = "home", .flows_when_linked = true, .up_fd = -1});
+	status = await(f, "up", 0);
+	kill(worker_of(status), SIGKILL);
+	json_decref(status);
+	json_decref(await(f, "up", 1));
+	usleep(2 * HOST_STEP_MS * 1000);
+	assert_string_equal(read_text(f, f->events_path), "is up\nhears of the link\nhears of the link\nhears of the network\n");
+}
+
+/* Does the one who waits hear that traffic flows? */
+static bool hears_of_traffic(struct fixture *f, const char *word, const char *device)
+{
+	struct pollfd waiting = {.events = POLLIN};
+	int flows[2];
+
+	assert_return_code(pipe2(flows, O_CLOEXEC), errno);
+	start_way(f, (struct way){.word = word, .device = device, .flows_when_linked = true, .up_fd = flows[1]});
+	close(flows[1]);
+	waiting.fd = flows[0];
+	json_decref(await(f, strcmp(word, "state") == 0 ? "connecting" : "up", 0));
+	poll(&waiting, 1, 4 * HOST_STEP_MS);
+	close(flows[0]);
+	return (waiting.revents & POLLIN) != 0;
+}
+
+static void test_flows_when_linked_and_hands_are_shaken(void **state)
+{
+	struct fixture *f = *state;
+	json_t *status;
+
+	assert_true(hears_of_traffic(f, "link", "home"));
+	status = await(f, "up", 0);
+	assert_int_equal(number_of(status, "logs"), 1);
+	json_decref(status);
+}
+
+static void test_flows_when_linked_without_a_device(void **state)
+{
+	assert_true(hears_of_traffic(*state, "link", ""));
+}
+
+static void test_does_not_flow_without_a_handshake(void **state)
+{
+	assert_false(hears_of_traffic(*state, "link", "mute"));
+}
+
+static void test_does_not_flow_without_a_link(void **state)
+{
+	assert_false(hears_of_traffic(*state, "state", "home"));
+}
+
+/* --- reload, stop --- */
+
+static void test_reload_says_what_needs_a_restart(void **state)
+{
+	struct fixture *f = *state;
+	json_t *answer;
+
+	start(f, "serve");
+	json_decref(await(f, "up", 0));
+	answer = ask_for(f, "reload");
+	assert_string_equal(text_of(answer, "restart"), "MTU");
+	assert_string_equal(text_of(answer, "error"), "");
+	json_decref(answer);
+	answer = ask_for(f, "reload");
+	assert_string_equal(text_of(answer, "error"), "home.conf:7: Mask: is wrong");
+	json_decref(answer);
+}
+
+/* SIGHUP is a reload whose answer goes to the log. */
+static void test_sighup_reloads(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t until_ms = now_ms() + PATIENCE_MS;
+
+	start(f, "serve");
+	json_decref(await(f, "up", 0));
+	json_decref(ask_for(f, "reload"));
+	kill(f->pid, SIGHUP);
+	while (!strstr(read_text(f, f->log_path), "home.conf:7: Mask: is wrong") && now_ms() < until_ms)
+		usleep(5000);
+	assert_non_null(strstr(f->text, "config: not reloaded, everything stays as it was: home.conf:7: Mask: is wrong"));
+}
+
+static void test_stop_by_control_socket(void **state)
+{
+	struct fixture *f = *state;
+
+	start_with_host(f, "serve", "home");
+	json_decref(await(f, "up", 0));
+	json_decref(ask_for(f, "stop"));
+	assert_int_equal(await_exit(f), 0);
+	assert_non_null(strstr(read_text(f, f->events_path), "goes down\nis down\n"));
+}
+
 #define TEST(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(int argc, char **argv)
@@ -623,6 +1029,21 @@ int main(int argc, char **argv)
 		TEST(test_silent_worker_still_has_a_state),
 		TEST(test_broken_status_is_left_out),
 		TEST(test_worker_says_its_state),
+		TEST(test_ready_when_worker_and_host_are),
+		TEST(test_worker_outlives_the_host),
+		TEST(test_host_that_fails_ends_it_with_1),
+		TEST(test_host_that_is_busy_is_not_brought_up),
+		TEST(test_worker_that_fails_takes_the_host_down_first),
+		TEST(test_second_signal_hurries_the_host),
+		TEST(test_host_hears_of_the_network),
+		TEST(test_host_hears_of_each_link),
+		TEST(test_flows_when_linked_and_hands_are_shaken),
+		TEST(test_flows_when_linked_without_a_device),
+		TEST(test_does_not_flow_without_a_handshake),
+		TEST(test_does_not_flow_without_a_link),
+		TEST(test_reload_says_what_needs_a_restart),
+		TEST(test_sighup_reloads),
+		TEST(test_stop_by_control_socket),
 	};
 
 	if (argc > 1 && strcmp(argv[1], SPAWN_WORKER_ARGUMENT) == 0)
