@@ -1,11 +1,10 @@
 /* The worker's settings out of the configuration.
  *
- * Happy path: certificates and key are read, everything else is borrowed, the whole goes into a sealed memory file.
+ * Happy path: certificates and key are read, everything else is borrowed.
  * Fails with the key and the file that cannot be read.
  */
 #include "client/settings_build.h"
 
-#include "client/settings.h"
 #include "common/base/secret.h"
 
 #include <errno.h>
@@ -86,7 +85,6 @@ static enum client_settings_mask mask_of(enum client_mask mask)
 static void borrow_link(const struct client_config *config, struct client_settings *settings)
 {
 	snprintf(settings->name, sizeof(settings->name), "%s", config->name);
-	snprintf(settings->listen_text, sizeof(settings->listen_text), "%s", config->listen_text);
 	settings->token = config->token;
 	settings->pins = config->pins;
 	settings->pin_count = config->pin_count;
@@ -109,7 +107,8 @@ static void borrow_stock(const struct client_config *config, struct client_setti
 	settings->jwt_key = config->jwt_key;
 }
 
-static int write_settings(const struct client_config *config, struct client_settings *settings, struct err *err)
+/* Return: 0, or -EINVAL. */
+static int build_target(const struct client_config *config, struct client_settings *settings, struct err *err)
 {
 	const char *target = config->stock_target ? config->stock_target : STOCK_TARGET_DEFAULT;
 	char host[256];
@@ -117,13 +116,12 @@ static int write_settings(const struct client_config *config, struct client_sett
 	if (addr_split(target, host, sizeof(host), &settings->stock_target_port) < 0 ||
 		settings->stock_target_port == 0)
 		return err_set(err, -EINVAL, "Target: '%s' is not HOST:PORT", target);
-	settings->stock_target_host = host;
-	borrow_link(config, settings);
-	borrow_stock(config, settings);
-	return client_settings_write(settings, err);
+	settings->stock_target_host = strdup(host);
+	return settings->stock_target_host ? 0 : err_system(err, -ENOMEM, "settings");
 }
 
-int client_settings_build(const struct client_config *config, struct err *err)
+int client_settings_build(
+	struct client_settings *ret, const struct client_config *config, const char *listen_text, struct err *err)
 {
 	struct client_settings settings = {0};
 	int rc = borrow_servers(config, &settings, err);
@@ -131,10 +129,24 @@ int client_settings_build(const struct client_config *config, struct err *err)
 	if (rc == 0)
 		rc = read_files(config, &settings, err);
 	if (rc == 0)
-		rc = write_settings(config, &settings, err);
-	free(settings.servers);
-	free(settings.ca_pem);
-	free(settings.client_certificate_pem);
-	secret_free(settings.client_key_pem);
-	return rc;
+		rc = build_target(config, &settings, err);
+	if (rc < 0) {
+		client_settings_built_done(&settings);
+		return rc;
+	}
+	borrow_link(config, &settings);
+	borrow_stock(config, &settings);
+	snprintf(settings.listen_text, sizeof(settings.listen_text), "%s", listen_text);
+	*ret = settings;
+	return 0;
+}
+
+void client_settings_built_done(struct client_settings *settings)
+{
+	free(settings->servers);
+	free(settings->ca_pem);
+	free(settings->client_certificate_pem);
+	secret_free(settings->client_key_pem);
+	free(settings->stock_target_host);
+	*settings = (struct client_settings){0};
 }

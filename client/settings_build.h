@@ -3,9 +3,13 @@
 #define TOWPATH_CLIENT_SETTINGS_BUILD_H
 
 #include "client/config.h"
+#include "client/settings.h"
 #include "common/base/err.h"
 
-/* Return: a sealed memory file for CHANNEL_SETTINGS, or a negative errno. */
-int client_settings_build(const struct client_config *config, struct err *err);
+/* Borrows from @config. @listen_text: the local port as it was opened. What only the moment knows, the names' addresses and
+ * the name servers, is left out. Return: 0 or a negative errno. */
+int client_settings_build(
+	struct client_settings *ret, const struct client_config *config, const char *listen_text, struct err *err);
+void client_settings_built_done(struct client_settings *settings); /* not client_settings_done(): much is borrowed */
 
 #endif

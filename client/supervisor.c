@@ -1,106 +1,195 @@
 /* The client's supervisor.
  *
- * Happy path: the local UDP port, the settings, and then supervise_run(): a worker that is handed both, and marked TCP
- * sockets when it asks for them. Fails at set-up with one line and exit code 1.
+ * Happy path: the local UDP port, the settings, and then supervise_run(): a worker that is handed both, and marked sockets
+ * when it asks for them; beside it the device, where it is ours. Fails at set-up with one line and exit code 1.
+ *
+ * The mark (DESIGN: no loops) is that of our device, or of the device of somebody else whose endpoint we are, looked for at
+ * each event of the network: wg-quick may come later. With a mark, names are asked for at the physical links' name servers.
  */
 #include "client/supervisor.h"
 
+#include "client/foreign.h"
+#include "client/local_port.h"
+#include "client/marks.h"
+#include "client/names.h"
+#include "client/restart.h"
 #include "client/settings_build.h"
+#include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/base/secret.h"
+#include "common/net/dns.h"
+#include "common/net/netmon.h"
 #include "common/process/socket_tune.h"
 #include "common/process/supervise.h"
-#include "common/wireguard/wg_device.h"
 
 #include <errno.h>
-#include <netinet/in.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #define LINK_USER_TIMEOUT_MS 10000 /* unacknowledged bytes: the path is dead, a new connection may find another */
+#define NAMESERVERS_FRESH_US CLOCK_US_PER_S /* asking resolved may take its time; not at every small event */
 
 struct supervisor {
-	const struct client_config *config;
+	const struct client_config *first; /* main's: local port, mark and device are its, as long as we run */
+	struct client_config *reloaded;	   /* in use; NULL: the first is */
+	struct client_config *of_device;   /* its part about WireGuard is the host's; NULL: the first's is */
+	const struct supervisor_options *options;
 	struct supervise *supervise;
-	int listen_fd;
-	int settings_fd; /* the sealed memory file, for every worker again */
-	uint16_t listen_port;
-	bool is_mark_refusal_told;
+	struct local_port port;
+	struct client_settings settings; /* of the configuration in use */
+	struct names *names;
+	struct marks marks;
+	struct foreign foreign;
+	char nameservers[ADDRESS_LIST_TEXT_MAX]; /* as the worker knows them */
+	uint64_t nameservers_us;		 /* when they were looked for; 0: never */
+	bool are_stale;				 /* something has changed since */
 };
 
-/* --- link sockets --- */
-
-/* The mark of the WireGuard device whose endpoint we are, or what the file says. Return: 0: none. */
-static uint32_t find_mark(const struct supervisor *s)
+static const struct client_config *config_of(const struct supervisor *s)
 {
-	char device[IFNAMSIZ];
-	struct err err = {""};
-	uint32_t mark = 0;
+	return s->reloaded ? s->reloaded : s->first;
+}
 
-	switch (s->config->fwmark_kind) {
+/* --- the mark --- */
+
+static bool is_beside(const struct supervisor *s)
+{
+	return s->first->fwmark_kind == CLIENT_FWMARK_AUTO && !s->first->has_device;
+}
+
+static uint32_t find_mark(struct supervisor *s)
+{
+	switch (s->first->fwmark_kind) {
 	case CLIENT_FWMARK_OFF:
 		return 0;
 	case CLIENT_FWMARK_NUMBER:
-		return s->config->fwmark;
+		return s->first->fwmark;
 	case CLIENT_FWMARK_AUTO:
 		break;
 	}
-	switch (wg_device_find_mark(s->listen_port, device, &mark, &err)) {
-	case 1:
-		log_debug("link", "mark 0x%x of %s", mark, device);
-		return mark;
-	case 0:
-		return 0;
-	default:
-		log_debug("link", "looking for the mark of a WireGuard device: %s", err.text);
-		return 0;
-	}
+	if (s->first->has_device)
+		return host_mark(supervise_host(s->supervise));
+	foreign_look(&s->foreign, addr_port(&s->port.addr));
+	return s->foreign.mark;
 }
 
-static void set_mark(struct supervisor *s, int fd)
+/* --- name servers --- */
+
+/* Return: whether they are others than before. */
+static bool look_for_nameservers(struct supervisor *s)
 {
-	uint32_t mark = find_mark(s);
+	const char *device = s->first->has_device ? s->first->device : s->foreign.device;
+	struct addr servers[DNS_SERVERS_MAX];
+	char before[ADDRESS_LIST_TEXT_MAX];
+	size_t count = s->marks.mark != 0 ? dns_uplink_servers(device, servers) : 0;
 
-	if (mark == 0 || setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof(mark)) == 0 || s->is_mark_refusal_told)
-		return;
-	s->is_mark_refusal_told = true;
-	log_warning("link",
-		"mark 0x%x: %s; needs root or CAP_NET_ADMIN, with AllowedIPs = 0.0.0.0/0 the tunnel would loop", mark,
-		strerror(errno));
+	s->nameservers_us = clock_now_us();
+	s->are_stale = false;
+	memcpy(before, s->nameservers, sizeof(before));
+	address_list_format(s->nameservers, servers, count);
+	return strcmp(before, s->nameservers) != 0;
 }
+
+static void tell_nameservers(struct supervisor *s, struct channel *channel)
+{
+	if (look_for_nameservers(s) && channel)
+		channel_send(channel, CHANNEL_NAMESERVERS, s->nameservers, strlen(s->nameservers), -1);
+}
+
+static void follow_nameservers(struct supervisor *s, struct channel *channel)
+{
+	s->are_stale = true; /* at the latest before the next question */
+	if (s->marks.mark != 0 && clock_now_us() - s->nameservers_us >= NAMESERVERS_FRESH_US)
+		tell_nameservers(s, channel);
+}
+
+/* Look for the mark again, for what is open too. */
+static void follow_mark(struct supervisor *s, struct channel *channel)
+{
+	if (marks_change(&s->marks, find_mark(s)))
+		tell_nameservers(s, channel);
+}
+
+/* --- what the worker asks for, and tells --- */
 
 /* Return: descriptor or a negative errno. */
-static int open_link(struct supervisor *s, uint32_t family)
+static int open_socket(struct supervisor *s, const struct channel_link *wanted)
 {
 	int fd;
 
-	if (family != AF_INET && family != AF_INET6)
+	if ((wanted->family != AF_INET && wanted->family != AF_INET6) ||
+		(wanted->type != SOCK_STREAM && wanted->type != SOCK_DGRAM))
 		return -EINVAL;
-	fd = socket((int)family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	fd = socket((int)wanted->family, (int)wanted->type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return -errno;
-	socket_tune_tcp(fd, s->config->congestion_control, LINK_USER_TIMEOUT_MS);
-	set_mark(s, fd);
+	if (wanted->type == SOCK_STREAM)
+		socket_tune_tcp(fd, config_of(s)->congestion_control, LINK_USER_TIMEOUT_MS);
+	marks_put(&s->marks, supervise_loop(s->supervise), fd);
 	return fd;
 }
 
-static void on_message(void *owner, struct channel *channel, enum channel_kind kind, const void *payload)
+static void hand_socket(struct supervisor *s, struct channel *channel, const struct channel_link *wanted)
 {
-	const struct channel_link *wanted = payload;
 	struct channel_reply reply;
 	int fd;
 
-	if (kind != CHANNEL_LINK_WANTED)
-		return;
-	fd = open_link(owner, wanted->family);
+	follow_mark(s, channel);
+	if (wanted->type == SOCK_DGRAM && s->are_stale)
+		tell_nameservers(s, channel);
+	fd = open_socket(s, wanted);
 	reply = (struct channel_reply){.ticket = wanted->ticket, .error = fd < 0 ? fd : 0};
 	channel_send(channel, CHANNEL_LINK_SOCKET, &reply, sizeof(reply), fd);
 	if (fd >= 0)
 		close(fd);
 }
 
+/* The name that is dialled for a server: the proxy's, where there is one. */
+static const char *dialled_name(const struct client_config *config, size_t index)
+{
+	return config->proxy.host ? config->proxy.host : config->servers[index].host;
+}
+
+/* "2 203.0.113.10,2001:db8:1::10". What the worker says is a stranger's word. */
+static void take_addresses(struct supervisor *s, const char *text)
+{
+	char *list;
+	unsigned long index = strtoul(text, &list, 10);
+
+	if (list == text || *list != ' ' || index >= config_of(s)->server_count)
+		return;
+	names_keep(s->names, dialled_name(config_of(s), index), list + 1);
+}
+
+static void on_message(void *owner, struct channel *channel, enum channel_kind kind, const void *payload)
+{
+	if (kind == CHANNEL_LINK_WANTED)
+		hand_socket(owner, channel, payload);
+	else if (kind == CHANNEL_ADDRESSES)
+		take_addresses(owner, payload);
+}
+
 /* --- what the worker is given --- */
+
+/* The settings with what is known of the names now. @kind: CHANNEL_SETTINGS or CHANNEL_RELOAD. Return: 0 or a negative errno. */
+static int send_settings(struct supervisor *s, struct channel *channel, enum channel_kind kind, struct err *err)
+{
+	int fd, rc;
+
+	for (size_t i = 0; i < s->settings.server_count; i++)
+		s->settings.servers[i].addresses =
+			(char *)(uintptr_t)names_find(s->names, dialled_name(config_of(s), i));
+	s->settings.nameservers = s->nameservers[0] ? s->nameservers : NULL;
+	fd = client_settings_write(&s->settings, err);
+	if (fd < 0)
+		return fd;
+	rc = channel_send(channel, kind, NULL, 0, fd);
+	close(fd);
+	return rc < 0 ? err_system(err, rc, "handing the settings to the worker") : 0;
+}
 
 static int hand_down(void *owner, struct channel *channel, struct err *err)
 {
@@ -108,10 +197,12 @@ static int hand_down(void *owner, struct channel *channel, struct err *err)
 	struct supervisor *s = owner;
 	int rc;
 
-	lseek(s->settings_fd, 0, SEEK_SET); /* the worker before has read it */
-	rc = channel_send(channel, CHANNEL_SETTINGS, NULL, 0, s->settings_fd);
-	if (rc == 0)
-		rc = channel_send(channel, CHANNEL_LISTENER, &index, sizeof(index), s->listen_fd);
+	marks_change(&s->marks, find_mark(s));
+	look_for_nameservers(s);
+	rc = send_settings(s, channel, CHANNEL_SETTINGS, err);
+	if (rc < 0)
+		return rc;
+	rc = channel_send(channel, CHANNEL_LISTENER, &index, sizeof(index), s->port.fd);
 	return rc < 0 ? err_system(err, rc, "handing the local port to the worker") : 0;
 }
 
@@ -119,89 +210,204 @@ static void on_ready(void *owner)
 {
 	const struct supervisor *s = owner;
 
-	log_info("link", "listening on %s, on the way to %s", s->config->listen_text, s->config->servers[0].url);
+	log_info("link", "listening on %s, on the way to %s", s->port.text, s->first->servers[0].url);
 }
 
-/* --- the local UDP port --- */
-
-static const char *listen_remedy(char *buf, size_t size, int code, uint16_t port)
+static void on_worker_gone(void *owner)
 {
-	switch (code) {
-	case -EADDRINUSE:
-		snprintf(buf, size, "stop the other program (ss -lunp 'sport = :%u') or choose another port", port);
-		break;
-	case -EADDRNOTAVAIL:
-		snprintf(buf, size, "give an address of this host (ip address), or 127.0.0.1:%u", port);
-		break;
-	case -EACCES:
-	case -EPERM:
-		snprintf(buf, size,
-			"a port under 1024 needs root or CAP_NET_BIND_SERVICE; choose a higher one otherwise");
-		break;
-	default:
-		snprintf(buf, size, "choose another address");
+	struct supervisor *s = owner;
+
+	marks_forget(&s->marks);
+}
+
+static void on_network(void *owner, struct channel *channel, unsigned kinds)
+{
+	struct supervisor *s = owner;
+
+	if (kinds & (NETMON_LINK | NETMON_ADDRESS | NETMON_ROUTE | NETMON_RULE))
+		follow_mark(s, channel);
+	if (!(kinds & (NETMON_LINK | NETMON_ADDRESS | NETMON_ROUTE)))
+		return;
+	follow_nameservers(s, channel);
+	if (channel)
+		channel_send(channel, CHANNEL_NETWORK, NULL, 0, -1);
+}
+
+static void on_close(void *owner)
+{
+	struct supervisor *s = owner;
+
+	marks_close(&s->marks);
+}
+
+/* --- a reload --- */
+
+static void config_free(struct client_config *config)
+{
+	if (config)
+		client_config_done(config);
+	free(config);
+}
+
+static void use_config(struct supervisor *s, struct client_config *config, struct client_config *of_device)
+{
+	struct client_config *before = s->reloaded, *of_device_before = s->of_device;
+
+	s->reloaded = config;
+	s->of_device = of_device;
+	if (before != of_device)
+		config_free(before);
+	if (of_device_before != before && of_device_before != of_device)
+		config_free(of_device_before);
+}
+
+/* What the worker is given, as bytes. Return: their number, or a negative errno. */
+static ssize_t settings_bytes(const struct client_settings *settings, char **ret, struct err *err)
+{
+	int fd = client_settings_write(settings, err);
+	off_t len = fd < 0 ? -1 : lseek(fd, 0, SEEK_END);
+	ssize_t got = -1;
+
+	*ret = len < 0 ? NULL : malloc((size_t)len + 1);
+	if (*ret)
+		got = pread(fd, *ret, (size_t)len, 0);
+	if (fd >= 0)
+		close(fd);
+	return got;
+}
+
+/* Is it news for the worker? What cannot be told apart is. */
+static bool is_news(struct supervisor *s, const struct client_settings *settings)
+{
+	char *before, *now;
+	struct err err;
+	ssize_t before_len, now_len;
+	bool is_same;
+
+	for (size_t i = 0; i < s->settings.server_count; i++)
+		s->settings.servers[i].addresses = NULL;
+	s->settings.nameservers = NULL;
+	before_len = settings_bytes(&s->settings, &before, &err);
+	now_len = settings_bytes(settings, &now, &err);
+	is_same = before_len >= 0 && before_len == now_len && memcmp(before, now, (size_t)now_len) == 0;
+	if (before_len > 0)
+		secret_wipe(before, (size_t)before_len);
+	if (now_len > 0)
+		secret_wipe(now, (size_t)now_len);
+	free(before);
+	free(now);
+	return !is_same;
+}
+
+/* Everything new is made first; then the host takes its part, or refuses it; then there is no way back. */
+static int take_config(struct supervisor *s, struct channel *channel, struct client_config *config, char *ret_restart,
+	size_t restart_size, struct err *err)
+{
+	struct host *host = supervise_host(s->supervise);
+	bool is_hosts = host && restart_is_same_device(s->first, config);
+	struct client_settings settings;
+	bool has_news;
+	int rc = client_settings_build(&settings, config, s->port.text, err);
+
+	if (rc < 0)
+		return rc;
+	rc = is_hosts ? host_reload(host, &config->wireguard, ret_restart, restart_size, err) : 0;
+	if (rc < 0) {
+		client_settings_built_done(&settings);
+		return rc;
 	}
-	return buf;
+	restart_append(ret_restart, restart_size, s->first, config);
+	has_news = is_news(s, &settings);
+	client_settings_built_done(&s->settings);
+	s->settings = settings;
+	use_config(s, config, is_hosts ? config : s->of_device);
+	if (!has_news || !channel) /* a worker that is gone is followed by one that gets it */
+		return 0;
+	rc = send_settings(s, channel, CHANNEL_RELOAD, err);
+	return rc == -EPIPE ? 0 : rc;
 }
 
-static int bind_listen(int fd, const struct addr *addr)
+static int reload(void *owner, struct channel *channel, char *ret_restart, size_t restart_size, struct err *err)
 {
-	const int on = 1;
-
-	if (addr->sa.sa_family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) < 0)
-		return -errno;
-	socket_tune_udp(fd);
-	return bind(fd, &addr->sa, addr_len(addr)) < 0 ? -errno : 0;
-}
-
-static int open_listen(struct supervisor *s, struct err *err)
-{
-	const struct client_config *config = s->config;
-	char remedy[160];
+	struct supervisor *s = owner;
+	struct client_config *config = calloc(1, sizeof(*config));
+	struct ini_report report = {0};
 	int rc;
 
-	s->listen_fd = socket(config->listen.sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	rc = s->listen_fd < 0 ? -errno : bind_listen(s->listen_fd, &config->listen);
+	if (!config)
+		return err_system(err, -ENOMEM, "configuration");
+	rc = s->options->read_config(s->options->context, config, &report, err);
 	if (rc < 0)
-		return err_set(err, rc, "%s: Listen: %s: %s; %s", config->path ? config->path : config->name,
-			config->listen_text, strerror(-rc),
-			listen_remedy(remedy, sizeof(remedy), rc, addr_port(&config->listen)));
-	s->listen_port = addr_port(&config->listen);
-	if (!addr_is_loopback(&config->listen))
-		log_warning("config",
-			"Listen: %s is no loopback address: whoever reaches it can send through this tunnel",
-			config->listen_text);
-	return 0;
+		ini_report_join(&report, rc, err);
+	else
+		rc = take_config(s, channel, config, ret_restart, restart_size, err);
+	ini_report_done(&report);
+	if (config != s->reloaded)
+		config_free(config);
+	return rc;
 }
 
 /* --- set-up --- */
 
-int client_supervisor_run(const struct client_config *config, const struct supervisor_options *options)
+static int run(struct supervisor *s)
 {
 	static const struct supervise_program program = {
-		.hand_down = hand_down, .on_message = on_message, .on_ready = on_ready};
-	const struct supervise_plan plan = {.name = config->name,
+		.hand_down = hand_down,
+		.on_message = on_message,
+		.on_ready = on_ready,
+		.on_worker_gone = on_worker_gone,
+		.on_network = on_network,
+		.reload = reload,
+		.on_close = on_close,
+	};
+	const struct client_config *config = s->first;
+	struct host_setup host = {
+		.name = config->name,
+		.config_path = config->path,
+		.wireguard_path = config->wireguard_path ? config->wireguard_path : config->path,
+		.state_dir = s->options->state_dir,
+		.wireguard = &config->wireguard,
+		.gateways = config->gateways,
+		.gateway_count = config->gateway_count,
+		.birth_netns_fd = -1,
+		.endpoint = s->port.addr,
+	};
+	const struct supervise_plan plan = {
+		.name = config->name,
 		.role = "client",
 		.area = "link",
 		.worker_title = "towpath-client: worker",
-		.runtime_dir = options->runtime_dir,
+		.runtime_dir = s->options->runtime_dir,
 		.ready_state = "connecting",
 		.netns_fd = -1,
+		.host = config->has_device ? &host : NULL,
 		.flows_when_linked = true,
-		.up_fd = -1};
-	struct supervisor s = {.config = config, .listen_fd = -1, .settings_fd = -1};
+		.up_fd = s->options->up_fd,
+	};
+
+	memcpy(host.device, config->device, sizeof(host.device));
+	return supervise_run(&plan, &program, s, &s->supervise);
+}
+
+int client_supervisor_run(const struct client_config *config, const struct supervisor_options *options)
+{
+	struct supervisor s = {.first = config, .options = options, .port.fd = -1};
 	struct err err = {""};
 	int exit_code = 1;
+	int rc;
 
-	if (open_listen(&s, &err) == 0)
-		s.settings_fd = client_settings_build(config, &err);
-	if (s.settings_fd < 0)
+	s.marks.keeps = is_beside(&s);
+	s.names = names_open(options->state_dir, config->name);
+	rc = s.names ? local_port_open(&s.port, config, &err) : err_system(&err, -ENOMEM, "names");
+	if (rc == 0)
+		rc = client_settings_build(&s.settings, config, s.port.text, &err);
+	if (rc < 0)
 		log_error("config", "%s", err.text);
 	else
-		exit_code = supervise_run(&plan, &program, &s, &s.supervise);
-	if (s.listen_fd >= 0)
-		close(s.listen_fd);
-	if (s.settings_fd >= 0)
-		close(s.settings_fd);
+		exit_code = run(&s);
+	client_settings_built_done(&s.settings);
+	use_config(&s, NULL, NULL);
+	names_close(s.names);
+	local_port_close(&s.port);
 	return exit_code;
 }

@@ -1,10 +1,13 @@
 /* Socket options, best effort: a host that refuses one carries datagrams all the same, a little worse. */
 #include "common/process/socket_tune.h"
 
+#include <linux/tcp.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
+
+/* tcpi_state: include/net/tcp_states.h of the kernel. */
+enum { STATE_ESTABLISHED = 1, STATE_SYN_SENT = 2, STATE_CLOSE = 7, STATE_CLOSE_WAIT = 8 };
 
 static void tune_number(int fd, int level, int option, int value)
 {
@@ -28,4 +31,19 @@ void socket_tune_tcp(int fd, const char *congestion, unsigned int user_timeout_m
 	tune_number(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
 	if (congestion[0] != '\0')
 		setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, congestion, (socklen_t)strlen(congestion));
+}
+
+enum socket_tcp_life socket_tcp_life(int fd)
+{
+	struct tcp_info info = {0};
+	socklen_t len = sizeof(info);
+
+	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
+		return SOCKET_TCP_OVER;
+	if (info.tcpi_state == STATE_CLOSE)
+		return info.tcpi_segs_out > 0 ? SOCKET_TCP_OVER : SOCKET_TCP_NEW;
+	return info.tcpi_state == STATE_ESTABLISHED || info.tcpi_state == STATE_SYN_SENT ||
+			       info.tcpi_state == STATE_CLOSE_WAIT
+		       ? SOCKET_TCP_ALIVE
+		       : SOCKET_TCP_OVER;
 }

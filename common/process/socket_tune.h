@@ -11,4 +11,9 @@ void socket_tune_udp(int fd);
  * @user_timeout_ms, keep-alive, and the congestion control @congestion where the host allows it. */
 void socket_tune_tcp(int fd, const char *congestion, unsigned int user_timeout_ms);
 
+/* Of a socket that another process uses: not connected yet, connecting or connected, or closed from this side at least. */
+enum socket_tcp_life { SOCKET_TCP_NEW, SOCKET_TCP_ALIVE, SOCKET_TCP_OVER };
+
+enum socket_tcp_life socket_tcp_life(int fd);
+
 #endif

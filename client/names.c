@@ -1,0 +1,142 @@
+/* A short list in memory, written whole at each change. Fails by forgetting: the names are looked up then. */
+#include "client/names.h"
+
+#include "client/address_list.h"
+#include "common/base/err.h"
+#include "common/base/file.h"
+#include "common/base/log.h"
+#include "common/process/folder.h"
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NAMES_MAX 16u /* names that the configuration no longer has fall out at the end */
+#define NAME_MAX_LEN 255u
+#define LINE_MAX_LEN (NAME_MAX_LEN + 1 + ADDRESS_LIST_TEXT_MAX)
+
+struct name_entry {
+	char host[NAME_MAX_LEN + 1];
+	char addresses[ADDRESS_LIST_TEXT_MAX];
+};
+
+struct names {
+	struct name_entry entries[NAMES_MAX];
+	size_t count;
+	char folder[PATH_MAX];
+	char path[PATH_MAX];
+	bool is_refusal_told;
+};
+
+/* What the file holds was written by us, but it is read as a stranger's. */
+static bool is_host(const char *text)
+{
+	size_t len = strlen(text);
+
+	return len > 0 && len <= NAME_MAX_LEN && strcspn(text, " \t\r\n") == len;
+}
+
+static bool is_list(const char *text)
+{
+	struct addr addresses[ADDRESS_LIST_MAX];
+
+	return strlen(text) < ADDRESS_LIST_TEXT_MAX && address_list_parse(text, 1, addresses) > 0;
+}
+
+static void read_line(struct names *names, char *line)
+{
+	struct name_entry *entry = &names->entries[names->count];
+	char *space = strchr(line, ' ');
+
+	if (!space || names->count == NAMES_MAX)
+		return;
+	*space = '\0';
+	if (!is_host(line) || !is_list(space + 1) || names_find(names, line))
+		return;
+	strcpy(entry->host, line);
+	strcpy(entry->addresses, space + 1);
+	names->count++;
+}
+
+static void read_file(struct names *names)
+{
+	char *text, *line, *rest;
+	struct err err;
+
+	if (file_read_text(names->path, NAMES_MAX * (LINE_MAX_LEN + 1), &text, &err) < 0)
+		return;
+	for (line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
+		read_line(names, line);
+	free(text);
+}
+
+struct names *names_open(const char *state_dir, const char *name)
+{
+	struct names *names = calloc(1, sizeof(*names));
+
+	if (!names)
+		return NULL;
+	snprintf(names->folder, sizeof(names->folder), "%s/%s", state_dir, name);
+	if (snprintf(names->path, sizeof(names->path), "%s/%s/addresses", state_dir, name) < (int)sizeof(names->path))
+		read_file(names);
+	return names;
+}
+
+void names_close(struct names *names)
+{
+	free(names);
+}
+
+const char *names_find(const struct names *names, const char *host)
+{
+	for (size_t i = 0; i < names->count; i++)
+		if (strcmp(names->entries[i].host, host) == 0)
+			return names->entries[i].addresses;
+	return NULL;
+}
+
+static void write_file(struct names *names)
+{
+	char text[NAMES_MAX * (LINE_MAX_LEN + 1) + 1];
+	struct err err = {""};
+	size_t used = 0;
+
+	for (size_t i = 0; i < names->count; i++)
+		used += (size_t)snprintf(text + used, sizeof(text) - used, "%s %s\n", names->entries[i].host,
+			names->entries[i].addresses);
+	if ((folder_ensure(names->folder, &err) == 0 && file_write_text(names->folder, names->path, text, &err) == 0) ||
+		names->is_refusal_told)
+		return;
+	names->is_refusal_told = true;
+	log_debug("link", "the servers' addresses are not kept for the next start: %s", err.text);
+}
+
+/* Take the entry of @host, or the oldest, to the front. */
+static struct name_entry *take_front(struct names *names, const char *host)
+{
+	size_t at = 0;
+
+	while (at < names->count && strcmp(names->entries[at].host, host) != 0)
+		at++;
+	if (at == names->count && names->count < NAMES_MAX)
+		names->count++;
+	else if (at == names->count)
+		at--;
+	memmove(&names->entries[1], &names->entries[0], at * sizeof(names->entries[0]));
+	return &names->entries[0];
+}
+
+void names_keep(struct names *names, const char *host, const char *addresses)
+{
+	const char *known = names_find(names, host);
+	struct name_entry *entry;
+
+	if ((known && strcmp(known, addresses) == 0) || !is_host(host) || !is_list(addresses))
+		return;
+	entry = take_front(names, host);
+	snprintf(entry->host, sizeof(entry->host), "%s", host);
+	snprintf(entry->addresses, sizeof(entry->addresses), "%s", addresses);
+	write_file(names);
+}
