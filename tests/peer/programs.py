@@ -321,10 +321,11 @@ class Client(Towpath):
     role = 'client'
 
     def __init__(self, url, token=TOKEN, pin=None, ca=None, extra=(), environment=None, host='127.0.0.1', hosts=None,
-                 start=True):
+                 start=True, mark='off'):
         self.port = free_port(socket.SOCK_DGRAM, host)
         shown = f'[{host}]' if ':' in host else host
-        self.lines = ['[Client]', f'Server = {url}', f'Listen = {shown}:{self.port}', 'WireGuard = none', 'FwMark = off']
+        self.lines = ['[Client]', f'Server = {url}', f'Listen = {shown}:{self.port}', 'WireGuard = none',
+                      f'FwMark = {mark}']
         self.lines += [f'Token = {token}'] if token else []
         self.lines += [f'Pin = {pin}'] if pin else []
         self.lines += [f'CA = {ca.path}'] if ca else []

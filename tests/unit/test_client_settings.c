@@ -34,8 +34,8 @@ static void fill(struct client_settings *settings)
 		.stock_target_port = 51820,
 		.header_count = 2};
 	settings->servers = calloc(2, sizeof(*settings->servers));
-	settings->servers[0] = (struct client_settings_server){copy("wss://a"), copy("a"), 443, false};
-	settings->servers[1] = (struct client_settings_server){copy("ws://[::1]:80"), copy("::1"), 80, true};
+	settings->servers[0] = (struct client_settings_server){copy("wss://a"), copy("a"), 443, false, copy("203.0.113.10,::1")};
+	settings->servers[1] = (struct client_settings_server){copy("ws://[::1]:80"), copy("::1"), 80, true, NULL};
 	settings->token = copy("0123456789abcdef");
 	settings->pins = calloc(2, sizeof(*settings->pins));
 	memset(settings->pins[0], 0xab, 32);
@@ -43,6 +43,7 @@ static void fill(struct client_settings *settings)
 	settings->ca_pem = copy("CA\n");
 	settings->client_certificate_pem = copy("CERT\n");
 	settings->client_key_pem = copy("KEY\n");
+	settings->nameservers = copy("192.168.1.1");
 	settings->server_name = copy("front.example.net");
 	settings->proxy_host = copy("proxy");
 	settings->proxy_user = copy("user");
@@ -72,6 +73,9 @@ static void round_trip_keeps_every_field(void **state)
 	assert_int_equal(out.servers[1].port, 80);
 	assert_true(out.servers[1].cleartext);
 	assert_false(out.servers[0].cleartext);
+	assert_string_equal(out.servers[0].addresses, "203.0.113.10,::1");
+	assert_null(out.servers[1].addresses);
+	assert_string_equal(out.nameservers, "192.168.1.1");
 	assert_string_equal(out.listen_text, "127.0.0.1:51820");
 	assert_string_equal(out.token, "0123456789abcdef");
 	assert_int_equal(out.pin_count, 2);
@@ -103,7 +107,7 @@ static void round_trip_keeps_every_field(void **state)
 static void absent_fields_stay_absent(void **state)
 {
 	struct client_settings in, out;
-	struct client_settings_server server = {(char *)(uintptr_t) "wss://a", (char *)(uintptr_t) "a", 443, false};
+	struct client_settings_server server = {(char *)(uintptr_t) "wss://a", (char *)(uintptr_t) "a", 443, false, NULL};
 	struct err err = {""};
 
 	(void)state;
@@ -118,6 +122,7 @@ static void absent_fields_stay_absent(void **state)
 	assert_int_equal(client_settings_read(client_settings_write(&in, &err), &out, &err), 0);
 	assert_null(out.ca_pem);
 	assert_null(out.pins);
+	assert_null(out.nameservers);
 	assert_null(out.proxy_host);
 	assert_null(out.stock_path);
 	assert_null(out.jwt_key);
@@ -166,6 +171,11 @@ static void bad_fields_are_refused(void **state)
 		{"pins", "[null]", "pins: not base64"},
 		{"client_key_pem", "null", "come together"},
 		{"interception", "\"no\"", "interception: neither"},
+		{"servers",
+			"[{\"url\":\"a\",\"host\":\"a\",\"port\":1,\"cleartext\":false,\"addresses\":\"1.2.3\"}]",
+			"addresses: not addresses"},
+		{"nameservers", "\"ns.example.org\"", "nameservers: not addresses"},
+		{"nameservers", "\"\"", "nameservers"},
 		{"proxy_port", "0", "proxy_port: out of range"},
 		{"ping_interval_ms", "0", "ping_interval_ms: out of range"},
 		{"mask", "3", "mask: out of range"},

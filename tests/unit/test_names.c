@@ -1,0 +1,124 @@
+/* client/names: what is kept is there at the next start, and whatever else stands in the file does no harm. */
+#include "client/names.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static char folder[64];
+
+static int set_up(void **state)
+{
+	(void)state;
+	strcpy(folder, "/tmp/test_names.XXXXXX");
+	return mkdtemp(folder) ? 0 : -1;
+}
+
+static void path_of(char *buf, size_t size)
+{
+	snprintf(buf, size, "%s/home/addresses", folder);
+}
+
+static int tear_down(void **state)
+{
+	char path[128];
+
+	(void)state;
+	path_of(path, sizeof(path));
+	unlink(path);
+	snprintf(path, sizeof(path), "%s/home", folder);
+	rmdir(path);
+	return rmdir(folder);
+}
+
+static struct names *reopen(struct names *names)
+{
+	names_close(names);
+	names = names_open(folder, "home");
+	assert_non_null(names);
+	return names;
+}
+
+static void what_is_kept_is_found_again(void **state)
+{
+	struct names *names = reopen(NULL);
+
+	(void)state;
+	assert_null(names_find(names, "hub.example.org"));
+	names_keep(names, "hub.example.org", "203.0.113.10");
+	names_keep(names, "other.example.org", "2001:db8::1");
+	names_keep(names, "hub.example.org", "203.0.113.11,203.0.113.12");
+	names = reopen(names);
+	assert_string_equal(names_find(names, "hub.example.org"), "203.0.113.11,203.0.113.12");
+	assert_string_equal(names_find(names, "other.example.org"), "2001:db8::1");
+	names_close(names);
+}
+
+/* The worker is a stranger: what it says is kept only where it is what it should be. */
+static void what_is_no_list_is_not_kept(void **state)
+{
+	struct names *names = reopen(NULL);
+
+	(void)state;
+	names_keep(names, "hub.example.org", "");
+	names_keep(names, "hub.example.org", "203.0.113.10\nevil.example.org 192.0.2.1");
+	names_keep(names, "hub.example.org evil", "203.0.113.10");
+	names_keep(names, "", "203.0.113.10");
+	names = reopen(names);
+	assert_null(names_find(names, "hub.example.org"));
+	assert_null(names_find(names, "evil.example.org"));
+	assert_null(names_find(names, ""));
+	names_close(names);
+}
+
+/* Names that come and go push the oldest out, and no file grows for ever. */
+static void the_oldest_falls_out(void **state)
+{
+	struct names *names = reopen(NULL);
+	char host[32];
+
+	(void)state;
+	for (int i = 0; i < 100; i++) {
+		snprintf(host, sizeof(host), "hub%d.example.org", i);
+		names_keep(names, host, "203.0.113.10");
+	}
+	names = reopen(names);
+	assert_null(names_find(names, "hub83.example.org"));
+	assert_non_null(names_find(names, "hub84.example.org"));
+	assert_non_null(names_find(names, "hub99.example.org"));
+	names_close(names);
+}
+
+/* Only its owner reads it. */
+static void file_is_its_owners(void **state)
+{
+	struct names *names = reopen(NULL);
+	struct stat status;
+	char path[128];
+
+	(void)state;
+	names_keep(names, "hub.example.org", "203.0.113.10");
+	path_of(path, sizeof(path));
+	assert_int_equal(stat(path, &status), 0);
+	assert_int_equal(status.st_mode & 07777, 0600);
+	names_close(names);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(what_is_kept_is_found_again, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(what_is_no_list_is_not_kept, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(the_oldest_falls_out, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(file_is_its_owners, set_up, tear_down),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
