@@ -273,3 +273,110 @@ server_status() { # [OPTION…]
 }
 
 worker_of() { pgrep -P "${pid_of[$1]}" | head -n 1; } # LABEL
+
+# --- WireGuard, brought up by Towpath ------------------------------------------------------------------------------------
+
+# A tunnel's file from standard input.  In it, {key HOST}, {pub HOST} and {token HOST} stand for what keys() made.
+tunnel_file() { # HOST NAME
+	folders "$1"
+	(umask 077 && fill_in_keys >"$dir/$1/etc/$2.conf")
+}
+fill_in_keys() {
+	local text what name
+	text=$(cat)
+	while [[ $text =~ \{(key|pub|token)\ ([a-z]+)\} ]]; do
+		what=${BASH_REMATCH[1]} name=${BASH_REMATCH[2]}
+		keys "$name"
+		text=${text//"{$what $name}"/"$(<"$dir/$name.$what")"}
+	done
+	printf '%s\n' "$text"
+}
+
+# The hub of scenarios A, C and H: Pi with the home LAN, laptop.  Further sections from standard input.
+our_hub_file() {
+	{
+		cat <<-'CONF'
+		[Server]
+
+		[Interface]
+		PrivateKey = {key vps}
+		Address = 10.10.0.1/24, fd10::1/64
+
+		[Peer]
+		Name = pi
+		Token = {token pi}
+		PublicKey = {pub pi}
+		AllowedIPs = 10.10.0.2/32, fd10::2/128, 192.168.1.0/24
+
+		[Peer]
+		Name = laptop
+		Token = {token laptop}
+		PublicKey = {pub laptop}
+		AllowedIPs = 10.10.0.3/32, fd10::3/128
+		CONF
+		cat
+	} | tunnel_file vps hub
+}
+
+our_pi_file() { # URL
+	{
+		printf '[Client]\nServer = %s\nPin = %s\n' "$1" "$(hub_pin)"
+		cat <<-'CONF'
+		Token = {token pi}
+
+		[Interface]
+		PrivateKey = {key pi}
+		Address = 10.10.0.2/24, fd10::2/64
+
+		[Peer]
+		PublicKey = {pub vps}
+		AllowedIPs = 10.10.0.0/24, fd10::/64
+		PersistentKeepalive = 25
+
+		[Gateway]
+		Lan = 192.168.1.0/24
+		CONF
+	} | tunnel_file pi home
+}
+
+our_laptop_file() { # URL ALLOWED-IPS      further lines of [Interface] from standard input
+	{
+		printf '[Client]\nServer = %s\nPin = %s\n' "$1" "$(hub_pin)"
+		cat <<-'CONF'
+		Token = {token laptop}
+
+		[Interface]
+		PrivateKey = {key laptop}
+		Address = 10.10.0.3/24, fd10::3/64
+		CONF
+		cat
+		printf '\n[Peer]\nPublicKey = {pub vps}\nAllowedIPs = %s\n' "$2"
+	} | tunnel_file laptop home
+}
+
+# `up` and `down` as typed.
+tunnel_up() { # HOST [OPTION…]
+	local where=$1
+	shift
+	folders "$where"
+	at "$where" "$bin/client/towpath-client" up home "${places[@]}" "$@"
+}
+tunnel_down() { # HOST
+	folders "$1"
+	at "$1" "$bin/client/towpath-client" down home "${places[@]}"
+}
+
+# What a host's network looks like, to compare before and after: text on standard output.  Counters and times are left out.
+host_state() { # HOST
+	local family
+	at "$1" ip -o link show | sed -E 's/^[0-9]+: //; s/ (qlen|state) [^ ]+//g'
+	at "$1" ip -o address show | sed -E 's/(valid|preferred)_lft [^ ]+//g'
+	for family in -4 -6; do
+		at "$1" ip $family rule show
+		at "$1" ip $family route show table all | sed -E 's/ expires [^ ]+//' | sort
+	done
+	at "$1" nft -s list ruleset
+	at "$1" iptables-save | sed 's/^#.*//; s/\[[0-9:]*\]//'
+	at "$1" ip6tables-save | sed 's/^#.*//; s/\[[0-9:]*\]//'
+	at "$1" sysctl -a 2>/dev/null | grep -E '^net\.' | grep -vE 'nf_conntrack_count|\.gc_|route\.(gc|min_)|random|inode-nr|stable_secret|mtu_expires'
+}
