@@ -200,6 +200,8 @@ static int read_device(const char *name, wg_device **ret)
 	wg_device *device = NULL;
 	int rc;
 
+	if (strlen(name) >= sizeof(device->name))
+		return -ENODEV;
 	for (int attempt = 1;; attempt++) {
 		dump_was_interrupted = false;
 		rc = wg_get_device(&device, name);
