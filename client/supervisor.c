@@ -17,6 +17,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/secret.h"
+#include "common/host/check.h"
 #include "common/net/dns.h"
 #include "common/net/netmon.h"
 #include "common/process/socket_tune.h"
@@ -389,6 +390,14 @@ static int run(struct supervisor *s)
 	return supervise_run(&plan, &program, s, &s->supervise);
 }
 
+/* Before anything is opened that needs privilege or a folder of root's: this complaint names the device. */
+static int check_device(const struct client_config *config, struct err *err)
+{
+	const char *path = config->wireguard_path ? config->wireguard_path : config->path;
+
+	return config->has_device ? check_capable(path, &config->wireguard, err) : 0;
+}
+
 int client_supervisor_run(const struct client_config *config, const struct supervisor_options *options)
 {
 	struct supervisor s = {.first = config, .options = options, .port.fd = -1};
@@ -398,7 +407,9 @@ int client_supervisor_run(const struct client_config *config, const struct super
 
 	s.marks.keeps = is_beside(&s);
 	s.names = names_open(options->state_dir, config->name);
-	rc = s.names ? local_port_open(&s.port, config, &err) : err_system(&err, -ENOMEM, "names");
+	rc = s.names ? check_device(config, &err) : err_system(&err, -ENOMEM, "names");
+	if (rc == 0)
+		rc = local_port_open(&s.port, config, &err);
 	if (rc == 0)
 		rc = client_settings_build(&s.settings, config, s.port.text, &err);
 	if (rc < 0)

@@ -8,6 +8,7 @@
 #include "server/supervisor.h"
 
 #include "common/base/log.h"
+#include "common/host/check.h"
 #include "common/net/netmon.h"
 #include "common/process/folder.h"
 #include "common/process/spawn.h"
@@ -379,6 +380,14 @@ static int supervisor_run(struct supervisor *s)
 	return supervise_run(&plan, &program, s, &s->supervise);
 }
 
+/* Before namespaces are made, which needs the same privilege: this complaint names the device. */
+static int check_device(const struct server_config *config, struct err *err)
+{
+	const char *path = config->wireguard_path ? config->wireguard_path : config->path;
+
+	return config->has_device ? check_capable(path, &config->wireguard, err) : 0;
+}
+
 int server_supervisor_run(const struct server_config *config, const struct supervisor_options *options)
 {
 	struct supervisor s = {.options = options,
@@ -389,7 +398,7 @@ int server_supervisor_run(const struct server_config *config, const struct super
 	struct err err = {""};
 	int exit_code = 1;
 
-	if (supervisor_open(&s, &err) < 0)
+	if (check_device(config, &err) < 0 || supervisor_open(&s, &err) < 0)
 		log_error("config", "%s", err.text);
 	else
 		exit_code = supervisor_run(&s);

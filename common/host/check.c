@@ -115,6 +115,15 @@ static int check_kernel(const struct checking *checking)
 		"[Interface] out");
 }
 
+int check_capable(const char *path, const struct wg_config *wireguard, struct err *err)
+{
+	const struct host_setup setup = {.wireguard_path = path, .wireguard = wireguard};
+	const struct checking checking = {NULL, &setup, &wireguard->interface, err};
+	int rc = check_privilege(&checking);
+
+	return rc < 0 ? rc : check_kernel(&checking);
+}
+
 /* --- the device --- */
 
 static bool says(const char *path, const char *word)
@@ -457,8 +466,6 @@ static int check_facts(const struct checking *checking)
 int check_host(struct netlink *netlink, const struct host_setup *setup, struct err *err)
 {
 	static int (*const checks[])(const struct checking *checking) = {
-		check_privilege,
-		check_kernel,
 		check_device,
 		check_port,
 		check_addresses,
@@ -468,7 +475,7 @@ int check_host(struct netlink *netlink, const struct host_setup *setup, struct e
 		check_facts,
 	};
 	struct checking checking = {netlink, setup, &setup->wireguard->interface, err};
-	int rc = 0;
+	int rc = check_capable(setup->wireguard_path, setup->wireguard, err);
 
 	for (size_t i = 0; i < sizeof(checks) / sizeof(*checks) && rc == 0; i++)
 		rc = checks[i](&checking);

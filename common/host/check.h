@@ -7,6 +7,11 @@
 #include "common/host/host.h"
 #include "common/net/netlink.h"
 
+/* The first of all: may we make a device, and does the kernel have WireGuard? Also for a caller who does other things that need
+ * privilege before: the complaint is about the device then. @path: of the file with [Interface]. Return: 0, -EPERM or
+ * -EOPNOTSUPP with @err set. */
+int check_capable(const char *path, const struct wg_config *wireguard, struct err *err);
+
 /* After the clean-up of what a crash left. Return: 0 or a negative errno with @err set; the first refusal only. */
 int check_host(struct netlink *netlink, const struct host_setup *setup, struct err *err);
 
