@@ -113,6 +113,18 @@ def test_check_says_valid():
     assert sorted(os.listdir(folder.path)) == ['home.conf', 'hub.conf'], 'check has changed something'
 
 
+def test_the_samples_are_valid():
+    """Each file under deploy/samples is accepted without a warning, once it is as private as it has to be."""
+    samples = os.path.join(programs.SOURCE, 'deploy', 'samples')
+    for name in sorted(os.listdir(samples)):
+        text = open(os.path.join(samples, name)).read()
+        folder = Folder(**{name.removesuffix('.conf'): text})
+        role = 'server' if '\n[Server]\n' in text else 'client'
+        done = folder.run(role, 'check', name.removesuffix('.conf'))
+        expect(done, 0, stdout='valid')
+        assert not done.stderr, f'{name}: {done.stderr}'
+
+
 def test_check_tells_all_mistakes():
     """Exit 2, one line each on stderr, and `run` says the same."""
     folder = Folder(home='[Client]\nServer = wss://a\nTokn = x\nMask = y\n', hub='[Server]\nTarget = 8.8.8.8:53\n')
