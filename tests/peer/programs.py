@@ -67,34 +67,32 @@ def has_udp_port(port):
     return False
 
 
-def children(pid):
+def _fields(pid):
+    """What /proc says of a process from its state on; None where it is gone."""
     try:
-        with open(f'/proc/{pid}/task/{pid}/children') as file:
-            return [int(word) for word in file.read().split()]
+        with open(f'/proc/{pid}/stat') as file:
+            return file.read().rpartition(')')[2].split()
     except OSError:
-        return []
+        return None
+
+
+def children(pid):
+    """The processes whose parent it is. Not from its `children`, which not every kernel has."""
+    pids = [int(entry) for entry in os.listdir('/proc') if entry.isdigit()]
+    return [found for found in pids if (fields := _fields(found)) and int(fields[1]) == pid]
 
 
 def is_alive(pid):
-    try:
-        with open(f'/proc/{pid}/stat') as file:
-            return file.read().rpartition(')')[2].split()[0] not in 'ZX'
-    except OSError:
-        return False
+    fields = _fields(pid)
+    return fields is not None and fields[0] not in 'ZX'
 
 
 def of_session(session):
     """All processes of a session that still run."""
     found = []
     for entry in os.listdir('/proc'):
-        if not entry.isdigit():
-            continue
-        try:
-            with open(f'/proc/{entry}/stat') as file:
-                fields = file.read().rpartition(')')[2].split()
-        except OSError:
-            continue
-        if int(fields[3]) == session and fields[0] not in 'ZX':
+        fields = _fields(entry) if entry.isdigit() else None
+        if fields and int(fields[3]) == session and fields[0] not in 'ZX':
             found.append(int(entry))
     return found
 
