@@ -16,6 +16,7 @@
 #include <sys/syscall.h>
 
 #define LAN "ip link add eth0 type dummy && ip address add 192.168.1.130/24 dev eth0 && ip link set eth0 up"
+#define NETWORKD "/run/systemd/netif/links"
 #define PEER "[Peer]\nPublicKey = " KEY_B "\n" /* two lines, 3 and 4 behind INTERFACE */
 
 static struct bed {
@@ -186,16 +187,14 @@ static void device_of_that_name_is_refused(void **state)
 		"(wireguard), and not made by us; ip link del home helps, or another name for this tunnel",
 		"(wireguard), wg-quick's, as it seems; wg-quick down home helps, or another name for this tunnel",
 		"(wireguard), NetworkManager's; nmcli device disconnect home helps, or another name for this tunnel",
-		"(wireguard), systemd-networkd's; networkctl delete home, and its .netdev file elsewhere, helps, or "
-		"another "
-		"name for this tunnel",
+		("(wireguard), systemd-networkd's; networkctl delete home, and its .netdev file elsewhere, helps, or "
+		 "another name for this tunnel"),
 	};
 	static const char *const commands[] = {
 		"ip link add home index 77 type wireguard",
 		"mount -t tmpfs none /etc/wireguard && touch /etc/wireguard/home.conf",
 		"mkdir -p /run/NetworkManager/devices && echo connection-uuid=1 >/run/NetworkManager/devices/77",
-		"rm -r /run/NetworkManager && mkdir -p /run/systemd/netif/links && "
-		"echo NETWORK_FILE=/etc/x >/run/systemd/netif/links/77",
+		("cd /; rm -r /run/NetworkManager; mkdir -p " NETWORKD "; echo NETWORK_FILE=/x >" NETWORKD "/77"),
 	};
 	char line[512];
 
