@@ -47,7 +47,6 @@ static struct nl_msg *address_message(const struct net_address *address)
 	struct ifaddrmsg header = {
 		.ifa_family = (uint8_t)addr->sa.sa_family,
 		.ifa_prefixlen = address->prefix.bits,
-		.ifa_flags = addr->sa.sa_family == AF_INET6 ? IFA_F_NODAD : 0,
 		.ifa_index = (uint32_t)address->index,
 	};
 	struct nl_msg *message = netlink_message(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, &header, sizeof(header));

@@ -13,8 +13,7 @@ struct net_address {
 /* All of this namespace. Return: 0 (free() it) or a negative errno. */
 int net_address_list(struct netlink *netlink, struct net_address **ret, size_t *ret_count, struct err *err);
 
-/* As `ip address add` does; IPv6 without duplicate address detection: nobody else is on the device. There already is
- * done. Return: 0 or a negative errno. */
+/* As `ip address add` does. There already is done. Return: 0 or a negative errno. */
 int net_address_add(struct netlink *netlink, const struct net_address *address, struct err *err);
 
 #endif

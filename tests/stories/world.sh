@@ -366,8 +366,12 @@ tunnel_down() { # HOST
 	at "$1" "$bin/client/towpath-client" down home "${places[@]}"
 }
 
-# What a host's network looks like, to compare before and after: text on standard output.  Counters and times are left out.
+# What a host's network looks like, to compare before and after: text on standard output.  Counters, times, and the
+# link-local addresses that come a second late are left out.
 host_state() { # HOST
+	host_state_all "$1" | grep -v fe80::
+}
+host_state_all() { # HOST
 	local family
 	at "$1" ip -o link show | sed -E 's/^[0-9]+: //; s/ (qlen|state) [^ ]+//g'
 	at "$1" ip -o address show | sed -E 's/(valid|preferred)_lft [^ ]+//g'

@@ -431,17 +431,6 @@ static void addresses_are_added(void **state)
 	assert_non_null(strstr(said("ip -6 address show left"), "inet6 fd10::3/64 scope global"));
 }
 
-/* An IPv6 address is there at once: nobody is asked whether he has it. */
-static void ipv6_address_is_not_tentative(void **state)
-{
-	(void)state;
-	need_namespace();
-	make_pair();
-	assert_int_equal(add_address("fd10::3", 64), 0);
-	assert_non_null(strstr(said("ip -6 address show left"), "inet6 fd10::3/64 scope global nodad"));
-	assert_string_equal(said("ip -6 -o address show left tentative to fd10::/64"), "");
-}
-
 /* A device that is not there, and IPv6 switched off on it, are told, the latter in the kernel's own words. */
 static void address_refusals_are_told(void **state)
 {
@@ -1159,7 +1148,6 @@ int main(void)
 		NET_TEST(socket_is_opened_elsewhere),
 		NET_TEST(no_namespace_is_refused),
 		NET_TEST(addresses_are_added),
-		NET_TEST(ipv6_address_is_not_tentative),
 		NET_TEST(address_refusals_are_told),
 		NET_TEST(addresses_are_listed),
 		NET_TEST(routes_are_as_ip_makes_them),
