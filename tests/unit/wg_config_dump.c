@@ -1,7 +1,7 @@
 /* Print what wg_config makes of each file named, as `wg show DEVICE dump` would: the other side of wg_config_differential.
  *
  * A line "== FILE" for each, then "refused: REASON", or "taken" and the lines of the dump with what only a running device
- * has left out. A key that is not WireGuard's is refused, as wg does.
+ * has left out, then the hooks behind '#'. A key that is not WireGuard's is refused, as wg does.
  */
 #include "common/base/base64.h"
 #include "common/wireguard/wg_config.h"
@@ -32,6 +32,14 @@ static void print_peer(const struct wg_config_peer *peer)
 	printf("%s\t%u\n", peer->allowed_ip_count ? "" : "(none)", peer->persistent_keepalive_s);
 }
 
+/* As wg-quick would run them, before it puts the device's name in. */
+static void print_hooks(const struct wg_config_interface *interface)
+{
+	for (size_t i = 0; i < 4; i++)
+		for (size_t j = 0; j < interface->hook_count[i]; j++)
+			printf("#%s\n", interface->hooks[i][j]);
+}
+
 static void print_config(const struct wg_config *config)
 {
 	printf("taken\n");
@@ -39,6 +47,7 @@ static void print_config(const struct wg_config *config)
 	printf("%u\t%u\n", config->interface.listen_port, config->interface.fwmark);
 	for (size_t i = 0; i < config->peer_count; i++)
 		print_peer(&config->peers[i]);
+	print_hooks(&config->interface);
 }
 
 static void take_section(
