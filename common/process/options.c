@@ -51,9 +51,13 @@ static const struct option general[] = {
 
 #define GENERAL_COUNT (sizeof(general) / sizeof(general[0]))
 
-static const char *const verbs[] = {
-	[OPTIONS_RUN] = "run", [OPTIONS_UP] = "up", [OPTIONS_DOWN] = "down", [OPTIONS_STATUS] = "status",
-	[OPTIONS_RELOAD] = "reload", [OPTIONS_CHECK] = "check", NULL};
+static const char *const verbs[] = {[OPTIONS_RUN] = "run",
+	[OPTIONS_UP] = "up",
+	[OPTIONS_DOWN] = "down",
+	[OPTIONS_STATUS] = "status",
+	[OPTIONS_RELOAD] = "reload",
+	[OPTIONS_CHECK] = "check",
+	NULL};
 
 /* Those of the programs to come, so that nobody looks for a misspelling. */
 static const char *const future_verbs[] = {"doctor", "init", "add", "revoke", "show", NULL};

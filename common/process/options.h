@@ -39,7 +39,7 @@ struct options {
 	const char *config_dir;
 	char runtime_dir[PATH_MAX];
 	const char *state_dir;
-	uint64_t timeout_ms; /* of `up` */
+	uint64_t timeout_ms;	  /* of `up` */
 	struct options_key *keys; /* in the order given */
 	size_t key_count;
 };

@@ -222,7 +222,8 @@ static void write_peer(FILE *out, const json_t *peer, int64_t now_s)
 	}
 	write_peer_transfer(out, peer);
 	if (number_of(peer, "persistent_keepalive_s") > 0)
-		fprintf(out, "      persistent keepalive: every %.0f second%s\n", number_of(peer, "persistent_keepalive_s"),
+		fprintf(out, "      persistent keepalive: every %.0f second%s\n",
+			number_of(peer, "persistent_keepalive_s"),
 			number_of(peer, "persistent_keepalive_s") == 1 ? "" : "s");
 }
 
@@ -263,8 +264,7 @@ static void write_wireguard(FILE *out, const json_t *wireguard, int64_t now_s)
 static void write_unknown(FILE *out, const json_t *object)
 {
 	static const char *const known[] = {"name", "role", "state", "since", "pid", "worker_pid", "worker_restarts",
-		"server", "link", "sessions", "datagrams", "bytes", "queue", "dropped", "wireguard",
-		NULL};
+		"server", "link", "sessions", "datagrams", "bytes", "queue", "dropped", "wireguard", NULL};
 	const char *key;
 	json_t *value, *all = json_copy((json_t *)(uintptr_t)object);
 

@@ -355,8 +355,8 @@ static json_t *supervise_reload(struct supervise *s)
 	char restart[SUPERVISE_RESTART_MAX] = "";
 	struct err err = {""};
 	int rc = s->is_ending ? err_set(&err, -EBUSY, "it is stopping")
-			      : s->program->reload(s->owner, supervise_worker_channel(s->worker), restart,
-					sizeof(restart), &err);
+			      : s->program->reload(
+					s->owner, supervise_worker_channel(s->worker), restart, sizeof(restart), &err);
 
 	if (rc < 0)
 		log_error("config", "not reloaded, everything stays as it was: %s", err.text);
@@ -554,8 +554,8 @@ struct channel *supervise_channel(struct supervise *s)
 	return supervise_worker_channel(s->worker);
 }
 
-int supervise_run(const struct supervise_plan *plan, const struct supervise_program *program, void *owner,
-	struct supervise **ret)
+int supervise_run(
+	const struct supervise_plan *plan, const struct supervise_program *program, void *owner, struct supervise **ret)
 {
 	struct supervise s = {.plan = plan, .program = program, .owner = owner};
 	struct err err = {""};

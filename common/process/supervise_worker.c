@@ -31,7 +31,7 @@ struct supervise_worker {
 	enum worker_phase phase;
 	bool was_ready;
 	unsigned early_deaths, restarts;
-	unsigned short_lives; /* in a row */
+	unsigned short_lives;		/* in a row */
 	char failure[CHANNEL_TEXT_MAX]; /* its last word; "": none */
 };
 

@@ -235,17 +235,18 @@ static void up_describe(struct up *up, const json_t *status)
 
 	if (strcmp(state, "up") == 0)
 		snprintf(up->last_words, sizeof(up->last_words),
-			"stopped, no traffic after %u s: the link is up, but WireGuard on the hub does not answer; is [Peer] "
+			"stopped, no traffic after %u s: the link is up, but WireGuard on the hub does not answer; is "
+			"[Peer] "
 			"PublicKey the hub's, and has the hub a [Peer] with ours?",
 			seconds);
 	else if (strcmp(state, "connecting") == 0)
 		snprintf(up->last_words, sizeof(up->last_words),
-			"stopped, no traffic after %u s: still connecting to %s%s%s; --timeout 5min waits longer", seconds,
-			text_of(json_object_get(status, "server"), "url"), *error ? ": " : "", error);
+			"stopped, no traffic after %u s: still connecting to %s%s%s; --timeout 5min waits longer",
+			seconds, text_of(json_object_get(status, "server"), "url"), *error ? ": " : "", error);
 	else
 		snprintf(up->last_words, sizeof(up->last_words),
-			"stopped, no traffic after %u s: still %s; a hook that takes long? --timeout 5min waits longer", seconds,
-			*state ? state : "starting");
+			"stopped, no traffic after %u s: still %s; a hook that takes long? --timeout 5min waits longer",
+			seconds, *state ? state : "starting");
 }
 
 /* Ask before it is stopped. */

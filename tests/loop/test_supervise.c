@@ -919,7 +919,8 @@ static void test_host_hears_of_each_link(void **state)
 	json_decref(status);
 	json_decref(await(f, "up", 1));
 	usleep(2 * HOST_STEP_MS * 1000);
-	assert_string_equal(read_text(f, f->events_path), "is up\nhears of the link\nhears of the link\nhears of the network\n");
+	assert_string_equal(
+		read_text(f, f->events_path), "is up\nhears of the link\nhears of the link\nhears of the network\n");
 }
 
 /* Does the one who waits hear that traffic flows? */
@@ -994,7 +995,8 @@ static void test_sighup_reloads(void **state)
 	kill(f->pid, SIGHUP);
 	while (!strstr(read_text(f, f->log_path), "home.conf:7: Mask: is wrong") && now_ms() < until_ms)
 		usleep(5000);
-	assert_non_null(strstr(f->text, "config: not reloaded, everything stays as it was: home.conf:7: Mask: is wrong"));
+	assert_non_null(
+		strstr(f->text, "config: not reloaded, everything stays as it was: home.conf:7: Mask: is wrong"));
 }
 
 static void test_stop_by_control_socket(void **state)

@@ -83,13 +83,15 @@ static void hub_with_a_session(void **state)
 static void device_as_wg_shows_it(void **state)
 {
 	(void)state;
-	assert_text("{\"name\":\"home\",\"role\":\"client\",\"state\":\"up\",\"wireguard\":{\"interface\":\"home\","
-		    "\"index\":7,\"public_key\":\"KEY=\",\"listen_port\":40000,\"fwmark\":51820,\"table\":51820,\"rules\":["
-		    "{\"family\":\"ipv4\",\"priority\":32765,\"table\":51820}],\"mtu\":1420,\"peers\":["
-		    "{\"public_key\":\"HUB=\",\"endpoint\":\"127.0.0.1:51820\",\"allowed_ips\":[\"10.10.0.0/24\",\"fd10::/64\"],"
-		    "\"latest_handshake\":\"2026-11-21T02:43:58Z\",\"received_bytes\":1572864,\"sent_bytes\":92,"
-		    "\"persistent_keepalive_s\":25},{\"public_key\":\"PI=\",\"endpoint\":null,\"allowed_ips\":[],"
-		    "\"latest_handshake\":null,\"received_bytes\":0,\"sent_bytes\":0,\"persistent_keepalive_s\":0}]}}",
+	assert_text(
+		"{\"name\":\"home\",\"role\":\"client\",\"state\":\"up\",\"wireguard\":{\"interface\":\"home\","
+		"\"index\":7,\"public_key\":\"KEY=\",\"listen_port\":40000,\"fwmark\":51820,\"table\":51820,\"rules\":["
+		"{\"family\":\"ipv4\",\"priority\":32765,\"table\":51820}],\"mtu\":1420,\"peers\":["
+		"{\"public_key\":\"HUB=\",\"endpoint\":\"127.0.0.1:51820\",\"allowed_ips\":[\"10.10.0.0/24\",\"fd10::/"
+		"64\"],"
+		"\"latest_handshake\":\"2026-11-21T02:43:58Z\",\"received_bytes\":1572864,\"sent_bytes\":92,"
+		"\"persistent_keepalive_s\":25},{\"public_key\":\"PI=\",\"endpoint\":null,\"allowed_ips\":[],"
+		"\"latest_handshake\":null,\"received_bytes\":0,\"sent_bytes\":0,\"persistent_keepalive_s\":0}]}}",
 		"client: home\n"
 		"  state: up\n"
 		"\n"
