@@ -190,7 +190,7 @@ static void missing_device_is_named(void **state)
 /* What does not fit one message is refused before anything is sent. */
 static void too_large_message_is_refused(void **state)
 {
-	struct prefix *prefixes = calloc(2000, sizeof(*prefixes));
+	static struct prefix prefixes[2000];
 	struct wg_entry entry = {.public_key = key_x, .allowed_ips = prefixes, .allowed_ip_count = 2000};
 	struct wg_update update;
 
@@ -207,7 +207,6 @@ static void too_large_message_is_refused(void **state)
 	assert_int_equal(wg_update_send(&update, &entry, 1), -E2BIG);
 	assert_int_equal(messages, 0);
 	wg_update_close(&update);
-	free(prefixes);
 	assert_no_peer();
 }
 
