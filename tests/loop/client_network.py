@@ -191,7 +191,7 @@ def test_network_comes_back():
         nets.ip('link', 'set', far.device, 'down')
         with client(at) as ours:
             ours.wait_log('unreachable; still trying')
-            programs.pause(5)  # the waits are seconds by now
+            programs.pause(8)  # the next try would come after eleven seconds
             nets.ip('link', 'set', far.device, 'up')
             came = time.monotonic()
             at.carrier(3).close()
