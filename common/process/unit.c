@@ -2,6 +2,7 @@
 #include "common/process/unit.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -40,41 +41,63 @@ bool unit_has_process(const struct subject *subject, pid_t pid)
 	return found;
 }
 
+/* Run systemctl with its standard output in @out_fd. Return: its exit code, or -1. */
+static int unit_systemctl(const char *const *arguments, int out_fd)
+{
+	char *argv[8] = {NULL};
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0) {
+		memcpy(argv, arguments, 7 * sizeof(*argv)); /* execvp() takes them as not const, and lets them be */
+		dup2(out_fd, STDOUT_FILENO);
+		execvp(argv[0], argv);
+		_exit(127);
+	}
+	if (pid < 0)
+		return -1;
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+/* "active", "activating", "inactive", …: shorter than what a pipe holds. */
+static void unit_state(const struct subject *subject, char *ret, size_t size)
+{
+	char unit[UNIT_NAME_MAX];
+	const char *const arguments[7] = {
+		"systemctl", "show", "--property=ActiveState", "--value", "--", unit_name(unit, subject), NULL};
+	ssize_t got = 0;
+	int out[2];
+
+	if (pipe2(out, O_CLOEXEC) == 0) {
+		bool is_answered = unit_systemctl(arguments, out[1]) == 0;
+
+		close(out[1]);
+		if (is_answered)
+			got = read(out[0], ret, size - 1);
+		close(out[0]);
+	}
+	ret[got > 0 ? got : 0] = '\0';
+	ret[strcspn(ret, "\n")] = '\0';
+}
+
 bool unit_is_active(const struct subject *subject)
 {
-	char command[UNIT_NAME_MAX + 64], unit[UNIT_NAME_MAX], state[32] = "";
-	FILE *answer;
+	char state[32];
 
 	if (access("/run/systemd/system", F_OK) < 0)
 		return false;
-	/* a tunnel's name holds nothing that a shell would read otherwise */
-	snprintf(command, sizeof(command), "systemctl show --property=ActiveState --value '%s' 2>/dev/null",
-		unit_name(unit, subject));
-	answer = popen(command, "re");
-	if (!answer)
-		return false;
-	if (!fgets(state, sizeof(state), answer))
-		state[0] = '\0';
-	return pclose(answer) == 0 && (strcmp(state, "active\n") == 0 || strcmp(state, "activating\n") == 0);
+	unit_state(subject, state, sizeof(state));
+	return strcmp(state, "active") == 0 || strcmp(state, "activating") == 0;
 }
 
 int unit_stop(const struct subject *subject, struct err *err)
 {
 	char unit[UNIT_NAME_MAX];
-	int status;
-	pid_t pid;
+	const char *const arguments[7] = {"systemctl", "stop", "--", unit_name(unit, subject), NULL};
 
-	unit_name(unit, subject);
-	pid = fork();
-	if (pid < 0)
-		return err_system(err, -errno, "systemctl stop %s", unit);
-	if (pid == 0) {
-		execlp("systemctl", "systemctl", "stop", unit, (char *)NULL);
-		_exit(127);
-	}
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
-	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+	if (unit_systemctl(arguments, STDOUT_FILENO) == 0)
 		return 0;
 	return err_set(err, -EIO, "'systemctl stop %s' failed", unit);
 }
