@@ -110,12 +110,17 @@ static struct undo_line *lines_find(struct undo_lines *list, json_int_t number)
 }
 
 /* What an entry was worth in another boot or namespace is gone with it. */
-static void lines_begin_era(struct undo_lines *list, bool is_current)
+static void lines_end_era(struct undo_lines *list)
 {
-	list->is_current = is_current;
 	for (size_t i = list->count; i-- > 0;)
 		if (!list->lines[i].entry.outlives_boot)
 			lines_remove(list, i);
+}
+
+static void lines_begin_era(struct undo_lines *list, bool is_current)
+{
+	lines_end_era(list);
+	list->is_current = is_current;
 }
 
 static int take_entry(struct undo_lines *list, const json_t *object)
@@ -180,6 +185,8 @@ static int lines_read(struct undo_lines *ret, int fd, const char *path, struct e
 			return rc;
 		rc = take_text(&list, &era, text);
 		free(text);
+		if (!list.is_current)
+			lines_end_era(&list);
 	}
 	if (rc < 0) {
 		free(list.lines);

@@ -1,0 +1,507 @@
+/* The undo list on disk, what another tunnel relies on, and undoing it. What changes parameters does so in a network namespace
+ * of the test's own, and is skipped where there can be none. */
+#include "common/host/undo.h"
+
+#include "common/host/unwind.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define VALID_MARK "net/ipv4/conf/all/src_valid_mark"
+
+static char folder[PATH_MAX];
+
+static const char *list_path(const char *name)
+{
+	static char path[PATH_MAX + 64];
+
+	snprintf(path, sizeof(path), "%s/%s/undo", folder, name);
+	return path;
+}
+
+static int set_up(void **state)
+{
+	const char *base = getenv("TMPDIR");
+
+	(void)state;
+	snprintf(folder, sizeof(folder), "%s/towpath-test-XXXXXX", base ? base : "/tmp");
+	return mkdtemp(folder) ? 0 : -1;
+}
+
+static int tear_down(void **state)
+{
+	char command[PATH_MAX + 16];
+
+	(void)state;
+	snprintf(command, sizeof(command), "rm -rf '%s'", folder);
+	return system(command);
+}
+
+static struct undo *open_list(const char *name)
+{
+	struct undo *undo;
+	struct err err = {""};
+
+	if (undo_open(&undo, folder, name, &err) < 0)
+		fail_msg("%s", err.text);
+	return undo;
+}
+
+/* As a crash leaves it: closed, but not emptied. */
+static void crash(struct undo *undo)
+{
+	undo_close(undo);
+}
+
+static void add(struct undo *undo, const struct undo_entry *entry)
+{
+	struct err err = {""};
+
+	if (undo_add(undo, entry, &err) < 0)
+		fail_msg("%s", err.text);
+}
+
+static struct undo_entry command_entry(const char *text)
+{
+	struct undo_entry entry = {.kind = UNDO_COMMAND};
+
+	snprintf(entry.text, sizeof(entry.text), "%s", text);
+	return entry;
+}
+
+static struct undo_entry sysctl_entry(const char *path, const char *old_value, const char *new_value)
+{
+	struct undo_entry entry = {.kind = UNDO_SYSCTL};
+
+	snprintf(entry.path, sizeof(entry.path), "%s", path);
+	snprintf(entry.old_value, sizeof(entry.old_value), "%s", old_value);
+	snprintf(entry.new_value, sizeof(entry.new_value), "%s", new_value);
+	return entry;
+}
+
+static void add_command(struct undo *undo, const char *text)
+{
+	struct undo_entry entry = command_entry(text);
+
+	add(undo, &entry);
+}
+
+static void add_sysctl(struct undo *undo, const char *path, const char *old_value, const char *new_value)
+{
+	struct undo_entry entry = sysctl_entry(path, old_value, new_value);
+
+	add(undo, &entry);
+}
+
+static void append_text(const char *name, const char *text)
+{
+	FILE *file = fopen(list_path(name), "a");
+
+	assert_non_null(file);
+	fputs(text, file);
+	fclose(file);
+}
+
+static void write_list(const char *name, const char *text)
+{
+	char path[PATH_MAX + 64];
+
+	snprintf(path, sizeof(path), "%s/%s", folder, name);
+	assert_int_equal(mkdir(path, 0755), 0);
+	append_text(name, text);
+}
+
+/* --- the list --- */
+
+/* After a crash the entries are there, the newest first. */
+static void newest_comes_first(void **state)
+{
+	struct undo *undo = open_list("home");
+
+	(void)state;
+	add_command(undo, "first");
+	add_command(undo, "second");
+	crash(undo);
+	undo = open_list("home");
+	assert_int_equal(undo_count(undo), 2);
+	assert_string_equal(undo_newest(undo, 0)->text, "second");
+	assert_string_equal(undo_newest(undo, 1)->text, "first");
+	assert_null(undo_newest(undo, 2));
+	undo_close(undo);
+}
+
+/* Every kind comes back as it was written. */
+static void every_kind_is_kept(void **state)
+{
+	const struct undo_entry written[] = {
+		{.kind = UNDO_SYSCTL, .path = "net/ipv6/conf/eth0.7/accept_ra", .old_value = "1", .new_value = "2"},
+		{.kind = UNDO_DEVICE, .device = "home", .index = 12345},
+		{.kind = UNDO_RULE,
+			.rule = {.family = AF_INET6,
+				.priority = 4294967295,
+				.table = 51820,
+				.mark = 51820,
+				.is_not = true}},
+		{.kind = UNDO_RULE,
+			.rule = {.family = AF_INET, .priority = 5, .table = 254, .suppresses_default = true}},
+		{.kind = UNDO_FIREWALL, .text = "towpath-home"},
+		{.kind = UNDO_COMMAND, .text = "resolvconf -d \"a b\" # ä", .outlives_boot = true},
+	};
+	const size_t count = sizeof(written) / sizeof(written[0]);
+	struct undo *undo = open_list("home");
+
+	(void)state;
+	for (size_t i = 0; i < count; i++)
+		add(undo, &written[i]);
+	crash(undo);
+	undo = open_list("home");
+	for (size_t i = 0; i < count; i++)
+		assert_memory_equal(undo_newest(undo, i), &written[count - 1 - i], sizeof(written[0]));
+	undo_close(undo);
+}
+
+/* What has been undone does not come back. */
+static void undone_is_gone(void **state)
+{
+	struct undo *undo = open_list("home");
+	struct err err;
+
+	(void)state;
+	add_command(undo, "first");
+	add_command(undo, "second");
+	add_command(undo, "third");
+	assert_int_equal(undo_drop(undo, 1, &err), 0);
+	crash(undo);
+	undo = open_list("home");
+	assert_int_equal(undo_count(undo), 2);
+	assert_string_equal(undo_newest(undo, 0)->text, "third");
+	assert_string_equal(undo_newest(undo, 1)->text, "first");
+	undo_close(undo);
+}
+
+/* Two cannot have one list; it says that the tunnel runs. */
+static void list_is_locked(void **state)
+{
+	struct undo *undo = open_list("home"), *other;
+	struct err err = {""};
+
+	(void)state;
+	assert_int_equal(undo_open(&other, folder, "home", &err), -EBUSY);
+	assert_non_null(strstr(err.text, "runs already"));
+	undo_close(undo);
+	undo_close(open_list("home"));
+}
+
+/* An empty list leaves no file. */
+static void empty_list_is_removed(void **state)
+{
+	struct undo *undo = open_list("home");
+	struct err err;
+
+	(void)state;
+	add_command(undo, "first");
+	assert_true(undo_exists(folder, "home"));
+	assert_int_equal(undo_drop(undo, 0, &err), 0);
+	undo_close(undo);
+	assert_false(undo_exists(folder, "home"));
+}
+
+/* A line that a crash cut short is no entry, and what is written after it is one. */
+static void torn_line_is_no_entry(void **state)
+{
+	struct undo *undo = open_list("home");
+
+	(void)state;
+	add_command(undo, "first");
+	crash(undo);
+	append_text("home", "{\"kind\":\"command\",\"text\":\"sec");
+	undo = open_list("home");
+	assert_int_equal(undo_count(undo), 1);
+	add_command(undo, "third");
+	crash(undo);
+	undo = open_list("home");
+	assert_int_equal(undo_count(undo), 2);
+	assert_string_equal(undo_newest(undo, 0)->text, "third");
+	undo_close(undo);
+}
+
+/* What is no entry of ours is left out, whatever it is; the rest counts. */
+static void nonsense_is_left_out(void **state)
+{
+	struct undo *undo = open_list("home");
+
+	(void)state;
+	add_command(undo, "first");
+	crash(undo);
+	append_text("home", "[]\n7\n\n{\"kind\":\"magic\"}\n{\"kind\":\"device\",\"name\":\"x\",\"index\":-1}\n"
+			    "{\"kind\":\"device\",\"name\":\"longerthanfifteen\",\"index\":3}\n{\"kind\":\"sysctl\"}\n"
+			    "{\"kind\":\"rule\",\"family\":2,\"priority\":4294967296,\"table\":1,\"mark\":0}\n");
+	undo = open_list("home");
+	assert_int_equal(undo_count(undo), 1);
+	undo_close(undo);
+}
+
+/* After a reboot, or in another network namespace, only what outlives it is left. */
+static void reboot_undoes_the_rest(void **state)
+{
+	struct undo *undo;
+
+	(void)state;
+	write_list("home", "{\"boot\":\"another\",\"netns\":1}\n{\"kind\":\"command\",\"text\":\"a rule\"}\n"
+			   "{\"kind\":\"command\",\"text\":\"resolver\",\"outlives_boot\":true}\n");
+	undo = open_list("home");
+	assert_int_equal(undo_count(undo), 1);
+	assert_string_equal(undo_newest(undo, 0)->text, "resolver");
+	add_command(undo, "now");
+	crash(undo);
+	undo = open_list("home");
+	assert_int_equal(undo_count(undo), 2);
+	undo_close(undo);
+}
+
+/* What could not be undone is left out for now, comes back with the next clean-up, and is given up after three. */
+static void failure_is_tried_again(void **state)
+{
+	struct undo *undo = open_list("home");
+
+	(void)state;
+	add_command(undo, "first");
+	add_command(undo, "stubborn");
+	for (int attempt = 1; attempt <= UNDO_TRIES_MAX; attempt++) {
+		assert_string_equal(undo_newest(undo, 0)->text, "stubborn");
+		assert_int_equal(undo_set_aside(undo, 0), attempt == UNDO_TRIES_MAX);
+		assert_string_equal(undo_newest(undo, 0)->text, "first");
+		crash(undo);
+		undo = open_list("home");
+	}
+	assert_int_equal(undo_count(undo), 1);
+	undo_close(undo);
+}
+
+/* --- other tunnels --- */
+
+/* A parameter that a running tunnel relies on becomes that tunnel's to put back, after its own. */
+static void shared_parameter_is_handed_over(void **state)
+{
+	struct undo *a = open_list("a"), *b = open_list("b");
+	struct err err = {""};
+
+	(void)state;
+	add_sysctl(a, VALID_MARK, "0", "1");
+	add_sysctl(a, "net/ipv4/conf/eth0/forwarding", "0", "1");
+	add_sysctl(b, VALID_MARK, "1", "1");
+	assert_int_equal(undo_hand_over(a, &err), 1);
+	assert_int_equal(undo_count(a), 1);
+	assert_string_equal(undo_newest(a, 0)->path, "net/ipv4/conf/eth0/forwarding");
+	assert_int_equal(undo_refresh(b, &err), 0);
+	assert_int_equal(undo_count(b), 2);
+	assert_string_equal(undo_newest(b, 0)->old_value, "0");
+	undo_close(a);
+	undo_close(b);
+}
+
+/* IPv6's forwarding and what belongs to it is one matter, and keeps its order. */
+static void ipv6_forwarding_goes_as_one(void **state)
+{
+	struct undo *a = open_list("a"), *b = open_list("b");
+	struct err err = {""};
+
+	(void)state;
+	add_sysctl(a, "net/ipv6/conf/eth0/accept_ra", "1", "2");
+	add_sysctl(a, "net/ipv6/conf/eth1/forwarding", "1", "0");
+	add_sysctl(a, "net/ipv6/conf/all/forwarding", "0", "1");
+	add_sysctl(b, "net/ipv6/conf/all/forwarding", "1", "1");
+	assert_int_equal(undo_hand_over(a, &err), 3);
+	assert_int_equal(undo_refresh(b, &err), 0);
+	assert_int_equal(undo_count(a), 0);
+	assert_string_equal(undo_newest(b, 0)->path, "net/ipv6/conf/all/forwarding");
+	assert_string_equal(undo_newest(b, 0)->old_value, "0");
+	assert_string_equal(undo_newest(b, 2)->path, "net/ipv6/conf/eth0/accept_ra");
+	undo_close(a);
+	undo_close(b);
+}
+
+/* What crashed relies on nothing. */
+static void crashed_tunnel_gets_nothing(void **state)
+{
+	struct undo *a = open_list("a"), *b = open_list("b");
+	struct err err = {""};
+
+	(void)state;
+	add_sysctl(b, VALID_MARK, "1", "1");
+	crash(b);
+	add_sysctl(a, VALID_MARK, "0", "1");
+	assert_int_equal(undo_hand_over(a, &err), 0);
+	assert_int_equal(undo_count(a), 1);
+	undo_close(a);
+}
+
+/* --- undoing --- */
+
+static void need_namespace(void)
+{
+	static bool entered;
+
+	if (!entered && unshare(CLONE_NEWNET) < 0 && unshare(CLONE_NEWUSER | CLONE_NEWNET) < 0)
+		skip();
+	entered = true;
+}
+
+static void on_done(void *owner)
+{
+	*(bool *)owner = true;
+}
+
+static struct unwind undo_all(struct undo *undo)
+{
+	struct unwind unwind;
+	bool is_done = false;
+	uv_loop_t loop;
+
+	uv_loop_init(&loop);
+	unwind_start(&unwind, &loop, undo, on_done, &is_done);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	assert_int_equal(uv_loop_close(&loop), 0);
+	assert_true(is_done);
+	return unwind;
+}
+
+static void assert_value(const char *path, const char *expected)
+{
+	char value[SYSCTL_VALUE_MAX];
+	struct err err = {""};
+
+	if (sysctl_read(path, value, &err) < 0)
+		fail_msg("%s", err.text);
+	assert_string_equal(value, expected);
+}
+
+static void set_value(const char *path, const char *value)
+{
+	struct err err = {""};
+
+	if (sysctl_write(path, value, &err) < 0)
+		fail_msg("%s", err.text);
+}
+
+/* A parameter is put back where it still is what we set, and left where somebody set another. */
+static void changed_parameter_is_left(void **state)
+{
+	struct undo *undo = open_list("home");
+
+	(void)state;
+	need_namespace();
+	set_value(VALID_MARK, "1");
+	set_value("net/ipv4/conf/all/rp_filter", "2");
+	add_sysctl(undo, VALID_MARK, "0", "1");
+	add_sysctl(undo, "net/ipv4/conf/all/rp_filter", "0", "1");
+	add_sysctl(undo, "net/ipv4/conf/nowhere/forwarding", "0", "1");
+	assert_int_equal(undo_all(undo).undone, 3);
+	assert_value(VALID_MARK, "0");
+	assert_value("net/ipv4/conf/all/rp_filter", "2");
+	undo_close(undo);
+}
+
+/* Two tunnels rely on one parameter: it is put back when the second goes, whichever came first. */
+static void last_one_puts_it_back(void **state)
+{
+	struct undo *a = open_list("a"), *b = open_list("b");
+
+	(void)state;
+	need_namespace();
+	set_value(VALID_MARK, "1");
+	add_sysctl(a, VALID_MARK, "0", "1");
+	add_sysctl(b, VALID_MARK, "1", "1");
+	undo_all(a);
+	undo_close(a);
+	assert_value(VALID_MARK, "1");
+	undo_all(b);
+	undo_close(b);
+	assert_value(VALID_MARK, "0");
+	assert_false(undo_exists(folder, "b"));
+}
+
+/* The same where the first one crashed and is cleaned up after. */
+static void crashed_one_hands_over(void **state)
+{
+	struct undo *a = open_list("a"), *b = open_list("b");
+
+	(void)state;
+	need_namespace();
+	set_value(VALID_MARK, "1");
+	add_sysctl(a, VALID_MARK, "0", "1");
+	add_sysctl(b, VALID_MARK, "1", "1");
+	crash(a);
+	a = open_list("a");
+	undo_all(a);
+	undo_close(a);
+	assert_value(VALID_MARK, "1");
+	undo_all(b);
+	undo_close(b);
+	assert_value(VALID_MARK, "0");
+}
+
+/* Commands run in reverse; one that fails holds nobody up, and stays for the next time. */
+static void failing_command_holds_nobody_up(void **state)
+{
+	struct undo *undo = open_list("home");
+	char line[PATH_MAX + 64], text[16] = "";
+	struct unwind unwind;
+	FILE *file;
+
+	(void)state;
+	snprintf(line, sizeof(line), "printf 1 >>'%.900s/said'", folder);
+	add_command(undo, line);
+	add_command(undo, "echo no way >&2; false");
+	snprintf(line, sizeof(line), "printf 2 >>'%.900s/said'", folder);
+	add_command(undo, line);
+	unwind = undo_all(undo);
+	assert_int_equal(unwind.undone, 2);
+	assert_int_equal(unwind.failed, 1);
+	undo_close(undo);
+	snprintf(line, sizeof(line), "%.900s/said", folder);
+	file = fopen(line, "r");
+	assert_non_null(file);
+	assert_non_null(fgets(text, sizeof(text), file));
+	fclose(file);
+	assert_string_equal(text, "21");
+	undo = open_list("home");
+	assert_int_equal(undo_count(undo), 1);
+	undo_close(undo);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(newest_comes_first, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(every_kind_is_kept, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(undone_is_gone, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(list_is_locked, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(empty_list_is_removed, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(torn_line_is_no_entry, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(nonsense_is_left_out, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(reboot_undoes_the_rest, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(failure_is_tried_again, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(shared_parameter_is_handed_over, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(ipv6_forwarding_goes_as_one, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(crashed_tunnel_gets_nothing, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(failing_command_holds_nobody_up, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(changed_parameter_is_left, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(last_one_puts_it_back, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(crashed_one_hands_over, set_up, tear_down),
+	};
+
+	return cmocka_run_group_tests_name("undo", tests, NULL, NULL);
+}
