@@ -3,6 +3,10 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
+
+#define CLOCK_BEHIND_S 60 /* what no clock that was ever set differs by */
+#define CLOCK_SLACK_S 5	  /* what a clock is put back while it is set right */
 
 static int compare_entries(const void *a, const void *b)
 {
@@ -54,6 +58,28 @@ void roster_close(struct roster *roster)
 {
 	free(roster->entries);
 	*roster = (struct roster){0};
+}
+
+void roster_remember(struct roster *roster, const struct roster *before)
+{
+	for (size_t i = 0; i < roster->count; i++) {
+		struct roster_entry *entry = &roster->entries[i];
+		const struct roster_entry *old = roster_find(before, entry->number);
+		const struct server_client *client = entry->client;
+
+		if (!old || memcmp(old->client->public_key, client->public_key, sizeof(client->public_key)) != 0)
+			continue;
+		*entry = *old;
+		entry->client = client;
+	}
+}
+
+bool roster_note_clock(struct roster_entry *entry, int64_t wall_s, int64_t now_s)
+{
+	bool is_behind = wall_s + CLOCK_BEHIND_S < now_s || wall_s + CLOCK_SLACK_S < entry->clock_s;
+
+	entry->clock_s = wall_s;
+	return is_behind;
 }
 
 struct roster_entry *roster_find(const struct roster *roster, uint32_t number)

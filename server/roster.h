@@ -2,15 +2,20 @@
 #ifndef TOWPATH_SERVER_ROSTER_H
 #define TOWPATH_SERVER_ROSTER_H
 
+#include "common/base/addr.h"
 #include "server/config.h"
 #include "server/source.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct roster_entry {
 	uint32_t number;
 	const struct server_client *client;
 	bool is_told; /* its address stands in the log */
+	struct addr from; /* of its newest flow; family 0: it has not come in yet */
+	bool is_greeted;  /* on this device, host_greet_peer() */
+	int64_t clock_s;  /* the time it said last; 0: none yet */
 };
 
 struct roster {
@@ -21,6 +26,12 @@ struct roster {
 /* Borrows the clients of @config. Return: 0 or a negative errno. */
 int roster_open(struct roster *ret, struct source_table *sources, const struct server_config *config, struct err *err);
 void roster_close(struct roster *roster);
+
+/* What is known of those who were there @before and have kept their key. */
+void roster_remember(struct roster *roster, const struct roster *before);
+
+/* Is a client that says this time behind ours, or behind what it said before? Notes it. */
+bool roster_note_clock(struct roster_entry *entry, int64_t wall_s, int64_t now_s);
 
 /* Return: NULL where nobody of the configuration has this number: a request from before a reload. */
 struct roster_entry *roster_find(const struct roster *roster, uint32_t number);

@@ -25,7 +25,6 @@
 #define LEAVING_DEADLINE_US (5 * CLOCK_US_PER_S)
 #define LINGER_US (2 * CLOCK_US_PER_S)
 #define RETIRED_US (5 * CLOCK_US_PER_S)
-#define CLOCK_BEHIND_S 60 /* what no clock that was ever set differs by */
 
 enum session_state { SESSION_PROXIED, SESSION_TLS, SESSION_REQUEST, SESSION_WAITING, SESSION_TUNNEL, SESSION_LEAVING };
 
@@ -193,7 +192,7 @@ static void tell_clock(const struct session *session)
 	const struct admit_grant *grant = &session->grant;
 	const struct channel_clock clock = {.wall_s = grant->iat_s, .client = grant->client};
 
-	if (grant->has_iat && grant->iat_s <= clock_wall_s() - CLOCK_BEHIND_S)
+	if (grant->has_iat)
 		channel_send(session->hub->channel, CHANNEL_CLOCK, &clock, sizeof(clock), -1);
 }
 

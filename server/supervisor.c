@@ -7,6 +7,7 @@
  */
 #include "server/supervisor.h"
 
+#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/host/check.h"
 #include "common/net/netmon.h"
@@ -64,16 +65,40 @@ static void tell_source(struct roster_entry *entry)
 		addr_format_host(text, sizeof(text), &source));
 }
 
+static void note_source(struct roster_entry *entry, int fd)
+{
+	struct sockaddr_storage storage;
+	socklen_t len = sizeof(storage);
+
+	if (getsockname(fd, (struct sockaddr *)&storage, &len) == 0)
+		addr_from_sockaddr((const struct sockaddr *)&storage, &entry->from);
+}
+
+/* Once for each client and device. */
+static void greet(struct supervisor *s, struct roster_entry *entry)
+{
+	struct host *host = supervise_host(s->supervise);
+
+	if (!host || !entry->client->has_public_key || entry->is_greeted || entry->from.sa.sa_family == AF_UNSPEC)
+		return;
+	entry->is_greeted = true;
+	host_greet_peer(host, entry->client->public_key, &entry->from);
+}
+
 /* Who is no client any more asked before the reload. */
 static int open_flow_socket(struct supervisor *s, const struct channel_flow *wanted)
 {
 	struct roster_entry *entry = roster_find(&s->edition.roster, wanted->client);
 	int fd = entry ? flow_socket_open(&s->place, wanted) : -EACCES;
 
-	if (entry && fd < 0)
+	if (entry && fd < 0) {
 		log_warning("session", "a UDP socket for %s: %s", entry->client->name, strerror(-fd));
-	else if (entry && s->place.target.sa.sa_family == AF_INET)
-		tell_source(entry);
+	} else if (entry) {
+		if (s->place.target.sa.sa_family == AF_INET)
+			tell_source(entry);
+		note_source(entry, fd);
+		greet(s, entry);
+	}
 	return fd;
 }
 
@@ -90,10 +115,14 @@ static void answer_flow(struct supervisor *s, struct channel *channel, const str
 static void pass_clock_on(struct supervisor *s, const struct channel_clock *clock)
 {
 	struct host *host = supervise_host(s->supervise);
-	const struct roster_entry *entry = roster_find(&s->edition.roster, clock->client);
+	struct roster_entry *entry = roster_find(&s->edition.roster, clock->client);
 
-	if (host && entry && entry->client->has_public_key)
-		host_on_peer_clock(host, entry->client->public_key, clock->wall_s);
+	if (!host || !entry || !entry->client->has_public_key ||
+		!roster_note_clock(entry, clock->wall_s, clock_wall_s()) ||
+		!host_on_peer_clock(host, entry->client->public_key, clock->wall_s))
+		return;
+	entry->is_greeted = false;
+	greet(s, entry);
 }
 
 static void on_message(void *owner, struct channel *channel, enum channel_kind kind, const void *payload)
@@ -147,10 +176,11 @@ static void use_config(struct supervisor *s, struct server_config *config, struc
 }
 
 /* A new edition is in use, also by a worker that is starting; one that is gone is followed by one that gets it. */
-static int use_edition(struct supervisor *s, struct channel *channel, const struct edition *edition, struct err *err)
+static int use_edition(struct supervisor *s, struct channel *channel, struct edition *edition, struct err *err)
 {
 	int rc;
 
+	roster_remember(&edition->roster, &s->edition.roster);
 	edition_close(&s->edition);
 	s->edition = *edition;
 	rc = channel ? send_settings(s, channel, CHANNEL_RELOAD) : 0;

@@ -240,8 +240,8 @@ static void release(struct host *host)
 	plan_done(&host->plan);
 	free(host->firewall_listing);
 	free(host->addrs);
+	free(host->guests);
 	free(host->watch.seen_s);
-	free(host->revivals);
 }
 
 int host_open(struct host **ret, uv_loop_t *loop, const struct host_setup *setup, const struct host_handlers *handlers,

@@ -67,9 +67,18 @@ void host_on_network(struct host *host, unsigned kinds);
 int host_reload(struct host *host, const struct wg_config *wireguard, char *ret_restart, size_t restart_size,
 	struct err *err);
 
-/* The hub: a client whose clock stands before its peer's last handshake. Remove and add that peer once, unless it is gone
- * already. @wall_s: the time the client says. */
-void host_on_peer_clock(struct host *host, const uint8_t public_key[WG_CONFIG_KEY_LEN], int64_t wall_s);
+/* The hub: a client says its time, @wall_s. Where that is before its peer's last handshake, the peer is removed and added
+ * once, unless it is gone already. Return: was it? It is to be greeted then. */
+bool host_on_peer_clock(struct host *host, const uint8_t public_key[WG_CONFIG_KEY_LEN], int64_t wall_s);
+
+/**
+ * host_greet_peer() - The hub: a client has come in
+ * @from: where its datagrams come from
+ *
+ * It may still have a session with a device that was there before this one; its WireGuard would take 15 s of silence to try
+ * anew. So where it has not shaken hands with this device a little later, the hub begins: it takes @from as the peer's endpoint.
+ */
+void host_greet_peer(struct host *host, const uint8_t public_key[WG_CONFIG_KEY_LEN], const struct addr *from);
 
 uint32_t host_mark(const struct host *host); /* of the device; 0: none. Known from host_open() on */
 

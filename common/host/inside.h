@@ -37,6 +37,7 @@ enum host_timer {
 	HOST_TIMER_RESOLVE, /* endpoints */
 	HOST_TIMER_REPAIR,
 	HOST_TIMER_WATCH,
+	HOST_TIMER_GREET,
 	HOST_TIMER_COUNT,
 };
 
@@ -55,9 +56,9 @@ struct host_repair {
 	uint64_t due_ms;
 };
 
-struct host_revival {
+struct host_guest {
 	uint8_t public_key[WG_CONFIG_KEY_LEN];
-	uint64_t at_us;
+	struct addr from;
 };
 
 struct host {
@@ -94,9 +95,9 @@ struct host {
 
 	bool is_raised, link_is_up;
 	struct host_watch watch;
+	struct host_guest *guests; /* who has come in since the last look */
+	size_t guest_count;
 	struct host_repair repair;
-	struct host_revival *revivals;
-	size_t revival_count;
 	uint64_t prints[HOST_PRINTS];
 	struct wg_config_interface routing; /* Table of then; nothing of it points anywhere */
 	bool is_full[2];		    /* a full tunnel then, IPv4 and IPv6 */

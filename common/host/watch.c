@@ -1,4 +1,4 @@
-/* Handshakes: made to happen when the link comes up, and seen; and peers whose clock went back.
+/* Handshakes: made to happen when a link comes up, and seen; and peers whose clock went back.
  *
  * The kernel tells nobody of a handshake. So the device is read: often at first, which is when people wait, then rarely.
  */
@@ -18,7 +18,8 @@
 #define POKE_MS 30000 /* WireGuard itself gives up after 90 s */
 
 #define CLOCK_SLACK_S 5
-#define REVIVE_PAUSE_US (3600ull * CLOCK_US_PER_S)
+/* A client that begins by itself has done so by then. Two that begin at once fail both, and try again after 5 s. */
+#define GREET_MS 400
 
 static const struct wg_device_peer *find_peer(const struct wg_device_state *state, const uint8_t *public_key)
 {
@@ -155,28 +156,6 @@ void host_link_is_up(struct host *host)
 
 /* --- a clock that went back --- */
 
-/* Once an hour: a client that is always a little behind must not lose its session at every reconnect. */
-static bool may_revive(struct host *host, const uint8_t *public_key)
-{
-	uint64_t now_us = clock_now_us();
-	struct host_revival *revivals;
-
-	for (size_t i = 0; i < host->revival_count; i++)
-		if (memcmp(host->revivals[i].public_key, public_key, WG_CONFIG_KEY_LEN) == 0) {
-			if (now_us - host->revivals[i].at_us < REVIVE_PAUSE_US)
-				return false;
-			host->revivals[i].at_us = now_us;
-			return true;
-		}
-	revivals = reallocarray(host->revivals, host->revival_count + 1, sizeof(*revivals));
-	if (!revivals)
-		return false;
-	host->revivals = revivals;
-	memcpy(revivals[host->revival_count].public_key, public_key, WG_CONFIG_KEY_LEN);
-	revivals[host->revival_count++].at_us = now_us;
-	return true;
-}
-
 /* WireGuard takes no initiation that is older, by the peer's clock, than the newest it has seen. What that was by the peer's
  * clock nobody tells us; if it was right then, it was our own time of the last handshake. */
 static bool is_behind(struct host *host, const uint8_t *public_key, int64_t wall_s)
@@ -193,16 +172,78 @@ static bool is_behind(struct host *host, const uint8_t *public_key, int64_t wall
 	return found;
 }
 
-void host_on_peer_clock(struct host *host, const uint8_t public_key[WG_CONFIG_KEY_LEN], int64_t wall_s)
+bool host_on_peer_clock(struct host *host, const uint8_t public_key[WG_CONFIG_KEY_LEN], int64_t wall_s)
 {
 	struct err err = {""};
 	int rc;
 
-	if (!host->is_raised || !is_behind(host, public_key, wall_s) || !may_revive(host, public_key))
-		return;
+	if (!host->is_raised || !is_behind(host, public_key, wall_s))
+		return false;
 	rc = wg_device_revive_peer(host->setup.device, public_key, &err);
 	if (rc < 0)
 		log_warning("wireguard", "%s", err.text);
 	else if (rc == 1)
 		log_notice("wireguard", "a client's clock is behind its last handshake; its peer is taken anew");
+	return rc == 1;
+}
+
+/* --- a client that has come in --- */
+
+static const struct wg_config_peer *find_config(const struct host *host, const uint8_t *public_key)
+{
+	const struct wg_config *config = host->setup.wireguard;
+
+	for (size_t i = 0; i < config->peer_count; i++)
+		if (memcmp(config->peers[i].public_key, public_key, WG_CONFIG_KEY_LEN) == 0)
+			return &config->peers[i];
+	return NULL;
+}
+
+static void greet(struct host *host, const struct host_guest *guest)
+{
+	const struct wg_config_peer *peer = find_config(host, guest->public_key);
+	struct err err = {""};
+
+	if (peer &&
+		(wg_device_set_endpoint(host->setup.device, guest->public_key, &guest->from, &err) < 0 ||
+			wg_device_poke(host->setup.device, guest->public_key, peer->persistent_keepalive_s, &err) < 0))
+		log_debug("wireguard", "%s", err.text);
+}
+
+/* One look at the device for all who have come in meanwhile. */
+static void on_greet_timer(uv_timer_t *timer)
+{
+	struct host *host = timer->data;
+	struct wg_device_state state;
+
+	if (!host->is_raised) {
+		uv_timer_start(timer, on_greet_timer, GREET_MS, 0);
+		return;
+	}
+	if (wg_device_read(host->setup.device, &state, NULL) == 0) {
+		for (size_t i = 0; i < host->guest_count; i++) {
+			const struct wg_device_peer *peer = find_peer(&state, host->guests[i].public_key);
+
+			if (peer && peer->latest_handshake_s == 0)
+				greet(host, &host->guests[i]);
+		}
+		wg_device_state_done(&state);
+	}
+	host->guest_count = 0;
+}
+
+void host_greet_peer(struct host *host, const uint8_t public_key[WG_CONFIG_KEY_LEN], const struct addr *from)
+{
+	struct host_guest *guests;
+
+	if (host->open_timers == 0)
+		return;
+	guests = reallocarray(host->guests, host->guest_count + 1, sizeof(*guests));
+	if (!guests)
+		return;
+	host->guests = guests;
+	memcpy(guests[host->guest_count].public_key, public_key, WG_CONFIG_KEY_LEN);
+	guests[host->guest_count++].from = *from;
+	if (!uv_is_active((uv_handle_t *)&host->timers[HOST_TIMER_GREET]))
+		uv_timer_start(&host->timers[HOST_TIMER_GREET], on_greet_timer, GREET_MS, 0);
 }

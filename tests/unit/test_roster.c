@@ -1,0 +1,53 @@
+/* Whose clock is behind: what roster_note_clock() makes of the times that clients say. */
+#include "server/roster.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+/* After those: */
+#include <cmocka.h>
+
+#define NOW_S 1800000000
+
+/* A clock that is right, or a minute slow, is not behind. */
+static void right_clock_is_not_behind(void **state)
+{
+	struct roster_entry entry = {0};
+
+	(void)state;
+	assert_false(roster_note_clock(&entry, NOW_S, NOW_S));
+	assert_false(roster_note_clock(&entry, NOW_S - 4, NOW_S));
+	assert_false(roster_note_clock(&entry, NOW_S + 1000, NOW_S + 30));
+}
+
+/* A host that wakes up in 1970 is behind, each time it comes. */
+static void clock_of_1970_is_behind(void **state)
+{
+	struct roster_entry entry = {0};
+
+	(void)state;
+	assert_true(roster_note_clock(&entry, 1000, NOW_S));
+	assert_true(roster_note_clock(&entry, 2000, NOW_S));
+}
+
+/* Behind what it said before, although not behind us, whose clock went back as well. */
+static void clock_behind_what_was_said_is_behind(void **state)
+{
+	struct roster_entry entry = {0};
+
+	(void)state;
+	assert_false(roster_note_clock(&entry, NOW_S, NOW_S));
+	assert_true(roster_note_clock(&entry, 1000, 1000));
+	assert_false(roster_note_clock(&entry, 1010, 1010));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(right_clock_is_not_behind),
+		cmocka_unit_test(clock_of_1970_is_behind),
+		cmocka_unit_test(clock_behind_what_was_said_is_behind),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
