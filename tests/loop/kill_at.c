@@ -1,7 +1,7 @@
 /* Preloaded into a program: kill it right before the Nth call that can change something on this host.
  *
  *     KILL_AT=N LD_PRELOAD=…/libkill_at.so PROGRAM     dies by SIGKILL in front of its Nth such call
- *     KILL_COUNT=FILE LD_PRELOAD=…                     runs to its end and writes how many such calls there were
+ *     KILL_COUNT=FILE LD_PRELOAD=…                     runs to its end and writes these calls, one a line
  *
  * Such calls: netlink messages that are no question; writing to, making, renaming and removing files and folders (also
  * /proc/sys); starting a program, and the first wait after that, when it has just begun. Only the process itself counts, not
@@ -28,8 +28,11 @@
 #include <sys/types.h>
 #include <unistd.h>
 
+#define CALLS_MAX 4096
+
 static pid_t self;
 static long kill_at, count;
+static const char *calls[CALLS_MAX];
 static bool has_started; /* a program, and has not waited since */
 static char count_path[256];
 
@@ -47,16 +50,18 @@ __attribute__((destructor)) static void end(void)
 {
 	FILE *file = count_path[0] && getpid() == self ? fopen(count_path, "w") : NULL;
 
-	if (file) {
-		fprintf(file, "%ld\n", count);
+	for (long i = 0; file && i < count && i < CALLS_MAX; i++)
+		fprintf(file, "%s\n", calls[i]);
+	if (file)
 		fclose(file);
-	}
 }
 
 static void can_change(const char *what)
 {
 	if (getpid() != self)
 		return;
+	if (count < CALLS_MAX)
+		calls[count] = what;
 	count++;
 	if (kill_at > 0 && count == kill_at) {
 		dprintf(2, "killed in front of %s\n", what);

@@ -6,6 +6,7 @@
 
 driver=$bin/tests/loop/host_driver
 private_key=yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=
+# shellcheck disable=SC2034 # used by who sources this
 peer_key=xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=
 export ASAN_OPTIONS=$ASAN_OPTIONS:verify_asan_link_order=0 # kill_at is loaded before it
 
