@@ -288,6 +288,24 @@ static size_t guarded_addresses(const struct draft *draft, struct prefix *ret)
 
 /* Where forwarding was on before us, what may be forwarded is the administrator's business; unless rules of ours let
  * everything of the device through his table. */
+static void confine(const struct draft *draft, struct firewall_plan *ret)
+{
+	const struct plan_facts *facts = draft->facts;
+	bool switches_ipv6 = plan_forwards_ipv6(draft->setup) && facts->has_ipv6 && !facts->forwards_ipv6;
+
+	if (!plan_forwards(draft->setup))
+		return;
+	ret->confines = true;
+	if (facts->forwards && facts->forwards->count > 0)
+		ret->confined_family = 0;
+	else if (!facts->forwards_ipv4)
+		ret->confined_family = facts->forwards_ipv6 ? AF_INET : 0;
+	else if (switches_ipv6)
+		ret->confined_family = AF_INET6;
+	else
+		ret->confines = false;
+}
+
 static void describe_firewall(const struct draft *draft, struct firewall_plan *ret, struct prefix *guarded)
 {
 	const struct plan_facts *facts = draft->facts;
@@ -299,9 +317,8 @@ static void describe_firewall(const struct draft *draft, struct firewall_plan *r
 	ret->guarded_count = guarded_addresses(draft, guarded);
 	ret->gateways = facts->gateways;
 	ret->gateway_count = facts->gateway_count;
-	ret->confines = plan_forwards(draft->setup) &&
-			(!facts->forwards_ipv4 || (facts->forwards && facts->forwards->count > 0));
 	ret->among_peers = draft->setup->is_hub;
+	confine(draft, ret);
 }
 
 static int add_firewall(const struct draft *draft)

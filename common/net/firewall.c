@@ -123,16 +123,18 @@ static void write_passage(FILE *out, const char *device, const struct firewall_g
 /* Forwarding was off before us: what nobody asked for stays as it was. */
 static void write_confinement(FILE *out, const struct firewall_plan *plan)
 {
-	const char *device = plan->device;
+	const char *device = plan->device, *family = "";
 
+	if (plan->confined_family != 0)
+		family = plan->confined_family == AF_INET6 ? "meta nfproto ipv6 " : "meta nfproto ipv4 ";
 	fprintf(out, "\t\tiifname \"%s\" ct state established,related accept\n", device);
 	fprintf(out, "\t\toifname \"%s\" ct state established,related accept\n", device);
 	if (plan->among_peers)
 		fprintf(out, "\t\tiifname \"%s\" oifname \"%s\" accept\n", device, device);
 	for (size_t i = 0; i < plan->gateway_count; i++)
 		write_passage(out, device, &plan->gateways[i]);
-	fprintf(out, "\t\tiifname \"%s\" drop\n", device);
-	fprintf(out, "\t\toifname \"%s\" drop\n", device);
+	fprintf(out, "\t\t%siifname \"%s\" drop\n", family, device);
+	fprintf(out, "\t\t%soifname \"%s\" drop\n", family, device);
 }
 
 static void write_forward(FILE *out, const struct firewall_plan *plan)

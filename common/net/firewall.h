@@ -38,6 +38,7 @@ struct firewall_plan {
 	const struct firewall_gateway *gateways;
 	size_t gateway_count;
 	bool confines; /* forward nothing else for the device: we switched forwarding on */
+	int confined_family; /* of AF_INET or AF_INET6 only; 0: of both */
 	bool among_peers; /* the hub: from the device to the device */
 };
 

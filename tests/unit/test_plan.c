@@ -209,6 +209,18 @@ static void router_is_not_confined(void **state)
 	assert_null(strstr(find(CHANGE_FIREWALL)->firewall, "drop"));
 }
 
+/* It is told of the family that we switch on. */
+static void ipv6_alone_is_confined(void **state)
+{
+	(void)state;
+	gateway_is("fd77::/64");
+	bed.facts.forwards_ipv4 = true;
+	assert_plan(
+		"up, MTU 1420\nnftables table\nnet/ipv4/conf/wg7/forwarding = 1\nnet/ipv6/conf/all/forwarding = 1\n");
+	assert_non_null(strstr(find(CHANGE_FIREWALL)->firewall, "meta nfproto ipv6 iifname \"wg7\" drop"));
+	assert_null(strstr(find(CHANGE_FIREWALL)->firewall, "\tiifname \"wg7\" drop"));
+}
+
 /* A hub forwards among its peers; of IPv6 only where it has an address. */
 static void hub_forwards(void **state)
 {
@@ -274,6 +286,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(table_off_makes_no_route, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(gateway_forwards_two_devices, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(router_is_not_confined, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(ipv6_alone_is_confined, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(hub_forwards, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(ipv6_forwarding_keeps_others, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(ipv6_router_is_left_alone, set_up, tear_down),
