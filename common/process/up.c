@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -213,8 +214,10 @@ static _Noreturn void up_on_child_end(struct up *up, int status)
 			snprintf(up->last_words, sizeof(up->last_words), "the supervisor was killed by signal %d (%s)",
 				WTERMSIG(status), strsignal(WTERMSIG(status)));
 	}
+	if (WIFEXITED(status) && WEXITSTATUS(status) != 0 && !up->last_words[0])
+		exit(WEXITSTATUS(status)); /* it has said why */
 	if (!up->last_words[0])
-		exit(WEXITSTATUS(status) != 0 ? WEXITSTATUS(status) : EXIT_FAILED); /* 0: somebody else stopped it */
+		snprintf(up->last_words, sizeof(up->last_words), "stopped by somebody else before traffic could flow");
 	up_say_last(up);
 	exit(EXIT_FAILED);
 }
@@ -389,6 +392,7 @@ int up_fork(const struct up_plan *plan, struct err *err)
 	sigset_t before;
 	pid_t child;
 
+	close_range(STDERR_FILENO + 1, UINT_MAX, 0); /* a lock or a pipe of the caller's must not live as long as the tunnel */
 	signal_fd = up_open_signals(&before);
 	if (signal_fd < 0 || pipe2(says, O_CLOEXEC) < 0 || pipe2(flows, O_CLOEXEC) < 0)
 		return err_system(err, -errno, "up");

@@ -360,10 +360,14 @@ def test_up_says_why_it_cannot():
     assert os.listdir(tunnel.path) == ['home.conf'], os.listdir(tunnel.path)
 
 
-def interrupted(tunnel, number):
+def up_of(tunnel, **options):
     words = [programs.executable('client'), 'up', 'home', '--config-dir', tunnel.path, '--runtime-dir',
              os.path.join(tunnel.path, 'run'), '--state-dir', os.path.join(tunnel.path, 'state')]
-    with subprocess.Popen(words, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True) as process:
+    return subprocess.Popen(words, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, **options)
+
+
+def interrupted(tunnel, number):
+    with up_of(tunnel) as process:
         claims.wait_for(lambda: tunnel.client('status', 'home').stdout.find('connecting') > 0, 'connecting')
         pid = tunnel.status()['pid']
         os.kill(process.pid if number != signal.SIGKILL else pid, number)
@@ -378,6 +382,31 @@ def test_up_is_interrupted():
         code, said, pid = interrupted(tunnel, number)
         assert code == 1 and text in said.splitlines()[-1], (code, said)
         tunnel.wait_gone(pid)
+
+
+def test_up_is_stopped_by_down():
+    """Whoever waits for it hears so: exit 1, nothing left."""
+    tunnel = Tunnel(unreachable())
+    with up_of(tunnel) as process:
+        claims.wait_for(lambda: tunnel.client('status', 'home').stdout.find('connecting') > 0, 'connecting')
+        expect(tunnel.client('down', 'home'), 0)
+        assert process.wait(20) == 1
+        last = process.stderr.read().splitlines()[-1]
+    assert last == 'home: stopped by somebody else before traffic could flow', last
+    tunnel.wait_gone()
+
+
+def test_up_keeps_nothing_of_its_caller():
+    """A lock or a pipe that a script has open does not live as long as the tunnel."""
+    tunnel = Tunnel()
+    ours, theirs = os.pipe()
+    with up_of(tunnel, pass_fds=[theirs]) as process:
+        os.close(theirs)
+        assert process.wait(20) == 0, process.stderr.read()
+    os.set_blocking(ours, False)
+    assert os.read(ours, 1) == b'', 'it is still open somewhere'
+    os.close(ours)
+    expect(tunnel.client('down', 'home'), 0)
 
 
 def test_down_after_a_crash():
