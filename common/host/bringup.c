@@ -61,12 +61,8 @@ static void is_up(struct host *host)
 
 static void on_listed(struct host *host, int status, const char *output)
 {
-	if (status != 0)
-		log_debug("firewall", "%s", output);
-	else
-		host->firewall_listing = strdup(output);
-	if (host->firewall_listing)
-		firewall_normalise(host->firewall_listing);
+	if (status == 0)
+		repair_keep_listing(host, output);
 	is_up(host);
 }
 
@@ -211,17 +207,17 @@ static void tell_numbers(const struct host *host, const struct plan_facts *facts
 
 static int make_plan(struct host *host, struct err *err)
 {
-	struct facts facts;
-	int rc = facts_gather(&facts, &host->netlink, &host->setup, host->addrs, host->mark, err);
+	int rc = facts_gather(&host->facts, &host->netlink, &host->setup, host->addrs, host->mark, err);
 
 	if (rc < 0)
 		return rc;
-	facts.plan.forwards = &host->forwards;
+	host->facts.plan.forwards = &host->forwards;
 	host->index = facts_pick_index(&host->netlink, err);
-	rc = host->index < 0 ? host->index : plan_make(&host->plan, &host->setup, &facts.plan, host->index, err);
+	if (host->index < 0)
+		return host->index;
+	rc = plan_make(&host->plan, &host->setup, &host->facts.plan, host->index, err);
 	if (rc == 0)
-		tell_numbers(host, &facts.plan);
-	facts_done(&facts);
+		tell_numbers(host, &host->facts.plan);
 	return rc;
 }
 

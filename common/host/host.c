@@ -238,6 +238,7 @@ static void release(struct host *host)
 	if (host->netns_fd >= 0)
 		close(host->netns_fd);
 	plan_done(&host->plan);
+	facts_done(&host->facts);
 	free(host->firewall_listing);
 	free(host->addrs);
 	free(host->guests);

@@ -5,6 +5,7 @@
  *     settle.c   programs of single changes: the resolver, nft, a rule in FORWARD
  *     watch.c    handshakes and clocks
  *     repair.c   what others took away
+ *     later.c    what others did that we have to do something about
  *     reload.c   another configuration
  *     report.c   status
  */
@@ -12,6 +13,7 @@
 #define TOWPATH_HOST_INSIDE_H
 
 #include "common/host/endpoints.h"
+#include "common/host/facts.h"
 #include "common/host/hook.h"
 #include "common/host/host.h"
 #include "common/host/plan.h"
@@ -52,7 +54,9 @@ struct host_watch {
 struct host_repair {
 	bool is_under_way, is_wanted; /* something has changed again meanwhile */
 	bool device_is_gone;
-	size_t at; /* the change that a program looks at */
+	bool looks_for_forwards; /* nftables has changed */
+	size_t at;		 /* the change that a program looks at */
+	size_t later;		 /* the rule of host->forwards that is gone through */
 	uint64_t due_ms;
 };
 
@@ -87,6 +91,7 @@ struct host {
 	struct forward_rules forwards;
 	uint32_t mark;
 	int index;
+	struct facts facts; /* that the plan was made from */
 	struct plan plan;
 	size_t made; /* changes made; the next one's number */
 	struct command *command;
@@ -138,6 +143,12 @@ void watch_stop(struct host *host);
 /* --- repair.c --- */
 void repair_begin(struct host *host); /* it is up now */
 void repair_stop(struct host *host);
+void repair_finish(struct host *host); /* one look, its programs included */
+/* Keep what our table looks like now, for the comparison. */
+void repair_keep_listing(struct host *host, const char *output);
+
+/* --- later.c --- */
+void later_look(struct host *host); /* for a FORWARD that has begun to drop; ends in repair_finish() */
 
 /* --- reload.c --- */
 void reload_remember(struct host *host);

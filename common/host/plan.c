@@ -321,23 +321,38 @@ static void describe_firewall(const struct draft *draft, struct firewall_plan *r
 	confine(draft, ret);
 }
 
-static int add_firewall(const struct draft *draft)
+/* Return: free() the script; NULL: none is needed, or out of memory, which @ret_rc tells. */
+static char *format_firewall(const struct draft *draft, int *ret_rc)
 {
 	struct prefix *guarded = calloc(draft->setup->wireguard->interface.address_count + 1, sizeof(*guarded));
 	struct firewall_plan firewall = {.mark = 0};
-	struct change *change = NULL;
-	int rc = guarded ? 0 : -ENOMEM;
+	char *script = NULL;
 
+	*ret_rc = guarded ? 0 : -ENOMEM;
 	if (guarded)
 		describe_firewall(draft, &firewall, guarded);
 	if (guarded && firewall_is_needed(&firewall)) {
-		change = plan_add(draft->plan, CHANGE_FIREWALL, 0);
-		if (change)
-			change->firewall = firewall_format(&firewall);
-		rc = change && change->firewall ? 0 : -ENOMEM;
+		script = firewall_format(&firewall);
+		*ret_rc = script ? 0 : -ENOMEM;
 	}
 	free(guarded);
-	return rc;
+	return script;
+}
+
+static int add_firewall(const struct draft *draft)
+{
+	struct change *change;
+	int rc;
+	char *script = format_firewall(draft, &rc);
+
+	if (!script)
+		return rc;
+	change = plan_add(draft->plan, CHANGE_FIREWALL, 0);
+	if (change)
+		change->firewall = script;
+	else
+		free(script);
+	return change ? 0 : -ENOMEM;
 }
 
 /* --- forwarding --- */
@@ -449,6 +464,16 @@ int plan_make_routes(
 	struct plan *ret, const struct host_setup *setup, const struct plan_facts *facts, int index, struct err *err)
 {
 	return make(ret, setup, facts, index, add_routes, err);
+}
+
+char *plan_format_firewall(const struct host_setup *setup, const struct plan_facts *facts)
+{
+	struct plan plan = {.has_ipv6 = facts->has_ipv6};
+	const struct draft draft = {.plan = &plan, .setup = setup, .facts = facts};
+	int rc;
+
+	firewall_format_table(plan.table, setup->name);
+	return format_firewall(&draft, &rc);
 }
 
 int plan_take(struct plan *plan, const struct change *change)

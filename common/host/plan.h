@@ -60,6 +60,8 @@ int plan_make(
 /* Only the routes, for a reload. */
 int plan_make_routes(
 	struct plan *ret, const struct host_setup *setup, const struct plan_facts *facts, int index, struct err *err);
+/* The script of our nftables table. Return: free() it, or NULL: none is needed, or out of memory. */
+char *plan_format_firewall(const struct host_setup *setup, const struct plan_facts *facts);
 /* A change more, copied. Return: 0 or -ENOMEM. */
 int plan_take(struct plan *plan, const struct change *change);
 void plan_done(struct plan *plan);

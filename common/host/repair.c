@@ -47,6 +47,8 @@ void host_on_network(struct host *host, unsigned kinds)
 {
 	if (host->phase != HOST_UP || kinds == 0 || host->repair.device_is_gone)
 		return;
+	if (kinds & NETMON_FIREWALL && plan_forwards(&host->setup))
+		host->repair.looks_for_forwards = true;
 	if (host->repair.is_under_way)
 		host->repair.is_wanted = true;
 	else
@@ -172,7 +174,7 @@ static void look_at_endpoints(struct host *host)
 
 /* --- by programs --- */
 
-static void finish(struct host *host)
+void repair_finish(struct host *host)
 {
 	host->repair.is_under_way = false;
 	look_in(host, host->repair.is_wanted ? GATHER_MS : ms_to_next_look(host));
@@ -190,14 +192,18 @@ static void look_at_next(struct host *host)
 	look_by_programs(host);
 }
 
-static void keep_listing(struct host *host, int status, const char *output)
+void repair_keep_listing(struct host *host, const char *output)
 {
-	if (status == 0) {
-		free(host->firewall_listing);
-		host->firewall_listing = strdup(output);
-		if (host->firewall_listing)
-			firewall_normalise(host->firewall_listing);
-	}
+	free(host->firewall_listing);
+	host->firewall_listing = strdup(output);
+	if (host->firewall_listing)
+		firewall_normalise(host->firewall_listing);
+}
+
+static void on_listed(struct host *host, int status, const char *output)
+{
+	if (status == 0)
+		repair_keep_listing(host, output);
 	look_at_next(host);
 }
 
@@ -213,7 +219,7 @@ static void on_put_back(struct host *host, int status, const char *output)
 	else
 		log_notice(change_area(change), "%s: was deleted or changed by somebody; put back", text);
 	if (change->kind == CHANGE_FIREWALL && status == 0)
-		settle_list_table(host, keep_listing);
+		settle_list_table(host, on_listed);
 	else
 		look_at_next(host);
 }
@@ -255,7 +261,10 @@ static void look_by_programs(struct host *host)
 		settle_look(host, change, on_looked);
 		return;
 	}
-	finish(host);
+	if (host->repair.looks_for_forwards)
+		later_look(host);
+	else
+		repair_finish(host);
 }
 
 /* --- the whole --- */
@@ -285,4 +294,6 @@ void repair_stop(struct host *host)
 		uv_timer_stop(&host->timers[HOST_TIMER_REPAIR]);
 	command_close(host->command);
 	host->command = NULL;
+	forward_look_close(host->look);
+	host->look = NULL;
 }

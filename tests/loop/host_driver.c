@@ -1,7 +1,8 @@
 /* A tunnel's host by itself, without the tunnel: for tests that look at what a real kernel is left with.
  *
  *     host_driver cycle STATE_DIR FILE [OPTIONS]    up, then down
- *     host_driver hold STATE_DIR FILE [OPTIONS]     up until SIGTERM; SIGHUP reads FILE again; prints "up", "handshake" …
+ *     host_driver hold STATE_DIR FILE [OPTIONS]     up until SIGTERM; SIGHUP reads FILE again, SIGUSR1 prints the
+ *                                                  status, SIGUSR2: the first peer says that it is 1970; prints "up", "handshake" …
  *     host_driver clean STATE_DIR NAME              what a crash left; prints how many changes
  *
  * FILE is a wg-quick file that may have [Gateway]. --hub: a hub's; --through ADDR:PORT: for peers without Endpoint;
@@ -21,6 +22,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define SIGNAL_COUNT 4
+
 struct file {
 	struct wg_config wireguard;
 	struct gateway *gateways;
@@ -32,7 +35,7 @@ struct driver {
 	struct host *host;
 	struct host_setup setup;
 	struct netmon *netmon;
-	uv_signal_t signals[3];
+	uv_signal_t signals[SIGNAL_COUNT];
 	struct file *file; /* the newest */
 	const char *path;
 	bool holds;
@@ -127,7 +130,7 @@ static void finish(struct driver *driver, int exit_code)
 	driver->exit_code = exit_code;
 	host_close(driver->host);
 	netmon_close(driver->netmon);
-	for (size_t i = 0; i < 3; i++)
+	for (size_t i = 0; i < SIGNAL_COUNT; i++)
 		uv_close((uv_handle_t *)&driver->signals[i], NULL);
 }
 
@@ -195,6 +198,8 @@ static void on_signal(uv_signal_t *handle, int number)
 		reload(driver);
 	else if (number == SIGUSR1)
 		report(driver);
+	else if (number == SIGUSR2)
+		host_on_peer_clock(driver->host, driver->file->wireguard.peers[0].public_key, 0);
 	else
 		host_down(driver->host);
 }
@@ -208,11 +213,11 @@ static void on_network(void *owner, unsigned kinds)
 
 static void init(struct driver *driver)
 {
-	static const int numbers[] = {SIGTERM, SIGHUP, SIGUSR1};
+	static const int numbers[SIGNAL_COUNT] = {SIGTERM, SIGHUP, SIGUSR1, SIGUSR2};
 	struct err err = {""};
 
 	uv_loop_init(&driver->loop);
-	for (size_t i = 0; i < 3; i++) {
+	for (size_t i = 0; i < SIGNAL_COUNT; i++) {
 		uv_signal_init(&driver->loop, &driver->signals[i]);
 		driver->signals[i].data = driver;
 		uv_signal_start(&driver->signals[i], on_signal, numbers[i]);
