@@ -129,7 +129,7 @@ static int down_work(struct down *down, const char *section)
 	struct err err = {""};
 	int rc = down_ask(down, &err);
 
-	if (rc == -EACCES || rc == -EPERM)
+	if (rc == -EACCES)
 		return down_complain(down, "it runs as another user; root may stop it");
 	if (rc < 0 && rc != -ENOENT)
 		return down_complain(down, err.text);
@@ -196,6 +196,8 @@ static int reload_work(struct down *down, const char *section)
 		return down_no_such(down->options);
 	if (rc == -ENOENT)
 		return down_complain(down, "it does not run; up or systemctl start starts it");
+	if (rc == -EACCES)
+		return down_complain(down, "it runs as another user; root may reload it");
 	if (rc < 0)
 		return down_complain(down, err.text);
 	code = reload_tell(down, answer);

@@ -20,7 +20,6 @@
 
 #define DEFAULT_CONFIG_DIR "/etc/towpath"
 #define DEFAULT_STATE_DIR "/var/lib/towpath"
-#define DEFAULT_RUNTIME_DIR "/run/towpath"
 #define DEFAULT_TIMEOUT_MS 30000
 #define LONG_MAX_COUNT 96
 
@@ -287,8 +286,9 @@ static void fill_runtime_dir(struct options *options)
 
 	if (options->runtime_dir[0])
 		return;
-	if (geteuid() == 0)
-		snprintf(options->runtime_dir, sizeof(options->runtime_dir), "%s", DEFAULT_RUNTIME_DIR);
+	options->is_users_runtime_dir = geteuid() != 0;
+	if (!options->is_users_runtime_dir)
+		snprintf(options->runtime_dir, sizeof(options->runtime_dir), "%s", OPTIONS_RUNTIME_DIR);
 	else if (user && *user)
 		snprintf(options->runtime_dir, sizeof(options->runtime_dir), "%s/towpath", user);
 	else

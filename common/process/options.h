@@ -20,6 +20,8 @@ enum exit_code {
 
 enum options_verb { OPTIONS_RUN, OPTIONS_UP, OPTIONS_DOWN, OPTIONS_STATUS, OPTIONS_RELOAD, OPTIONS_CHECK };
 
+#define OPTIONS_RUNTIME_DIR "/run/towpath" /* root's */
+
 struct options_program {
 	const char *name; /* "towpath-client" */
 	const char *help;
@@ -38,6 +40,7 @@ struct options {
 	bool json, quiet, verbose;
 	const char *config_dir;
 	char runtime_dir[PATH_MAX];
+	bool is_users_runtime_dir; /* ours by default, who are not root */
 	const char *state_dir;
 	uint64_t timeout_ms;	  /* of `up` */
 	struct options_key *keys; /* in the order given */

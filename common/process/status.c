@@ -149,6 +149,8 @@ static int show_all(struct asking *asking)
 	snprintf(ending, sizeof(ending), ".%s", asking->role);
 	names_scan(&names, asking->options->config_dir, ".conf");
 	names_scan(&names, asking->options->runtime_dir, ending);
+	if (asking->options->is_users_runtime_dir)
+		names_scan(&names, OPTIONS_RUNTIME_DIR, ending);
 	if (names.count > 0)
 		qsort(names.names, names.count, sizeof(*names.names), compare_names);
 	for (size_t i = 0; i < names.count; i++) {
@@ -160,6 +162,7 @@ static int show_all(struct asking *asking)
 		snprintf(path, sizeof(path), "%.*s/%s.conf", PATH_MAX / 2, asking->options->config_dir, names.names[i]);
 		if (subject_set(&subject, asking->options, asking->role, names.names[i], path, NULL) < 0)
 			continue;
+		subject_look_at_roots(&subject, asking->options);
 		code = show_one(asking, &subject);
 		if (code == EXIT_FAILED || (code == EXIT_NOT_UP && worst == EXIT_DONE))
 			worst = code;

@@ -46,7 +46,20 @@ int subject_find(struct subject *ret, const struct options *options, const char 
 	}
 	if (rc < 0)
 		ini_report_add(report, word, 0, "too long");
+	else
+		subject_look_at_roots(ret, options);
 	return rc < 0 ? -EINVAL : 0;
+}
+
+void subject_look_at_roots(struct subject *subject, const struct options *options)
+{
+	char path[PATH_MAX];
+
+	if (!options->is_users_runtime_dir || access(subject->socket_path, F_OK) == 0)
+		return;
+	snprintf(path, sizeof(path), OPTIONS_RUNTIME_DIR "/%s.%s", subject->name, subject->role);
+	if (access(path, F_OK) == 0)
+		memcpy(subject->socket_path, path, sizeof(path));
 }
 
 bool subject_has_file(const struct subject *subject, const char *section)

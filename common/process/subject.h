@@ -29,6 +29,9 @@ int subject_find(struct subject *ret, const struct options *options, const char 
 int subject_set(struct subject *ret, const struct options *options, const char *role, const char *name,
 	const char *file_path, struct err *err);
 
+/* Who is not root may mean one of root's, whose socket can be seen: asking there says at least that it runs. */
+void subject_look_at_roots(struct subject *subject, const struct options *options);
+
 /* Has it a file, with such a section? One that may not be read could be it. */
 bool subject_has_file(const struct subject *subject, const char *section);
 bool subject_has_undo_list(const struct subject *subject);

@@ -432,6 +432,24 @@ def test_down_and_reload_of_what_is_not_there():
     expect(folder.run('client', 'reload', 'home'), 1, 'home: it does not run')
 
 
+def test_a_user_hears_of_roots_tunnel():
+    """Without root, what runs as root is neither stopped nor gone: exit 1, who may."""
+    if os.geteuid() != 0:
+        raise claims.Skip('needs root')
+    folder = Folder(home='[Client]\n')
+    os.chmod(folder.path, 0o755)
+    script = ('mount -t tmpfs -o mode=755 tmpfs /run && mkdir /run/towpath && '
+              '/usr/bin/python3 -c "import socket; socket.socket(socket.AF_UNIX).bind(\'/run/towpath/home.client\')" && '
+              'chmod 600 /run/towpath/home.client && exec setpriv --reuid=65534 --regid=65534 --clear-groups "$@"')
+    for words, line in ((['status', 'home'], 'Permission denied; root may ask'), (['status'], '; root may ask'),
+                        (['down', 'home'], 'home: it runs as another user; root may stop it'),
+                        (['reload', 'home'], 'home: it runs as another user; root may reload it')):
+        done = subprocess.run(['unshare', '--mount', 'sh', '-ec', script, 'sh', programs.executable('client'), *words,
+                               '--config-dir', folder.path], capture_output=True, text=True, timeout=30,
+                              env={**os.environ, 'XDG_RUNTIME_DIR': '/nowhere'})
+        expect(done, 1, line)
+
+
 def test_reload_takes_or_refuses():
     """0, also where something needs a restart, which is named; a wrong file is 1, its lines are told, nothing changes."""
     tunnel = Tunnel()
