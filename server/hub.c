@@ -2,11 +2,11 @@
  * it is swapped. It fails before anything is swapped. */
 #include "server/hub.h"
 
+#include "common/base/text.h"
 #include "common/tunnel/tls.h"
 #include "server/session.h"
 
 #include <errno.h>
-#include <string.h>
 
 const char *hub_client_name(const struct hub *hub, uint32_t client)
 {
@@ -38,11 +38,6 @@ int hub_open(struct hub *hub, struct err *err)
 
 /* --- reload --- */
 
-static bool is_same_text(const char *a, const char *b)
-{
-	return a && b ? strcmp(a, b) == 0 : a == b;
-}
-
 /* Is the word that lets @client in still the same? */
 static bool is_valid(const struct hub *hub, const struct server_settings *settings, uint32_t client, bool is_stock)
 {
@@ -51,7 +46,7 @@ static bool is_valid(const struct hub *hub, const struct server_settings *settin
 
 	if (!now)
 		return false;
-	return is_stock ? is_same_text(before->stock_path, now->stock_path) : is_same_text(before->token, now->token);
+	return is_stock ? text_is_same(before->stock_path, now->stock_path) : text_is_same(before->token, now->token);
 }
 
 static void end_sessions(struct hub *hub, const struct server_settings *settings)
@@ -79,8 +74,8 @@ static void end_flows(struct hub *hub, const struct server_settings *settings)
 /* With the same certificate the old one stays: clients resume their TLS sessions by it. */
 static int renew_tls(SSL_CTX **ret, struct hub *hub, const struct server_settings *settings, struct err *err)
 {
-	if (!is_same_text(hub->settings.certificate_pem, settings->certificate_pem) ||
-		!is_same_text(hub->settings.certificate_key_pem, settings->certificate_key_pem))
+	if (!text_is_same(hub->settings.certificate_pem, settings->certificate_pem) ||
+		!text_is_same(hub->settings.certificate_key_pem, settings->certificate_key_pem))
 		return make_tls(ret, settings, err);
 	*ret = hub->tls;
 	if (hub->tls)
