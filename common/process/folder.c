@@ -10,12 +10,13 @@
 static int folder_make(const char *path, struct err *err)
 {
 	struct stat status;
+	int rc = mkdir(path, 0755) < 0 ? -errno : 0;
 
-	if (mkdir(path, 0755) == 0)
+	if (rc == 0)
 		return 0;
 	if (stat(path, &status) == 0)
 		return S_ISDIR(status.st_mode) ? 0 : err_system(err, -ENOTDIR, "folder %s", path);
-	return err_system(err, -errno, "folder %s", path);
+	return err_system(err, rc, "folder %s", path);
 }
 
 int folder_ensure(const char *path, struct err *err)
