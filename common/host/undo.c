@@ -5,7 +5,6 @@
  */
 #include "common/host/undo.h"
 
-#include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/host/undo_entry.h"
 #include "common/process/folder.h"
@@ -152,13 +151,14 @@ static int take_line(struct undo_lines *list, const struct era *era, const json_
 	return 0;
 }
 
-/* @text: lines; what stands behind the last line end was cut short. Return: 0 or -ENOMEM. */
-static int take_text(struct undo_lines *list, const struct era *era, const char *text)
+/* @text: lines; what stands behind the last line end was cut short. Power that failed may have left anything in a line, zero
+ * bytes too. Return: 0 or -ENOMEM. */
+static int take_text(struct undo_lines *list, const struct era *era, const char *text, size_t len)
 {
 	const char *end;
 	int rc = 0;
 
-	for (; rc == 0 && (end = strchr(text, '\n')); text = end + 1) {
+	for (; rc == 0 && (end = memchr(text, '\n', len)); len -= (size_t)(end + 1 - text), text = end + 1) {
 		json_t *object = json_loadb(text, (size_t)(end - text), 0, NULL);
 
 		if (object)
@@ -168,26 +168,50 @@ static int take_text(struct undo_lines *list, const struct era *era, const char 
 	return rc;
 }
 
+/* Return: bytes (free() *ret), or a negative errno. */
+static ssize_t read_all(int fd, char **ret)
+{
+	struct stat status;
+	size_t size;
+	ssize_t got;
+	char *text;
+
+	if (fstat(fd, &status) < 0)
+		return -errno;
+	if (status.st_size > FILE_MAX)
+		return -EFBIG;
+	size = (size_t)status.st_size;
+	text = malloc(size + 1);
+	if (!text)
+		return -ENOMEM;
+	got = pread(fd, text, size, 0);
+	if (got < 0) {
+		got = -errno;
+		free(text);
+		return got;
+	}
+	*ret = text;
+	return got;
+}
+
 static int lines_read(struct undo_lines *ret, int fd, const char *path, struct err *err)
 {
 	struct undo_lines list = {0};
-	struct stat status;
 	struct era era;
+	ssize_t len;
 	char *text;
 	int rc;
 
 	rc = era_of_now(&era, err);
 	if (rc < 0)
 		return rc;
-	if (fstat(fd, &status) == 0 && status.st_size > 0) {
-		rc = file_read_text(path, FILE_MAX, &text, err);
-		if (rc < 0)
-			return rc;
-		rc = take_text(&list, &era, text);
-		free(text);
-		if (!list.is_current)
-			lines_end_era(&list);
-	}
+	len = read_all(fd, &text);
+	if (len < 0)
+		return err_system(err, (int)len, "%s", path);
+	rc = take_text(&list, &era, text, (size_t)len);
+	free(text);
+	if (!list.is_current)
+		lines_end_era(&list);
 	if (rc < 0) {
 		free(list.lines);
 		return err_system(err, rc, "%s", path);
@@ -384,7 +408,13 @@ static bool is_relied_on(const struct undo_lines *list, const struct undo_entry 
 	return false;
 }
 
-/* Return: how many of our entries went into the list @fd, or a negative errno. */
+/* It would put back what was there already. Given to another, it would only make his list longer, with each start of ours. */
+static bool changes_nothing(const struct undo_entry *entry)
+{
+	return strcmp(entry->old_value, entry->new_value) == 0;
+}
+
+/* Return: how many of our entries went into the list @fd, or are of no use any more; or a negative errno. */
 static int hand_over_to(struct undo *undo, int fd, const char *path, struct err *err)
 {
 	struct undo_lines other = {0};
@@ -397,7 +427,8 @@ static int hand_over_to(struct undo *undo, int fd, const char *path, struct err 
 			i++;
 			continue;
 		}
-		rc = append(fd, undo_entry_encode(&line->entry));
+		if (!changes_nothing(&line->entry))
+			rc = append(fd, undo_entry_encode(&line->entry));
 		if (rc == 0)
 			rc = drop_line(undo, line);
 		if (rc < 0)
@@ -474,6 +505,20 @@ static int take_lock(struct undo *undo, struct err *err)
 	return rc < 0 ? err_system(err, rc, "%s", undo->path) : 0;
 }
 
+/* What stands in it is run as commands. */
+static int check_writers(const struct undo *undo, struct err *err)
+{
+	struct stat status;
+
+	if (fstat(undo->fd, &status) < 0)
+		return err_system(err, -errno, "%s", undo->path);
+	if (S_ISREG(status.st_mode) && status.st_uid == geteuid() && (status.st_mode & (S_IWGRP | S_IWOTH)) == 0)
+		return 0;
+	return err_set(err, -EPERM,
+		"%s: others may have written in it, and what it says would be done; look at it, and remove it",
+		undo->path);
+}
+
 static int open_files(struct undo *undo, struct err *err)
 {
 	int rc = folder_ensure_parent(undo->path, err);
@@ -484,6 +529,8 @@ static int open_files(struct undo *undo, struct err *err)
 	if (undo->folder_fd < 0)
 		return err_system(err, -errno, "folder %s", undo->state_dir);
 	rc = take_lock(undo, err);
+	if (rc == 0)
+		rc = check_writers(undo, err);
 	return rc < 0 ? rc : lines_read(&undo->list, undo->fd, undo->path, err);
 }
 

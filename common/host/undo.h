@@ -10,7 +10,8 @@
  * is written before the change. After a reboot only what outlives one is undone (the resolver's entry), and only such an entry
  * is worth an fsync(): a crash of ours leaves what was written, and power that fails ends the boot.
  *
- * Changes that go with the device (its addresses, its routes) are not in it.
+ * Changes that go with the device (its addresses, its routes) are not in it. A list that somebody else owns or may write in is
+ * refused: what it says is done with our privileges.
  *
  * Parameters are shared: what one tunnel has set, another may rely on. Everyone writes down also what was already as it should
  * be; whoever would put back a parameter that a running tunnel has in its list adds his entry to that list instead.

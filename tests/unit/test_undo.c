@@ -290,6 +290,46 @@ static void failure_is_tried_again(void **state)
 	undo_close(undo);
 }
 
+/* Power that failed may leave zero bytes where something was being written. */
+static void zero_bytes_are_passed_over(void **state)
+{
+	struct undo *undo = open_list("home");
+	FILE *file;
+
+	(void)state;
+	add_command(undo, "first");
+	crash(undo);
+	file = fopen(list_path("home"), "a");
+	assert_non_null(file);
+	assert_int_equal(fwrite("\0\0\0", 1, 3, file), 3);
+	fclose(file);
+	undo = open_list("home");
+	add_command(undo, "second");
+	crash(undo);
+	undo = open_list("home");
+	assert_int_equal(undo_count(undo), 2);
+	assert_string_equal(undo_newest(undo, 0)->text, "second");
+	undo_close(undo);
+}
+
+/* What it says is done with our privileges: one that others may write in is refused, and left there to be looked at. */
+static void list_of_others_is_refused(void **state)
+{
+	struct undo *undo = open_list("home");
+	struct err err = {""};
+
+	(void)state;
+	add_command(undo, "anything");
+	crash(undo);
+	assert_int_equal(chmod(list_path("home"), 0620), 0);
+	assert_int_equal(undo_open(&undo, folder, "home", &err), -EPERM);
+	assert_non_null(strstr(err.text, "remove it"));
+	assert_int_equal(chmod(list_path("home"), 0600), 0);
+	if (geteuid() == 0 && chown(list_path("home"), 1, 0) == 0)
+		assert_int_equal(undo_open(&undo, folder, "home", &err), -EPERM);
+	assert_true(undo_exists(folder, "home"));
+}
+
 /* --- other tunnels --- */
 
 /* A parameter that a running tunnel relies on becomes that tunnel's to put back, after its own. */
@@ -330,6 +370,26 @@ static void ipv6_forwarding_goes_as_one(void **state)
 	assert_string_equal(undo_newest(b, 0)->old_value, "0");
 	assert_string_equal(undo_newest(b, 2)->path, "net/ipv6/conf/eth0/accept_ra");
 	undo_close(a);
+	undo_close(b);
+}
+
+/* A tunnel that starts again and again does not make the list of one that runs longer: it has set nothing anew. */
+static void list_does_not_grow_by_others_starts(void **state)
+{
+	struct undo *a, *b = open_list("b");
+	struct err err = {""};
+
+	(void)state;
+	add_sysctl(b, VALID_MARK, "0", "1");
+	for (int start = 0; start < 3; start++) {
+		a = open_list("a");
+		add_sysctl(a, VALID_MARK, "1", "1");
+		assert_int_equal(undo_hand_over(a, &err), 1);
+		assert_int_equal(undo_count(a), 0);
+		undo_close(a);
+	}
+	assert_int_equal(undo_refresh(b, &err), 0);
+	assert_int_equal(undo_count(b), 1);
 	undo_close(b);
 }
 
@@ -492,10 +552,13 @@ int main(void)
 		cmocka_unit_test_setup_teardown(empty_list_is_removed, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(torn_line_is_no_entry, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(nonsense_is_left_out, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(zero_bytes_are_passed_over, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(list_of_others_is_refused, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(reboot_undoes_the_rest, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(failure_is_tried_again, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(shared_parameter_is_handed_over, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(ipv6_forwarding_goes_as_one, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(list_does_not_grow_by_others_starts, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(crashed_tunnel_gets_nothing, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(failing_command_holds_nobody_up, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(changed_parameter_is_left, set_up, tear_down),
