@@ -76,6 +76,17 @@ bool prefix_equal(const struct prefix *a, const struct prefix *b)
 	return a->bits == b->bits && prefix_contains(a, b);
 }
 
+int prefix_compare(const void *a, const void *b)
+{
+	const struct prefix *x = a, *y = b;
+
+	if (x->addr.sa.sa_family != y->addr.sa.sa_family)
+		return x->addr.sa.sa_family < y->addr.sa.sa_family ? -1 : 1;
+	if (x->bits != y->bits)
+		return x->bits < y->bits ? -1 : 1;
+	return memcmp(bytes_of(&x->addr), bytes_of(&y->addr), byte_count(&x->addr));
+}
+
 bool prefix_contains(const struct prefix *outer, const struct prefix *inner)
 {
 	const uint8_t *a = bytes_of(&outer->addr), *b = bytes_of(&inner->addr);

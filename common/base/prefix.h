@@ -25,6 +25,9 @@ const char *prefix_format(char *buf, size_t size, const struct prefix *prefix);
 /* Same family, same length, same bits up to it. */
 bool prefix_equal(const struct prefix *a, const struct prefix *b);
 
+/* For qsort() and bsearch(): by family, length, address; also of bits behind the length. */
+int prefix_compare(const void *a, const void *b);
+
 /* Does @outer hold every address of @inner? */
 bool prefix_contains(const struct prefix *outer, const struct prefix *inner);
 

@@ -39,6 +39,7 @@ static void leave_to_hooks(struct host *host)
 {
 	const struct change_place place = host_place(host);
 
+	net_routes_done(&host->routes);
 	for (size_t i = 0; i < host->plan.count; i++) {
 		struct change *change = &host->plan.changes[i];
 		char text[320];
@@ -170,6 +171,7 @@ static void make_next(struct host *host)
 	struct err err = {""};
 	int rc = 0;
 
+	net_routes_done(&host->routes);
 	for (; rc == 0 && host->made < host->plan.count; host->made++) {
 		struct change *change = &host->plan.changes[host->made];
 

@@ -128,15 +128,21 @@ static int make_sysctl(const struct change_place *place, const struct change *ch
 	return rc;
 }
 
+static int read_routes(const struct change_place *place, struct err *err)
+{
+	return place->routes->items ? 0 : net_routes_read(place->netlink, 0, place->index, place->routes, err);
+}
+
 /* As wg-quick asks: a network of the device's own holds it already. Only in the main table. */
 static int make_route(const struct change_place *place, struct change *change, struct err *err)
 {
-	int rc = 0;
+	int rc = read_routes(place, err);
 
-	if (change->route.table == NET_ROUTE_TABLE_MAIN)
-		rc = net_route_covers(place->netlink, &change->route, err);
-	change->is_covered = rc == 1;
-	return rc == 0 ? add_route(place, change, err) : rc < 0 ? rc : 0;
+	if (rc < 0)
+		return rc;
+	change->is_covered =
+		change->route.table == NET_ROUTE_TABLE_MAIN && net_routes_cover(place->routes, &change->route);
+	return change->is_covered ? 0 : add_route(place, change, err);
 }
 
 int change_make(const struct change_place *place, struct change *change, struct err *err)
@@ -186,6 +192,13 @@ static int is_up(const struct change_place *place, struct err *err)
 	return rc < 0 ? rc : link.is_up;
 }
 
+static int has_route(const struct change_place *place, const struct change *change, struct err *err)
+{
+	int rc = change->is_covered ? 0 : read_routes(place, err);
+
+	return rc < 0 ? rc : change->is_covered || net_routes_have(place->routes, &change->route);
+}
+
 static int has_value(const struct change *change, struct err *err)
 {
 	char now[SYSCTL_VALUE_MAX];
@@ -206,7 +219,7 @@ int change_is_there(const struct change_place *place, const struct change *chang
 	case CHANGE_RAISE:
 		return is_up(place, err);
 	case CHANGE_ROUTE:
-		return change->is_covered ? 1 : net_route_has(place->netlink, &change->route, err);
+		return has_route(place, change, err);
 	case CHANGE_RULE:
 		return net_rule_has(place->netlink, &change->rule, err);
 	case CHANGE_DEVICE:

@@ -62,8 +62,9 @@ struct change {
 /* What a change is made on. */
 struct change_place {
 	struct netlink *netlink;
-	struct netlink *birth; /* where the device is made */
-	int netns_fd;	       /* where it appears: ours; -1: @birth is ours */
+	struct netlink *birth;	   /* where the device is made */
+	int netns_fd;		   /* where it appears: ours; -1: @birth is ours */
+	struct net_routes *routes; /* the device's: read when first asked for, forgotten by who looks again */
 	struct undo *undo;
 	const char *device;
 	int index;

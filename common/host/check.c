@@ -351,13 +351,19 @@ static int check_full_tunnel(const struct checking *checking, int family)
 	struct net_route route = {.to.addr.sa.sa_family = (sa_family_t)family, .table = interface->fwmark}, other;
 	char text[16] = "", where[PATH_TEXT_MAX];
 	struct spot spot = spot_of(checking, interface->fwmark_line, "FwMark", text);
+	struct net_routes there;
+	bool is_taken;
 	int rc;
 
 	if (interface->fwmark == 0 || !plan_is_full_tunnel(checking->setup->wireguard, family))
 		return 0;
-	rc = net_route_find_rival(checking->netlink, &route, &other, checking->err);
-	if (rc <= 0)
+	rc = net_routes_read(checking->netlink, route.table, 0, &there, checking->err);
+	if (rc < 0)
 		return rc;
+	is_taken = net_routes_find_rival(&there, &route, &other);
+	net_routes_done(&there);
+	if (!is_taken)
+		return 0;
 	snprintf(text, sizeof(text), "0x%x", interface->fwmark);
 	return refuse(checking, -EEXIST, &spot,
 		"the mark is also the number of the full tunnel's routing table, and table %u is in use: %s; another "
@@ -378,21 +384,24 @@ static bool is_covered(const struct wg_config_interface *interface, const struct
 	return false;
 }
 
-static int check_route(const struct checking *checking, const struct wg_config_prefix *allowed)
+static uint32_t table_of(const struct wg_config_interface *interface)
+{
+	return interface->table_kind == WG_CONFIG_TABLE_AUTO ? NET_ROUTE_TABLE_MAIN : interface->table;
+}
+
+static int check_route(
+	const struct checking *checking, const struct net_routes *there, const struct wg_config_prefix *allowed)
 {
 	const struct wg_config_interface *interface = checking->interface;
 	bool is_auto = interface->table_kind == WG_CONFIG_TABLE_AUTO;
-	struct net_route route = {.to = prefix_of(allowed), .table = is_auto ? NET_ROUTE_TABLE_MAIN : interface->table},
-			 other;
+	struct net_route route = {.to = prefix_of(allowed), .table = table_of(interface)}, other;
 	char text[PREFIX_TEXT_MAX], where[PATH_TEXT_MAX];
 	struct spot spot = spot_of(checking, allowed->line, "AllowedIPs", prefix_format(text, sizeof(text), &route.to));
-	int rc;
 
 	if (is_auto && (allowed->bits == 0 || is_covered(interface, &route.to)))
 		return 0;
-	rc = net_route_find_rival(checking->netlink, &route, &other, checking->err);
-	if (rc <= 0)
-		return rc;
+	if (!net_routes_find_rival(there, &route, &other))
+		return 0;
 	return refuse(checking, -EEXIST, &spot,
 		"routing table %u has that route already: %s; two halves of the prefix would win over it, else take it "
 		"out, or "
@@ -400,21 +409,32 @@ static int check_route(const struct checking *checking, const struct wg_config_p
 		route.table, format_route(checking, &other, where, sizeof(where)));
 }
 
-static int check_routes(const struct checking *checking)
+static int check_every_route(const struct checking *checking)
 {
 	const struct wg_config *config = checking->setup->wireguard;
+	struct net_routes there;
+	int rc = net_routes_read(checking->netlink, table_of(checking->interface), 0, &there, checking->err);
+
+	if (rc < 0)
+		return rc;
+	for (size_t i = 0; i < config->peer_count; i++)
+		for (size_t j = 0; j < config->peers[i].allowed_ip_count && rc == 0; j++)
+			rc = check_route(checking, &there, &config->peers[i].allowed_ips[j]);
+	net_routes_done(&there);
+	return rc;
+}
+
+static int check_routes(const struct checking *checking)
+{
 	int rc = check_table(checking);
 
 	if (rc == 0)
 		rc = check_full_tunnel(checking, AF_INET);
 	if (rc == 0)
 		rc = check_full_tunnel(checking, AF_INET6);
-	if (checking->interface->table_kind == WG_CONFIG_TABLE_OFF)
+	if (rc < 0 || checking->interface->table_kind == WG_CONFIG_TABLE_OFF)
 		return rc;
-	for (size_t i = 0; i < config->peer_count; i++)
-		for (size_t j = 0; j < config->peers[i].allowed_ip_count && rc == 0; j++)
-			rc = check_route(checking, &config->peers[i].allowed_ips[j]);
-	return rc;
+	return check_every_route(checking);
 }
 
 /* --- programs --- */

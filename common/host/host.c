@@ -64,6 +64,7 @@ struct change_place host_place(struct host *host)
 	return (struct change_place){.netlink = &host->netlink,
 		.birth = host->birth.socket ? &host->birth : &host->netlink,
 		.netns_fd = host->netns_fd,
+		.routes = &host->routes,
 		.undo = host->undo,
 		.device = host->setup.device,
 		.index = host->index};
@@ -239,6 +240,7 @@ static void release(struct host *host)
 		close(host->netns_fd);
 	plan_done(&host->plan);
 	facts_done(&host->facts);
+	net_routes_done(&host->routes);
 	free(host->firewall_listing);
 	free(host->addrs);
 	free(host->guests);

@@ -185,20 +185,12 @@ static uint32_t table_of(const struct draft *draft, const struct prefix *to)
 	return to->bits == 0 ? draft->facts->mark : NET_ROUTE_TABLE_MAIN;
 }
 
-static bool has_route(const struct draft *draft, size_t from, const struct prefix *to)
-{
-	for (size_t i = from; i < draft->plan->count; i++)
-		if (prefix_equal(&draft->plan->changes[i].route.to, to))
-			return true;
-	return false;
-}
-
-static int add_route(const struct draft *draft, size_t first, const struct wg_config_prefix *allowed)
+static int add_route(const struct draft *draft, const struct wg_config_prefix *allowed)
 {
 	struct prefix to = prefix_of(allowed);
 	struct change *change;
 
-	if (!is_possible(draft, &to) || has_route(draft, first, &to))
+	if (!is_possible(draft, &to))
 		return 0;
 	change = plan_add(draft->plan, CHANGE_ROUTE, allowed->line);
 	if (!change)
@@ -217,6 +209,48 @@ static int compare_routes(const void *a, const void *b)
 	return (x->line > y->line) - (x->line < y->line);
 }
 
+struct place {
+	struct prefix to;
+	size_t at;
+};
+
+static int compare_places(const void *a, const void *b)
+{
+	const struct place *x = a, *y = b;
+	int order = prefix_compare(&x->to, &y->to);
+
+	return order != 0 ? order : (x->at > y->at) - (x->at < y->at);
+}
+
+static void sort_places(const struct plan *plan, size_t first, struct place *places)
+{
+	for (size_t i = first; i < plan->count; i++)
+		places[i - first] = (struct place){prefix_network(&plan->changes[i].route.to), i};
+	qsort(places, plan->count - first, sizeof(*places), compare_places);
+}
+
+/* Of routes to the same destination, from @first on, the one that was written first stays. */
+static int drop_repeated(struct plan *plan, size_t first)
+{
+	size_t count = plan->count - first, kept = first;
+	struct place *places = calloc(count + 1, sizeof(*places));
+	bool *is_repeated = calloc(count + 1, sizeof(*is_repeated));
+	int rc = places && is_repeated ? 0 : -ENOMEM;
+
+	if (rc == 0)
+		sort_places(plan, first, places);
+	for (size_t i = 1; i < count && rc == 0; i++)
+		is_repeated[places[i].at - first] = prefix_compare(&places[i - 1].to, &places[i].to) == 0;
+	for (size_t i = first; i < plan->count && rc == 0; i++)
+		if (!is_repeated[i - first])
+			plan->changes[kept++] = plan->changes[i];
+	if (rc == 0)
+		plan->count = kept;
+	free(places);
+	free(is_repeated);
+	return rc;
+}
+
 static int add_routes(const struct draft *draft)
 {
 	const struct wg_config *config = draft->setup->wireguard;
@@ -226,8 +260,10 @@ static int add_routes(const struct draft *draft)
 		return 0;
 	for (size_t i = 0; i < config->peer_count; i++)
 		for (size_t j = 0; j < config->peers[i].allowed_ip_count; j++)
-			if (add_route(draft, first, &config->peers[i].allowed_ips[j]) < 0)
+			if (add_route(draft, &config->peers[i].allowed_ips[j]) < 0)
 				return -ENOMEM;
+	if (drop_repeated(draft->plan, first) < 0)
+		return -ENOMEM;
 	qsort(draft->plan->changes + first, draft->plan->count - first, sizeof(struct change), compare_routes);
 	return 0;
 }
@@ -492,4 +528,33 @@ void plan_done(struct plan *plan)
 		change_done(&plan->changes[i]);
 	free(plan->changes);
 	*plan = (struct plan){.count = 0};
+}
+
+/* --- where its routes lead --- */
+
+int plan_index_make(struct plan_index *ret, const struct plan *plan)
+{
+	struct plan_index index = {.destinations = calloc(plan->count + 1, sizeof(*index.destinations))};
+
+	if (!index.destinations)
+		return -ENOMEM;
+	for (size_t i = 0; i < plan->count; i++)
+		if (plan->changes[i].kind == CHANGE_ROUTE)
+			index.destinations[index.count++] = prefix_network(&plan->changes[i].route.to);
+	qsort(index.destinations, index.count, sizeof(*index.destinations), prefix_compare);
+	*ret = index;
+	return 0;
+}
+
+bool plan_index_has(const struct plan_index *index, const struct prefix *to)
+{
+	struct prefix network = prefix_network(to);
+
+	return bsearch(&network, index->destinations, index->count, sizeof(network), prefix_compare);
+}
+
+void plan_index_done(struct plan_index *index)
+{
+	free(index->destinations);
+	*index = (struct plan_index){0};
 }

@@ -66,4 +66,15 @@ char *plan_format_firewall(const struct host_setup *setup, const struct plan_fac
 int plan_take(struct plan *plan, const struct change *change);
 void plan_done(struct plan *plan);
 
+/* Where a plan's routes lead, sorted; a hub may have one for each of thousands of peers. */
+struct plan_index {
+	struct prefix *destinations;
+	size_t count;
+};
+
+/* Return: 0 (plan_index_done() it) or -ENOMEM. */
+int plan_index_make(struct plan_index *ret, const struct plan *plan);
+bool plan_index_has(const struct plan_index *index, const struct prefix *to);
+void plan_index_done(struct plan_index *index);
+
 #endif

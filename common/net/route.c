@@ -1,7 +1,7 @@
 /* Routes as the kernel has them.
  *
- * Every question lists one table of one family and picks what it wants out of the answers, for the kernel filters by
- * table only where it is new enough, and never by more.
+ * Every question lists those of one family and picks what it wants out of the answers, for the kernel filters by table and
+ * device only where it is new enough, and never by more.
  */
 #include "common/net/route.h"
 
@@ -14,12 +14,14 @@
 #include <netlink/route/nexthop.h>
 #include <netlink/route/route.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define IPV6_METRIC 1024 /* what the kernel gives an IPv6 route that is added without one; an IPv4 one has 0 */
 
 /* A route as it was seen; of several next hops the first. */
-struct seen {
+struct net_route_seen {
 	struct prefix to;
+	uint32_t table;
 	int index; /* 0: leads nowhere */
 	uint32_t metric;
 	uint32_t mtu; /* 0: the device's */
@@ -31,8 +33,9 @@ struct seen {
 /* Which routes are wanted. */
 struct wanted {
 	int family;
-	uint32_t table;						  /* 0: any */
-	bool (*is_it)(const struct seen *seen, const void *what); /* NULL: all */
+	uint32_t table;							    /* 0: any */
+	int index;							    /* of the device, 0: any */
+	bool (*is_it)(const struct net_route_seen *seen, const void *what); /* NULL: all */
 	const void *what;
 };
 
@@ -51,7 +54,7 @@ static int read_destination(struct rtnl_route *route, int family, struct prefix 
 	return nl_addr_fill_sockaddr(to, &ret->addr.sa, &len) < 0 ? -EPROTO : 0;
 }
 
-static void read_next_hop(struct rtnl_route *route, struct seen *seen)
+static void read_next_hop(struct rtnl_route *route, struct net_route_seen *seen)
 {
 	struct rtnl_nexthop *hop = rtnl_route_nexthop_n(route, 0);
 
@@ -62,13 +65,16 @@ static void read_next_hop(struct rtnl_route *route, struct seen *seen)
 	seen->has_gateway = rtnl_route_nh_get_gateway(hop) || rtnl_route_nh_get_via(hop);
 }
 
-static int take_route(struct rtnl_route *route, const struct wanted *wanted, struct seen *seen)
+static int take_route(struct rtnl_route *route, const struct wanted *wanted, struct net_route_seen *seen)
 {
 	if (wanted->table != 0 && rtnl_route_get_table(route) != wanted->table)
 		return 0;
 	if (read_destination(route, wanted->family, &seen->to) < 0)
 		return -EPROTO;
 	read_next_hop(route, seen);
+	if (wanted->index != 0 && seen->index != wanted->index)
+		return 0;
+	seen->table = rtnl_route_get_table(route);
 	seen->metric = rtnl_route_get_priority(route);
 	seen->type = rtnl_route_get_type(route);
 	if (rtnl_route_get_metric(route, RTAX_MTU, &seen->mtu) < 0)
@@ -95,46 +101,34 @@ static int read_route(struct nlmsghdr *answer, void *ret_item, const void *wante
 }
 
 /* Return: 0 (free() it), or a negative errno. */
-static int list_routes(
-	struct netlink *netlink, const struct wanted *wanted, struct seen **ret, size_t *ret_count, struct err *err)
+static int list_routes(struct netlink *netlink, const struct wanted *wanted, struct net_route_seen **ret,
+	size_t *ret_count, struct err *err)
 {
-	struct netlink_query query = {.item_size = sizeof(struct seen), .read = read_route, .wanted = wanted};
+	struct netlink_query query = {.item_size = sizeof(struct net_route_seen), .read = read_route, .wanted = wanted};
 	struct rtmsg header = {.rtm_family = (uint8_t)wanted->family};
 	struct nl_msg *message = netlink_message(RTM_GETROUTE, NLM_F_DUMP, &header, sizeof(header));
 	void *routes = NULL;
 	size_t count = 0;
 	int rc;
 
-	if (message && nla_put_u32(message, RTA_TABLE, wanted->table) < 0) {
+	if (message && (nla_put_u32(message, RTA_TABLE, wanted->table) < 0 ||
+			       (wanted->index != 0 && nla_put_u32(message, RTA_OIF, (uint32_t)wanted->index) < 0))) {
 		nlmsg_free(message);
 		message = NULL;
 	}
 	rc = netlink_collect(netlink, message, &query, &routes, &count);
-	/* ENOENT: a table that never had a route. */
-	if (rc < 0 && rc != -ENOENT)
+	/* ENOENT: a table that never had a route. ENODEV: a device that is gone. */
+	if (rc < 0 && rc != -ENOENT && rc != -ENODEV)
 		return netlink_fail(netlink, err, rc, "list of routes");
 	*ret = routes;
 	*ret_count = count;
 	return 0;
 }
 
-/* Return: 1, 0 or a negative errno. */
-static int has_any(struct netlink *netlink, const struct wanted *wanted, struct err *err)
-{
-	struct seen *routes;
-	size_t count;
-	int rc = list_routes(netlink, wanted, &routes, &count, err);
-
-	if (rc < 0)
-		return rc;
-	free(routes);
-	return count > 0;
-}
-
 /* The first of those wanted. Return: 1 there is one, 0, or a negative errno. */
 static int find_first(struct netlink *netlink, const struct wanted *wanted, struct net_route *ret, struct err *err)
 {
-	struct seen *routes;
+	struct net_route_seen *routes;
 	size_t count;
 	int rc = list_routes(netlink, wanted, &routes, &count, err);
 
@@ -190,53 +184,136 @@ int net_route_delete(struct netlink *netlink, const struct net_route *route, str
 
 /* --- asking --- */
 
-static bool is_same(const struct seen *seen, const void *what)
+static int compare_seen(const void *a, const void *b)
 {
-	const struct net_route *route = what;
+	return prefix_compare(&((const struct net_route_seen *)a)->to, &((const struct net_route_seen *)b)->to);
+}
 
-	return seen->index == route->index && seen->type == RTN_UNICAST && !seen->has_gateway && !seen->has_many &&
-	       prefix_equal(&seen->to, &route->to);
+static int append_family(
+	struct netlink *netlink, const struct wanted *wanted, struct net_routes *routes, struct err *err)
+{
+	struct net_route_seen *more, *all;
+	size_t count;
+	int rc = list_routes(netlink, wanted, &more, &count, err);
+
+	if (rc < 0)
+		return rc;
+	all = reallocarray(routes->items, routes->count + count + 1, sizeof(*all));
+	if (!all) {
+		free(more);
+		return err_system(err, -ENOMEM, "list of routes");
+	}
+	if (count > 0)
+		memcpy(all + routes->count, more, count * sizeof(*all));
+	free(more);
+	routes->items = all;
+	routes->count += count;
+	return 0;
+}
+
+int net_routes_read(struct netlink *netlink, uint32_t table, int index, struct net_routes *ret, struct err *err)
+{
+	struct wanted ipv4 = {.family = AF_INET, .table = table, .index = index};
+	struct wanted ipv6 = {.family = AF_INET6, .table = table, .index = index};
+	struct net_routes routes = {0};
+	int rc = append_family(netlink, &ipv4, &routes, err);
+
+	if (rc == 0)
+		rc = append_family(netlink, &ipv6, &routes, err);
+	if (rc < 0) {
+		net_routes_done(&routes);
+		return rc;
+	}
+	qsort(routes.items, routes.count, sizeof(*routes.items), compare_seen);
+	*ret = routes;
+	return 0;
+}
+
+void net_routes_done(struct net_routes *routes)
+{
+	free(routes->items);
+	*routes = (struct net_routes){0};
+}
+
+/* The first of @routes that is @wanted and leads to just that destination, whose bits behind its length are cleared. NULL: none. */
+static const struct net_route_seen *find_to(const struct net_routes *routes, const struct prefix *to,
+	bool (*is_wanted)(const struct net_route_seen *seen, const struct net_route *route),
+	const struct net_route *route)
+{
+	const struct net_route_seen key = {.to = *to}, *end = routes->items + routes->count, *at = NULL;
+
+	if (routes->count > 0)
+		at = bsearch(&key, routes->items, routes->count, sizeof(key), compare_seen);
+	while (at && at > routes->items && compare_seen(at - 1, &key) == 0)
+		at--;
+	for (; at && at < end && compare_seen(at, &key) == 0; at++)
+		if (is_wanted(at, route))
+			return at;
+	return NULL;
+}
+
+static bool is_same(const struct net_route_seen *seen, const struct net_route *route)
+{
+	return seen->index == route->index && seen->table == route->table && seen->type == RTN_UNICAST &&
+	       !seen->has_gateway && !seen->has_many;
+}
+
+bool net_routes_have(const struct net_routes *routes, const struct net_route *route)
+{
+	struct prefix to = prefix_network(&route->to);
+
+	return find_to(routes, &to, is_same, route);
+}
+
+static bool is_covering(const struct net_route_seen *seen, const struct net_route *route)
+{
+	return seen->index == route->index && seen->table == NET_ROUTE_TABLE_MAIN && !seen->has_many;
+}
+
+bool net_routes_cover(const struct net_routes *routes, const struct net_route *route)
+{
+	struct prefix wider = route->to, to;
+
+	for (int bits = route->to.bits; bits >= 0; bits--) {
+		wider.bits = (uint8_t)bits;
+		to = prefix_network(&wider);
+		if (find_to(routes, &to, is_covering, route))
+			return true;
+	}
+	return false;
+}
+
+static bool is_rival(const struct net_route_seen *seen, const struct net_route *route)
+{
+	return seen->table == route->table &&
+	       seen->metric == (route->to.addr.sa.sa_family == AF_INET6 ? IPV6_METRIC : 0);
+}
+
+bool net_routes_find_rival(const struct net_routes *routes, const struct net_route *route, struct net_route *ret)
+{
+	struct prefix to = prefix_network(&route->to);
+	const struct net_route_seen *rival = find_to(routes, &to, is_rival, route);
+
+	if (rival)
+		*ret = (struct net_route){.to = rival->to, .index = rival->index, .table = rival->table};
+	return rival;
 }
 
 int net_route_has(struct netlink *netlink, const struct net_route *route, struct err *err)
 {
-	struct wanted wanted = {route->to.addr.sa.sa_family, route->table, is_same, route};
+	struct net_routes routes;
+	int rc = net_routes_read(netlink, route->table, route->index, &routes, err);
 
-	return has_any(netlink, &wanted, err);
-}
-
-static bool is_covering(const struct seen *seen, const void *what)
-{
-	const struct net_route *route = what;
-
-	return seen->index == route->index && !seen->has_many && prefix_contains(&seen->to, &route->to);
-}
-
-int net_route_covers(struct netlink *netlink, const struct net_route *route, struct err *err)
-{
-	struct wanted wanted = {route->to.addr.sa.sa_family, NET_ROUTE_TABLE_MAIN, is_covering, route};
-
-	return has_any(netlink, &wanted, err);
-}
-
-static bool is_rival(const struct seen *seen, const void *what)
-{
-	const struct net_route *route = what;
-
-	return seen->metric == (route->to.addr.sa.sa_family == AF_INET6 ? IPV6_METRIC : 0) &&
-	       prefix_equal(&seen->to, &route->to);
-}
-
-int net_route_find_rival(struct netlink *netlink, const struct net_route *route, struct net_route *ret, struct err *err)
-{
-	struct wanted wanted = {route->to.addr.sa.sa_family, route->table, is_rival, route};
-
-	return find_first(netlink, &wanted, ret, err);
+	if (rc < 0)
+		return rc;
+	rc = net_routes_have(&routes, route);
+	net_routes_done(&routes);
+	return rc;
 }
 
 int net_route_find_any(struct netlink *netlink, uint32_t table, struct net_route *ret, struct err *err)
 {
-	struct wanted ipv4 = {AF_INET, table, NULL, NULL}, ipv6 = {AF_INET6, table, NULL, NULL};
+	struct wanted ipv4 = {.family = AF_INET, .table = table}, ipv6 = {.family = AF_INET6, .table = table};
 	int rc = find_first(netlink, &ipv4, ret, err);
 
 	return rc == 0 ? find_first(netlink, &ipv6, ret, err) : rc;
@@ -250,7 +327,7 @@ int net_route_table_is_empty(struct netlink *netlink, uint32_t table, struct err
 	return rc < 0 ? rc : !rc;
 }
 
-static int fill_way(struct netlink *netlink, const struct seen *seen, struct net_way *ret, struct err *err)
+static int fill_way(struct netlink *netlink, const struct net_route_seen *seen, struct net_way *ret, struct err *err)
 {
 	struct net_link link = {.mtu = seen->mtu};
 	int rc = seen->mtu > 0 ? 0 : net_link_get(netlink, seen->index, &link, err);
@@ -283,7 +360,8 @@ static struct nl_msg *way_message(const struct addr *to, uint32_t mark)
 int net_route_way(struct netlink *netlink, const struct addr *to, uint32_t mark, struct net_way *ret, struct err *err)
 {
 	struct wanted wanted = {.family = to->sa.sa_family};
-	struct netlink_query query = {.item_size = sizeof(struct seen), .read = read_route, .wanted = &wanted};
+	struct netlink_query query = {
+		.item_size = sizeof(struct net_route_seen), .read = read_route, .wanted = &wanted};
 	char text[ADDR_TEXT_MAX];
 	void *routes = NULL;
 	size_t count = 0;
@@ -299,7 +377,7 @@ int net_route_way(struct netlink *netlink, const struct addr *to, uint32_t mark,
 	return rc;
 }
 
-static bool is_default(const struct seen *seen, const void *what)
+static bool is_default(const struct net_route_seen *seen, const void *what)
 {
 	(void)what;
 	return seen->to.bits == 0 && seen->type == RTN_UNICAST && seen->index != 0;
@@ -308,9 +386,9 @@ static bool is_default(const struct seen *seen, const void *what)
 /* Return: 1 there is one, 0, or a negative errno. */
 static int find_default(struct netlink *netlink, int family, struct net_way *ret, struct err *err)
 {
-	struct wanted wanted = {family, NET_ROUTE_TABLE_MAIN, is_default, NULL};
-	const struct seen *best = NULL;
-	struct seen *routes;
+	struct wanted wanted = {.family = family, .table = NET_ROUTE_TABLE_MAIN, .is_it = is_default};
+	const struct net_route_seen *best = NULL;
+	struct net_route_seen *routes;
 	size_t count;
 	int rc = list_routes(netlink, &wanted, &routes, &count, err);
 
@@ -338,23 +416,24 @@ int net_route_default(struct netlink *netlink, int family, struct net_way *ret, 
 	return rc < 0 ? rc : 0;
 }
 
-static bool is_lan(const struct seen *seen, const void *lan)
+static bool is_lan(const struct net_route_seen *seen, const void *lan)
 {
 	return seen->to.bits > 0 && seen->type == RTN_UNICAST && seen->index != 0 && !seen->has_gateway &&
 	       prefix_contains(&seen->to, lan);
 }
 
-static bool is_nearer(const struct seen *a, const struct seen *b)
+static bool is_nearer(const struct net_route_seen *a, const struct net_route_seen *b)
 {
 	return a->to.bits != b->to.bits ? a->to.bits > b->to.bits : a->metric < b->metric;
 }
 
 int net_route_find_lan(struct netlink *netlink, const struct prefix *lan, struct err *err)
 {
-	struct wanted wanted = {lan->addr.sa.sa_family, NET_ROUTE_TABLE_MAIN, is_lan, lan};
-	const struct seen *best = NULL;
+	struct wanted wanted = {
+		.family = lan->addr.sa.sa_family, .table = NET_ROUTE_TABLE_MAIN, .is_it = is_lan, .what = lan};
+	const struct net_route_seen *best = NULL;
 	char text[PREFIX_TEXT_MAX];
-	struct seen *routes;
+	struct net_route_seen *routes;
 	size_t count;
 	int rc = list_routes(netlink, &wanted, &routes, &count, err);
 

@@ -78,7 +78,7 @@ static ssize_t find_peer(const struct wg_device_state *state, const uint8_t *pub
 static bool has_prefix(const struct wg_device_peer *peer, const struct prefix *prefix)
 {
 	for (size_t i = 0; i < peer->allowed_ip_count; i++)
-		if (wg_entry_compare_prefixes(&peer->allowed_ips[i], prefix) == 0)
+		if (prefix_compare(&peer->allowed_ips[i], prefix) == 0)
 			return true;
 	return false;
 }
@@ -169,7 +169,7 @@ static int leave_to_others(struct wg_device_peer *peer, const struct wg_device_s
 	if (!taken)
 		return -ENOMEM;
 	for (size_t i = 0; i < peer->allowed_ip_count; i++)
-		if (!bsearch(&peer->allowed_ips[i], taken, taken_count, sizeof(*taken), wg_entry_compare_prefixes))
+		if (!bsearch(&peer->allowed_ips[i], taken, taken_count, sizeof(*taken), prefix_compare))
 			peer->allowed_ips[kept++] = peer->allowed_ips[i];
 	peer->allowed_ip_count = kept;
 	free(taken);

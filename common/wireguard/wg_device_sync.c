@@ -183,7 +183,7 @@ static void compare_allowed_ips(struct wg_entry *entry, struct wg_device_peer *n
 	now->allowed_ip_count = wg_entry_sort_prefixes(now->allowed_ips, now->allowed_ip_count);
 	for (size_t i = 0; i < now->allowed_ip_count && entry->allowed_ip_count > 0; i++)
 		if (bsearch(&now->allowed_ips[i], entry->allowed_ips, entry->allowed_ip_count,
-			    sizeof(*entry->allowed_ips), wg_entry_compare_prefixes))
+			    sizeof(*entry->allowed_ips), prefix_compare))
 			common++;
 	if (common < now->allowed_ip_count)
 		entry->flags |= WG_ENTRY_REPLACE_ALLOWED_IPS;

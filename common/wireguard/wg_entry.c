@@ -10,33 +10,15 @@
 
 const uint8_t wg_entry_no_key[WG_CONFIG_KEY_LEN];
 
-static int compare_bytes(const struct addr *a, const struct addr *b)
-{
-	if (a->sa.sa_family == AF_INET)
-		return memcmp(&a->in4.sin_addr, &b->in4.sin_addr, sizeof(a->in4.sin_addr));
-	return memcmp(&a->in6.sin6_addr, &b->in6.sin6_addr, sizeof(a->in6.sin6_addr));
-}
-
-int wg_entry_compare_prefixes(const void *a, const void *b)
-{
-	const struct prefix *x = a, *y = b;
-
-	if (x->addr.sa.sa_family != y->addr.sa.sa_family)
-		return x->addr.sa.sa_family < y->addr.sa.sa_family ? -1 : 1;
-	if (x->bits != y->bits)
-		return x->bits < y->bits ? -1 : 1;
-	return compare_bytes(&x->addr, &y->addr);
-}
-
 size_t wg_entry_sort_prefixes(struct prefix *prefixes, size_t count)
 {
 	size_t kept = 0;
 
 	if (count == 0)
 		return 0;
-	qsort(prefixes, count, sizeof(*prefixes), wg_entry_compare_prefixes);
+	qsort(prefixes, count, sizeof(*prefixes), prefix_compare);
 	for (size_t i = 0; i < count; i++)
-		if (kept == 0 || wg_entry_compare_prefixes(&prefixes[kept - 1], &prefixes[i]) != 0)
+		if (kept == 0 || prefix_compare(&prefixes[kept - 1], &prefixes[i]) != 0)
 			prefixes[kept++] = prefixes[i];
 	return kept;
 }

@@ -31,11 +31,8 @@ struct wg_entry {
 int wg_entry_from_config(const struct wg_config_peer *peer, const struct addr *endpoint, struct wg_entry *ret);
 void wg_entry_done(struct wg_entry *entry);
 
-/* In the order of wg_entry_from_config(). Return: how many are left when of equal ones one stays. */
+/* In the order of prefix_compare(), as wg_entry_from_config() has them. Return: how many are left when of equal ones one stays. */
 size_t wg_entry_sort_prefixes(struct prefix *prefixes, size_t count);
-
-/* For qsort() and bsearch(). */
-int wg_entry_compare_prefixes(const void *a, const void *b);
 
 extern const uint8_t wg_entry_no_key[WG_CONFIG_KEY_LEN]; /* zeros: in the kernel's eyes no key */
 

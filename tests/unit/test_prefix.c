@@ -109,6 +109,27 @@ static void network_has_no_other_bits(void **state)
 	}
 }
 
+static int order_of(const char *a, const char *b)
+{
+	struct prefix x = prefix_of(a), y = prefix_of(b);
+	int order = prefix_compare(&x, &y);
+
+	assert_int_equal(prefix_compare(&y, &x) < 0, order > 0);
+	return order;
+}
+
+/* In order are family, length, address. */
+static void order_is_by_family_length_address(void **state)
+{
+	(void)state;
+	assert_int_equal(order_of("10.0.0.0/8", "10.0.0.0/8"), 0);
+	assert_int_equal(order_of("fd10::5/64", "fd10::5/64"), 0);
+	assert_true(order_of("255.0.0.0/32", "::/0") < 0);
+	assert_true(order_of("11.0.0.0/8", "10.0.0.0/9") < 0);
+	assert_true(order_of("10.0.0.255/32", "10.0.1.0/32") < 0);
+	assert_true(order_of("fd10::ff/128", "fd10::100/128") < 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -116,6 +137,7 @@ int main(void)
 		cmocka_unit_test(equality_counts_the_bits_before_the_length),
 		cmocka_unit_test(outer_holds_inner),
 		cmocka_unit_test(network_has_no_other_bits),
+		cmocka_unit_test(order_is_by_family_length_address),
 	};
 
 	return cmocka_run_group_tests_name("prefix", tests, NULL, NULL);
