@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/netlink.h>
+#include <netlink/errno.h>
 #include <netlink/msg.h>
 #include <netlink/netlink.h>
 #include <sched.h>
@@ -22,7 +23,8 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-/* The kernel answers before send() returns; whoever waits longer waits for ever. */
+/* The kernel answers before send() returns, and a list's next part before the one before is read; whoever waits longer waits
+ * for ever. */
 #define ANSWER_S 5
 
 /* A list that changes during each of so many reads is taken as it was seen last. The kernel's mark is no promise: an address
@@ -212,7 +214,7 @@ static int read_answers(struct exchange *exchange)
 		buf = NULL;
 		len = nl_recv(exchange->netlink->socket, &from, &buf, NULL);
 		if (len <= 0)
-			return -EIO;
+			return len == -NLE_AGAIN ? -ETIMEDOUT : -EIO;
 		/* From port 0, which is the kernel's, and from nobody else. */
 		rc = from.nl_pid == 0 ? take_messages(exchange, (struct nlmsghdr *)buf, len) : 0;
 		free(buf);

@@ -1,7 +1,7 @@
 /* A route netlink socket, to one network namespace, and one request on it.
  *
  * libnl builds the messages and takes the answers apart; here a request is sent and the kernel's answer awaited, which takes
- * well under a millisecond. Errors keep the kernel's errno and, where it gave one, its own sentence (extended ACK).
+ * well under a millisecond; after seconds without one it fails with -ETIMEDOUT. Errors keep the kernel's errno and, where it gave one, its own sentence (extended ACK).
  * Everything in common/net but commands and the monitor is synchronous and knows nothing of tunnels.
  */
 #ifndef TOWPATH_NET_NETLINK_H

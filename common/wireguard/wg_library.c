@@ -9,15 +9,18 @@
  *   meanwhile. wg_library_recvmsg() lets neither through; it notes the mark, and we repeat a few times.
  * - A refusal brings the refused message along and may be larger than wireguard.c's buffer, which then says "no space
  *   left" instead of the kernel's reason. wg_library_recvmsg() shortens it to the reason.
+ * - It waits for an answer without end. wg_library_recvmsg() gives up after WG_UPDATE_ANSWER_S.
  * - Keys are freed unwiped, also on its error paths and in its receive buffer. wg_library_free() wipes all it frees.
  */
 #include "common/wireguard/wg_library.h"
 
 #include "common/base/secret.h"
+#include "common/wireguard/wg_update.h"
 
 #include <errno.h>
 #include <linux/netlink.h>
 #include <malloc.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <wireguard.h>
@@ -70,11 +73,30 @@ static size_t shorten_refusal(struct msghdr *message, char *buf, size_t len)
 	return wanted;
 }
 
+/* Return: 0 or a negative errno. */
+static int wait_for_answer(int fd)
+{
+	struct pollfd waiting = {.fd = fd, .events = POLLIN};
+	int rc;
+
+	do {
+		rc = poll(&waiting, 1, WG_UPDATE_ANSWER_S * 1000);
+	} while (rc < 0 && errno == EINTR);
+	if (rc < 0)
+		return -errno;
+	return rc == 0 ? -ETIMEDOUT : 0;
+}
+
 ssize_t wg_library_recvmsg(int fd, struct msghdr *message, int flags)
 {
+	int rc = wait_for_answer(fd);
 	ssize_t len;
 	char *buf;
 
+	if (rc < 0) {
+		errno = -rc;
+		return -1;
+	}
 	do {
 		len = recvmsg(fd, message, flags);
 	} while (len < 0 && errno == EINTR);

@@ -9,10 +9,12 @@
 
 #include <errno.h>
 #include <linux/wireguard.h>
+#include <netlink/errno.h>
 #include <netlink/genl/ctrl.h>
 #include <netlink/genl/genl.h>
 #include <netlink/netlink.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 
 /* An attribute's length has 16 bits, and PEERS holds nearly all of the message. */
 #define MESSAGE_MAX UINT16_MAX
@@ -38,7 +40,8 @@ static int note_refusal(struct sockaddr_nl *from, struct nlmsgerr *error, void *
 
 int wg_update_open(struct wg_update *update, const char *device, struct err *err)
 {
-	int on = 1, rc;
+	static const struct timeval limit = {.tv_sec = WG_UPDATE_ANSWER_S};
+	int on = 1, fd, rc;
 
 	*update = (struct wg_update){.socket = nl_socket_alloc(), .device = device};
 	if (!update->socket)
@@ -46,9 +49,14 @@ int wg_update_open(struct wg_update *update, const char *device, struct err *err
 	nl_socket_modify_err_cb(update->socket, NL_CB_CUSTOM, note_refusal, update);
 	rc = genl_connect(update->socket) < 0 ? (errno ? -errno : -EIO) : 0;
 	if (rc == 0) {
-		setsockopt(nl_socket_get_fd(update->socket), SOL_NETLINK, NETLINK_CAP_ACK, &on, sizeof(on));
+		fd = nl_socket_get_fd(update->socket);
+		setsockopt(fd, SOL_NETLINK, NETLINK_CAP_ACK, &on, sizeof(on));
+		setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+		errno = 0;
 		update->family = genl_ctrl_resolve(update->socket, WG_GENL_NAME);
-		rc = update->family < 0 ? -EPROTONOSUPPORT : 0;
+		/* Its own code is "not found" whatever happened. */
+		if (update->family < 0)
+			rc = errno == EAGAIN ? -ETIMEDOUT : -EPROTONOSUPPORT;
 	}
 	if (rc < 0) {
 		wg_update_close(update);
@@ -133,12 +141,15 @@ static int put_all(struct nl_msg *message, const struct wg_update *update, const
 /* Return: 0 or a negative errno. */
 static int exchange(struct wg_update *update, struct nl_msg *message)
 {
+	int rc;
+
 	update->refusal = 0;
 	if (nl_send_auto(update->socket, message) < 0)
 		return errno ? -errno : -EIO;
-	if (nl_wait_for_ack(update->socket) < 0)
-		return update->refusal ? update->refusal : -EIO;
-	return 0;
+	rc = nl_wait_for_ack(update->socket);
+	if (rc < 0 && update->refusal)
+		return update->refusal;
+	return rc == -NLE_AGAIN ? -ETIMEDOUT : rc < 0 ? -EIO : 0;
 }
 
 int wg_update_send(struct wg_update *update, const struct wg_entry *entries, size_t count)

@@ -11,6 +11,9 @@
 
 #include <stddef.h>
 
+/* The kernel answers before send() returns; what takes this long never comes, and fails with -ETIMEDOUT. */
+#define WG_UPDATE_ANSWER_S 5
+
 struct nl_sock;
 
 struct wg_update {

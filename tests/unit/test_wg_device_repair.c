@@ -34,17 +34,20 @@ static uint8_t key_x[WG_CONFIG_KEY_LEN];
 static int messages;
 static int act_before; /* that one of the messages, from 1 on; 0: none */
 static const char *action;
+static int lost_from; /* that one on they do not arrive, and nobody answers; 0: none */
 
-static void on_message(void)
+/* Return: does it leave? */
+static bool on_message(void)
 {
 	if (++messages == act_before)
 		assert_run(action);
+	return lost_from == 0 || messages < lost_from;
 }
 
 ssize_t sendto(int fd, const void *buf, size_t len, int flags, __CONST_SOCKADDR_ARG to, socklen_t to_len)
 {
-	if (to.__sockaddr__ && to.__sockaddr__->sa_family == AF_NETLINK)
-		on_message();
+	if (to.__sockaddr__ && to.__sockaddr__->sa_family == AF_NETLINK && !on_message())
+		return (ssize_t)len;
 	return syscall(SYS_sendto, fd, buf, len, flags, to.__sockaddr__, to_len);
 }
 
@@ -52,8 +55,8 @@ ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 {
 	const struct sockaddr *to = message->msg_name;
 
-	if (to && to->sa_family == AF_NETLINK)
-		on_message();
+	if (to && to->sa_family == AF_NETLINK && !on_message())
+		return 1;
 	return syscall(SYS_sendmsg, fd, message, flags);
 }
 
@@ -184,6 +187,48 @@ static void missing_device_is_named(void **state)
 		err.text[0] = '\0';
 		assert_int_equal(repairs[i](&err), -ENODEV);
 		assert_non_null(strstr(err.text, "wgt0"));
+	}
+}
+
+static int look(struct err *err)
+{
+	struct wg_device_state state;
+	int rc = wg_device_read("wgt0", &state, err);
+
+	if (rc == 0)
+		wg_device_state_done(&state);
+	return rc;
+}
+
+/* An answer that does not come, to whichever message: the call fails in seconds and says why. All at the same time. */
+static void silence_ends(void **state)
+{
+	static const struct {
+		int (*call)(struct err *err);
+		int lost_from;
+	} cases[] = {{look, 1}, {look, 2}, {set_endpoint, 1}, {set_endpoint, 2}, {revive, 1}, {revive, 2}};
+	pid_t children[sizeof(cases) / sizeof(cases[0])];
+	int status;
+
+	(void)state;
+	make_device();
+	assert_run(MAKE_X);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		children[i] = fork();
+		assert_true(children[i] >= 0);
+		if (children[i] == 0) {
+			struct err err = {""};
+
+			alarm(60);
+			messages = 0;
+			lost_from = cases[i].lost_from;
+			_exit(cases[i].call(&err) == -ETIMEDOUT && strstr(err.text, "timed out") ? 0 : 1);
+		}
+	}
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		assert_int_equal(waitpid(children[i], &status, 0), children[i]);
+		if (status != 0)
+			fail_msg("case %zu: status 0x%x", i, status);
 	}
 }
 
@@ -510,6 +555,7 @@ int main(void)
 		cmocka_unit_test(repair_creates_no_peer),
 		cmocka_unit_test(kernel_creates_without_the_flag),
 		cmocka_unit_test(missing_device_is_named),
+		cmocka_unit_test(silence_ends),
 		cmocka_unit_test(too_large_message_is_refused),
 		cmocka_unit_test(poke_sends_initiation),
 		cmocka_unit_test(poke_sends_despite_keepalive),
