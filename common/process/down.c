@@ -39,13 +39,6 @@ static int down_no_such(const struct options *options)
 	return EXIT_NO_SUCH;
 }
 
-static const char *text_of(const json_t *object, const char *key)
-{
-	const char *text = json_string_value(json_object_get(object, key));
-
-	return text ? text : "";
-}
-
 /* --- is it there? --- */
 
 /* Return: 0, -ENOENT where it does not run, another negative errno. */
@@ -175,7 +168,7 @@ int down_run(const struct options *options, const char *role, const char *sectio
 
 static int reload_tell(const struct down *down, const json_t *answer)
 {
-	const char *restart = text_of(answer, "restart"), *error = text_of(answer, "error");
+	const char *restart = subject_text(answer, "restart"), *error = subject_text(answer, "error");
 
 	if (*error) {
 		fprintf(stderr, "%s\n%s: not reloaded, everything stays as it was\n", error, down->subject.name);

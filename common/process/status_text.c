@@ -4,18 +4,12 @@
 #include "common/process/status.h"
 
 #include "common/base/log.h"
+#include "common/process/subject.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-
-static const char *text_of(const json_t *object, const char *key)
-{
-	const char *text = json_string_value(json_object_get(object, key));
-
-	return text ? text : "";
-}
 
 static double number_of(const json_t *object, const char *key)
 {
@@ -77,11 +71,11 @@ static void write_since(FILE *out, const char *since, int64_t now_s)
 
 static void write_state(FILE *out, const json_t *object, int64_t now_s)
 {
-	fprintf(out, "%s: %s\n  state: %s\n", text_of(object, "role"), text_of(object, "name"),
-		text_of(object, "state"));
-	if (*text_of(object, "since")) {
+	fprintf(out, "%s: %s\n  state: %s\n", subject_text(object, "role"), subject_text(object, "name"),
+		subject_text(object, "state"));
+	if (*subject_text(object, "since")) {
 		fputs("  since: ", out);
-		write_since(out, text_of(object, "since"), now_s);
+		write_since(out, subject_text(object, "since"), now_s);
 		fputc('\n', out);
 	}
 	if (number_of(object, "pid") > 0)
@@ -94,20 +88,20 @@ static void write_server(FILE *out, const json_t *server)
 {
 	if (!server)
 		return;
-	fprintf(out, "  server: %s", text_of(server, "url"));
-	if (*text_of(server, "address"))
-		fprintf(out, " (%s)", text_of(server, "address"));
-	if (*text_of(server, "tls"))
-		fprintf(out, ", %s", text_of(server, "tls"));
-	if (*text_of(server, "verified"))
-		fprintf(out, ", verified by %s", text_of(server, "verified"));
+	fprintf(out, "  server: %s", subject_text(server, "url"));
+	if (*subject_text(server, "address"))
+		fprintf(out, " (%s)", subject_text(server, "address"));
+	if (*subject_text(server, "tls"))
+		fprintf(out, ", %s", subject_text(server, "tls"));
+	if (*subject_text(server, "verified"))
+		fprintf(out, ", verified by %s", subject_text(server, "verified"));
 	fputc('\n', out);
 }
 
 /* The error is partly a stranger's words. */
 static void write_link(FILE *out, const json_t *link)
 {
-	const char *error = text_of(link, "last_error");
+	const char *error = subject_text(link, "last_error");
 	char quoted[512];
 
 	if (!link)
@@ -117,7 +111,7 @@ static void write_link(FILE *out, const json_t *link)
 	fprintf(out, "  connects: %.0f\n", number_of(link, "connects"));
 	if (*error)
 		fprintf(out, "  last error: %s (%s)\n", log_quote(quoted, sizeof(quoted), error, strlen(error)),
-			text_of(link, "last_error_at"));
+			subject_text(link, "last_error_at"));
 }
 
 static void write_transfer(FILE *out, const char *indent, const json_t *object)
@@ -157,12 +151,12 @@ static void write_dropped(FILE *out, const char *indent, const json_t *object)
 
 static void write_session(FILE *out, const json_t *session, int64_t now_s)
 {
-	fprintf(out, "\n  session: %s\n", text_of(session, "client"));
-	fprintf(out, "    from: %s%s\n", text_of(session, "from"),
+	fprintf(out, "\n  session: %s\n", subject_text(session, "client"));
+	fprintf(out, "    from: %s%s\n", subject_text(session, "from"),
 		json_is_true(json_object_get(session, "stock")) ? ", stock wstunnel" : "");
-	if (*text_of(session, "since")) {
+	if (*subject_text(session, "since")) {
 		fputs("    since: ", out);
-		write_since(out, text_of(session, "since"), now_s);
+		write_since(out, subject_text(session, "since"), now_s);
 		fputc('\n', out);
 	}
 	if (number_of(session, "rtt_ms") > 0)
@@ -209,15 +203,15 @@ static void write_peer_transfer(FILE *out, const json_t *peer)
 
 static void write_peer(FILE *out, const json_t *peer, int64_t now_s)
 {
-	fprintf(out, "\n    peer: %s\n", text_of(peer, "public_key"));
-	if (*text_of(peer, "name"))
-		fprintf(out, "      name: %s\n", text_of(peer, "name"));
-	if (*text_of(peer, "endpoint"))
-		fprintf(out, "      endpoint: %s\n", text_of(peer, "endpoint"));
+	fprintf(out, "\n    peer: %s\n", subject_text(peer, "public_key"));
+	if (*subject_text(peer, "name"))
+		fprintf(out, "      name: %s\n", subject_text(peer, "name"));
+	if (*subject_text(peer, "endpoint"))
+		fprintf(out, "      endpoint: %s\n", subject_text(peer, "endpoint"));
 	write_allowed_ips(out, json_object_get(peer, "allowed_ips"));
-	if (*text_of(peer, "latest_handshake")) {
+	if (*subject_text(peer, "latest_handshake")) {
 		fputs("      latest handshake: ", out);
-		write_time_ago(out, text_of(peer, "latest_handshake"), now_s);
+		write_time_ago(out, subject_text(peer, "latest_handshake"), now_s);
 		fputc('\n', out);
 	}
 	write_peer_transfer(out, peer);
@@ -236,7 +230,7 @@ static void write_rules(FILE *out, const json_t *rules)
 		return;
 	fputs("    rules: ", out);
 	json_array_foreach(rules, i, rule) fprintf(out, "%s%s %.0f: table %.0f", i > 0 ? ", " : "",
-		text_of(rule, "family"), number_of(rule, "priority"), number_of(rule, "table"));
+		subject_text(rule, "family"), number_of(rule, "priority"), number_of(rule, "table"));
 	fputc('\n', out);
 }
 
@@ -247,10 +241,10 @@ static void write_wireguard(FILE *out, const json_t *wireguard, int64_t now_s)
 
 	if (!wireguard)
 		return;
-	fprintf(out, "\n  wireguard:\n    interface: %s%s\n", text_of(wireguard, "interface"),
+	fprintf(out, "\n  wireguard:\n    interface: %s%s\n", subject_text(wireguard, "interface"),
 		json_is_true(json_object_get(wireguard, "deleted")) ? " (deleted by somebody)" : "");
-	if (*text_of(wireguard, "public_key"))
-		fprintf(out, "    public key: %s\n", text_of(wireguard, "public_key"));
+	if (*subject_text(wireguard, "public_key"))
+		fprintf(out, "    public key: %s\n", subject_text(wireguard, "public_key"));
 	if (number_of(wireguard, "listen_port") > 0)
 		fprintf(out, "    listening port: %.0f\n", number_of(wireguard, "listen_port"));
 	if (number_of(wireguard, "fwmark") > 0)

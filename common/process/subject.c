@@ -103,9 +103,15 @@ int subject_ask(const struct subject *subject, const char *word, json_t **ret, s
 	return err_set(err, -EPROTO, "its answer cannot be read; it may be of another version, a restart helps");
 }
 
+const char *subject_text(const json_t *object, const char *key)
+{
+	const char *text = json_string_value(json_object_get(object, key));
+
+	return text ? text : "";
+}
+
 int subject_refuse_running(const struct subject *subject, struct err *err)
 {
-	const char *state;
 	json_t *status;
 	int rc = subject_ask(subject, "status", &status, err);
 
@@ -113,9 +119,8 @@ int subject_refuse_running(const struct subject *subject, struct err *err)
 		return 0;
 	if (rc < 0)
 		return err_wrap(err, rc, "%s", subject->name);
-	state = json_string_value(json_object_get(status, "state"));
 	err_set(err, -EEXIST, "%s: runs already, state: %s, process %.0f; 'towpath-%s down %s' stops it", subject->name,
-		state ? state : "unknown", json_number_value(json_object_get(status, "pid")), subject->role,
+		subject_text(status, "state"), json_number_value(json_object_get(status, "pid")), subject->role,
 		subject->name);
 	json_decref(status);
 	return -EEXIST;

@@ -39,6 +39,9 @@ bool subject_has_undo_list(const struct subject *subject);
 /* What a running tunnel says to @word. Return: 0 (json_decref() it), -ENOENT where it does not run, another negative errno. */
 int subject_ask(const struct subject *subject, const char *word, json_t **ret, struct err *err);
 
+/* A text in an answer; "" where there is none. */
+const char *subject_text(const json_t *object, const char *key);
+
 /* Before it is started. Return: 0, -EEXIST where it runs already (the state it is in, and what stops it, in @err), or another
  * negative errno. */
 int subject_refuse_running(const struct subject *subject, struct err *err);

@@ -224,16 +224,10 @@ static _Noreturn void up_on_child_end(struct up *up, int status)
 
 /* --- what it waits for, in words --- */
 
-static const char *text_of(const json_t *object, const char *key)
-{
-	const char *text = json_string_value(json_object_get(object, key));
-
-	return text ? text : "";
-}
-
 static void up_describe(struct up *up, const json_t *status)
 {
-	const char *state = text_of(status, "state"), *error = text_of(json_object_get(status, "link"), "last_error");
+	const char *state = subject_text(status, "state"),
+		   *error = subject_text(json_object_get(status, "link"), "last_error");
 	unsigned seconds = (unsigned)(up->plan->timeout_ms / 1000);
 
 	if (strcmp(state, "up") == 0)
@@ -245,7 +239,7 @@ static void up_describe(struct up *up, const json_t *status)
 	else if (strcmp(state, "connecting") == 0)
 		snprintf(up->last_words, sizeof(up->last_words),
 			"stopped, no traffic after %u s: still connecting to %s%s%s; --timeout 5min waits longer",
-			seconds, text_of(json_object_get(status, "server"), "url"), *error ? ": " : "", error);
+			seconds, subject_text(json_object_get(status, "server"), "url"), *error ? ": " : "", error);
 	else
 		snprintf(up->last_words, sizeof(up->last_words),
 			"stopped, no traffic after %u s: still %s; a hook that takes long? --timeout 5min waits longer",
@@ -392,7 +386,8 @@ int up_fork(const struct up_plan *plan, struct err *err)
 	sigset_t before;
 	pid_t child;
 
-	close_range(STDERR_FILENO + 1, UINT_MAX, 0); /* a lock or a pipe of the caller's must not live as long as the tunnel */
+	close_range(STDERR_FILENO + 1, UINT_MAX,
+		0); /* a lock or a pipe of the caller's must not live as long as the tunnel */
 	signal_fd = up_open_signals(&before);
 	if (signal_fd < 0 || pipe2(says, O_CLOEXEC) < 0 || pipe2(flows, O_CLOEXEC) < 0)
 		return err_system(err, -errno, "up");
