@@ -7,6 +7,7 @@
  */
 #include "server/supervisor.h"
 
+#include "common/base/base64.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/host/check.h"
@@ -271,6 +272,38 @@ static void on_network(void *owner, struct channel *channel, unsigned kinds)
 		look_for_open_port(owner);
 }
 
+/* NULL: a peer that is no client of ours. */
+static const char *name_of_peer(const struct roster *roster, const json_t *peer)
+{
+	const char *text = json_string_value(json_object_get(peer, "public_key"));
+	uint8_t key[WG_CONFIG_KEY_LEN];
+
+	if (!text || base64_decode(key, sizeof(key), text, strlen(text), BASE64_STANDARD) != sizeof(key))
+		return NULL;
+	for (size_t i = 0; i < roster->count; i++) {
+		const struct server_client *client = roster->entries[i].client;
+
+		if (client->has_public_key && memcmp(client->public_key, key, sizeof(key)) == 0)
+			return client->name;
+	}
+	return NULL;
+}
+
+static void on_report(void *owner, json_t *wireguard)
+{
+	const struct supervisor *s = owner;
+	json_t *peer;
+	size_t i;
+
+	json_array_foreach(json_object_get(wireguard, "peers"), i, peer)
+	{
+		const char *name = name_of_peer(&s->edition.roster, peer);
+
+		if (name)
+			json_object_set_new(peer, "name", json_string(name));
+	}
+}
+
 static void on_close(void *owner)
 {
 	struct supervisor *s = owner;
@@ -395,6 +428,7 @@ static int supervisor_run(struct supervisor *s)
 		.on_ready = on_ready,
 		.on_network = on_network,
 		.reload = reload,
+		.on_report = on_report,
 		.on_close = on_close};
 	const struct host_setup host = describe_host(s);
 	const struct supervise_plan plan = {.name = s->first->name,

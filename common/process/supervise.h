@@ -40,6 +40,8 @@ struct supervise_program {
 	 * @ret_restart: names what needs a restart, "" for nothing. Return: 0, or a negative errno with nothing changed
 	 * and @err set, lines of a report joined by newlines. */
 	int (*reload)(void *owner, struct channel *channel, char *ret_restart, size_t restart_size, struct err *err);
+	/* The device is described, @wireguard as host_report() has it: add what you know. NULL: not wanted. */
+	void (*on_report)(void *owner, json_t *wireguard);
 	/* It ends: close what you have open on its loop. Nothing is called after this. NULL: not wanted. */
 	void (*on_close)(void *owner);
 };
