@@ -93,8 +93,7 @@ struct host {
 	int index;
 	struct facts facts; /* that the plan was made from */
 	struct plan plan;
-	size_t made;		  /* changes made; the next one's number */
-	struct net_routes routes; /* of the pass over the changes that was begun last, see change.h */
+	size_t made; /* changes made; the next one's number */
 	struct command *command;
 	void (*on_command)(struct host *host, int status, const char *output);
 	char *firewall_listing; /* of our table as we left it, normalised */
@@ -144,6 +143,7 @@ void watch_stop(struct host *host);
 /* --- repair.c --- */
 void repair_begin(struct host *host); /* it is up now */
 void repair_stop(struct host *host);
+void repair_restart(struct host *host); /* the list of changes is another one: a look under way begins anew */
 void repair_finish(struct host *host); /* one look, its programs included */
 /* Keep what our table looks like now, for the comparison. */
 void repair_keep_listing(struct host *host, const char *output);

@@ -127,7 +127,6 @@ static void look_by_netlink(struct host *host)
 {
 	const struct change_place place = host_place(host);
 
-	net_routes_done(&host->routes);
 	for (size_t i = 0; i < host->plan.count; i++) {
 		struct change *change = &host->plan.changes[i];
 
@@ -287,6 +286,15 @@ void repair_begin(struct host *host)
 {
 	host->repair = (struct host_repair){.at = 0};
 	look_in(host, EVERY_MS);
+}
+
+void repair_restart(struct host *host)
+{
+	if (!host->repair.is_under_way)
+		return;
+	repair_stop(host);
+	host->repair.is_under_way = false;
+	look_in(host, GATHER_MS);
 }
 
 void repair_stop(struct host *host)

@@ -15,6 +15,7 @@ mkdir "$dir/bin"
 cat >"$dir/bin/resolvconf" <<-'RESOLVCONF'
 	#!/bin/bash
 	set -eu
+	if [[ -e $RESOLVER/is_broken && $1 == -a ]]; then echo "no lock" >&2 && exit 1; fi
 	case $1 in
 	-a) cat >"$RESOLVER/new" && mv "$RESOLVER/new" "$RESOLVER/$2.interface" ;;
 	-d) rm -f "$RESOLVER/$2.interface" ;;
