@@ -93,7 +93,8 @@ struct host {
 	int index;
 	struct facts facts; /* that the plan was made from */
 	struct plan plan;
-	size_t made; /* changes made; the next one's number */
+	size_t made;		  /* changes made; the next one's number */
+	struct net_routes routes; /* of the pass over the changes that was begun last, see change.h */
 	struct command *command;
 	void (*on_command)(struct host *host, int status, const char *output);
 	char *firewall_listing; /* of our table as we left it, normalised */

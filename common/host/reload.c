@@ -116,16 +116,7 @@ static bool is_reloadable(const struct host *host, const struct change *change)
 	       (change->route.to.bits > 0 || host->routing.table_kind != WG_CONFIG_TABLE_AUTO);
 }
 
-static bool has_route(const struct plan *plan, const struct change *wanted)
-{
-	for (size_t i = 0; i < plan->count; i++)
-		if (plan->changes[i].kind == CHANGE_ROUTE &&
-			prefix_equal(&plan->changes[i].route.to, &wanted->route.to))
-			return true;
-	return false;
-}
-
-static void drop_routes(struct host *host, const struct plan *wanted)
+static void drop_routes(struct host *host, const struct plan_index *wanted)
 {
 	const struct change_place place = host_place(host);
 	size_t kept = 0;
@@ -134,7 +125,7 @@ static void drop_routes(struct host *host, const struct plan *wanted)
 		const struct change *change = &host->plan.changes[i];
 		struct err err = {""};
 
-		if (!is_reloadable(host, change) || has_route(wanted, change)) {
+		if (!is_reloadable(host, change) || plan_index_has(wanted, &change->route.to)) {
 			host->plan.changes[kept++] = *change;
 			continue;
 		}
@@ -144,21 +135,39 @@ static void drop_routes(struct host *host, const struct plan *wanted)
 	host->plan.count = kept;
 }
 
-static void add_routes(struct host *host, struct plan *wanted)
+static void add_routes(struct host *host, const struct plan_index *had, struct plan *wanted)
 {
 	const struct change_place place = host_place(host);
 
+	net_routes_done(&host->routes);
 	for (size_t i = 0; i < wanted->count; i++) {
 		struct change *change = &wanted->changes[i];
 		struct err err = {""};
 
-		if (!is_reloadable(host, change) || has_route(&host->plan, change))
+		if (!is_reloadable(host, change) || plan_index_has(had, &change->route.to))
 			continue;
 		if (change_make(&place, change, &err) < 0)
 			log_warning("route", "%s", err.text);
 		else if (plan_take(&host->plan, change) < 0)
 			log_warning("route", "out of memory");
 	}
+}
+
+static int change_routes(struct host *host, struct plan *wanted)
+{
+	struct plan_index in_wanted, had;
+
+	if (plan_index_make(&in_wanted, wanted) < 0)
+		return -ENOMEM;
+	if (plan_index_make(&had, &host->plan) < 0) {
+		plan_index_done(&in_wanted);
+		return -ENOMEM;
+	}
+	drop_routes(host, &in_wanted);
+	add_routes(host, &had, wanted);
+	plan_index_done(&in_wanted);
+	plan_index_done(&had);
+	return 0;
 }
 
 static void take_routes(struct host *host, const struct wg_config *routed)
@@ -173,8 +182,8 @@ static void take_routes(struct host *host, const struct wg_config *routed)
 		log_warning("route", "%s", err.text);
 		return;
 	}
-	drop_routes(host, &wanted);
-	add_routes(host, &wanted);
+	if (change_routes(host, &wanted) < 0)
+		log_warning("route", "out of memory");
 	plan_done(&wanted);
 }
 

@@ -127,6 +127,7 @@ static void look_by_netlink(struct host *host)
 {
 	const struct change_place place = host_place(host);
 
+	net_routes_done(&host->routes);
 	for (size_t i = 0; i < host->plan.count; i++) {
 		struct change *change = &host->plan.changes[i];
 
