@@ -199,7 +199,7 @@ static int lines_read(struct undo_lines *ret, int fd, const char *path, struct e
 	struct undo_lines list = {0};
 	struct era era;
 	ssize_t len;
-	char *text;
+	char *text = NULL; /* gcc does not see that it is set */
 	int rc;
 
 	rc = era_of_now(&era, err);
