@@ -276,7 +276,9 @@ static int look_at_forwarding(struct facts *facts, const struct net_link *links,
 
 /* --- the rest --- */
 
-static int find_priorities(struct facts *facts, struct netlink *netlink, struct err *err)
+/* A full tunnel needs two, one after the other, ahead of all others' but the kernel's own for local addresses. */
+static int find_priorities(
+	struct facts *facts, struct netlink *netlink, const struct host_setup *setup, struct err *err)
 {
 	for (int i = 0; i < (facts->plan.has_ipv6 ? 2 : 1); i++) {
 		struct net_rule *rules;
@@ -287,6 +289,13 @@ static int find_priorities(struct facts *facts, struct netlink *netlink, struct 
 			return rc;
 		facts->plan.free_priority[i] = net_rule_free_priority(rules, count);
 		free(rules);
+		if (facts->plan.free_priority[i] < 2 && plan_is_full_tunnel(setup->wireguard, families[i]))
+			return err_set(err, -EEXIST,
+				"%s:%u: a full tunnel needs two routing rules ahead of all others, and somebody has "
+				"taken priority %u; "
+				"`ip%s rule` shows it, a larger number for it helps",
+				setup->wireguard_path, setup->wireguard->interface.line,
+				facts->plan.free_priority[i] + 1, i == 0 ? "" : " -6");
 	}
 	return 0;
 }
@@ -321,7 +330,7 @@ int facts_gather(struct facts *ret, struct netlink *netlink, const struct host_s
 	if (rc < 0)
 		return rc;
 	ret->plan.mtu = pick_mtu(netlink, setup, endpoints, mark, links, count);
-	rc = find_priorities(ret, netlink, err);
+	rc = find_priorities(ret, netlink, setup, err);
 	if (rc == 0)
 		rc = take_gateways(ret, netlink, setup, links, count, err);
 	if (rc == 0)
