@@ -53,7 +53,7 @@ struct host_watch {
 
 struct host_repair {
 	bool is_under_way, is_wanted; /* something has changed again meanwhile */
-	bool device_is_gone;
+	bool device_is_gone, is_renamed;
 	bool looks_for_forwards; /* nftables has changed */
 	size_t at;		 /* the change that a program looks at */
 	size_t later;		 /* the rule of host->forwards that is gone through */

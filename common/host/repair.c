@@ -93,18 +93,41 @@ static uint64_t ms_to_next_look(const struct host *host)
 
 /* --- by netlink --- */
 
-static bool device_is_gone(struct host *host)
+static void tell_renamed(struct host *host, const char *name)
 {
-	struct net_link link;
-	int rc = net_link_find(&host->netlink, host->setup.device, &link, NULL);
+	if (!host->repair.is_renamed)
+		log_error("wireguard",
+			"device %s is called %s now, somebody renamed it; ip link set %s name %s helps, until then "
+			"nothing "
+			"of it is put back",
+			host->setup.device, name, name, host->setup.device);
+	host->repair.is_renamed = true;
+	look_in(host, EVERY_MS);
+}
 
-	if (rc != -ENODEV && (rc < 0 || link.index == host->index))
-		return false;
+static void tell_gone(struct host *host)
+{
 	host->repair.device_is_gone = true;
 	log_error("wireguard",
 		"device %s was deleted by somebody; it is not made again by itself: stop and start the tunnel",
 		host->setup.device);
-	return true;
+}
+
+/* Return: is it there, under its name? */
+static bool has_device(struct host *host)
+{
+	struct net_link link;
+	int rc = net_link_find(&host->netlink, host->setup.device, &link, NULL);
+
+	if (rc == 0 ? link.index == host->index : rc != -ENODEV) {
+		host->repair.is_renamed = false;
+		return true;
+	}
+	if (net_link_get(&host->netlink, host->index, &link, NULL) == 0 && strcmp(link.kind, "wireguard") == 0)
+		tell_renamed(host, link.name);
+	else
+		tell_gone(host);
+	return false;
 }
 
 static void put_back(struct host *host, struct change *change)
@@ -274,7 +297,7 @@ static void on_repair_timer(uv_timer_t *timer)
 {
 	struct host *host = timer->data;
 
-	if (device_is_gone(host))
+	if (!has_device(host))
 		return;
 	host->repair.is_under_way = true;
 	host->repair.at = 0;

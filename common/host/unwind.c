@@ -75,17 +75,17 @@ static int put_back(struct netlink *netlink, const struct undo_entry *entry, str
 	return rc == -ENOENT ? 0 : rc;
 }
 
-/* Somebody else's device may have its name by now, or its number. */
+/* Somebody else's device may have its name by now, and ours another one. The index, which we chose at random, stays. */
 static int delete_device(struct netlink *netlink, const struct undo_entry *entry, struct err *err)
 {
 	struct net_link link;
-	int rc = net_link_find(netlink, entry->device, &link, err);
+	int rc = net_link_get(netlink, entry->index, &link, err);
 
 	if (rc == -ENODEV)
 		return 0;
 	if (rc < 0)
 		return rc;
-	if (link.index != entry->index || strcmp(link.kind, "wireguard") != 0)
+	if (strcmp(link.kind, "wireguard") != 0)
 		return 0;
 	return net_link_delete(netlink, link.index, err);
 }
