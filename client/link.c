@@ -22,6 +22,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#define LEFT_BEHIND_MS 600
 #define STABLE_US (5 * CLOCK_US_PER_S) /* up for so long: the next failure begins with the shortest wait */
 
 #define NO LINK_STATE_COUNT /* the event means nothing in this state */
@@ -92,6 +93,14 @@ static uint32_t choose_wait_ms(struct link *link)
 	return backoff_next_ms(&link->backoff, random);
 }
 
+/* Datagrams come from another local source now. The hub begins a handshake with whoever comes in first, so this one waits. */
+static bool is_left_behind(const struct link *link)
+{
+	const struct local_flow *recent = link->client->relay.recent;
+
+	return recent && &recent->link != link;
+}
+
 static void keep_answer(struct link *link)
 {
 	struct profile_server *server = &link->profile->servers[link->server];
@@ -111,7 +120,7 @@ static void link_fail(struct link *link, const struct addr *addr, const char *st
 	is_news = remember_error(link, error) || link->state == LINK_UP;
 	if (link->answer_count > 0 && link->profile->servers[link->server].address_count == 0)
 		keep_answer(link); /* it has not worked yet, but is better than none where the next look-up fails */
-	link->wait_ms = choose_wait_ms(link);
+	link->wait_ms = choose_wait_ms(link) + (is_left_behind(link) ? LEFT_BEHIND_MS : 0);
 	if (!is_news) /* always the same line, which the log counts instead of repeating it */
 		log_notice("link", "%s; still trying", error);
 	else if (link->wait_ms == 0)
