@@ -377,6 +377,20 @@ int control_clear(const char *path, struct err *err)
 	return rc < 0 ? rc : control_clear_path(&address, err);
 }
 
+/* Whose it is, the socket knows. */
+static int control_complain_silence(int fd, const char *path, struct err *err)
+{
+	struct ucred owner = {0};
+	socklen_t len = sizeof(owner);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &owner, &len) < 0 || owner.pid <= 0)
+		return err_system(err, -ETIMEDOUT, "control socket %s", path);
+	return err_set(err, -ETIMEDOUT,
+		"process %ld does not answer; where it never does again, kill -KILL %ld ends it, and down cleans up "
+		"then",
+		(long)owner.pid, (long)owner.pid);
+}
+
 int control_ask(const char *path, const char *word, char **ret_text, struct err *err)
 {
 	struct sockaddr_un address;
@@ -394,6 +408,10 @@ int control_ask(const char *path, const char *word, char **ret_text, struct err 
 		rc = -EIO;
 	if (rc == 0)
 		rc = control_read_all(fd, ret_text);
+	if (rc == -ETIMEDOUT)
+		control_complain_silence(fd, path, err);
+	else if (rc < 0)
+		err_system(err, rc, "control socket %s: asking for %s", path, word);
 	close(fd);
-	return rc < 0 ? err_system(err, rc, "control socket %s: asking for %s", path, word) : 0;
+	return rc;
 }

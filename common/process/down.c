@@ -101,7 +101,7 @@ static int down_stop_directly(struct down *down, struct err *err)
 
 	if (rc == 0)
 		json_decref(answer);
-	return rc == -ENOENT || rc == -EPROTO || rc == -ECONNRESET ? 0 : rc; /* it was gone before it could answer */
+	return rc == -ENOENT || rc == -EPROTO ? 0 : rc; /* it was gone before it could answer */
 }
 
 /* A unit that is between two starts would bring it back. Inside the unit (ExecStopPost=) systemd does it. */

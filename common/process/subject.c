@@ -91,7 +91,7 @@ int subject_ask(const struct subject *subject, const char *word, json_t **ret, s
 	char *text = NULL;
 	int rc = control_ask(subject->socket_path, word, &text, err);
 
-	if (rc == -ECONNREFUSED || rc == -ENOTDIR)
+	if (rc == -ECONNREFUSED || rc == -ENOTDIR || rc == -ECONNRESET) /* the last: it ended just now */
 		rc = -ENOENT;
 	if (rc < 0)
 		return rc;

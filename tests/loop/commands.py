@@ -421,6 +421,18 @@ def test_down_after_a_crash():
     expect(tunnel.client('down', 'home'), 0)
 
 
+def test_a_tunnel_that_hangs():
+    """Nothing is done to it; who it is and what helps is told, and does help."""
+    tunnel = Tunnel()
+    expect(tunnel.client('up', 'home'), 0)
+    pid = tunnel.status()['pid']
+    os.kill(pid, signal.SIGSTOP)
+    expect(tunnel.client('down', 'home'), 1, f'home: process {pid} does not answer; ')
+    os.kill(pid, signal.SIGKILL)
+    expect(tunnel.client('down', 'home'), 0)
+    tunnel.wait_gone(pid)
+
+
 def test_down_and_reload_of_what_is_not_there():
     """4 where there is neither file nor socket; reload of one that does not run is 1."""
     folder = Folder(hub='[Server]\n', home='[Client]\n')
