@@ -12,6 +12,11 @@
 #include <strings.h>
 #include <unistd.h>
 
+static const char *twin_role(const char *role)
+{
+	return strcmp(role, "client") == 0 ? "server" : "client";
+}
+
 int subject_set(struct subject *ret, const struct options *options, const char *role, const char *name,
 	const char *file_path, struct err *err)
 {
@@ -21,6 +26,8 @@ int subject_set(struct subject *ret, const struct options *options, const char *
 	if ((size_t)snprintf(subject.name, sizeof(subject.name), "%s", name) >= sizeof(subject.name) ||
 		(size_t)snprintf(subject.file_path, max, "%s", file_path ? file_path : "") >= max ||
 		(size_t)snprintf(subject.socket_path, max, "%s/%s.%s", options->runtime_dir, name, role) >= max ||
+		(size_t)snprintf(subject.twin_path, max, "%s/%s.%s", options->runtime_dir, name, twin_role(role)) >=
+			max ||
 		(size_t)snprintf(subject.undo_path, max, "%s/%s/undo", options->state_dir, name) >= max)
 		return err_set(err, -ENAMETOOLONG, "%s: its name or the folders are too long", name);
 	*ret = subject;
@@ -126,10 +133,22 @@ int subject_refuse_running(const struct subject *subject, struct err *err)
 	return -EEXIST;
 }
 
+static bool twin_runs(const struct subject *subject)
+{
+	char *text = NULL;
+	bool runs = control_ask(subject->twin_path, "status", &text, NULL) == 0;
+
+	free(text);
+	return runs;
+}
+
 int subject_clean(const struct subject *subject, const char *state_dir, struct err *err)
 {
 	int count = subject_has_undo_list(subject) ? host_clean(state_dir, subject->name, err) : 0;
-	int rc = count < 0 ? 0 : control_clear(subject->socket_path, err);
+	int rc;
 
+	if (count == -EBUSY && twin_runs(subject))
+		count = 0;
+	rc = count < 0 ? 0 : control_clear(subject->socket_path, err);
 	return rc < 0 ? rc : count;
 }

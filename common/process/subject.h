@@ -18,6 +18,7 @@ struct subject {
 	const char *role;	    /* "client" */
 	char file_path[PATH_MAX];   /* "": started from a URL */
 	char socket_path[PATH_MAX]; /* of its control socket */
+	char twin_path[PATH_MAX];   /* of that of the other program's tunnel of this name: both have one undo list */
 	char undo_path[PATH_MAX];
 };
 
@@ -46,8 +47,8 @@ const char *subject_text(const json_t *object, const char *key);
  * negative errno. */
 int subject_refuse_running(const struct subject *subject, struct err *err);
 
-/* Undo what a crash left: changes on the host, the control socket. Return: how many changes, -EBUSY while it runs or somebody
- * else cleans up, or another negative errno. */
+/* Undo what a crash left: changes on the host, the control socket. A list that the other program's running tunnel of this name
+ * holds is that one's. Return: how many changes, -EBUSY while it runs or somebody else cleans up, or another negative errno. */
 int subject_clean(const struct subject *subject, const char *state_dir, struct err *err);
 
 #endif

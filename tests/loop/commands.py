@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """The command lines of both programs: verbs, options, exit codes, what is printed where."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -419,6 +420,19 @@ def test_down_after_a_crash():
     tunnel.wait_gone(status['pid'], status['worker_pid'])
     expect(tunnel.client('up', 'home'), 0)
     expect(tunnel.client('down', 'home'), 0)
+
+
+def test_down_beside_the_other_program():
+    """Its running tunnel of the same name holds the undo list: nobody waits for it, and it stays."""
+    hub = programs.shared_hub()
+    folder = Folder(**{hub.name: '[Client]\n'})
+    os.symlink(hub.runtime, os.path.join(folder.path, 'run'))
+    undo = os.path.join(folder.path, 'state', hub.name, 'undo')
+    os.makedirs(os.path.dirname(undo))
+    with open(undo, 'w', opener=lambda path, flags: os.open(path, flags, 0o600)) as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        expect(folder.run('client', 'down', hub.name), 0)
+    assert os.path.exists(undo)
 
 
 def test_a_tunnel_that_hangs():
