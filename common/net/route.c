@@ -128,8 +128,8 @@ static int list_routes(struct netlink *netlink, const struct wanted *wanted, str
 /* The first of those wanted. Return: 1 there is one, 0, or a negative errno. */
 static int find_first(struct netlink *netlink, const struct wanted *wanted, struct net_route *ret, struct err *err)
 {
-	struct net_route_seen *routes;
-	size_t count;
+	struct net_route_seen *routes = NULL;
+	size_t count = 0;
 	int rc = list_routes(netlink, wanted, &routes, &count, err);
 
 	if (rc < 0)
@@ -192,8 +192,8 @@ static int compare_seen(const void *a, const void *b)
 static int append_family(
 	struct netlink *netlink, const struct wanted *wanted, struct net_routes *routes, struct err *err)
 {
-	struct net_route_seen *more, *all;
-	size_t count;
+	struct net_route_seen *more = NULL, *all;
+	size_t count = 0;
 	int rc = list_routes(netlink, wanted, &more, &count, err);
 
 	if (rc < 0)

@@ -121,8 +121,8 @@ int net_rule_list(struct netlink *netlink, int family, struct net_rule **ret, si
 int net_rule_has(struct netlink *netlink, const struct net_rule *rule, struct err *err)
 {
 	struct wanted wanted = {.family = rule->family, .rule = rule};
-	struct net_rule *found;
-	size_t count;
+	struct net_rule *found = NULL;
+	size_t count = 0;
 	int rc = list_rules(netlink, &wanted, &found, &count, err);
 
 	if (rc < 0)
