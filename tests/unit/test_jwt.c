@@ -67,7 +67,7 @@ static const char *make(struct fixture *f, const char *header, const char *claim
 static int decode_text(struct fixture *f, const char *text)
 {
 	size_t len = strlen(text);
-	char *copy = malloc(len ? len : 1);
+	char *copy = calloc(1, len ? len : 1);
 	int rc;
 
 	memcpy(copy, text, len);
