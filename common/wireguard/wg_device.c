@@ -80,14 +80,17 @@ static int try_device(const char *name, uint16_t port, char *ret_name, uint32_t 
 int wg_device_find_mark(uint16_t listen_port, char *ret_name, uint32_t *ret_fwmark, struct err *err)
 {
 	char *names = wg_library_list_names();
+	bool is_found = false;
 	int rc = 0;
 
 	if (!names)
 		return err_system(err, -errno, "list of WireGuard devices");
-	for (const char *name = names; *name && rc == 0; name += strlen(name) + 1)
+	for (const char *name = names; *name && rc >= 0 && !(is_found && *ret_fwmark != 0); name += strlen(name) + 1) {
 		rc = try_device(name, listen_port, ret_name, ret_fwmark, err);
+		is_found |= rc == 1;
+	}
 	free(names);
-	return rc;
+	return is_found ? 1 : rc;
 }
 
 /* --- a new device --- */

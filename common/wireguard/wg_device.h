@@ -28,7 +28,8 @@ bool wg_device_kernel_has(void);
  * @ret_name: room for IFNAMSIZ characters: the device
  * @ret_fwmark: its mark, 0: none
  *
- * A peer matches whose endpoint is a loopback address with that port. Reading a device needs CAP_NET_ADMIN: without
+ * A peer matches whose endpoint is a loopback address with that port. Of several devices one with a mark is taken: without it
+ * that one's full tunnel would loop. Reading a device needs CAP_NET_ADMIN: without
  * it -EPERM as soon as there is one.
  * Return: 1 found, 0 none or a kernel without WireGuard, or a negative errno.
  */

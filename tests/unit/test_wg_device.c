@@ -196,6 +196,27 @@ static void mark_is_found(void **state)
 	assert_int_equal(fwmark, 7);
 }
 
+/* Of two that lead to us the one with a mark counts, whichever comes first. */
+static void the_one_with_a_mark_counts(void **state)
+{
+	static const char *const names[] = {"wgt0", "wgt1"};
+	char command[256], name[IFNAMSIZ] = "";
+	uint32_t fwmark = 0;
+	struct err err = {""};
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		need_devices();
+		assert_run("ip link add wgt0 type wireguard && wg set wgt0 peer " KEY " endpoint 127.0.0.1:51820");
+		assert_run("ip link add wgt1 type wireguard && wg set wgt1 peer " KEY " endpoint 127.0.0.1:51820");
+		snprintf(command, sizeof(command), "wg set %s fwmark 7", names[i]);
+		assert_run(command);
+		assert_int_equal(wg_device_find_mark(51820, name, &fwmark, &err), 1);
+		assert_string_equal(name, names[i]);
+		assert_int_equal(fwmark, 7);
+	}
+}
+
 /* IPv6's loopback counts as well; a device without a mark is found with 0. */
 static void ipv6_loopback_counts(void **state)
 {
@@ -302,6 +323,7 @@ int main(void)
 		cmocka_unit_test(free_keeps_errno),
 		cmocka_unit_test(kernel_without_wireguard_has_none),
 		cmocka_unit_test(mark_is_found),
+		cmocka_unit_test(the_one_with_a_mark_counts),
 		cmocka_unit_test(ipv6_loopback_counts),
 		cmocka_unit_test(other_devices_are_not_ours),
 		cmocka_unit_test(read_ends_while_device_changes),
