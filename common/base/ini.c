@@ -70,11 +70,16 @@ void ini_report_add(struct ini_report *report, const char *path, unsigned line, 
 
 int ini_report_join(const struct ini_report *report, int code, struct err *err)
 {
-	size_t len = 0;
+	static const char rest[] = "lines more; check tells them all";
+	size_t room = sizeof(err->text) - sizeof(rest) - 24; /* 24: a newline, the longest number, a blank */
+	size_t len = 0, i;
 
-	for (size_t i = 0; i < report->count && len < sizeof(err->text); i++)
+	for (i = 0; i < report->count && len + strlen(report->lines[i]) + 1 < room; i++)
 		len += (size_t)snprintf(
 			err->text + len, sizeof(err->text) - len, "%s%s", i > 0 ? "\n" : "", report->lines[i]);
+	if (i < report->count)
+		snprintf(err->text + len, sizeof(err->text) - len, "%s%zu %s", i > 0 ? "\n" : "", report->count - i,
+			rest);
 	return code;
 }
 

@@ -263,6 +263,26 @@ static void nearest_word_is_found(void **state)
 	assert_null(ini_nearest("PrivateKeyPrivateKeyPrivateKeyPrivateKey", known));
 }
 
+/* In one error: what does not fit is counted, no line is cut. */
+static void lines_are_joined_whole(void **state)
+{
+	struct ini_report report = {0};
+	struct err err = {"as it was"};
+
+	(void)state;
+	assert_int_equal(ini_report_join(&report, -EINVAL, &err), -EINVAL);
+	assert_string_equal(err.text, "as it was");
+	ini_report_add(&report, "x.conf", 1, "%s", "one");
+	ini_report_add(&report, "x.conf", 2, "%s", "two");
+	ini_report_join(&report, -EINVAL, &err);
+	assert_string_equal(err.text, "x.conf:1: one\nx.conf:2: two");
+	ini_report_add(&report, "x.conf", 3, "%0*d", ERR_TEXT_MAX, 0);
+	ini_report_add(&report, "x.conf", 4, "%s", "four");
+	ini_report_join(&report, -EINVAL, &err);
+	assert_string_equal(err.text, "x.conf:1: one\nx.conf:2: two\n2 lines more; check tells them all");
+	ini_report_done(&report);
+}
+
 #define INI_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -281,6 +301,7 @@ int main(void)
 		INI_TEST(many_entries_are_read),
 		INI_TEST(report_is_printable),
 		cmocka_unit_test(nearest_word_is_found),
+		cmocka_unit_test(lines_are_joined_whole),
 	};
 
 	return cmocka_run_group_tests_name("ini", tests, make_file, remove_file);
