@@ -135,11 +135,24 @@ static void drop_routes(struct host *host, const struct plan_index *wanted)
 	host->plan.count = kept;
 }
 
+/* Those that a wider route held, which may be gone: held still, they are left out again. */
+static void make_covered(struct host *host)
+{
+	const struct change_place place = host_place(host);
+
+	for (size_t i = 0; i < host->plan.count; i++) {
+		struct change *change = &host->plan.changes[i];
+		struct err err = {""};
+
+		if (is_reloadable(host, change) && change->is_covered && change_make(&place, change, &err) < 0)
+			log_warning("route", "%s", err.text);
+	}
+}
+
 static void add_routes(struct host *host, const struct plan_index *had, struct plan *wanted)
 {
 	const struct change_place place = host_place(host);
 
-	net_routes_done(&host->routes);
 	for (size_t i = 0; i < wanted->count; i++) {
 		struct change *change = &wanted->changes[i];
 		struct err err = {""};
@@ -164,6 +177,8 @@ static int change_routes(struct host *host, struct plan *wanted)
 		return -ENOMEM;
 	}
 	drop_routes(host, &in_wanted);
+	net_routes_done(&host->routes);
+	make_covered(host);
 	add_routes(host, &had, wanted);
 	plan_index_done(&in_wanted);
 	plan_index_done(&had);
