@@ -58,6 +58,7 @@ struct host_repair {
 	size_t at;		 /* the change that a program looks at */
 	size_t later;		 /* the rule of host->forwards that is gone through */
 	uint64_t due_ms;
+	uint64_t looked_ms; /* when the last look ended */
 };
 
 struct host_guest {

@@ -4,6 +4,9 @@
  * other. What is there is left alone, so our own changes end in a look and nothing else. Of parameters the kernel says
  * nothing: they are looked at along with the rest, and once a minute. Peers are never created.
  *
+ * Between two looks there is a pause, so that somebody who changes the host all the time costs us little: within a second after
+ * a change it has been looked at all the same.
+ *
  * Who fights with somebody loses: what had to be put back REPAIRS_MAX times in REPAIRS_WINDOW_US is left alone for a while.
  */
 #include "common/host/inside.h"
@@ -20,6 +23,7 @@
 #include <string.h>
 
 #define GATHER_MS 50
+#define SPACING_MS 300 /* from the end of a look to the next one */
 #define EVERY_MS 60000
 #define REPAIRS_MAX 5
 #define REPAIRS_WINDOW_US (10 * CLOCK_US_PER_S)
@@ -43,6 +47,13 @@ static void look_in(struct host *host, uint64_t ms)
 	uv_timer_start(&host->timers[HOST_TIMER_REPAIR], on_repair_timer, ms, 0);
 }
 
+static void look_soon(struct host *host)
+{
+	uint64_t since_ms = uv_now(host->loop) - host->repair.looked_ms;
+
+	look_in(host, since_ms + GATHER_MS < SPACING_MS ? SPACING_MS - since_ms : GATHER_MS);
+}
+
 void host_on_network(struct host *host, unsigned kinds)
 {
 	if (host->phase != HOST_UP || kinds == 0 || host->repair.device_is_gone)
@@ -52,17 +63,22 @@ void host_on_network(struct host *host, unsigned kinds)
 	if (host->repair.is_under_way)
 		host->repair.is_wanted = true;
 	else
-		look_in(host, GATHER_MS);
+		look_soon(host);
 }
 
 /* --- how often --- */
+
+static bool is_paused(const struct change *change)
+{
+	return clock_now_us() < change->paused_until_us;
+}
 
 /* Return: may it be put back now? */
 static bool count_repair(struct change *change, const char *text)
 {
 	uint64_t now_us = clock_now_us();
 
-	if (now_us < change->paused_until_us)
+	if (is_paused(change))
 		return false;
 	if (now_us - change->repairs_since_us > REPAIRS_WINDOW_US) {
 		change->repairs = 0;
@@ -201,7 +217,12 @@ static void look_at_endpoints(struct host *host)
 void repair_finish(struct host *host)
 {
 	host->repair.is_under_way = false;
-	look_in(host, host->repair.is_wanted ? GATHER_MS : ms_to_next_look(host));
+	uv_update_time(host->loop);
+	host->repair.looked_ms = uv_now(host->loop);
+	if (host->repair.is_wanted)
+		look_soon(host);
+	else
+		look_in(host, ms_to_next_look(host));
 	host->repair.is_wanted = false;
 }
 
@@ -280,7 +301,8 @@ static void look_by_programs(struct host *host)
 	for (; host->repair.at < host->plan.count; host->repair.at++) {
 		const struct change *change = change_now(host);
 
-		if (!change->is_made || (change->kind != CHANGE_FIREWALL && change->kind != CHANGE_FORWARD))
+		if (!change->is_made || (change->kind != CHANGE_FIREWALL && change->kind != CHANGE_FORWARD) ||
+			is_paused(change))
 			continue;
 		settle_look(host, change, on_looked);
 		return;

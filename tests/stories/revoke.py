@@ -1,7 +1,8 @@
 #!/usr/bin/python3
-"""Races of revocation against a whole hub, run on its host; see the story `revoked`.
+"""Races of revocation against a whole hub, and a storm of reloads, run on its host; see the stories `revoked`, `hub_under_fire`.
 
-usage: revoke.py FOLDER file|wg RUNS    (FOLDER: the story's, with hub.conf in vps/etc and the control socket in vps/run)
+usage: revoke.py FOLDER file|wg RUNS
+       revoke.py FOLDER storm RELOADS   (FOLDER: the story's, with hub.conf in vps/etc and the control socket in vps/run)
 Prints one line a failure; status 1 where there is one."""
 
 import json
@@ -194,10 +195,41 @@ def races_of_wg(before):
         fail(f'{len(back)} peers came back')
 
 
+def rewrite(text):
+    """As an editor does that is slow: for a moment there is half of the file."""
+    with open(CONF, 'w') as file:
+        file.write(text[:len(text) // 2])
+        file.flush()
+        time.sleep(0.02)
+        file.write(text[len(text) // 2:])
+
+
+def storm(before):
+    """Four ask for reloads, while guests come in and somebody writes the file again and again: each is answered."""
+    guests = [Guest(number) for number in range(2 * GROUP)]
+    text = before + ''.join(guest.section for guest in guests)
+    reload(text)
+    comers = [Comer(guest) for guest in guests]
+    askers = [threading.Thread(target=lambda: [ask('reload') or fail('no answer') for _ in range(RUNS // 4)])
+              for _ in range(4)]
+    for asker in askers:
+        asker.start()
+    while any(asker.is_alive() for asker in askers):
+        rewrite(text)
+        time.sleep(0.02)
+    for comer in comers:
+        comer.end()
+    reload(text)
+    if not come_in(guests[0]):
+        fail('a client is not let in')
+    if set(wg('show', 'hub', 'peers').split()) < {guest.public for guest in guests}:
+        fail('a peer is missing')
+
+
 def main():
     with open(CONF) as file:
         before = file.read()
-    {'file': races_of_the_file, 'wg': races_of_wg}[RACE](before)
+    {'file': races_of_the_file, 'wg': races_of_wg, 'storm': storm}[RACE](before)
 
 
 main()
