@@ -29,7 +29,7 @@ struct names {
 static void print_object(struct asking *asking, const json_t *object)
 {
 	if (asking->options->json) {
-		json_dumpf(object, stdout, JSON_COMPACT);
+		json_dumpf(object, stdout, JSON_COMPACT | JSON_REAL_PRECISION(9));
 		putchar('\n');
 	} else {
 		if (asking->shown > 0)

@@ -77,7 +77,7 @@ static void status_answer(struct status_asks *asks, struct status_ask *ask, json
 
 	if (object && from_worker)
 		json_object_update_missing(object, from_worker);
-	text = object ? json_dumps(object, JSON_COMPACT) : NULL;
+	text = object ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
 	len = text ? strlen(text) : 0;
 	if (text)
 		text[len] = '\n'; /* the terminator's place: the length says where it ends */
