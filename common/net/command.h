@@ -3,7 +3,8 @@
  * Its standard input is the text given (then the end), standard output and error come back as text, together, and line by
  * line where asked. Its environment is ours without NOTIFY_SOCKET, WATCHDOG_*, JOURNAL_STREAM and TOWPATH_* (secrets), its PATH
  * goes on with /usr/sbin:/usr/bin:/sbin:/bin. It gets a process group of its own and ends when we die (setpriv --pdeathsig,
- * where there is one). What it leaves in the background lives on when it has ended; what that says then is lost.
+ * where there is one). What it leaves in the background lives on when it has ended, but nobody reads its pipe any more:
+ * writing to it ends it by SIGPIPE.
  */
 #ifndef TOWPATH_NET_COMMAND_H
 #define TOWPATH_NET_COMMAND_H
@@ -39,6 +40,9 @@ void command_kill(struct command *command);
 
 /* Forget it: killed, and on_exit does not come any more. Memory goes when the loop has let go. */
 void command_close(struct command *command);
+
+/* Why it failed, in one line: the first that it said, or what became of it. Return: @buf. */
+const char *command_why(char *buf, size_t size, int status, const char *output);
 
 /* Is there such a program? */
 bool command_exists(const char *program);
