@@ -797,16 +797,24 @@ static bool is_reached(const struct client_config *config, const struct wg_confi
 	return !peer->endpoint || (read_loopback_endpoint(peer, &endpoint) && addr_equal(&endpoint, &config->listen));
 }
 
+/* Mostly the Endpoint of before is still there. */
 static void warn_unreached(const struct client_config *config)
 {
-	bool reached = false;
+	const struct wg_config *wireguard = &config->wireguard;
 
-	for (size_t i = 0; i < config->wireguard.peer_count; i++)
-		reached = reached || is_reached(config, &config->wireguard.peers[i]);
-	if (config->has_device && !reached)
+	if (!config->has_device)
+		return;
+	for (size_t i = 0; i < wireguard->peer_count; i++)
+		if (is_reached(config, &wireguard->peers[i]))
+			return;
+	if (wireguard->peer_count == 0)
+		log_warning("config", "%s:%u: [Interface]: no [Peer] is there to be reached through the tunnel",
+			device_path(config), wireguard->interface.line);
+	else
 		log_warning("config",
-			"%s: no [Peer] is reached through the tunnel; the hub's has no Endpoint, or that of Listen",
-			device_path(config));
+			"%s:%u: Endpoint: '%s': WireGuard goes there by itself, and nothing through the tunnel; take "
+			"the line out of the hub's [Peer]",
+			device_path(config), wireguard->peers[0].endpoint_line, wireguard->peers[0].endpoint);
 }
 
 /* NULL where there is no such path, or after a complaint. */

@@ -352,6 +352,20 @@ static void check_links(struct reading *reading)
 	}
 }
 
+/* Who forgets [Interface] has a hub whose peers stand there like a device's. */
+static void warn_no_device(const struct server_config *config)
+{
+	for (size_t i = 0; i < config->wireguard.peer_count && !config->has_device; i++) {
+		const struct wg_config_peer *peer = &config->wireguard.peers[i];
+
+		if (peer->allowed_ip_count == 0)
+			continue;
+		log_warning("config", "%s:%u: AllowedIPs: without [Interface] no device is made that could have them",
+			config->path, peer->allowed_ips[0].line);
+		return;
+	}
+}
+
 static void take_device(struct reading *reading)
 {
 	struct server_config *config = reading->config;
@@ -361,6 +375,7 @@ static void take_device(struct reading *reading)
 	config->has_device = tunnel_file_take_device(
 		config->wireguard_path, config->path, config->name, &config->wireguard, config->device, &place);
 	check_links(reading);
+	warn_no_device(config);
 	gateway_check(config->gateways, config->gateway_count, config->has_device ? config->device : NULL, config->path,
 		reading->report);
 }
@@ -531,7 +546,8 @@ static void keep_clients(struct reading *reading)
 	}
 	config->client_count = kept;
 	if (kept == 0 && reading->report->count == 0)
-		log_warning("config", "%s: nobody can come in: no [Peer] has a Token or a StockPath", config->path);
+		log_warning("config", "%s: nobody can come in through the tunnel: no [Peer] has a Token or a StockPath",
+			config->path);
 }
 
 static void finish(struct reading *reading)

@@ -9,6 +9,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -399,6 +400,32 @@ void tunnel_file_check_peers(const struct wg_config *wireguard, const char *path
 	}
 }
 
+/* Return: false: not to be had. */
+static bool derive_public_key(const uint8_t private_key[WG_CONFIG_KEY_LEN], uint8_t ret[WG_CONFIG_KEY_LEN])
+{
+	size_t len = WG_CONFIG_KEY_LEN;
+	EVP_PKEY *key = EVP_PKEY_new_raw_private_key(EVP_PKEY_X25519, NULL, private_key, len);
+	bool is_done = key && EVP_PKEY_get_raw_public_key(key, ret, &len) == 1;
+
+	EVP_PKEY_free(key);
+	return is_done;
+}
+
+/* The kernel passes such a peer over without a word, so that a list of all peers may be the same on every host. */
+static void warn_own_key(const struct wg_config *wireguard, const char *path)
+{
+	uint8_t own[WG_CONFIG_KEY_LEN];
+
+	if (!wireguard->interface.has_private_key || !derive_public_key(wireguard->interface.private_key, own))
+		return;
+	for (size_t i = 0; i < wireguard->peer_count; i++)
+		if (wireguard->peers[i].has_public_key && memcmp(wireguard->peers[i].public_key, own, sizeof(own)) == 0)
+			log_warning("config",
+				"%s:%u: PublicKey: belongs to our own PrivateKey, WireGuard leaves this [Peer] out; "
+				"the other side's is right",
+				path, wireguard->peers[i].public_key_line);
+}
+
 /* May a device be called that? wg-quick's rule, and what the kernel keeps for itself. Return: NULL, or what is wrong. */
 static const char *find_name_fault(const char *name)
 {
@@ -429,6 +456,7 @@ bool tunnel_file_take_device(const char *wireguard_path, const char *path, const
 		*wireguard = elsewhere;
 		base_name(wireguard_path, base);
 	}
+	warn_own_key(wireguard, wireguard_path ? wireguard_path : path);
 	fault = *base ? find_name_fault(base) : NULL; /* a tunnel without a name was complained about */
 	if (fault && wireguard_path)
 		key_complain(place, "the device is called as that file, and '%s' %s; " DEVICE_NAME_RIGHT, base, fault);

@@ -6,6 +6,7 @@
 #include <errno.h>
 
 #define PIN "sha256//AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+#define OWN_KEY "HIgo9xNzJMWLKASShiTqIybxZ0U3wGLiUeJ1PKf8ykw=" /* `wg pubkey` of KEY_A */
 #define HEAD "[Client]\nServer = wss://a\nToken = " TOKEN "\n"
 
 /* Read @text as home.conf. The caller does *config in any case. */
@@ -590,14 +591,22 @@ static void warnings_are_told(void **state)
 		{"[Client]\nServer = ws://127.0.0.1:80\nToken = " TOKEN "\n", "", 0600},
 		{HEAD, "config: open.conf holds a secret, and others can read it; chmod 600 open.conf\n", 0604},
 		{HEAD "Listen = 127.0.0.1:7\n" INTERFACE "[Peer]\nPublicKey = " KEY_B "\nEndpoint = 127.0.0.1:8\n",
-			"config: open.conf: no [Peer] is reached through the tunnel; the hub's has no Endpoint, or that "
-			"of Listen\n",
+			"config: open.conf:9: Endpoint: '127.0.0.1:8': WireGuard goes there by itself, and nothing "
+			"through the tunnel; take the line out of the hub's [Peer]\n",
+			0600},
+		{HEAD INTERFACE "[Peer]\nPublicKey = " OWN_KEY "\n",
+			"config: open.conf:7: PublicKey: belongs to our own PrivateKey, WireGuard leaves this [Peer] "
+			"out; "
+			"the other side's is right\n",
+			0600},
+		{HEAD INTERFACE,
+			"config: open.conf:4: [Interface]: no [Peer] is there to be reached through the tunnel\n",
 			0600},
 		{HEAD "[Peer]\nPublicKey = " KEY_A "\n",
 			"config: open.conf:4: [Peer] without [Interface] is of no use\n", 0600},
 		{HEAD INTERFACE "[Peer]\nPublicKey = " KEY_B "\nEndpoint = 192.0.2.1:51820\n",
-			"config: open.conf: no [Peer] is reached through the tunnel; the hub's has no Endpoint, or that "
-			"of Listen\n",
+			"config: open.conf:8: Endpoint: '192.0.2.1:51820': WireGuard goes there by itself, and nothing "
+			"through the tunnel; take the line out of the hub's [Peer]\n",
 			0600},
 		{HEAD INTERFACE "[Peer]\nPublicKey = " KEY_B "\nEndpoint = 192.0.2.1:51820\n[Peer]\nPublicKey = " KEY_A
 				"\n",

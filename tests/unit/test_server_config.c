@@ -582,7 +582,17 @@ static void warnings_are_told(void **state)
 	begin_warnings();
 	assert_int_equal(server_config_read("open.conf", &config, &report, &err), 0);
 	said = end_warnings();
-	assert_string_equal(said, "config: open.conf: nobody can come in: no [Peer] has a Token or a StockPath\n");
+	assert_string_equal(said,
+		"config: open.conf: nobody can come in through the tunnel: no [Peer] has a Token or a StockPath\n");
+	server_config_done(&config);
+
+	write_file("open.conf", "[Server]\n[Peer]\nToken = " TOKEN "\nPublicKey = " KEY_A "\nAllowedIPs = 10.10.0.2\n",
+		0600);
+	begin_warnings();
+	assert_int_equal(server_config_read("open.conf", &config, &report, &err), 0);
+	said = end_warnings();
+	assert_string_equal(
+		said, "config: open.conf:5: AllowedIPs: without [Interface] no device is made that could have them\n");
 	server_config_done(&config);
 }
 
