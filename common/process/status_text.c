@@ -172,7 +172,7 @@ static void write_sessions(FILE *out, const json_t *sessions, int64_t now_s)
 
 	if (!sessions)
 		return;
-	fprintf(out, "  sessions: %zu\n", json_array_size(sessions));
+	fprintf(out, "\n  sessions: %zu\n", json_array_size(sessions));
 	json_array_foreach(sessions, i, session) write_session(out, session, now_s);
 }
 

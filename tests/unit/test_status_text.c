@@ -71,7 +71,7 @@ static void hub_with_a_session(void **state)
 		"server: hub\n"
 		"  state: up\n"
 		"  since: 2026-11-21T02:44:59Z (1 second ago)\n"
-		"  sessions: 1\n"
+		"\n  sessions: 1\n"
 		"\n"
 		"  session: laptop\n"
 		"    from: 198.51.100.7:4711, stock wstunnel\n"
