@@ -183,7 +183,7 @@ static int check_tools(const struct dns_tools *tools, const char *device, struct
 		return err_set(err, -EINVAL, "'%s': no name for a device", device);
 	if (!tools->has_resolvconf && !tools->has_resolved)
 		return err_set(err, -ENOENT,
-			"DNS: neither resolvconf nor systemd-resolved is here; the package openresolv (or resolvconf, "
+			"neither resolvconf nor systemd-resolved is here; the package openresolv (or resolvconf, "
 			"or "
 			"systemd-resolved) helps");
 	return 0;
@@ -192,7 +192,7 @@ static int check_tools(const struct dns_tools *tools, const char *device, struct
 static int take_line(const char line[DNS_COMMAND_MAX + 1], char ret[DNS_COMMAND_MAX], struct err *err)
 {
 	if (strlen(line) >= DNS_COMMAND_MAX)
-		return err_set(err, -E2BIG, "DNS: too many servers and domains");
+		return err_set(err, -E2BIG, "too many servers and domains");
 	memcpy(ret, line, strlen(line) + 1);
 	return 0;
 }
@@ -207,7 +207,7 @@ int dns_format_set(const struct dns_tools *tools, const char *device, char *cons
 		return rc;
 	for (size_t i = 0; i < count; i++)
 		if (!is_word(words[i]))
-			return err_set(err, -EINVAL, "DNS: '%s': an address or a domain is right", words[i]);
+			return err_set(err, -EINVAL, "'%s': an address or a domain is right", words[i]);
 	if (count_addresses(words, count) == 0)
 		return take_line(line, ret, err);
 	if (tools->has_resolvconf)
