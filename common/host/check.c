@@ -270,10 +270,29 @@ static bool ipv6_is_off(void)
 	return sysctl_read("net/ipv6/conf/default/disable_ipv6", value, &ignored) == 0 && strcmp(value, "1") == 0;
 }
 
+/* With the device of before still up, its address is not what is in the way. */
+static int refuse_address(const struct checking *checking, const struct spot *spot, const struct net_address *taken)
+{
+	char device[IFNAMSIZ], other[PREFIX_TEXT_MAX], remedy[PATH_TEXT_MAX];
+	const char *owner;
+	struct net_link link;
+	struct err ignored;
+
+	if (net_link_get(checking->netlink, taken->index, &link, &ignored) == 0 &&
+		strcmp(link.kind, "wireguard") == 0 && find_owner(&link, &owner, remedy))
+		return refuse(checking, -EADDRINUSE, spot,
+			"device %s, %s, has this address already; %s helps, or another address", link.name, owner,
+			remedy);
+	name_of(checking, taken->index, device);
+	return refuse(checking, -EADDRINUSE, spot,
+		"device %s has this address already; another one helps, or ip address del %s dev %s", device,
+		prefix_format(other, sizeof(other), &taken->prefix), device);
+}
+
 static int check_address(const struct checking *checking, const struct wg_config_prefix *written,
 	const struct net_address *taken, size_t count)
 {
-	char text[PREFIX_TEXT_MAX], device[IFNAMSIZ], other[PREFIX_TEXT_MAX];
+	char text[PREFIX_TEXT_MAX];
 	struct prefix prefix = prefix_of(written);
 	struct spot spot = spot_of(checking, written->line, "Address", prefix_format(text, sizeof(text), &prefix));
 
@@ -282,14 +301,9 @@ static int check_address(const struct checking *checking, const struct wg_config
 			"IPv6 is switched off on this host; sysctl -w net.ipv6.conf.default.disable_ipv6=0 helps, or "
 			"no IPv6 "
 			"address");
-	for (size_t i = 0; i < count; i++) {
-		if (!addr_equal(&taken[i].prefix.addr, &written->addr))
-			continue;
-		name_of(checking, taken[i].index, device);
-		return refuse(checking, -EADDRINUSE, &spot,
-			"device %s has this address already; another one helps, or ip address del %s dev %s", device,
-			prefix_format(other, sizeof(other), &taken[i].prefix), device);
-	}
+	for (size_t i = 0; i < count; i++)
+		if (addr_equal(&taken[i].prefix.addr, &written->addr))
+			return refuse_address(checking, &spot, &taken[i]);
 	return 0;
 }
 
@@ -403,10 +417,9 @@ static int check_route(
 	if (!net_routes_find_rival(there, &route, &other))
 		return 0;
 	return refuse(checking, -EEXIST, &spot,
-		"routing table %u has that route already: %s; two halves of the prefix would win over it, else take it "
-		"out, or "
-		"say Table = off",
-		route.table, format_route(checking, &other, where, sizeof(where)));
+		"this host has that route already: %s (table %u); two halves of the prefix would win over it, else "
+		"take it out, or say Table = off",
+		format_route(checking, &other, where, sizeof(where)), route.table);
 }
 
 static int check_every_route(const struct checking *checking)

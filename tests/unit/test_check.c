@@ -291,6 +291,11 @@ static void address_of_another_device_is_refused(void **state)
 		"home.conf:3: Address: 'fd10::3/128': device eth0 has this address already; another one helps, or ip "
 		"address "
 		"del fd10::3/64 dev eth0");
+	run("mount -t tmpfs none /etc/wireguard && touch /etc/wireguard/wg0.conf && ip link add wg0 type wireguard");
+	run("ip address add 10.10.0.3/24 dev wg0");
+	assert_refused(INTERFACE "Address = 10.10.0.3/24\n", -EADDRINUSE,
+		"home.conf:3: Address: '10.10.0.3/24': device wg0, wg-quick's, as it seems, has this address already; "
+		"wg-quick down wg0 helps, or another address");
 }
 
 static void address_of_ipv6_needs_ipv6(void **state)
@@ -311,13 +316,12 @@ static void route_that_is_there_is_refused(void **state)
 	need_wireguard();
 	run(LAN " && ip -6 route add fd20::/64 dev eth0");
 	assert_refused(INTERFACE PEER "AllowedIPs = 10.0.0.0/8\nAllowedIPs = 192.168.1.0/24\n", -EEXIST,
-		"home.conf:6: AllowedIPs: '192.168.1.0/24': routing table 254 has that route already: 192.168.1.0/24 "
-		"by eth0; "
-		"two halves of the prefix would win over it, else take it out, or say Table = off");
+		"home.conf:6: AllowedIPs: '192.168.1.0/24': this host has that route already: 192.168.1.0/24 "
+		"by eth0 (table 254); two halves of the prefix would win over it, else take it out, or say Table = "
+		"off");
 	assert_refused(INTERFACE PEER "AllowedIPs = fd20::/64\n", -EEXIST,
-		"home.conf:5: AllowedIPs: 'fd20::/64': routing table 254 has that route already: fd20::/64 by eth0; "
-		"two halves "
-		"of the prefix would win over it, else take it out, or say Table = off");
+		"home.conf:5: AllowedIPs: 'fd20::/64': this host has that route already: fd20::/64 by eth0 "
+		"(table 254); two halves of the prefix would win over it, else take it out, or say Table = off");
 	assert_allowed(INTERFACE "Address = 192.168.1.7/24\n" PEER "AllowedIPs = 192.168.1.0/24\n");
 }
 
