@@ -259,7 +259,10 @@ static int check_subject(struct parsing *parsing, const char *subject, bool more
 	if (more)
 		return complain(parsing, verb, "one tunnel at a time", NULL);
 	if (subject && options_is_url(subject) && !takes_url)
-		return complain(parsing, verb, "needs NAME or FILE, not a URL", NULL);
+		return complain(parsing, verb,
+			parsing->program->takes_url ? "needs NAME or FILE; the tunnel of a URL is called as its host"
+						    : "needs NAME or FILE, not a URL",
+			NULL);
 	return -1;
 }
 

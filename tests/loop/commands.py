@@ -72,7 +72,7 @@ def test_usage_is_one_line_with_the_nearest_word():
         ('down',): f'down: which tunnel? NAME or FILE is missing; {hint}',
         ('check',): f'check: which tunnel? NAME or FILE is missing; {hint}',
         ('check', 'a', 'b'): f'check: one tunnel at a time; {hint}',
-        ('check', 'wss://a'): f'check: needs NAME or FILE, not a URL; {hint}',
+        ('check', 'wss://a'): f'check: needs NAME or FILE; the tunnel of a URL is called as its host; {hint}',
         ('check', 'a', '--pin', 'x'): f'check: takes no key of the configuration; those go with run and up; {hint}',
         ('down', 'a', '--timeout', '5s'): f'--timeout: goes with up only; {hint}',
         ('up', 'a', '--timeout', 'soon'): f'--timeout: not a time; 30s or 5min is right; {hint}',
