@@ -115,8 +115,7 @@ static void fail_change(struct host *host, const struct change *change, int code
 		snprintf(whole, sizeof(whole), "ListenPort: %u: taken by another program; `ss -lunp` names it",
 			host->setup.wireguard->interface.listen_port);
 	else
-		snprintf(whole, sizeof(whole), "device %s: %s: %.500s", host->setup.device, text,
-			reason[0] ? reason : "the program failed");
+		snprintf(whole, sizeof(whole), "device %s: %s: %.500s", host->setup.device, text, reason);
 	fail_at(host, change->line, whole);
 }
 
@@ -131,8 +130,7 @@ static void on_made_by_program(struct host *host, int status, const char *output
 		make_next(host);
 		return;
 	}
-	log_quote(line, sizeof(line), output, strcspn(output, "\n"));
-	fail_change(host, change, 0, line);
+	fail_change(host, change, 0, command_why(line, sizeof(line), status, output));
 }
 
 static int make_by_program(struct host *host, struct change *change, struct err *err)

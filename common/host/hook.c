@@ -64,11 +64,7 @@ static void on_exit_of(void *owner, int status, const char *output)
 		hooks_next(hooks);
 		return;
 	}
-	if (status > 128)
-		snprintf(reason, sizeof(reason), "killed by signal %d", status - 128);
-	else
-		snprintf(reason, sizeof(reason), "exit code %d", status);
-	fail(hooks, reason);
+	fail(hooks, command_why(reason, sizeof(reason), status, "")); /* what it said is in the log */
 }
 
 static int start(struct hooks *hooks, const char *text, struct err *err)

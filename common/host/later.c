@@ -37,11 +37,11 @@ static const struct forward_rule *next_new(struct host *host)
 	return NULL;
 }
 
-static void tell_failure(const char *output)
+static void tell_failure(int status, const char *output)
 {
 	char line[256];
 
-	log_warning("firewall", "%s", log_quote(line, sizeof(line), output, strcspn(output, "\n")));
+	log_warning("firewall", "%s", command_why(line, sizeof(line), status, output));
 }
 
 /* --- the rules --- */
@@ -60,7 +60,7 @@ static int write_down(struct host *host, const struct forward_rule *rule, struct
 static void on_rule_made(struct host *host, int status, const char *output)
 {
 	if (status != 0)
-		tell_failure(output);
+		tell_failure(status, output);
 	make_next(host);
 }
 
@@ -97,7 +97,7 @@ static void on_table_made(struct host *host, int status, const char *output)
 		settle_list_table(host, on_table_listed);
 		return;
 	}
-	tell_failure(output);
+	tell_failure(status, output);
 	repair_finish(host);
 }
 

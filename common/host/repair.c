@@ -260,7 +260,7 @@ static void on_put_back(struct host *host, int status, const char *output)
 	change_text(text, sizeof(text), change);
 	if (status != 0)
 		log_warning(change_area(change), "%s: was deleted by somebody and cannot be put back: %s", text,
-			log_quote(reason, sizeof(reason), output, strcspn(output, "\n")));
+			command_why(reason, sizeof(reason), status, output));
 	else
 		log_notice(change_area(change), "%s: was deleted or changed by somebody; put back", text);
 	if (change->kind == CHANGE_FIREWALL && status == 0)

@@ -135,10 +135,7 @@ static void on_exit_of(void *owner, int status, const char *output)
 	char reason[256];
 
 	unwind->command = NULL;
-	log_quote(reason, sizeof(reason), output, strcspn(output, "\n"));
-	if (status < 0)
-		snprintf(reason, sizeof(reason), "%s", strerror(-status));
-	settle(unwind, status, reason[0] ? reason : "the program failed");
+	settle(unwind, status, command_why(reason, sizeof(reason), status, output));
 	unwind_step(unwind);
 }
 

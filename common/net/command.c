@@ -9,6 +9,8 @@
  */
 #include "common/net/command.h"
 
+#include "common/base/log.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -81,6 +83,25 @@ bool command_exists(const char *program)
 	char path[COMMAND_PATH_MAX];
 
 	return command_find(program, path, sizeof(path));
+}
+
+/* --- in words --- */
+
+const char *command_why(char *buf, size_t size, int status, const char *output)
+{
+	size_t len = strcspn(output, "\n");
+
+	if (status == -ETIMEDOUT)
+		snprintf(buf, size, "took too long, and was killed");
+	else if (len > 0)
+		log_quote(buf, size, output, len);
+	else if (status < 0)
+		snprintf(buf, size, "%s", strerror(-status));
+	else if (status > 128)
+		snprintf(buf, size, "killed by signal %d", status - 128);
+	else
+		snprintf(buf, size, "exit code %d", status);
+	return buf;
 }
 
 /* --- its end --- */

@@ -403,13 +403,14 @@ static void look_ask(struct forward_look *look);
 static void look_on_answer(void *owner, int status, const char *output)
 {
 	struct forward_look *look = owner;
+	char reason[256];
 
 	look->command = NULL;
 	if (status == 0)
 		look->answers[look->question] = strdup(output);
 	else
-		log_warning("firewall", "%s: exit code %d; another table may drop what is forwarded",
-			forward_questions[look->question].argv[0], status);
+		log_warning("firewall", "%s: %s; another table may drop what is forwarded",
+			forward_questions[look->question].argv[0], command_why(reason, sizeof(reason), status, output));
 	look->question++;
 	look_ask(look);
 }

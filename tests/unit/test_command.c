@@ -360,6 +360,20 @@ static void test_it_dies_with_us(void **state)
 	close(pids[1]);
 }
 
+/* What an operator is told of a failure: its first line; else what became of it. A code of ours is no exit code. */
+static void test_failure_is_told_in_words(void **state)
+{
+	char text[64];
+
+	(void)state;
+	assert_string_equal(command_why(text, sizeof(text), 1, "no\nusage: …\n"), "no");
+	assert_string_equal(command_why(text, sizeof(text), 3, ""), "exit code 3");
+	assert_string_equal(command_why(text, sizeof(text), 128 + SIGKILL, ""), "killed by signal 9");
+	assert_string_equal(
+		command_why(text, sizeof(text), -ETIMEDOUT, "half a word\n"), "took too long, and was killed");
+	assert_string_equal(command_why(text, sizeof(text), -ENOENT, ""), "No such file or directory");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -381,6 +395,7 @@ int main(void)
 		TEST(test_sbin_is_found_without_a_path),
 		TEST(test_a_child_of_somebody_else_is_left_to_him),
 		TEST(test_it_dies_with_us),
+		TEST(test_failure_is_told_in_words),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
