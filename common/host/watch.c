@@ -15,6 +15,8 @@
 #define CLOSE_MS 20
 #define CLOSE_FOR_MS 2000
 #define WIDE_MS 200
+#define WIDE_FOR_MS 30000 /* nobody waits any more */
+#define RARE_MS 2000
 #define POKE_MS 30000 /* WireGuard itself gives up after 90 s */
 
 #define CLOCK_SLACK_S 5
@@ -71,6 +73,13 @@ static bool has_new_one(const struct host *host, const struct wg_device_state *s
 	return false;
 }
 
+static uint64_t pause_after_ms(uint64_t waited_ms)
+{
+	if (waited_ms < CLOSE_FOR_MS)
+		return CLOSE_MS;
+	return waited_ms < WIDE_FOR_MS ? WIDE_MS : RARE_MS;
+}
+
 static void on_watch_timer(uv_timer_t *timer)
 {
 	struct host *host = timer->data;
@@ -88,7 +97,7 @@ static void on_watch_timer(uv_timer_t *timer)
 	}
 	if (uv_now(host->loop) - host->watch.poked_ms >= POKE_MS)
 		poke(host);
-	uv_timer_start(timer, on_watch_timer, waited_ms < CLOSE_FOR_MS ? CLOSE_MS : WIDE_MS, 0);
+	uv_timer_start(timer, on_watch_timer, pause_after_ms(waited_ms), 0);
 }
 
 /* --- the link came up --- */
