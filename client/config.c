@@ -619,6 +619,18 @@ static struct key_place place_of(
 	return (struct key_place){path, 0, NULL, text, report};
 }
 
+const char *client_config_listen_place(const struct client_config *config, char *buf, size_t size)
+{
+	char option[KEY_OPTION_MAX + 2];
+	const struct key_place place = place_of(config, ROW_LISTEN, NULL, option, NULL);
+
+	if (place.key)
+		snprintf(buf, size, "%s:%u: %s", place.path, place.line ? place.line : config->main_line, place.key);
+	else
+		snprintf(buf, size, "%s", place.path);
+	return buf;
+}
+
 /* A key that is not there is missing in [Client], or on the command line. */
 static void complain_missing(
 	const struct client_config *config, enum row row, const char *what, struct ini_report *report)

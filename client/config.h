@@ -87,6 +87,10 @@ const char *const *client_config_options(void);
 /* From a URL: take the name from it, secrets from TOWPATH_TOKEN, TOWPATH_BASIC_AUTH and TOWPATH_JWT_KEY, fill in
  * defaults and check what only the whole shows, after the last option. Return: 0, or -EINVAL with lines in @report. */
 int client_config_finish(struct client_config *config, struct ini_report *report);
+
+/* Where a complaint about Listen points that comes later: "home.conf:4: Listen", or "--listen". Not given: the section's header.
+ * Return: @buf. */
+const char *client_config_listen_place(const struct client_config *config, char *buf, size_t size);
 void client_config_done(struct client_config *config); /* wipes the secrets */
 
 #endif

@@ -59,12 +59,12 @@ int local_port_open(struct local_port *ret, const struct client_config *config, 
 {
 	int fd = socket(config->listen.sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	int rc = fd < 0 ? -errno : bind_and_ask(fd, &config->listen, &ret->addr);
-	char remedy[160];
+	char place[ERR_TEXT_MAX / 2], remedy[160];
 
 	if (rc < 0) {
 		if (fd >= 0)
 			close(fd);
-		return err_set(err, rc, "%s: Listen: %s: %s; %s", config->path ? config->path : config->name,
+		return err_set(err, rc, "%s: %s: %s; %s", client_config_listen_place(config, place, sizeof(place)),
 			config->listen_text, strerror(-rc),
 			listen_remedy(remedy, sizeof(remedy), rc, addr_port(&config->listen)));
 	}

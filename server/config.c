@@ -586,6 +586,7 @@ static int read_into(struct reading *reading, const char *path, struct err *err)
 	if (rc < 0)
 		return rc;
 	tunnel_file_name(path, reading->config->name, reading->report);
+	reading->config->main_line = reading->file.main_line;
 	if (reading->file.main_line)
 		finish(reading);
 	return reading->report->count > 0 ? -EINVAL : 0;

@@ -51,6 +51,7 @@ struct server_config {
 	bool hidden;	      /* its UDP port answers to the tunnel only */
 	struct gateway *gateways;
 	size_t gateway_count;
+	unsigned main_line; /* of [Server]'s header */
 	struct server_client *clients;
 	size_t client_count;
 	struct wg_config wireguard; /* [Interface] and [Peer] as wg-quick reads them, or those of wireguard_path */

@@ -50,11 +50,10 @@ static const char *listener_remedy(char *buf, size_t size, int code, const struc
 static int listener_fail(
 	const struct server_config *config, const struct server_listen *listen, int code, struct err *err)
 {
-	char where[32] = "", remedy[160];
+	char remedy[160];
 
-	if (listen->line > 0)
-		snprintf(where, sizeof(where), ":%u", listen->line);
-	return err_set(err, code, "%s%s: Listen: %s: %s; %s", config->path, where, listen->text, strerror(-code),
+	return err_set(err, code, "%s:%u: Listen: %s: %s; %s", config->path,
+		listen->line ? listen->line : config->main_line, listen->text, strerror(-code),
 		listener_remedy(remedy, sizeof(remedy), code, listen));
 }
 

@@ -353,7 +353,8 @@ def test_up_says_why_it_cannot():
         other.bind(('127.0.0.1', tunnel.port))
         done = tunnel.client('up', 'home')
         expect(done, 1)
-        assert 'Address already in use' in done.stderr.splitlines()[-1], done.stderr
+        last = done.stderr.splitlines()[-1]
+        assert f'{tunnel.path}/home.conf:5: Listen: 127.0.0.1:{tunnel.port}: Address already in use; ' in last, last
     tunnel.wait_gone()
     tunnel = Tunnel(unreachable(), 'Mask = y\n')
     expect(tunnel.client('up', 'home'), 2, 'Mask: ')

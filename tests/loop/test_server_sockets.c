@@ -268,7 +268,7 @@ static struct server_listen listen_at(const char *text)
 static int open_at(const struct server_listen *listen, struct err *err)
 {
 	static char path[] = "hub.conf";
-	const struct server_config config = {.path = path};
+	const struct server_config config = {.path = path, .main_line = 3};
 
 	return listener_open(&config, listen, err);
 }
@@ -290,6 +290,9 @@ static void test_port_in_use_is_told_with_its_line(void **state)
 	assert_int_equal(open_at(&listen, &err), -EADDRINUSE);
 	assert_non_null(strstr(err.text, "hub.conf:7: Listen: 127.0.0.1:"));
 	assert_non_null(strstr(err.text, "ss -ltnp"));
+	listen.line = 0; /* the default, which is [Server]'s */
+	assert_int_equal(open_at(&listen, &err), -EADDRINUSE);
+	assert_non_null(strstr(err.text, "hub.conf:3: Listen: 127.0.0.1:"));
 	close(fd);
 }
 
