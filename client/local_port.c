@@ -64,7 +64,7 @@ int local_port_open(struct local_port *ret, const struct client_config *config, 
 	if (rc < 0) {
 		if (fd >= 0)
 			close(fd);
-		return err_set(err, rc, "%s: %s: %s; %s", client_config_listen_place(config, place, sizeof(place)),
+		return err_set(err, rc, "%s: '%s': %s; %s", client_config_listen_place(config, place, sizeof(place)),
 			config->listen_text, strerror(-rc),
 			listen_remedy(remedy, sizeof(remedy), rc, addr_port(&config->listen)));
 	}

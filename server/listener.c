@@ -52,7 +52,7 @@ static int listener_fail(
 {
 	char remedy[160];
 
-	return err_set(err, code, "%s:%u: Listen: %s: %s; %s", config->path,
+	return err_set(err, code, "%s:%u: Listen: '%s': %s; %s", config->path,
 		listen->line ? listen->line : config->main_line, listen->text, strerror(-code),
 		listener_remedy(remedy, sizeof(remedy), code, listen));
 }

@@ -354,7 +354,7 @@ def test_up_says_why_it_cannot():
         done = tunnel.client('up', 'home')
         expect(done, 1)
         last = done.stderr.splitlines()[-1]
-        assert f'{tunnel.path}/home.conf:5: Listen: 127.0.0.1:{tunnel.port}: Address already in use; ' in last, last
+        assert f"{tunnel.path}/home.conf:5: Listen: '127.0.0.1:{tunnel.port}': Address already in use; " in last, last
     tunnel.wait_gone()
     tunnel = Tunnel(unreachable(), 'Mask = y\n')
     expect(tunnel.client('up', 'home'), 2, 'Mask: ')

@@ -288,11 +288,11 @@ static void test_port_in_use_is_told_with_its_line(void **state)
 	listen.addr = taken;
 	addr_format(listen.text, sizeof(listen.text), &taken);
 	assert_int_equal(open_at(&listen, &err), -EADDRINUSE);
-	assert_non_null(strstr(err.text, "hub.conf:7: Listen: 127.0.0.1:"));
+	assert_non_null(strstr(err.text, "hub.conf:7: Listen: '127.0.0.1:"));
 	assert_non_null(strstr(err.text, "ss -ltnp"));
 	listen.line = 0; /* the default, which is [Server]'s */
 	assert_int_equal(open_at(&listen, &err), -EADDRINUSE);
-	assert_non_null(strstr(err.text, "hub.conf:3: Listen: 127.0.0.1:"));
+	assert_non_null(strstr(err.text, "hub.conf:3: Listen: '127.0.0.1:"));
 	close(fd);
 }
 
