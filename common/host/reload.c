@@ -265,8 +265,11 @@ int host_reload(
 	struct addr *addrs;
 	int rc;
 
-	if (host->phase != HOST_UP || host->repair.device_is_gone)
-		return err_set(err, -EAGAIN, "device %s is not up", host->setup.device);
+	if (host->phase != HOST_UP)
+		return err_set(err, -EAGAIN, "device %s is not up yet; reload again when it is", host->setup.device);
+	if (host->repair.device_is_gone)
+		return err_set(
+			err, -ENODEV, "device %s was deleted by somebody; a restart makes it anew", host->setup.device);
 	addrs = calloc(wireguard->peer_count + 1, sizeof(*addrs));
 	if (!addrs)
 		return err_system(err, -ENOMEM, "peers");
