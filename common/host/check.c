@@ -290,6 +290,14 @@ static int refuse_address(const struct checking *checking, const struct spot *sp
 		prefix_format(other, sizeof(other), &taken->prefix), device);
 }
 
+static int refuse_ipv6(const struct checking *checking, const struct spot *spot, const char *what)
+{
+	return refuse(checking, -EAFNOSUPPORT, spot,
+		"IPv6 is switched off on this host; sysctl -w net.ipv6.conf.default.disable_ipv6=0 helps, or no IPv6 "
+		"%s",
+		what);
+}
+
 static int check_address(const struct checking *checking, const struct wg_config_prefix *written,
 	const struct net_address *taken, size_t count)
 {
@@ -299,10 +307,7 @@ static int check_address(const struct checking *checking, const struct wg_config
 	struct spot spot = spot_of(checking, written->line, "Address", prefix_format(text, sizeof(text), &prefix));
 
 	if (written->addr.sa.sa_family == AF_INET6 && ipv6_is_off())
-		return refuse(checking, -EAFNOSUPPORT, &spot,
-			"IPv6 is switched off on this host; sysctl -w net.ipv6.conf.default.disable_ipv6=0 helps, or "
-			"no IPv6 "
-			"address");
+		return refuse_ipv6(checking, &spot, "address");
 	if (written->addr.sa.sa_family == AF_INET6 && mtu > 0 && mtu < MTU_MIN_IPV6)
 		return refuse(checking, -EINVAL, &spot,
 			"MTU = %u is too small for IPv6; MTU = %u helps, or no IPv6 address", mtu, MTU_MIN_IPV6);
@@ -417,6 +422,8 @@ static int check_route(
 	char text[PREFIX_TEXT_MAX], where[PATH_TEXT_MAX];
 	struct spot spot = spot_of(checking, allowed->line, "AllowedIPs", prefix_format(text, sizeof(text), &route.to));
 
+	if (allowed->addr.sa.sa_family == AF_INET6 && ipv6_is_off())
+		return refuse_ipv6(checking, &spot, "network, or Table = off");
 	if (is_auto && (allowed->bits == 0 || is_covered(interface, &route.to)))
 		return 0;
 	if (!net_routes_find_rival(there, &route, &other))

@@ -306,6 +306,9 @@ static void address_of_ipv6_needs_ipv6(void **state)
 	assert_refused(INTERFACE "Address = 10.10.0.3/24, fd10::3/64\n", -EAFNOSUPPORT,
 		"home.conf:3: Address: 'fd10::3/64': IPv6 is switched off on this host; sysctl -w "
 		"net.ipv6.conf.default.disable_ipv6=0 helps, or no IPv6 address");
+	assert_refused(INTERFACE "Address = 10.10.0.3/24\n" PEER "AllowedIPs = 0.0.0.0/0, ::/0\n", -EAFNOSUPPORT,
+		"home.conf:6: AllowedIPs: '::/0': IPv6 is switched off on this host; sysctl -w "
+		"net.ipv6.conf.default.disable_ipv6=0 helps, or no IPv6 network, or Table = off");
 	assert_allowed(INTERFACE "Address = 10.10.0.3/24\n");
 }
 
