@@ -24,12 +24,7 @@ class Client(programs.Client):
     def __init__(self, at, nameserver, remembered=None, **options):
         pin = programs.certificate('other').pin
         super().__init__(at.url, pin=pin, start=False, **options)
-        path = os.path.join(self.folder, 'resolv.conf')
-        with open(path, 'w') as file:
-            file.write(f'nameserver {nameserver}\n')
-        os.chmod(self.folder, 0o755)
-        self.arguments = ['unshare', '--mount', '--propagation', 'private', 'sh', '-c',
-                          'mount --bind "$0" /etc/resolv.conf && exec "$@"', path, *self.arguments]
+        self.arguments = self.with_file('/etc/resolv.conf', f'nameserver {nameserver}\n') + self.arguments
         self.memory = os.path.join(self.state, self.name, 'addresses')
         if remembered is not None:
             os.makedirs(os.path.dirname(self.memory))

@@ -170,12 +170,8 @@ def test_name_servers_under_a_full_tunnel():
                     names = dns.Server({name: [FAR]}, host=FAR, is_cut=is_cut)
                 with names:
                     ours = client(at, mark=str(MARK), start=False)
-                    path = os.path.join(ours.folder, 'resolv.conf')
-                    with open(path, 'w') as file:
-                        file.write(f'search lan.test\nnameserver {FAR}\n')
-                    os.chmod(ours.folder, 0o755)
-                    ours.arguments = ['unshare', '--mount', '--propagation', 'private', 'sh', '-c',
-                                      'mount --bind "$0" /etc/resolv.conf && exec "$@"', path, *ours.arguments]
+                    resolver = f'search lan.test\nnameserver {FAR}\n'
+                    ours.arguments = ours.with_file('/etc/resolv.conf', resolver) + ours.arguments
                     with ours.start():
                         at.carrier().close()
                         assert names.asked == {name}, names.asked

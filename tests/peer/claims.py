@@ -6,6 +6,7 @@ Run one claim alone by naming it: `tests/loop/server_control.py test_ping_is_ans
 """
 
 import signal
+import subprocess
 import sys
 import time
 import traceback
@@ -20,6 +21,12 @@ class Skip(Exception):
 def at_exit(close):
     """Have close() called after the last claim."""
     _closers.append(close)
+
+
+def need_mounts():
+    """Raise Skip where nothing may be mounted: without root, or in a chroot whose root is no mount point."""
+    if subprocess.run(['unshare', '--mount', 'true'], stderr=subprocess.DEVNULL).returncode != 0:
+        raise Skip('nothing may be mounted')
 
 
 def wait_for(condition, what, timeout=10.0, pause=0.02):

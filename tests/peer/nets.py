@@ -22,6 +22,7 @@ def enter():
     """From here on: a network namespace of our own with lo only, and a /run of our own. Raises Skip where that is refused."""
     if os.geteuid() != 0 or _libc.unshare(CLONE_NEWNET | CLONE_NEWNS) != 0:
         raise claims.Skip('namespaces are refused')
+    claims.need_mounts()
     subprocess.run(['mount', '--make-rprivate', '/'], check=True)
     subprocess.run(['mount', '-t', 'tmpfs', 'run', '/run'], check=True)
     ip('link', 'set', 'lo', 'up')

@@ -334,12 +334,17 @@ class Client(Towpath):
             self.start()
 
     def with_hosts(self, addresses):
-        path = os.path.join(self.folder, 'hosts')
+        return self.with_file('/etc/hosts', ''.join(f'{address} hub.test\n' for address in addresses))
+
+    def with_file(self, place, text):
+        """What to put in front of its arguments so that a file with `text` lies over `place`."""
+        claims.need_mounts()
+        path = os.path.join(self.folder, os.path.basename(place))
         with open(path, 'w') as file:
-            file.writelines(f'{address} hub.test\n' for address in addresses)
+            file.write(text)
         os.chmod(self.folder, 0o755)
         return ['unshare', '--mount', '--propagation', 'private', 'sh', '-c',
-                'mount --bind "$0" /etc/hosts && exec "$@"', path]
+                f'mount --bind "$0" {place} && exec "$@"', path]
 
     def start(self):
         self.spawn()
