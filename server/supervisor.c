@@ -26,6 +26,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define RENEW_MS (24u * 3600u * 1000u) /* a look at the certificate; our own is renewed a month before its end */
@@ -142,11 +143,24 @@ static int send_settings(const struct supervisor *s, struct channel *channel, en
 	return channel_send(channel, kind, NULL, 0, s->edition.settings_fd);
 }
 
+/* A hub that sends everything into its tunnel (a [Peer] with 0.0.0.0/0) still answers its clients directly: what a listener
+ * accepts has its mark, and so have the answers before that. */
+static void mark_listeners(const struct supervisor *s)
+{
+	const struct host *host = supervise_host(s->supervise);
+	uint32_t mark = host ? host_mark(host) : 0;
+
+	for (size_t i = 0; i < s->listener_count && mark != 0; i++)
+		if (setsockopt(s->listener_fds[i], SOL_SOCKET, SO_MARK, &mark, sizeof(mark)) < 0)
+			log_warning("session", "%s: mark %u: %s", s->listeners[i].text, mark, strerror(errno));
+}
+
 static int hand_down(void *owner, struct channel *channel, struct err *err)
 {
 	struct supervisor *s = owner;
 	int rc = send_settings(s, channel, CHANNEL_SETTINGS);
 
+	mark_listeners(s);
 	for (size_t i = 0; i < s->listener_count && rc == 0; i++) {
 		const struct channel_index index = {.index = (uint32_t)i};
 
