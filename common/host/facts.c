@@ -225,6 +225,17 @@ static int take_found(struct facts *facts, struct netlink *netlink, const struct
 	return 0;
 }
 
+static int check_names(const struct facts *facts, const struct host_setup *setup, struct err *err)
+{
+	for (size_t i = 0; i < facts->plan.gateway_count; i++)
+		if (!firewall_can_name(facts->gateways[i].device))
+			return err_set(err, -EINVAL,
+				"%s:%u: [Gateway]: nft has no words for a device called '%s'; `ip link set … name …` "
+				"helps",
+				setup->config_path, setup->gateways[0].line, facts->gateways[i].device);
+	return 0;
+}
+
 static int take_gateways(struct facts *facts, struct netlink *netlink, const struct host_setup *setup,
 	const struct net_link *links, size_t count, struct err *err)
 {
@@ -239,7 +250,7 @@ static int take_gateways(struct facts *facts, struct netlink *netlink, const str
 			rc = take_found(facts, netlink, setup, gateway, links, count, err);
 	}
 	facts->plan.gateways = facts->gateways;
-	return rc;
+	return rc < 0 ? rc : check_names(facts, setup, err);
 }
 
 /* --- forwarding --- */

@@ -31,17 +31,17 @@ bool firewall_is_needed(const struct firewall_plan *plan)
 }
 
 /* A quotation mark would end the name, a star would stand for more than one device. */
-static bool is_quotable(const char *device)
+bool firewall_can_name(const char *device)
 {
 	return device[0] != '\0' && !strpbrk(device, "\"*\\");
 }
 
-static bool has_quotable_devices(const struct firewall_plan *plan)
+static bool can_name_all(const struct firewall_plan *plan)
 {
 	for (size_t i = 0; i < plan->gateway_count; i++)
-		if (!is_quotable(plan->gateways[i].device))
+		if (!firewall_can_name(plan->gateways[i].device))
 			return false;
-	return is_quotable(plan->device);
+	return firewall_can_name(plan->device);
 }
 
 static const char *family_of(const struct prefix *prefix)
@@ -198,7 +198,7 @@ char *firewall_format(const struct firewall_plan *plan)
 {
 	char *text = NULL;
 	size_t size;
-	FILE *out = has_quotable_devices(plan) ? open_memstream(&text, &size) : NULL;
+	FILE *out = can_name_all(plan) ? open_memstream(&text, &size) : NULL;
 
 	if (!out)
 		return NULL;

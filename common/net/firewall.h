@@ -49,8 +49,11 @@ const char *firewall_format_table(char ret[FIREWALL_TABLE_MAX], const char *name
 /* Does it need a table at all? */
 bool firewall_is_needed(const struct firewall_plan *plan);
 
-/* A script for `nft -f -` that replaces the table as a whole. Return: free() it, or NULL: out of memory, or a device whose name
- * nft cannot quote (it has `"`, `*` or `\`). */
+/* Has nft words for a device of this name? Not where it has `"`, `*` or `\`. */
+bool firewall_can_name(const char *device);
+
+/* A script for `nft -f -` that replaces the table as a whole. Return: free() it, or NULL: out of memory, or a device that
+ * nft has no words for. */
 char *firewall_format(const struct firewall_plan *plan);
 
 /* The text that takes it away; no error where it is gone already. */

@@ -369,7 +369,8 @@ static void gateway_must_have_a_device(void **state)
 	struct gateway gateway = {.masquerade = true, .line = 11, .lan_line = 12, .lan_count = 1};
 	struct prefix lan;
 	char named[] = "tunnel.conf:13: Interface: 'eth9': no such device",
-	     found[] = "tunnel.conf:12: Lan: '192.168.9.0/24': ";
+	     found[] = "tunnel.conf:12: Lan: '192.168.9.0/24': ",
+	     odd[] = "tunnel.conf:11: [Gateway]: nft has no words for a device called 'odd\"one'; ";
 
 	(void)state;
 	need_wireguard();
@@ -390,6 +391,10 @@ static void gateway_must_have_a_device(void **state)
 	strcpy(gateway.interface, "eth9");
 	assert_int_equal(check(), -ENODEV);
 	assert_memory_equal(bed.err.text, named, sizeof(named) - 1);
+	run("ip link add 'odd\"one' type dummy");
+	strcpy(gateway.interface, "odd\"one");
+	assert_int_equal(check(), -EINVAL);
+	assert_memory_equal(bed.err.text, odd, sizeof(odd) - 1);
 	assert_int_equal(access("/run/was-here", F_OK), -1);
 }
 
