@@ -69,11 +69,9 @@ static void on_exit_of(void *owner, int status, const char *output)
 
 static int start(struct hooks *hooks, const char *text, struct err *err)
 {
-	const char *const bash[] = {
+	const char *const argv[] = {
 		"env", "LC_ALL=C", "bash", "-e", "-o", "pipefail", "-O", "extglob", "-c", text, NULL};
-	const char *const sh[] = {"env", "LC_ALL=C", "sh", "-e", "-c", text, NULL};
-	const struct command_plan plan = {
-		.argv = command_exists("bash") ? bash : sh, .on_line = on_line, .on_exit = on_exit_of, .owner = hooks};
+	const struct command_plan plan = {.argv = argv, .on_line = on_line, .on_exit = on_exit_of, .owner = hooks};
 
 	return command_start(&hooks->command, hooks->loop, &plan, err);
 }

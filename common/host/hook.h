@@ -1,6 +1,6 @@
 /* PreUp, PostUp, PreDown, PostDown: lines of shell, one after the other, beside the loop.
  *
- * As wg-quick runs them: by bash (else sh), %i is the device, a line ends at its first command that fails. What they say goes
+ * As wg-quick runs them: by bash, %i is the device, a line ends at its first command that fails. What they say goes
  * to the log. Embedded in its owner.
  */
 #ifndef TOWPATH_HOST_HOOK_H
