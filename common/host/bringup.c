@@ -295,7 +295,7 @@ static void on_cleaned(void *owner)
 	struct err err = {""};
 
 	if (host->unwind.undone > 0)
-		log_notice("wireguard", "%u changes that a crash left behind are undone", host->unwind.undone);
+		log_notice("wireguard", "changes undone that a crash had left behind: %u", host->unwind.undone);
 	host->phase = HOST_STARTING;
 	if (host->is_stopping)
 		host_fail(host, "");

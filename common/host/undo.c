@@ -326,15 +326,6 @@ const struct undo_entry *undo_newest(const struct undo *undo, size_t at)
 	return line ? &line->entry : NULL;
 }
 
-size_t undo_count(const struct undo *undo)
-{
-	size_t count = 0;
-
-	while (line_at(undo, count))
-		count++;
-	return count;
-}
-
 static int drop_line(struct undo *undo, struct undo_line *line)
 {
 	int rc = append(undo->fd, json_pack("{s:I}", "undone", (json_int_t)line->number));

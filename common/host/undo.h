@@ -66,7 +66,6 @@ int undo_add(struct undo *undo, const struct undo_entry *entry, struct err *err)
 
 /* The entries that are left, from the newest to the oldest. @at: 0 is the newest. Return: NULL past the oldest. */
 const struct undo_entry *undo_newest(const struct undo *undo, size_t at);
-size_t undo_count(const struct undo *undo);
 
 /* The entry at @at has been undone. Return: 0 or a negative errno. */
 int undo_drop(struct undo *undo, size_t at, struct err *err);

@@ -138,7 +138,7 @@ static int down_work(struct down *down, const char *section)
 	if (rc < 0)
 		return down_complain(down, err.text);
 	if (rc > 0)
-		log_notice(down->subject.name, "it had crashed; %d changes on this host are undone, without hooks", rc);
+		log_notice(down->subject.name, "it had crashed; changes undone on this host, without hooks: %d", rc);
 	return EXIT_DONE;
 }
 
