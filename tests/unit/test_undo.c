@@ -59,7 +59,6 @@ static struct undo *open_list(const char *name)
 	return undo;
 }
 
-/* As a crash leaves it: closed, but not emptied. */
 static size_t count_entries(const struct undo *undo)
 {
 	size_t count = 0;
@@ -69,6 +68,7 @@ static size_t count_entries(const struct undo *undo)
 	return count;
 }
 
+/* As a crash leaves it: closed, but not emptied. */
 static void crash(struct undo *undo)
 {
 	undo_close(undo);
