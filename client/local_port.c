@@ -38,7 +38,7 @@ static int bind_listen(int fd, const struct addr *addr)
 	if (addr->sa.sa_family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) < 0)
 		return -errno;
 	socket_tune_udp(fd);
-	return bind(fd, &addr->sa, addr_len(addr)) < 0 ? -errno : 0;
+	return socket_bind(fd, addr);
 }
 
 static int bind_and_ask(int fd, const struct addr *addr, struct addr *ret)

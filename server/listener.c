@@ -60,15 +60,17 @@ static int listener_fail(
 static int listener_prepare(int fd, const struct addr *addr)
 {
 	const int on = 1;
+	int rc;
 
 	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0)
 		return -errno;
 	if (addr->sa.sa_family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) < 0)
 		return -errno;
 	socket_tune_tcp(fd, LISTENER_CONGESTION, LISTENER_USER_TIMEOUT_MS);
-	if (bind(fd, &addr->sa, addr_len(addr)) < 0 || listen(fd, LISTENER_BACKLOG) < 0)
-		return -errno;
-	return 0;
+	rc = socket_bind(fd, addr);
+	if (rc == 0 && listen(fd, LISTENER_BACKLOG) < 0)
+		rc = -errno;
+	return rc;
 }
 
 int listener_open(const struct server_config *config, const struct server_listen *listen, struct err *err)

@@ -1,10 +1,15 @@
 /* Socket options, best effort: a host that refuses one carries datagrams all the same, a little worse. */
 #include "common/process/socket_tune.h"
 
+#include <errno.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
+
+#define BIND_ATTEMPTS 20
+#define BIND_PAUSE_US 50000
 
 /* tcpi_state: include/net/tcp_states.h of the kernel. */
 enum { STATE_ESTABLISHED = 1, STATE_SYN_SENT = 2, STATE_CLOSE = 7, STATE_CLOSE_WAIT = 8 };
@@ -31,6 +36,16 @@ void socket_tune_tcp(int fd, const char *congestion, unsigned int user_timeout_m
 	tune_number(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
 	if (congestion[0] != '\0')
 		setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, congestion, (socklen_t)strlen(congestion));
+}
+
+int socket_bind(int fd, const struct addr *addr)
+{
+	for (int attempt = 1; bind(fd, &addr->sa, addr_len(addr)) < 0; attempt++) {
+		if (errno != EADDRINUSE || attempt == BIND_ATTEMPTS)
+			return -errno;
+		usleep(BIND_PAUSE_US);
+	}
+	return 0;
 }
 
 enum socket_tcp_life socket_tcp_life(int fd)

@@ -181,13 +181,13 @@ static int work_start(struct work *work, struct err *err)
 	return channel_send(work->channel, CHANNEL_READY, NULL, 0, -1);
 }
 
-/* Set-up failed: the supervisor tells the operator. */
-static int work_fail(struct work *work, const struct err *err)
+/* Set-up failed: the supervisor tells the operator. What is half open goes with the process. */
+static _Noreturn void work_fail(struct work *work, const struct err *err)
 {
 	size_t len = strlen(err->text);
 
 	channel_send(work->channel, CHANNEL_FAILED, err->text, len < CHANNEL_TEXT_MAX ? len : CHANNEL_TEXT_MAX - 1, -1);
-	return 1;
+	_exit(1);
 }
 
 int work_run(const struct work_plan *plan, void *owner, uv_loop_t *loop, struct channel **ret_channel, int channel_fd)
@@ -205,7 +205,7 @@ int work_run(const struct work_plan *plan, void *owner, uv_loop_t *loop, struct 
 		return 1;
 	*ret_channel = work.channel;
 	if (rc < 0 || work_start(&work, &err) < 0)
-		return work_fail(&work, &err);
+		work_fail(&work, &err);
 	uv_run(loop, UV_RUN_DEFAULT);
 	work_done(&work);
 	return 0;

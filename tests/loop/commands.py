@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -421,6 +422,21 @@ def test_down_after_a_crash():
     tunnel.wait_gone(status['pid'], status['worker_pid'])
     expect(tunnel.client('up', 'home'), 0)
     expect(tunnel.client('down', 'home'), 0)
+
+
+def test_up_right_after_a_crash():
+    """The killed one's worker still holds the local port for a moment: up waits for it."""
+    tunnel = Tunnel()
+    expect(tunnel.client('up', 'home'), 0)
+    status = tunnel.status()
+    os.kill(status['worker_pid'], signal.SIGSTOP)
+    os.kill(status['pid'], signal.SIGKILL)
+    release = threading.Timer(0.4, os.kill, (status['worker_pid'], signal.SIGCONT))
+    release.start()
+    expect(tunnel.client('up', 'home'), 0)
+    release.join()
+    expect(tunnel.client('down', 'home'), 0)
+    tunnel.wait_gone(status['pid'], status['worker_pid'])
 
 
 def test_down_beside_the_other_program():
