@@ -30,7 +30,7 @@ story() { # TITLE
 	# A sanitizer's report must be seen wherever it happens, and a leak is one. The quarantine is small, as user-mode Linux
 	# maps page by page, and a process with more mappings than the host allows it (vm.max_map_count, 65,530: the 256 MB
 	# that are usual come to that) stands still for ever at the next page: in the midst of its work, or looking for leaks.
-	export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:exitcode=99:quarantine_size_mb=64
+	export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:exitcode=99:quarantine_size_mb=16
 	export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
 	printf '%s\n' "$1"
 }
