@@ -326,11 +326,15 @@ const struct undo_entry *undo_newest(const struct undo *undo, size_t at)
 	return line ? &line->entry : NULL;
 }
 
+/* Where the disk takes no more, it stays in the file and is passed over: to undo it once more does no harm. */
 static int drop_line(struct undo *undo, struct undo_line *line)
 {
 	int rc = append(undo->fd, json_pack("{s:I}", "undone", (json_int_t)line->number));
 
-	lines_remove(&undo->list, (size_t)(line - undo->list.lines));
+	if (rc < 0)
+		line->is_set_aside = true;
+	else
+		lines_remove(&undo->list, (size_t)(line - undo->list.lines));
 	return rc;
 }
 

@@ -9,10 +9,12 @@
 #include <limits.h>
 #include <sched.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -551,6 +553,35 @@ static void failing_command_holds_nobody_up(void **state)
 	undo_close(undo);
 }
 
+/* A full disk: what was undone cannot be struck off, and is not undone again and again. */
+static void full_disk_ends_all_the_same(void **state)
+{
+	struct rlimit before, small = {0};
+	struct undo *undo = open_list("full");
+	struct err err = {""};
+	struct stat status;
+
+	(void)state;
+	add_command(undo, "first");
+	add_command(undo, "second");
+	assert_int_equal(stat(list_path("full"), &status), 0);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+	small = (struct rlimit){.rlim_cur = (rlim_t)status.st_size, .rlim_max = before.rlim_max};
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+	assert_true(undo_drop(undo, 0, &err) < 0);
+	assert_int_equal(undo_refresh(undo, &err), 0);
+	assert_string_equal(undo_newest(undo, 0)->text, "first");
+	assert_true(undo_drop(undo, 0, &err) < 0);
+	assert_int_equal(undo_refresh(undo, &err), 0);
+	assert_null(undo_newest(undo, 0));
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+	undo_close(undo);
+	undo = open_list("full");
+	assert_int_equal(count_entries(undo), 2);
+	crash(undo);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -571,6 +602,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(crashed_tunnel_gets_nothing, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(failing_command_holds_nobody_up, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(changed_parameter_is_left, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(full_disk_ends_all_the_same, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(last_one_puts_it_back, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(crashed_one_hands_over, set_up, tear_down),
 	};
