@@ -1,8 +1,8 @@
 /* What others took away is put back (host_on_network()).
  *
  * Events are gathered for a moment; then every change is looked for in its order, by netlink at once, by programs one after the
- * other. What is there is left alone, so our own changes end in a look and nothing else. Of parameters the kernel says
- * nothing: they are looked at along with the rest, and once a minute. Peers are never created.
+ * other. What is there is left alone, so our own changes end in a look and nothing else. Of parameters the kernel tells
+ * forwarding only: the others are looked at along with the rest, and once a minute. Peers are never created.
  *
  * Between two looks there is a pause, so that somebody who changes the host all the time costs us little: within a second after
  * a change it has been looked at all the same.

@@ -56,6 +56,9 @@ static unsigned route_kind(const struct nlmsghdr *message)
 	case RTM_NEWRULE:
 	case RTM_DELRULE:
 		return NETMON_RULE;
+	case RTM_NEWNETCONF:
+	case RTM_DELNETCONF:
+		return NETMON_PARAMETER;
 	default:
 		return 0;
 	}
@@ -162,7 +165,7 @@ static int open_source(struct source *source, struct netmon *netmon, uv_loop_t *
 static int open_route(struct netmon *netmon, uv_loop_t *loop)
 {
 	static const int groups[] = {RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_ROUTE,
-		RTNLGRP_IPV6_ROUTE, RTNLGRP_IPV4_RULE, RTNLGRP_IPV6_RULE};
+		RTNLGRP_IPV6_ROUTE, RTNLGRP_IPV4_RULE, RTNLGRP_IPV6_RULE, RTNLGRP_IPV4_NETCONF, RTNLGRP_IPV6_NETCONF};
 
 	netmon->route = (struct source){.kind_of = route_kind};
 	netmon->route.fd = open_socket(NETLINK_ROUTE, groups, sizeof(groups) / sizeof(groups[0]));

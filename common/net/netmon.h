@@ -1,4 +1,5 @@
-/* What changes in this network namespace, as the kernel tells it: devices, addresses, routes, rules, nftables.
+/* What changes in this network namespace, as the kernel tells it: devices, addresses, routes, rules, nftables, and of the
+ * parameters forwarding and rp_filter; of the others it says nothing.
  *
  * Only that something of a kind has changed is passed on, never what; who hears it looks. Events are gathered for NETMON_GATHER_MS
  * after the first. A socket that ran over counts as a change of everything. Without privilege all but nftables is heard.
@@ -19,7 +20,8 @@ enum netmon_kind {
 	NETMON_ROUTE = 4,
 	NETMON_RULE = 8,
 	NETMON_FIREWALL = 16,
-	NETMON_ALL = 31,
+	NETMON_PARAMETER = 32,
+	NETMON_ALL = 63,
 };
 
 struct netmon;

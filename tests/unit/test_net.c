@@ -1048,6 +1048,20 @@ static void every_change_is_heard(void **state)
 	close_monitor();
 }
 
+/* Forwarding that somebody switches, of one device or of all, is heard. */
+static void forwarding_is_heard(void **state)
+{
+	(void)state;
+	need_namespace();
+	MUST("ip link add left type veth peer name right && ip link set left up");
+	open_monitor();
+	ASSERT_HEARD(NETMON_PARAMETER, "echo 1 >/proc/sys/net/ipv4/conf/left/forwarding");
+	ASSERT_HEARD(NETMON_PARAMETER, "echo 1 >/proc/sys/net/ipv4/ip_forward");
+	ASSERT_HEARD(NETMON_PARAMETER, "echo 0 >/proc/sys/net/ipv4/ip_forward");
+	ASSERT_HEARD(NETMON_PARAMETER, "echo 1 >/proc/sys/net/ipv6/conf/all/forwarding");
+	close_monitor();
+}
+
 /* A flushed ruleset is heard, and so is every other change of nftables. */
 static void flushed_ruleset_is_heard(void **state)
 {
@@ -1174,6 +1188,7 @@ int main(void)
 		NET_TEST(parameter_refusals_are_told),
 		NET_TEST(path_stays_inside),
 		NET_TEST(every_change_is_heard),
+		NET_TEST(forwarding_is_heard),
 		NET_TEST(flushed_ruleset_is_heard),
 		NET_TEST(looking_is_no_change),
 		NET_TEST(changes_are_gathered),
