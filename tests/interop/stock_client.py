@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""The real stock wstunnel client on our hub (WSTUNNEL names the program; skipped otherwise)."""
+"""The real stock wstunnel client, or its Go port's, on our hub (WSTUNNEL names the program; skipped otherwise)."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""The real stock wstunnel, where the environment variable WSTUNNEL names the program."""
+"""The real stock wstunnel, or its Go port, where the environment variable WSTUNNEL names the program."""
 
 import os
 import socket
@@ -11,6 +11,21 @@ def executable():
     if not path:
         raise claims.Skip('WSTUNNEL names no stock wstunnel')
     return path
+
+
+def is_go_port():
+    """kad/wstunnel-go, by its program's name."""
+    return 'wstunnel-go' in os.path.basename(executable())
+
+
+def longest_datagram():
+    """What its server passes on: the port reads 32 KiB of a datagram, the rest is lost."""
+    return 32768 if is_go_port() else 65507
+
+
+def only_path(word):
+    """What makes its server admit this path prefix and no other."""
+    return ['-P' if is_go_port() else '--restrict-http-upgrade-path-prefix', word]
 
 
 class Stock(programs.Program):
