@@ -56,15 +56,23 @@ static uint64_t print_addresses(const struct wg_config_interface *interface)
 	return print;
 }
 
-static const char *const print_names[HOST_PRINTS] = {
-	"PrivateKey", "ListenPort", "FwMark", "Address", "MTU", "Table", "DNS", "PreUp and PostUp"};
+enum { PRINT_PRIVATE_KEY, PRINT_LISTEN_PORT };
+
+static const char *const print_names[HOST_PRINTS] = {[PRINT_PRIVATE_KEY] = "PrivateKey",
+	[PRINT_LISTEN_PORT] = "ListenPort",
+	"FwMark",
+	"Address",
+	"MTU",
+	"Table",
+	"DNS",
+	"PreUp and PostUp"};
 
 static void take_prints(const struct wg_config_interface *interface, uint64_t ret[HOST_PRINTS])
 {
 	uint64_t ups = print_texts(FNV_START, interface->hooks[HOOK_PRE_UP], interface->hook_count[HOOK_PRE_UP]);
 
-	ret[0] = print_bytes(FNV_START, interface->private_key, sizeof(interface->private_key));
-	ret[1] = print_number(FNV_START, interface->listen_port);
+	ret[PRINT_PRIVATE_KEY] = print_bytes(FNV_START, interface->private_key, sizeof(interface->private_key));
+	ret[PRINT_LISTEN_PORT] = print_number(FNV_START, interface->listen_port);
 	ret[2] = print_number(FNV_START, interface->fwmark);
 	ret[3] = print_addresses(interface);
 	ret[4] = print_number(FNV_START, interface->mtu);
@@ -247,9 +255,25 @@ static void find_endpoints(struct host *host)
 
 /* --- the whole --- */
 
+/* What needs a restart waits for it. A key that no file has was set by a hook. */
+static struct wg_device_plan plan_sync(
+	const struct host *host, const struct wg_config *wireguard, const struct addr *addrs)
+{
+	const struct wg_config_interface *interface = &wireguard->interface;
+	uint64_t prints[HOST_PRINTS];
+
+	take_prints(interface, prints);
+	return (struct wg_device_plan){.config = wireguard,
+		.fwmark = host->mark,
+		.endpoints = addrs,
+		.keeps_private_key =
+			!interface->has_private_key || prints[PRINT_PRIVATE_KEY] != host->prints[PRINT_PRIVATE_KEY],
+		.keeps_listen_port = prints[PRINT_LISTEN_PORT] != host->prints[PRINT_LISTEN_PORT]};
+}
+
 static int sync_peers(const struct host *host, const struct wg_config *wireguard, struct addr *addrs, struct err *err)
 {
-	const struct wg_device_plan plan = {.config = wireguard, .fwmark = host->mark, .endpoints = addrs};
+	const struct wg_device_plan plan = plan_sync(host, wireguard, addrs);
 
 	for (size_t i = 0; i < wireguard->peer_count; i++)
 		addrs[i] = known_address(host, &wireguard->peers[i]);

@@ -42,6 +42,8 @@ struct wg_device_plan {
 	uint32_t fwmark; /* 0: none; instead of the configuration's */
 	/* For each of the configuration's peers its endpoint; family 0: none, or it stays as it is. */
 	const struct addr *endpoints;
+	/* Of wg_device_sync(): they stay as they are, whatever the configuration says. */
+	bool keeps_private_key, keeps_listen_port;
 };
 
 /* A new device: key, port, mark, and just these peers, as `wg setconf`. A peer without a PublicKey is passed over.

@@ -104,10 +104,11 @@ static struct wg_library_settings changed_settings(const struct sync *sync)
 	const struct wg_config_interface *interface = &sync->plan->config->interface;
 	struct wg_library_settings settings = {0};
 
-	if (!is_private_key(sync, interface))
+	if (!sync->plan->keeps_private_key && !is_private_key(sync, interface))
 		settings.private_key = interface->has_private_key ? interface->private_key : wg_entry_no_key;
 	/* Any port: the one it has. */
-	if (interface->listen_port != 0 && interface->listen_port != sync->state.listen_port)
+	if (!sync->plan->keeps_listen_port && interface->listen_port != 0 &&
+		interface->listen_port != sync->state.listen_port)
 		settings.listen_port = &interface->listen_port;
 	if (sync->plan->fwmark != sync->state.fwmark)
 		settings.fwmark = &sync->plan->fwmark;

@@ -191,6 +191,29 @@ static void port_stays_without_listen_port(void **state)
 	assert_shows("listen-port", "51820\n");
 }
 
+/* Key and port that are to wait for a restart stay, while the peers change; those that are not are set. */
+static void what_is_kept_stays(void **state)
+{
+	struct wg_device_plan plan;
+	struct wg_config config;
+	struct err err = {""};
+
+	(void)state;
+	make_device();
+	assert_int_equal(configure(INTERFACE, &err), 0);
+	make_plan("[Interface]\nPrivateKey = " Y "\nListenPort = 51999\n[Peer]\nPublicKey = " X "\n", &config, &plan);
+	plan.keeps_private_key = plan.keeps_listen_port = true;
+	assert_int_equal(wg_device_sync("wgt0", &plan, NULL, &err), 0);
+	assert_shows("private-key", PRIVATE "\n");
+	assert_shows("listen-port", "51820\n");
+	assert_shows("peers", X "\n");
+	plan.keeps_listen_port = false;
+	assert_int_equal(wg_device_sync("wgt0", &plan, NULL, &err), 0);
+	assert_shows("private-key", PRIVATE "\n");
+	assert_shows("listen-port", "51999\n");
+	plan_done(&config, &plan);
+}
+
 /* An allowed IP ends with the peer that is to have it, in whichever order they stand. */
 static void allowed_ip_moves(void **state)
 {
@@ -359,6 +382,7 @@ int main(void)
 		cmocka_unit_test(taken_port_is_told),
 		cmocka_unit_test(what_is_left_out_goes),
 		cmocka_unit_test(port_stays_without_listen_port),
+		cmocka_unit_test(what_is_kept_stays),
 		cmocka_unit_test(allowed_ip_moves),
 		cmocka_unit_test(endpoint_is_set_where_the_file_changed),
 		cmocka_unit_test(nothing_is_written_without_a_change),
