@@ -230,6 +230,16 @@ static void take_proxy_answer(struct attempt *attempt, const struct http_head *h
 	start_tls(attempt);
 }
 
+/* A busy server, and one that speaks another protocol, say so themselves. */
+static const char *refusal_advice(const struct attempt *attempt, unsigned status)
+{
+	if (status == 101 || status == 503)
+		return "";
+	if (attempt->settings->stock_path)
+		return "; compare Path, Target, BasicAuth and JwtKey with what the server admits";
+	return "; the server takes us for a visitor: compare Token and Target with its configuration";
+}
+
 static void take_answer(struct attempt *attempt, const struct http_head *head, size_t used)
 {
 	char buf[256], reason[400];
@@ -244,10 +254,7 @@ static void take_answer(struct attempt *attempt, const struct http_head *head, s
 		start_tunnel(attempt, used);
 		return;
 	}
-	snprintf(reason, sizeof(reason), "%s%s", wrong,
-		attempt->settings->stock_path || head->status == 503
-			? ""
-			: "; the server takes us for a visitor: compare Token and Target with its configuration");
+	snprintf(reason, sizeof(reason), "%s%s", wrong, refusal_advice(attempt, head->status));
 	attempt_fail(attempt, reason);
 }
 

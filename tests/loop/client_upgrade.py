@@ -214,9 +214,9 @@ def test_answer_with_a_list():
     is_accepted(lambda key: http.switching(key, connection='keep-alive, Upgrade', extra=['Server: nginx', 'x: y']))
 
 
-def is_refused(answer, log=None, times=2):
+def is_refused(answer, log=None, times=2, extra=()):
     """This answer opens nothing; the client says why and comes again by itself, and the right answer then opens."""
-    with server() as at, client(at) as ours, ours.local() as local:
+    with server() as at, client(at, extra=extra) as ours, ours.local() as local:
         local.send(b'go')
         for _ in range(times):
             link, head, _ = at.request()
@@ -239,6 +239,14 @@ def test_refusals():
     """Whatever status a server refuses with, the client names it and comes again."""
     for status in ('400 Bad Request', '403 Forbidden', '404 Not Found', '200 OK', '503 Service Unavailable'):
         is_refused(lambda _, status=status: f'HTTP/1.1 {status}\r\ncontent-length: 2\r\n\r\nno'.encode(), status[:3], 1)
+
+
+def test_refusals_say_what_helps():
+    """With a refusal the client names the keys to compare: those of our own server, or those of a stock one."""
+    def refusal(_):
+        return b'HTTP/1.1 404 Not Found\r\ncontent-length: 2\r\n\r\nno'
+    is_refused(refusal, 'status 404; .*compare Token and Target', 1)
+    is_refused(refusal, 'status 404; compare Path, Target', 1, ['Path = v1'])
 
 
 def test_redirects_are_not_followed():
