@@ -36,7 +36,7 @@ static const char help[] =
 	"  --state-dir DIR     /var/lib/towpath\n"
 	"\n"
 	"run and up take each key of [Client] as an option: --pin sha256//…, --server-name NAME, --proxy URL, …\n"
-	"Secrets come from files or the environment: TOWPATH_TOKEN, TOWPATH_BASIC_AUTH, TOWPATH_JWT_KEY.\n"
+	"Secrets come from files, with a URL also from the environment: TOWPATH_TOKEN, TOWPATH_BASIC_AUTH, TOWPATH_JWT_KEY.\n"
 	"\n"
 	"Exit: 0 done, up or valid; 1 failed; 2 usage or file wrong; status: 3 not up; 4 no such tunnel.\n";
 

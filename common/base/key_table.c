@@ -234,11 +234,13 @@ static enum key_result key_refuse_secret(const struct key_table *table, int inde
 	key_variable_name(variable, row->key);
 	if (row->twin)
 		key_complain(&unquoted,
-			"everybody can see a secret among the arguments; --%s or %s in the environment is right",
+			"everybody can see a secret among the arguments; --%s is right, with a URL also %s in the environment",
 			key_option_name(twin, row->twin), variable);
 	else
 		key_complain(&unquoted,
-			"everybody can see a secret among the arguments; %s in the environment is right", variable);
+			"everybody can see a secret among the arguments; %s in the file is right, with a URL %s in the "
+			"environment",
+			row->key, variable);
 	return KEY_BAD;
 }
 

@@ -394,13 +394,13 @@ static void options_are_the_keys(void **state)
 			"--header: the value has a control character or is not UTF-8; plain text is needed"},
 		{"token", "s3cret",
 			"--token: everybody can see a secret among the arguments; "
-			"--token-file or TOWPATH_TOKEN in the environment is right"},
+			"--token-file is right, with a URL also TOWPATH_TOKEN in the environment"},
 		{"basic-auth", "a:s3cret",
 			"--basic-auth: everybody can see a secret among the arguments; "
-			"TOWPATH_BASIC_AUTH in the environment is right"},
+			"BasicAuth in the file is right, with a URL TOWPATH_BASIC_AUTH in the environment"},
 		{"jwt-key", "s3cret",
 			"--jwt-key: everybody can see a secret among the arguments; "
-			"TOWPATH_JWT_KEY in the environment is right"},
+			"JwtKey in the file is right, with a URL TOWPATH_JWT_KEY in the environment"},
 		{"proxy", "http://me:s3cret@p:1",
 			"--proxy: everybody can see a password among the arguments; "
 			"https_proxy in the environment is right"},
