@@ -44,6 +44,7 @@ struct supervise {
 	uv_signal_t signals[SUPERVISE_SIGNAL_COUNT];
 	uv_timer_t alive_timer; /* systemd's watchdog */
 	uv_timer_t flush_timer;
+	uv_timer_t reload_timer;
 	struct control *control;
 	struct status_asks *asks;
 	struct netmon *netmon;
@@ -170,6 +171,7 @@ static void supervise_finish(struct supervise *s)
 		s->program->on_close(s->owner);
 	uv_close((uv_handle_t *)&s->alive_timer, NULL);
 	uv_close((uv_handle_t *)&s->flush_timer, NULL);
+	uv_close((uv_handle_t *)&s->reload_timer, NULL);
 	for (size_t i = 0; i < SUPERVISE_SIGNAL_COUNT; i++)
 		uv_close((uv_handle_t *)&s->signals[i], NULL);
 }
@@ -437,6 +439,11 @@ static const struct control_handlers control_handlers = {on_control_request};
 
 /* --- signals, timers --- */
 
+static void on_reload_timer(uv_timer_t *timer)
+{
+	json_decref(supervise_reload(timer->data));
+}
+
 static void on_signal(uv_signal_t *handle, int number)
 {
 	struct supervise *s = handle->data;
@@ -447,8 +454,8 @@ static void on_signal(uv_signal_t *handle, int number)
 		supervise_worker_reap(s->worker);
 	else if (number == SIGUSR1)
 		supervise_ask(s, NULL);
-	else if (number == SIGHUP)
-		json_decref(supervise_reload(s));
+	else if (number == SIGHUP) /* what came while the last one was under way is one */
+		uv_timer_start(&s->reload_timer, on_reload_timer, 0, 0);
 }
 
 static void on_alive_timer(uv_timer_t *timer)
@@ -478,6 +485,8 @@ static void supervise_init(struct supervise *s)
 	signal(SIGPIPE, SIG_IGN); /* an asker of the control socket may leave */
 	uv_timer_init(&s->loop, &s->alive_timer);
 	uv_timer_init(&s->loop, &s->flush_timer);
+	uv_timer_init(&s->loop, &s->reload_timer);
+	s->reload_timer.data = s;
 	if (alive_ms > 0)
 		uv_timer_start(&s->alive_timer, on_alive_timer, alive_ms, alive_ms);
 	uv_timer_start(&s->flush_timer, on_flush_timer, SUPERVISE_FLUSH_MS, SUPERVISE_FLUSH_MS);

@@ -350,6 +350,7 @@ void netmon_close(struct netmon *netmon)
 struct program {
 	struct supervise *supervise;
 	int settings_fd;
+	bool storms; /* the first reload meets many SIGHUPs */
 	int reloads;
 };
 
@@ -380,11 +381,20 @@ static void on_ready(void *owner)
 	(void)owner;
 }
 
+static int reload_in_storm(struct program *program, struct err *err)
+{
+	for (int i = 0; program->reloads == 0 && i < 20; i++)
+		raise(SIGHUP);
+	return err_set(err, -EINVAL, "reload %d", ++program->reloads);
+}
+
 /* The second one finds a mistake in the file. */
 static int reload(void *owner, struct channel *channel, char *ret_restart, size_t restart_size, struct err *err)
 {
 	struct program *program = owner;
 
+	if (program->storms)
+		return reload_in_storm(program, err);
 	if (!channel || program->reloads++ > 0)
 		return err_set(err, -EINVAL, "home.conf:7: Mask: is wrong");
 	snprintf(ret_restart, restart_size, "MTU");
@@ -402,7 +412,8 @@ static void supervisor_main(const char *folder, const struct way *way)
 {
 	static const struct supervise_program program = {
 		.hand_down = hand_down, .on_message = on_message, .on_ready = on_ready, .reload = reload};
-	struct program own = {.settings_fd = memfd_create("settings", MFD_CLOEXEC)};
+	struct program own = {
+		.settings_fd = memfd_create("settings", MFD_CLOEXEC), .storms = strcmp(way->word, "storm") == 0};
 	char events_path[128], log_path[128];
 	struct host_setup setup = {.name = "home", .state_dir = events_path};
 	struct supervise_plan plan = {.name = "home",
@@ -999,6 +1010,23 @@ static void test_sighup_reloads(void **state)
 		strstr(f->text, "config: not reloaded, everything stays as it was: home.conf:7: Mask: is wrong"));
 }
 
+/* SIGHUPs that come while it reloads are one more reload, and not one for each. */
+static void test_storm_of_sighups_is_one_more_reload(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t until_ms = now_ms() + PATIENCE_MS;
+	json_t *answer;
+
+	start(f, "storm");
+	json_decref(await(f, "up", 0));
+	kill(f->pid, SIGHUP);
+	while (!strstr(read_text(f, f->log_path), "reload 2") && now_ms() < until_ms)
+		usleep(5000);
+	answer = ask_for(f, "reload");
+	assert_string_equal(text_of(answer, "error"), "reload 3");
+	json_decref(answer);
+}
+
 static void test_stop_by_control_socket(void **state)
 {
 	struct fixture *f = *state;
@@ -1045,6 +1073,7 @@ int main(int argc, char **argv)
 		TEST(test_does_not_flow_without_a_link),
 		TEST(test_reload_says_what_needs_a_restart),
 		TEST(test_sighup_reloads),
+		TEST(test_storm_of_sighups_is_one_more_reload),
 		TEST(test_stop_by_control_socket),
 	};
 
