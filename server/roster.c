@@ -5,8 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CLOCK_BEHIND_S 60 /* what no clock that was ever set differs by */
-#define CLOCK_SLACK_S 5	  /* what a clock is put back while it is set right */
+#define CLOCK_BEHIND_S 60	/* what no clock that was ever set differs by */
+#define CLOCK_SLACK_S 5		/* what a clock is put back while it is set right */
+#define CLOCK_MAX_S (1ll << 40) /* no clock says more; what the worker says is a stranger's word */
 
 static int compare_entries(const void *a, const void *b)
 {
@@ -76,8 +77,11 @@ void roster_remember(struct roster *roster, const struct roster *before)
 
 bool roster_note_clock(struct roster_entry *entry, int64_t wall_s, int64_t now_s)
 {
-	bool is_behind = wall_s + CLOCK_BEHIND_S < now_s || wall_s + CLOCK_SLACK_S < entry->clock_s;
+	bool is_behind;
 
+	if (wall_s < 0 || wall_s > CLOCK_MAX_S)
+		return false;
+	is_behind = wall_s + CLOCK_BEHIND_S < now_s || wall_s + CLOCK_SLACK_S < entry->clock_s;
 	entry->clock_s = wall_s;
 	return is_behind;
 }

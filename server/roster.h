@@ -12,7 +12,7 @@
 struct roster_entry {
 	uint32_t number;
 	const struct server_client *client;
-	bool is_told; /* its address stands in the log */
+	bool is_told;	  /* its address stands in the log */
 	struct addr from; /* of its newest flow; family 0: it has not come in yet */
 	bool is_greeted;  /* on this device, host_greet_peer() */
 	int64_t clock_s;  /* the time it said last; 0: none yet */
@@ -30,7 +30,7 @@ void roster_close(struct roster *roster);
 /* What is known of those who were there @before and have kept their key. */
 void roster_remember(struct roster *roster, const struct roster *before);
 
-/* Is a client that says this time behind ours, or behind what it said before? Notes it. */
+/* Is a client that says this time behind ours, or behind what it said before? Notes it. A time that no clock shows is none. */
 bool roster_note_clock(struct roster_entry *entry, int64_t wall_s, int64_t now_s);
 
 /* Return: NULL where nobody of the configuration has this number: a request from before a reload. */

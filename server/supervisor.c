@@ -119,12 +119,8 @@ static void pass_clock_on(struct supervisor *s, const struct channel_clock *cloc
 	struct host *host = supervise_host(s->supervise);
 	struct roster_entry *entry = roster_find(&s->edition.roster, clock->client);
 
-	if (!host || !entry || !entry->client->has_public_key ||
-		!roster_note_clock(entry, clock->wall_s, clock_wall_s()) ||
-		!host_on_peer_clock(host, entry->client->public_key, clock->wall_s))
-		return;
-	entry->is_greeted = false;
-	greet(s, entry);
+	if (host && entry && entry->client->has_public_key && roster_note_clock(entry, clock->wall_s, clock_wall_s()))
+		host_on_peer_clock(host, entry->client->public_key, &entry->from, clock->wall_s);
 }
 
 static void on_message(void *owner, struct channel *channel, enum channel_kind kind, const void *payload)

@@ -244,6 +244,7 @@ static void release(struct host *host)
 	free(host->firewall_listing);
 	free(host->addrs);
 	free(host->guests);
+	free(host->clocks);
 	free(host->watch.seen_s);
 }
 

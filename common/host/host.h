@@ -23,8 +23,8 @@
 #include <uv.h>
 
 struct host_setup {
-	const char *name;	 /* of the tunnel */
-	const char *config_path; /* for complaints: of the tunnel's file, */
+	const char *name;	    /* of the tunnel */
+	const char *config_path;    /* for complaints: of the tunnel's file, */
 	const char *wireguard_path; /* and of the file with [Interface] where that is another one, else the same */
 	const char *state_dir;
 	char device[IFNAMSIZ];
@@ -64,12 +64,19 @@ void host_on_network(struct host *host, unsigned kinds);
 /* Take another wireguard configuration: peers, allowed IPs, keepalives, preshared keys and routes change without a packet
  * lost for the others. What cannot change that way is named in @ret_restart ("Address, MTU"; "" for none) and left.
  * Return: 0 (borrows @wireguard from now on), or a negative errno with nothing changed. */
-int host_reload(struct host *host, const struct wg_config *wireguard, char *ret_restart, size_t restart_size,
-	struct err *err);
+int host_reload(
+	struct host *host, const struct wg_config *wireguard, char *ret_restart, size_t restart_size, struct err *err);
 
-/* The hub: a client says its time, @wall_s. Where that is before its peer's last handshake, the peer is removed and added
- * once, unless it is gone already. Return: was it? It is to be greeted then. */
-bool host_on_peer_clock(struct host *host, const uint8_t public_key[WG_CONFIG_KEY_LEN], int64_t wall_s);
+/**
+ * host_on_peer_clock() - The hub: a client says its time
+ * @from: where its datagrams come from; family 0: nobody knows
+ * @wall_s: seconds since 1970
+ *
+ * Where that is before its peer's last handshake, the peer is removed and added once, unless it is gone already, and greeted.
+ * The first at once; others wait for a look at the device that is theirs together, so that no number of calls is too many.
+ */
+void host_on_peer_clock(
+	struct host *host, const uint8_t public_key[WG_CONFIG_KEY_LEN], const struct addr *from, int64_t wall_s);
 
 /**
  * host_greet_peer() - The hub: a client has come in

@@ -40,6 +40,7 @@ enum host_timer {
 	HOST_TIMER_REPAIR,
 	HOST_TIMER_WATCH,
 	HOST_TIMER_GREET,
+	HOST_TIMER_CLOCK,
 	HOST_TIMER_COUNT,
 };
 
@@ -64,6 +65,11 @@ struct host_repair {
 struct host_guest {
 	uint8_t public_key[WG_CONFIG_KEY_LEN];
 	struct addr from;
+};
+
+struct host_clock {
+	struct host_guest guest;
+	int64_t wall_s; /* what it says */
 };
 
 struct host {
@@ -104,6 +110,9 @@ struct host {
 	struct host_watch watch;
 	struct host_guest *guests; /* who has come in since the last look */
 	size_t guest_count;
+	struct host_clock *clocks; /* who has said a time that may be behind, and was not looked at yet */
+	size_t clock_count;
+	uint64_t clocks_looked_ms; /* when the last look ended */
 	struct host_repair repair;
 	uint64_t prints[HOST_PRINTS];
 	struct wg_config_interface routing; /* Table of then; nothing of it points anywhere */
@@ -146,7 +155,7 @@ void watch_stop(struct host *host);
 void repair_begin(struct host *host); /* it is up now */
 void repair_stop(struct host *host);
 void repair_restart(struct host *host); /* the list of changes is another one: a look under way begins anew */
-void repair_finish(struct host *host); /* one look, its programs included */
+void repair_finish(struct host *host);	/* one look, its programs included */
 /* Keep what our table looks like now, for the comparison. */
 void repair_keep_listing(struct host *host, const char *output);
 

@@ -20,6 +20,7 @@
 #define POKE_MS 30000 /* WireGuard itself gives up after 90 s */
 
 #define CLOCK_SLACK_S 5
+#define CLOCK_PAUSE_MS 100 /* from the end of a look at a device, which may have thousands of peers, to the next one */
 /* A client that begins by itself has done so by then. Two that begin at once fail both, and try again after 5 s. */
 #define GREET_MS 400
 
@@ -167,33 +168,90 @@ void host_link_is_up(struct host *host)
 
 /* WireGuard takes no initiation that is older, by the peer's clock, than the newest it has seen. What that was by the peer's
  * clock nobody tells us; if it was right then, it was our own time of the last handshake. */
-static bool is_behind(struct host *host, const uint8_t *public_key, int64_t wall_s)
+static bool is_behind(const struct wg_device_state *state, const struct host_clock *clock)
 {
-	struct wg_device_state state;
-	const struct wg_device_peer *peer;
-	bool found;
+	const struct wg_device_peer *peer = find_peer(state, clock->guest.public_key);
 
-	if (wg_device_read(host->setup.device, &state, NULL) < 0)
-		return false;
-	peer = find_peer(&state, public_key);
-	found = peer && peer->latest_handshake_s > wall_s + CLOCK_SLACK_S;
-	wg_device_state_done(&state);
-	return found;
+	return peer && peer->latest_handshake_s - CLOCK_SLACK_S > clock->wall_s;
 }
 
-bool host_on_peer_clock(struct host *host, const uint8_t public_key[WG_CONFIG_KEY_LEN], int64_t wall_s)
+static void keep_those_behind(struct host *host, const struct wg_device_state *state)
 {
-	struct err err = {""};
-	int rc;
+	size_t kept = 0;
 
-	if (!host->is_raised || !is_behind(host, public_key, wall_s))
-		return false;
-	rc = wg_device_revive_peer(host->setup.device, public_key, &err);
+	for (size_t i = 0; i < host->clock_count; i++)
+		if (is_behind(state, &host->clocks[i]))
+			host->clocks[kept++] = host->clocks[i];
+	host->clock_count = kept;
+}
+
+static void revive_first(struct host *host)
+{
+	const struct host_guest guest = host->clocks[0].guest;
+	struct err err = {""};
+	int rc = wg_device_revive_peer(host->setup.device, guest.public_key, &err);
+
+	host->clock_count--;
+	memmove(host->clocks, host->clocks + 1, host->clock_count * sizeof(*host->clocks));
 	if (rc < 0)
 		log_warning("wireguard", "%s", err.text);
-	else if (rc == 1)
-		log_notice("wireguard", "a client's clock is behind its last handshake; its peer is taken anew");
-	return rc == 1;
+	if (rc != 1)
+		return;
+	log_notice("wireguard", "a client's clock is behind its last handshake; its peer is taken anew");
+	if (guest.from.sa.sa_family != AF_UNSPEC)
+		host_greet_peer(host, guest.public_key, &guest.from);
+}
+
+/* One look at the device for all who have said their time since the last one, and one peer taken anew; who is left has the next
+ * look. However often the worker says such things, the loop is free in between. */
+static void on_clock_timer(uv_timer_t *timer)
+{
+	struct host *host = timer->data;
+	struct wg_device_state state;
+
+	if (!host->is_raised || wg_device_read(host->setup.device, &state, NULL) < 0) {
+		host->clock_count = 0;
+		return;
+	}
+	keep_those_behind(host, &state);
+	wg_device_state_done(&state);
+	if (host->clock_count > 0)
+		revive_first(host);
+	uv_update_time(host->loop);
+	host->clocks_looked_ms = uv_now(host->loop);
+	if (host->clock_count > 0)
+		uv_timer_start(timer, on_clock_timer, CLOCK_PAUSE_MS, 0);
+}
+
+/* Of each client what it said last. Return: NULL without memory. */
+static struct host_clock *find_clock(struct host *host, const uint8_t *public_key)
+{
+	struct host_clock *clocks;
+
+	for (size_t i = 0; i < host->clock_count; i++)
+		if (memcmp(host->clocks[i].guest.public_key, public_key, WG_CONFIG_KEY_LEN) == 0)
+			return &host->clocks[i];
+	clocks = reallocarray(host->clocks, host->clock_count + 1, sizeof(*clocks));
+	if (!clocks)
+		return NULL;
+	host->clocks = clocks;
+	return &clocks[host->clock_count++];
+}
+
+/* A device that is not up yet has seen no handshake. */
+void host_on_peer_clock(
+	struct host *host, const uint8_t public_key[WG_CONFIG_KEY_LEN], const struct addr *from, int64_t wall_s)
+{
+	struct host_clock *clock = host->is_raised ? find_clock(host, public_key) : NULL;
+	uint64_t since_ms = uv_now(host->loop) - host->clocks_looked_ms;
+
+	if (!clock)
+		return;
+	*clock = (struct host_clock){.guest.from = *from, .wall_s = wall_s};
+	memcpy(clock->guest.public_key, public_key, WG_CONFIG_KEY_LEN);
+	if (!uv_is_active((uv_handle_t *)&host->timers[HOST_TIMER_CLOCK]))
+		uv_timer_start(&host->timers[HOST_TIMER_CLOCK], on_clock_timer,
+			since_ms < CLOCK_PAUSE_MS ? CLOCK_PAUSE_MS - since_ms : 0, 0);
 }
 
 /* --- a client that has come in --- */

@@ -192,6 +192,7 @@ static void reload(struct driver *driver)
 
 static void on_signal(uv_signal_t *handle, int number)
 {
+	const struct addr nowhere = {.sa.sa_family = AF_UNSPEC};
 	struct driver *driver = handle->data;
 
 	if (number == SIGHUP)
@@ -199,7 +200,7 @@ static void on_signal(uv_signal_t *handle, int number)
 	else if (number == SIGUSR1)
 		report(driver);
 	else if (number == SIGUSR2)
-		host_on_peer_clock(driver->host, driver->file->wireguard.peers[0].public_key, 0);
+		host_on_peer_clock(driver->host, driver->file->wireguard.peers[0].public_key, &nowhere, 0);
 	else
 		host_down(driver->host);
 }

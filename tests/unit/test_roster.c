@@ -41,12 +41,25 @@ static void clock_behind_what_was_said_is_behind(void **state)
 	assert_false(roster_note_clock(&entry, 1010, 1010));
 }
 
+/* What is no time is not noted: neither far off on one side nor on the other. */
+static void time_that_no_clock_shows_is_none(void **state)
+{
+	struct roster_entry entry = {0};
+
+	(void)state;
+	assert_false(roster_note_clock(&entry, INT64_MAX, NOW_S));
+	assert_false(roster_note_clock(&entry, INT64_MIN, NOW_S));
+	assert_false(roster_note_clock(&entry, -1, NOW_S));
+	assert_false(roster_note_clock(&entry, NOW_S, NOW_S));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(right_clock_is_not_behind),
 		cmocka_unit_test(clock_of_1970_is_behind),
 		cmocka_unit_test(clock_behind_what_was_said_is_behind),
+		cmocka_unit_test(time_that_no_clock_shows_is_none),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
