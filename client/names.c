@@ -1,7 +1,8 @@
-/* A short list in memory, written whole at each change. Fails by forgetting: the names are looked up then. */
+/* A short list in memory, written whole when it has changed, once in NAMES_WRITE_PAUSE_MS at most. Fails by forgetting: the names are looked up then. */
 #include "client/names.h"
 
 #include "client/address_list.h"
+#include "common/base/clock.h"
 #include "common/base/err.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
@@ -28,6 +29,8 @@ struct names {
 	char folder[PATH_MAX];
 	char path[PATH_MAX];
 	bool is_refusal_told;
+	bool is_unwritten;
+	uint64_t written_us; /* 0: never */
 };
 
 /* What the file holds was written by us, but it is read as a stranger's. */
@@ -84,11 +87,6 @@ struct names *names_open(const char *state_dir, const char *name)
 	return names;
 }
 
-void names_close(struct names *names)
-{
-	free(names);
-}
-
 const char *names_find(const struct names *names, const char *host)
 {
 	for (size_t i = 0; i < names->count; i++)
@@ -113,6 +111,22 @@ static void write_file(struct names *names)
 	log_debug("link", "the servers' addresses are not kept for the next start: %s", err.text);
 }
 
+void names_write(struct names *names, uint64_t now_us)
+{
+	if (!names->is_unwritten)
+		return;
+	names->is_unwritten = false;
+	names->written_us = now_us;
+	write_file(names);
+}
+
+void names_close(struct names *names)
+{
+	if (names)
+		names_write(names, 0);
+	free(names);
+}
+
 /* Take the entry of @host, or the oldest, to the front. */
 static struct name_entry *take_front(struct names *names, const char *host)
 {
@@ -128,15 +142,34 @@ static struct name_entry *take_front(struct names *names, const char *host)
 	return &names->entries[0];
 }
 
-void names_keep(struct names *names, const char *host, const char *addresses)
+static unsigned ms_to_next_write(const struct names *names, uint64_t now_us)
+{
+	uint64_t since_ms = (now_us - names->written_us) / CLOCK_US_PER_MS;
+
+	if (names->written_us == 0 || since_ms >= NAMES_WRITE_PAUSE_MS)
+		return 0;
+	return NAMES_WRITE_PAUSE_MS - (unsigned)since_ms;
+}
+
+static bool is_news(const struct names *names, const char *host, const char *addresses)
 {
 	const char *known = names_find(names, host);
+
+	return (!known || strcmp(known, addresses) != 0) && is_host(host) && is_list(addresses);
+}
+
+unsigned names_keep(struct names *names, const char *host, const char *addresses, uint64_t now_us)
+{
+	unsigned wait_ms = ms_to_next_write(names, now_us);
 	struct name_entry *entry;
 
-	if ((known && strcmp(known, addresses) == 0) || !is_host(host) || !is_list(addresses))
-		return;
-	entry = take_front(names, host);
-	snprintf(entry->host, sizeof(entry->host), "%s", host);
-	snprintf(entry->addresses, sizeof(entry->addresses), "%s", addresses);
-	write_file(names);
+	if (is_news(names, host, addresses)) {
+		entry = take_front(names, host);
+		snprintf(entry->host, sizeof(entry->host), "%s", host);
+		snprintf(entry->addresses, sizeof(entry->addresses), "%s", addresses);
+		names->is_unwritten = true;
+	}
+	if (wait_ms == 0)
+		names_write(names, now_us);
+	return names->is_unwritten ? wait_ms : 0;
 }

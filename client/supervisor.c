@@ -42,6 +42,8 @@ struct supervisor {
 	struct local_port port;
 	struct client_settings settings; /* of the configuration in use */
 	struct names *names;
+	uv_timer_t names_timer; /* until they may be written */
+	bool has_timer;
 	struct marks marks;
 	struct foreign foreign;
 	char nameservers[ADDRESS_LIST_TEXT_MAX]; /* as the worker knows them */
@@ -154,6 +156,21 @@ static const char *dialled_name(const struct client_config *config, size_t index
 	return config->proxy.host ? config->proxy.host : config->servers[index].host;
 }
 
+static void on_names_timer(uv_timer_t *timer)
+{
+	struct supervisor *s = timer->data;
+
+	names_write(s->names, clock_now_us());
+}
+
+static void keep_addresses(struct supervisor *s, const char *name, const char *list)
+{
+	unsigned wait_ms = names_keep(s->names, name, list, clock_now_us());
+
+	if (wait_ms > 0 && s->has_timer && !uv_is_active((uv_handle_t *)&s->names_timer))
+		uv_timer_start(&s->names_timer, on_names_timer, wait_ms, 0);
+}
+
 /* "2 203.0.113.10,2001:db8:1::10". What the worker says is a stranger's word. */
 static void take_addresses(struct supervisor *s, const char *text)
 {
@@ -162,7 +179,7 @@ static void take_addresses(struct supervisor *s, const char *text)
 
 	if (list == text || *list != ' ' || index >= config_of(s)->server_count)
 		return;
-	names_keep(s->names, dialled_name(config_of(s), index), list + 1);
+	keep_addresses(s, dialled_name(config_of(s), index), list + 1);
 }
 
 static void on_message(void *owner, struct channel *channel, enum channel_kind kind, const void *payload)
@@ -209,9 +226,12 @@ static int hand_down(void *owner, struct channel *channel, struct err *err)
 
 static void on_ready(void *owner)
 {
-	const struct supervisor *s = owner;
+	struct supervisor *s = owner;
 
 	log_info("link", "listening on %s, on the way to %s", s->port.text, s->first->servers[0].url);
+	uv_timer_init(supervise_loop(s->supervise), &s->names_timer);
+	s->names_timer.data = s;
+	s->has_timer = true;
 }
 
 static void on_worker_gone(void *owner)
@@ -239,6 +259,8 @@ static void on_close(void *owner)
 	struct supervisor *s = owner;
 
 	marks_close(&s->marks);
+	if (s->has_timer)
+		uv_close((uv_handle_t *)&s->names_timer, NULL);
 }
 
 /* --- a reload --- */

@@ -3,6 +3,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,15 +47,24 @@ static struct names *reopen(struct names *names)
 	return names;
 }
 
+/* Of a time at which nothing was written lately: at once. */
+static void keep(struct names *names, const char *host, const char *addresses)
+{
+	static uint64_t now_us;
+
+	now_us += NAMES_WRITE_PAUSE_MS * 1000;
+	assert_int_equal(names_keep(names, host, addresses, now_us), 0);
+}
+
 static void what_is_kept_is_found_again(void **state)
 {
 	struct names *names = reopen(NULL);
 
 	(void)state;
 	assert_null(names_find(names, "hub.example.org"));
-	names_keep(names, "hub.example.org", "203.0.113.10");
-	names_keep(names, "other.example.org", "2001:db8::1");
-	names_keep(names, "hub.example.org", "203.0.113.11,203.0.113.12");
+	keep(names, "hub.example.org", "203.0.113.10");
+	keep(names, "other.example.org", "2001:db8::1");
+	keep(names, "hub.example.org", "203.0.113.11,203.0.113.12");
 	names = reopen(names);
 	assert_string_equal(names_find(names, "hub.example.org"), "203.0.113.11,203.0.113.12");
 	assert_string_equal(names_find(names, "other.example.org"), "2001:db8::1");
@@ -67,10 +77,10 @@ static void what_is_no_list_is_not_kept(void **state)
 	struct names *names = reopen(NULL);
 
 	(void)state;
-	names_keep(names, "hub.example.org", "");
-	names_keep(names, "hub.example.org", "203.0.113.10\nevil.example.org 192.0.2.1");
-	names_keep(names, "hub.example.org evil", "203.0.113.10");
-	names_keep(names, "", "203.0.113.10");
+	keep(names, "hub.example.org", "");
+	keep(names, "hub.example.org", "203.0.113.10\nevil.example.org 192.0.2.1");
+	keep(names, "hub.example.org evil", "203.0.113.10");
+	keep(names, "", "203.0.113.10");
 	names = reopen(names);
 	assert_null(names_find(names, "hub.example.org"));
 	assert_null(names_find(names, "evil.example.org"));
@@ -87,7 +97,7 @@ static void the_oldest_falls_out(void **state)
 	(void)state;
 	for (int i = 0; i < 100; i++) {
 		snprintf(host, sizeof(host), "hub%d.example.org", i);
-		names_keep(names, host, "203.0.113.10");
+		keep(names, host, "203.0.113.10");
 	}
 	names = reopen(names);
 	assert_null(names_find(names, "hub83.example.org"));
@@ -104,11 +114,46 @@ static void file_is_its_owners(void **state)
 	char path[128];
 
 	(void)state;
-	names_keep(names, "hub.example.org", "203.0.113.10");
+	keep(names, "hub.example.org", "203.0.113.10");
 	path_of(path, sizeof(path));
 	assert_int_equal(stat(path, &status), 0);
 	assert_int_equal(status.st_mode & 07777, 0600);
 	names_close(names);
+}
+
+static bool disk_says(const char *text)
+{
+	char path[128], line[256] = "";
+	FILE *file;
+
+	path_of(path, sizeof(path));
+	file = fopen(path, "re");
+	assert_non_null(file);
+	assert_non_null(fgets(line, sizeof(line), file));
+	fclose(file);
+	return strstr(line, text);
+}
+
+/* However often the worker says something else: one write in so long, and what it said last is written in the end. */
+static void news_without_end_are_few_writes(void **state)
+{
+	struct names *names = reopen(NULL);
+	uint64_t now_us = 5000000;
+
+	(void)state;
+	assert_int_equal(names_keep(names, "hub.example.org", "203.0.113.10", now_us), 0);
+	for (int i = 0; i < 500; i++) {
+		now_us += 1000;
+		assert_int_equal(names_keep(names, "hub.example.org", i % 2 ? "203.0.113.11" : "203.0.113.12", now_us),
+			NAMES_WRITE_PAUSE_MS - 1 - i);
+	}
+	assert_true(disk_says(" 203.0.113.10\n"));
+	assert_string_equal(names_find(names, "hub.example.org"), "203.0.113.11");
+	names_write(names, now_us + 500000);
+	assert_true(disk_says(" 203.0.113.11\n"));
+	assert_true(names_keep(names, "hub.example.org", "203.0.113.13", now_us + 600000) > 0);
+	names_close(names);
+	assert_true(disk_says(" 203.0.113.13\n"));
 }
 
 int main(void)
@@ -118,6 +163,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_is_no_list_is_not_kept, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(the_oldest_falls_out, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(file_is_its_owners, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(news_without_end_are_few_writes, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
