@@ -20,20 +20,25 @@ static struct change *find_firewall(struct host *host)
 	return NULL;
 }
 
-static bool is_known(const struct host *host, const struct forward_rule *rule)
+static struct change *find_rule(struct host *host, const struct forward_rule *rule)
 {
 	for (size_t i = 0; i < host->plan.count; i++)
 		if (host->plan.changes[i].kind == CHANGE_FORWARD &&
 			strcmp(host->plan.changes[i].forward.insert, rule->insert) == 0)
-			return true;
-	return false;
+			return &host->plan.changes[i];
+	return NULL;
 }
 
+/* One that is not there, or that was let go. */
 static const struct forward_rule *next_new(struct host *host)
 {
-	for (; host->repair.later < host->forwards.count; host->repair.later++)
-		if (!is_known(host, &host->forwards.rules[host->repair.later]))
-			return &host->forwards.rules[host->repair.later];
+	for (; host->repair.later < host->forwards.count; host->repair.later++) {
+		const struct forward_rule *rule = &host->forwards.rules[host->repair.later];
+		const struct change *change = find_rule(host, rule);
+
+		if (!change || !change->is_made)
+			return rule;
+	}
 	return NULL;
 }
 
@@ -67,19 +72,23 @@ static void on_rule_made(struct host *host, int status, const char *output)
 static void make_next(struct host *host)
 {
 	const struct forward_rule *rule = next_new(host);
+	struct change *change;
 	struct err err = {""};
 
 	if (!rule) {
 		repair_finish(host);
 		return;
 	}
-	if (write_down(host, rule, &err) < 0) {
+	/* One that was let go is written down still. */
+	if (!find_rule(host, rule) && write_down(host, rule, &err) < 0) {
 		log_warning("firewall", "%s", err.text);
 		repair_finish(host);
 		return;
 	}
 	log_notice("firewall", "another FORWARD has begun to drop; for %s: %s", host->setup.device, rule->insert);
-	settle_make(host, &host->plan.changes[host->plan.count - 1], on_rule_made);
+	change = find_rule(host, rule);
+	change->is_made = true;
+	settle_make(host, change, on_rule_made);
 }
 
 /* --- our table first --- */

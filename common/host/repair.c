@@ -252,13 +252,24 @@ static void on_listed(struct host *host, int status, const char *output)
 	look_at_next(host);
 }
 
+/* Its chain is gone, as firewalld's when that is stopped, and nothing is in the way there any more. Where something still is, the
+ * look for a FORWARD that drops finds it, and makes the rule again. */
+static void let_go(struct host *host, struct change *change, const char *text)
+{
+	change->is_made = false;
+	host->repair.looks_for_forwards = true;
+	log_notice("firewall", "%s: has no place any more; left out until another FORWARD drops", text);
+}
+
 static void on_put_back(struct host *host, int status, const char *output)
 {
 	struct change *change = change_now(host);
 	char text[FORWARD_COMMAND_MAX], reason[256];
 
 	change_text(text, sizeof(text), change);
-	if (status != 0)
+	if (status != 0 && change->kind == CHANGE_FORWARD)
+		let_go(host, change, text);
+	else if (status != 0)
 		log_warning(change_area(change), "%s: was deleted by somebody and cannot be put back: %s", text,
 			command_why(reason, sizeof(reason), status, output));
 	else
