@@ -9,7 +9,7 @@
 
 #define LINE_MAX_QUOTED 1024
 
-static const char *const hook_words[] = {"PreUp", "PostUp", "PreDown", "PostDown"};
+static const char *hook_words[] = {"PreUp", "PostUp", "PreDown", "PostDown"};
 
 static void hooks_next(struct hooks *hooks);
 
@@ -34,10 +34,10 @@ static char *expand(const char *line, const char *device)
 
 static void on_line(void *owner, const char *line)
 {
-	const struct hooks *hooks = owner;
+	const char *const *word = owner; /* of hook_words: who was left in the background speaks still when these hooks are over */
 	char quoted[LINE_MAX_QUOTED];
 
-	log_info("wireguard", "%s: %s", hook_words[hooks->kind], log_quote(quoted, sizeof(quoted), line, strlen(line)));
+	log_info("wireguard", "%s: %s", *word, log_quote(quoted, sizeof(quoted), line, strlen(line)));
 }
 
 static void fail(struct hooks *hooks, const char *reason)
@@ -71,7 +71,12 @@ static int start(struct hooks *hooks, const char *text, struct err *err)
 {
 	const char *const argv[] = {
 		"env", "LC_ALL=C", "bash", "-e", "-o", "pipefail", "-O", "extglob", "-c", text, NULL};
-	const struct command_plan plan = {.argv = argv, .on_line = on_line, .on_exit = on_exit_of, .owner = hooks};
+	const struct command_plan plan = {.argv = argv,
+		.on_line = on_line,
+		.line_owner = &hook_words[hooks->kind],
+		.tails = hooks->tails,
+		.on_exit = on_exit_of,
+		.owner = hooks};
 
 	return command_start(&hooks->command, hooks->loop, &plan, err);
 }

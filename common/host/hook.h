@@ -1,7 +1,7 @@
 /* PreUp, PostUp, PreDown, PostDown: lines of shell, one after the other, beside the loop.
  *
- * As wg-quick runs them: by bash, %i is the device, a line ends at its first command that fails. What they say goes
- * to the log. Embedded in its owner.
+ * As wg-quick runs them: by bash, %i is the device, a line ends at its first command that fails. It is over when its shell
+ * has ended. What they say goes to the log, also what somebody says whom they left in the background. Embedded in its owner.
  */
 #ifndef TOWPATH_HOST_HOOK_H
 #define TOWPATH_HOST_HOOK_H
@@ -21,6 +21,7 @@ struct hooks {
 	char *const *lines;
 	size_t count, next;
 	struct command *command; /* NULL: none runs */
+	struct command_tails *tails; /* for who is left in the background; outlives these hooks */
 	/* @failure: NULL, or what the first that failed of PreUp and PostUp said. PreDown and PostDown go on. */
 	void (*on_done)(void *owner, const char *failure);
 	void *owner;

@@ -79,6 +79,7 @@ void host_run_hooks(struct host *host, enum hook_kind kind, void (*on_done)(void
 		.device = host->setup.device,
 		.lines = interface->hooks[kind],
 		.count = interface->hook_count[kind],
+		.tails = &host->tails,
 		.on_done = on_done,
 		.owner = host};
 	hooks_start(&host->hooks);
@@ -291,6 +292,7 @@ void host_close(struct host *host)
 	watch_stop(host);
 	repair_stop(host);
 	hooks_stop(&host->hooks);
+	command_tails_close(&host->tails);
 	unwind_stop(&host->unwind);
 	release(host);
 	for (int i = 0; i < HOST_TIMER_COUNT; i++) {

@@ -91,6 +91,7 @@ struct host {
 	struct undo *undo;
 	struct unwind unwind;
 	struct hooks hooks;
+	struct command_tails tails; /* of all hooks */
 
 	struct endpoints endpoints;
 	struct addr *addrs; /* one for each peer */

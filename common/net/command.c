@@ -1,11 +1,12 @@
 /* A program run beside the loop (command.h).
  *
  * Happy path: the program starts as leader of a session and so of a group of its own, its input is a file in memory, its output
- * one pipe; it ends, the pipe ends, on_exit() is called, and the memory goes with the last handle.
+ * one pipe; it ends, what is in the pipe is read, on_exit() is called, and the memory goes with the last handle. Where it
+ * leaves somebody behind who keeps the pipe open (a daemon started with `&`), it has ended all the same; with
+ * plan->tails the command stays in that list until the pipe has ended too.
  *
- * Fails: a program over its time is killed with its group. One that leaves somebody behind who keeps the pipe open (a daemon
- * started with `&`) has ended all the same, COMMAND_LINGER_MS later. A closed command's process handle stays until the killed
- * program is reaped: libuv would leave a zombie otherwise.
+ * Fails: a program over its time is killed with its group. A closed command's process handle stays until the killed program is
+ * reaped: libuv would leave a zombie otherwise.
  */
 #include "common/net/command.h"
 
@@ -17,11 +18,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define COMMAND_LINGER_MS 200 /* from the program's end to on_exit() where the pipe stays open */
 #define COMMAND_LINE_MAX 1024 /* a longer line comes in pieces */
 #define COMMAND_READ_SIZE 4096
 #define COMMAND_PATH_MAX 4096
@@ -30,10 +31,11 @@
 struct command {
 	uv_process_t process;
 	uv_pipe_t pipe;
-	uv_timer_t timer;	    /* time limit, then the linger */
+	uv_timer_t timer;	    /* time limit */
 	unsigned int pending;	    /* open handles */
 	bool has_exited, has_ended; /* the program; the pipe */
 	bool finished;		    /* on_exit() was called, or is not wanted any more */
+	bool is_tail;		    /* finished, but in ->tails: who was left behind is still heard */
 	int status;
 	char *output;
 	size_t output_len, output_size;
@@ -41,6 +43,9 @@ struct command {
 	size_t line_len;
 	char buffer[COMMAND_READ_SIZE];
 	void (*on_line)(void *owner, const char *line);
+	void *line_owner;
+	struct command_tails *tails;
+	struct command *next; /* of the tails */
 	void (*on_exit)(void *owner, int status, const char *output);
 	void *owner;
 };
@@ -131,13 +136,46 @@ static void command_close_handles(struct command *command)
 		command_close_handle(&command->process);
 }
 
+/* Are lines still wanted? */
+static bool command_is_heard(const struct command *command)
+{
+	return command->on_line && (!command->finished || command->is_tail);
+}
+
 static void command_say_line(struct command *command)
 {
-	if (command->line_len == 0 || !command->on_line)
+	if (command->line_len == 0 || !command_is_heard(command))
 		return;
 	command->line[command->line_len] = '\0';
 	command->line_len = 0;
-	command->on_line(command->owner, command->line);
+	command->on_line(command->line_owner, command->line);
+}
+
+/* The pipe stays, for who was left behind. */
+static void command_become_tail(struct command *command)
+{
+	command->is_tail = true;
+	command->next = command->tails->first;
+	command->tails->first = command;
+	command_close_handle(&command->timer);
+	command_close_handle(&command->process);
+}
+
+static void command_leave_tails(struct command *command)
+{
+	struct command **place = &command->tails->first;
+
+	while (*place != command)
+		place = &(*place)->next;
+	*place = command->next;
+	command->is_tail = false;
+	command_close_handle(&command->pipe);
+}
+
+void command_tails_close(struct command_tails *tails)
+{
+	while (tails->first)
+		command_leave_tails(tails->first);
 }
 
 static void command_finish(struct command *command)
@@ -147,13 +185,34 @@ static void command_finish(struct command *command)
 	if (command->finished)
 		return; /* its owner closed it upon that line */
 	command->finished = true;
-	command_close_handles(command);
+	if (command->tails && !command->has_ended)
+		command_become_tail(command);
+	else
+		command_close_handles(command);
 	command->on_exit(command->owner, command->status, command->output ? command->output : "");
+	free(command->output);
+	command->output = NULL;
 }
 
-static void command_on_linger(uv_timer_t *timer)
+static void command_take(struct command *command, const char *text, size_t len);
+
+/* What it said is in the pipe by now. No more than that is read: who was left behind may go on for ever. */
+static void command_read_rest(struct command *command)
 {
-	command_finish(timer->data);
+	uv_os_fd_t fd = -1;
+	int left = 0;
+
+	uv_fileno((const uv_handle_t *)&command->pipe, &fd);
+	ioctl(fd, FIONREAD, &left);
+	while (left > 0 && !command->finished) {
+		size_t wanted = (size_t)left < sizeof(command->buffer) ? (size_t)left : sizeof(command->buffer);
+		ssize_t got = read(fd, command->buffer, wanted);
+
+		if (got <= 0)
+			break;
+		command_take(command, command->buffer, (size_t)got);
+		left -= (int)got;
+	}
 }
 
 static void command_on_exit(uv_process_t *process, int64_t exit_code, int signal_number)
@@ -163,12 +222,15 @@ static void command_on_exit(uv_process_t *process, int64_t exit_code, int signal
 	command->has_exited = true;
 	if (command->status == 0)
 		command->status = signal_number ? 128 + signal_number : (int)exit_code;
-	if (command->finished)
+	if (command->finished) {
 		command_close_handle(process);
-	else if (command->has_ended)
-		command_finish(command);
-	else
-		uv_timer_start(&command->timer, command_on_linger, COMMAND_LINGER_MS, 0);
+		return;
+	}
+	if (!command->has_ended)
+		command_read_rest(command);
+	if (command->finished) /* its owner closed it upon a line */
+		return;
+	command_finish(command);
 }
 
 /* Only as long as it has not been reaped: its number, and so its group's, may be another's afterwards. */
@@ -218,15 +280,22 @@ static void command_keep_output(struct command *command, const char *text, size_
 	command->output[command->output_len] = '\0';
 }
 
-/* The owner may close the command upon any line. */
+/* The owner may close the command upon any line, and its tails. */
 static void command_keep_lines(struct command *command, const char *text, size_t len)
 {
-	for (size_t i = 0; i < len && !command->finished; i++) {
+	for (size_t i = 0; i < len && command_is_heard(command); i++) {
 		if (text[i] != '\n')
 			command->line[command->line_len++] = text[i];
 		if (text[i] == '\n' || command->line_len == COMMAND_LINE_MAX - 1)
 			command_say_line(command);
 	}
+}
+
+static void command_take(struct command *command, const char *text, size_t len)
+{
+	if (!command->finished)
+		command_keep_output(command, text, len);
+	command_keep_lines(command, text, len);
 }
 
 static void command_on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret)
@@ -242,14 +311,14 @@ static void command_on_read(uv_stream_t *stream, ssize_t got, const uv_buf_t *bu
 	struct command *command = stream->data;
 
 	if (got > 0) {
-		command_keep_output(command, buffer->base, (size_t)got);
-		if (command->on_line)
-			command_keep_lines(command, buffer->base, (size_t)got);
+		command_take(command, buffer->base, (size_t)got);
 	} else if (got < 0) {
-		command->has_ended = true;
+		command->has_ended = true; /* its exit follows, or was before */
 		uv_read_stop(stream);
-		if (command->has_exited)
-			command_finish(command);
+		if (command->is_tail)
+			command_say_line(command);
+		if (command->is_tail)
+			command_leave_tails(command);
 	}
 }
 
@@ -366,6 +435,8 @@ static struct command *command_new(uv_loop_t *loop, const struct command_plan *p
 	if (!command)
 		return NULL;
 	command->on_line = plan->on_line;
+	command->line_owner = plan->line_owner ? plan->line_owner : plan->owner;
+	command->tails = plan->tails;
 	command->on_exit = plan->on_exit;
 	command->owner = plan->owner;
 	command->process.data = command->pipe.data = command->timer.data = command;

@@ -2,12 +2,14 @@
 #include "common/net/command.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -209,6 +211,60 @@ static void test_who_stays_in_the_background_holds_nothing_up(void **state)
 	kill(daemon_pid, SIGKILL);
 }
 
+/* PostUp = daemon &, and the daemon has something to say later on. */
+static void test_who_stays_in_the_background_is_heard(void **state)
+{
+	char folder[] = "/tmp/test_command.XXXXXX", fifo[64], word[] = "go\n";
+	struct command_tails tails = {NULL};
+	struct seen seen = {0};
+	const char *const argv[] = {"sh", "-c", "(read -r word <$0; echo later; echo last) & echo $!", fifo, NULL};
+	struct command_plan plan = {
+		.argv = argv, .on_line = on_line, .tails = &tails, .on_exit = on_exit_of_it, .owner = &seen};
+	struct err err = {""};
+	int fd;
+
+	(void)state;
+	assert_non_null(mkdtemp(folder));
+	snprintf(fifo, sizeof(fifo), "%s/fifo", folder);
+	assert_int_equal(mkfifo(fifo, 0600), 0);
+	assert_int_equal(command_start(&seen.command, &loop, &plan, &err), 0);
+	while (seen.exits == 0)
+		uv_run(&loop, UV_RUN_ONCE);
+	assert_int_equal(seen.line_count, 1);
+	assert_non_null(tails.first);
+	fd = open(fifo, O_WRONLY | O_CLOEXEC);
+	assert_int_equal(write(fd, word, strlen(word)), strlen(word));
+	close(fd);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	assert_int_equal(seen.line_count, 3);
+	assert_string_equal(seen.lines[1], "later");
+	assert_string_equal(seen.lines[2], "last");
+	assert_int_equal(seen.exits, 1);
+	assert_null(tails.first);
+	unlink(fifo);
+	rmdir(folder);
+}
+
+static void test_who_speaks_without_end_may_be_left_alone(void **state)
+{
+	const char *const argv[] = {"sh", "-c", "yes & echo $!", NULL};
+	struct command_tails tails = {NULL};
+	struct seen seen = {0};
+	struct command_plan plan = {
+		.argv = argv, .on_line = on_line, .tails = &tails, .on_exit = on_exit_of_it, .owner = &seen};
+	struct err err = {""};
+
+	(void)state;
+	assert_int_equal(command_start(&seen.command, &loop, &plan, &err), 0);
+	while (seen.exits == 0 || seen.line_count < 1000)
+		uv_run(&loop, UV_RUN_ONCE);
+	assert_non_null(tails.first);
+	command_tails_close(&tails);
+	assert_null(tails.first);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	assert_int_equal(seen.exits, 1);
+}
+
 static void test_a_killed_one_still_tells_its_end(void **state)
 {
 	struct seen seen = {0};
@@ -387,6 +443,8 @@ int main(void)
 		TEST(test_a_signal_is_128_more),
 		TEST(test_the_time_limit_kills_the_whole_group),
 		TEST(test_who_stays_in_the_background_holds_nothing_up),
+		TEST(test_who_stays_in_the_background_is_heard),
+		TEST(test_who_speaks_without_end_may_be_left_alone),
 		TEST(test_a_killed_one_still_tells_its_end),
 		TEST(test_a_closed_one_says_nothing_more),
 		TEST(test_it_may_be_closed_upon_a_line),
