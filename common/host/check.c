@@ -37,6 +37,9 @@ struct checking {
 	const struct host_setup *setup;
 	const struct wg_config_interface *interface;
 	struct err *err;
+	/* Of a reload: */
+	int index;		      /* of our device, whose routes are in nobody's way; 0: it is not there yet */
+	const struct plan_index *had; /* routes that are ours already; NULL: none */
 };
 
 /* What is refused, and where it stands. */
@@ -119,7 +122,7 @@ static int check_kernel(const struct checking *checking)
 int check_capable(const char *path, const struct wg_config *wireguard, struct err *err)
 {
 	const struct host_setup setup = {.wireguard_path = path, .wireguard = wireguard};
-	const struct checking checking = {NULL, &setup, &wireguard->interface, err};
+	const struct checking checking = {.setup = &setup, .interface = &wireguard->interface, .err = err};
 	int rc = check_privilege(&checking);
 
 	return rc < 0 ? rc : check_kernel(&checking);
@@ -426,7 +429,9 @@ static int check_route(
 		return refuse_ipv6(checking, &spot, "network, or Table = off");
 	if (is_auto && (allowed->bits == 0 || is_covered(interface, &route.to)))
 		return 0;
-	if (!net_routes_find_rival(there, &route, &other))
+	if (checking->had && plan_index_has(checking->had, &route.to))
+		return 0;
+	if (!net_routes_find_rival(there, &route, &other) || (checking->index && other.index == checking->index))
 		return 0;
 	return refuse(checking, -EEXIST, &spot,
 		"this host has that route already: %s (table %u); two halves of the prefix would win over it, else "
@@ -519,10 +524,24 @@ int check_host(struct netlink *netlink, const struct host_setup *setup, struct e
 		check_hooks,
 		check_facts,
 	};
-	struct checking checking = {netlink, setup, &setup->wireguard->interface, err};
+	struct checking checking = {
+		.netlink = netlink, .setup = setup, .interface = &setup->wireguard->interface, .err = err};
 	int rc = check_capable(setup->wireguard_path, setup->wireguard, err);
 
 	for (size_t i = 0; i < sizeof(checks) / sizeof(*checks) && rc == 0; i++)
 		rc = checks[i](&checking);
 	return rc;
+}
+
+int check_new_routes(struct netlink *netlink, const struct host_setup *setup, int index, const struct plan_index *had,
+	struct err *err)
+{
+	const struct checking checking = {.netlink = netlink,
+		.setup = setup,
+		.interface = &setup->wireguard->interface,
+		.err = err,
+		.index = index,
+		.had = had};
+
+	return checking.interface->table_kind == WG_CONFIG_TABLE_OFF ? 0 : check_every_route(&checking);
 }

@@ -5,6 +5,7 @@
 #define TOWPATH_HOST_CHECK_H
 
 #include "common/host/host.h"
+#include "common/host/plan.h"
 #include "common/net/netlink.h"
 
 /* The first of all: may we make a device, and does the kernel have WireGuard? Also for a caller who does other things that need
@@ -14,5 +15,9 @@ int check_capable(const char *path, const struct wg_config *wireguard, struct er
 
 /* After the clean-up of what a crash left. Return: 0 or a negative errno with @err set; the first refusal only. */
 int check_host(struct netlink *netlink, const struct host_setup *setup, struct err *err);
+
+/* Before a reload: may the routes be made that are not among @had? @index: of our device. Return: as above. */
+int check_new_routes(struct netlink *netlink, const struct host_setup *setup, int index, const struct plan_index *had,
+	struct err *err);
 
 #endif

@@ -7,6 +7,7 @@
 #include "common/host/inside.h"
 
 #include "common/base/log.h"
+#include "common/host/check.h"
 #include "common/wireguard/wg_device.h"
 
 #include <errno.h>
@@ -210,6 +211,20 @@ static void take_routes(struct host *host, const struct wg_config *routed)
 	plan_done(&wanted);
 }
 
+static int check_routes(struct host *host, const struct wg_config *routed, struct err *err)
+{
+	struct host_setup setup = host->setup;
+	struct plan_index had;
+	int rc;
+
+	setup.wireguard = routed;
+	if (plan_index_make(&had, &host->plan) < 0)
+		return err_system(err, -ENOMEM, "routes");
+	rc = check_new_routes(&host->netlink, &setup, host->index, &had, err);
+	plan_index_done(&had);
+	return rc;
+}
+
 /* --- endpoints --- */
 
 /* The address that this peer's name had, where it is still the same name. */
@@ -294,6 +309,9 @@ int host_reload(
 	if (host->repair.device_is_gone)
 		return err_set(
 			err, -ENODEV, "device %s was deleted by somebody; a restart makes it anew", host->setup.device);
+	rc = check_routes(host, &routed, err);
+	if (rc < 0)
+		return rc;
 	addrs = calloc(wireguard->peer_count + 1, sizeof(*addrs));
 	if (!addrs)
 		return err_system(err, -ENOMEM, "peers");
