@@ -361,7 +361,7 @@ static int reload(void *owner, struct channel *channel, char *ret_restart, size_
 		return err_system(err, -ENOMEM, "configuration");
 	rc = s->options->read_config(s->options->context, config, &report, err);
 	if (rc < 0)
-		ini_report_join(&report, rc, err);
+		rc = ini_report_join(&report, SUPERVISE_FILE_IS_WRONG, err);
 	else
 		rc = take_config(s, channel, config, ret_restart, restart_size, err);
 	ini_report_done(&report);

@@ -232,7 +232,7 @@ static int reload(void *owner, struct channel *channel, char *ret_restart, size_
 	rc = s->options->read_config(s->options->context, config, &report, err);
 	if (rc < 0) {
 		free(config);
-		rc = ini_report_join(&report, rc, err);
+		rc = ini_report_join(&report, SUPERVISE_FILE_IS_WRONG, err);
 		ini_report_done(&report);
 		return rc;
 	}

@@ -172,7 +172,7 @@ static int reload_tell(const struct down *down, const json_t *answer)
 
 	if (*error) {
 		fprintf(stderr, "%s\n%s: not reloaded, everything stays as it was\n", error, down->subject.name);
-		return EXIT_FAILED;
+		return json_integer_value(json_object_get(answer, "exit")) == EXIT_USAGE ? EXIT_USAGE : EXIT_FAILED;
 	}
 	if (*restart)
 		log_notice(down->subject.name, "reloaded; what needs a restart: %s", restart);

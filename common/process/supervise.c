@@ -15,6 +15,7 @@
 #include "common/net/netmon.h"
 #include "common/process/control.h"
 #include "common/process/notify.h"
+#include "common/process/options.h"
 #include "common/process/supervise_status.h"
 #include "common/process/supervise_worker.h"
 #include "common/process/up.h"
@@ -351,7 +352,14 @@ static void on_network(void *owner, unsigned kinds)
 
 /* --- reload --- */
 
-/* Return: the answer to "reload": {"restart":"MTU"} or {"error":"lines"}; also logged. */
+static int exit_of(int rc)
+{
+	if (rc == SUPERVISE_FILE_IS_WRONG)
+		return EXIT_USAGE;
+	return rc < 0 ? EXIT_FAILED : EXIT_DONE;
+}
+
+/* Return: the answer to "reload": {"restart":"MTU"} or {"error":"lines","exit":1}; also logged. */
 static json_t *supervise_reload(struct supervise *s)
 {
 	char restart[SUPERVISE_RESTART_MAX] = "";
@@ -366,7 +374,7 @@ static json_t *supervise_reload(struct supervise *s)
 		log_notice("config", "reloaded; what needs a restart: %s", restart);
 	else
 		log_notice("config", "reloaded");
-	return json_pack("{s:s, s:s}", "restart", restart, "error", rc < 0 ? err.text : "");
+	return json_pack("{s:s, s:s, s:i}", "restart", restart, "error", rc < 0 ? err.text : "", "exit", exit_of(rc));
 }
 
 /* --- control socket --- */

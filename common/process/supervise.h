@@ -18,12 +18,15 @@
 #include "common/host/host.h"
 #include "common/process/channel.h"
 
+#include <errno.h>
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <uv.h>
 
 struct supervise;
+
+#define SUPERVISE_FILE_IS_WRONG (-EBADMSG) /* a reload's, which is 2 to the one who asked for it, as it is from check */
 
 struct supervise_program {
 	/* A new worker is there: send CHANNEL_SETTINGS and CHANNEL_LISTENER; CHANNEL_START follows by itself. */
@@ -38,7 +41,7 @@ struct supervise_program {
 	void (*on_network)(void *owner, struct channel *channel, unsigned kinds);
 	/* Read the file again and take what can be taken: host_reload() on supervise_host(), CHANNEL_RELOAD on @channel (NULL: none).
 	 * @ret_restart: names what needs a restart, "" for nothing. Return: 0, or a negative errno with nothing changed
-	 * and @err set, lines of a report joined by newlines. */
+	 * and @err set, lines of a report joined by newlines: SUPERVISE_FILE_IS_WRONG where the file alone is at fault. */
 	int (*reload)(void *owner, struct channel *channel, char *ret_restart, size_t restart_size, struct err *err);
 	/* The device is described, @wireguard as host_report() has it: add what you know. NULL: not wanted. */
 	void (*on_report)(void *owner, json_t *wireguard);

@@ -495,7 +495,7 @@ def test_a_user_hears_of_roots_tunnel():
 
 
 def test_reload_takes_or_refuses():
-    """0, also where something needs a restart, which is named; a wrong file is 1, its lines are told, nothing changes."""
+    """0, also where something needs a restart, which is named; a wrong file is 2, its lines are told, nothing changes."""
     tunnel = Tunnel()
     expect(tunnel.client('up', 'home'), 0)
     worker = tunnel.status()['worker_pid']
@@ -504,7 +504,7 @@ def test_reload_takes_or_refuses():
     text = open(path).read()
     tunnel.write('home.conf', text + 'Mask = y\nColour = red\n')
     done = tunnel.client('reload', 'home')
-    expect(done, 1, f'{path}:10: Mask: ')
+    expect(done, 2, f'{path}:10: Mask: ')
     assert f'{path}:11: Colour: ' in done.stderr and done.stderr.endswith(
         'home: not reloaded, everything stays as it was\n'), done.stderr
     tunnel.write('home.conf', text.replace(f'127.0.0.1:{tunnel.port}', f'127.0.0.1:{programs.free_port()}'))
