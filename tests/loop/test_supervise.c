@@ -629,12 +629,16 @@ static void test_status_merges_both_halves(void **state)
 static void test_wanted_socket_comes_or_is_refused(void **state)
 {
 	struct fixture *f = *state;
+	uint64_t until_ms = now_ms() + PATIENCE_MS;
 	json_t *status;
 
 	start(f, "serve");
-	json_decref(await(f, "up", 0));
-	usleep(50000);
 	status = await(f, "up", 0);
+	while (number_of(status, "flow_replies") + number_of(status, "flow_refusals") < 2 && now_ms() < until_ms) {
+		json_decref(status);
+		usleep(5000);
+		status = await(f, "up", 0);
+	}
 	assert_int_equal(number_of(status, "flow_replies"), 1);
 	assert_int_equal(number_of(status, "flow_refusals"), 1);
 	json_decref(status);
@@ -907,14 +911,21 @@ static void test_second_signal_hurries_the_host(void **state)
 	assert_non_null(strstr(read_text(f, f->events_path), "goes down\nis hurried\nis down\n"));
 }
 
+/* It is in f->text then, or patience has ended. */
+static void await_event(struct fixture *f, const char *event)
+{
+	uint64_t until_ms = now_ms() + PATIENCE_MS;
+
+	while (!strstr(read_text(f, f->events_path), event) && now_ms() < until_ms)
+		usleep(5000);
+}
+
 static void test_host_hears_of_the_network(void **state)
 {
 	struct fixture *f = *state;
-	uint64_t until_ms = now_ms() + PATIENCE_MS;
 
 	start_with_host(f, "serve", "home");
-	while (!strstr(read_text(f, f->events_path), "hears of the network") && now_ms() < until_ms)
-		usleep(5000);
+	await_event(f, "hears of the network");
 	assert_string_equal(f->text, "is up\nhears of the network\n");
 }
 
@@ -929,13 +940,12 @@ static void test_host_hears_of_each_link(void **state)
 	kill(worker_of(status), SIGKILL);
 	json_decref(status);
 	json_decref(await(f, "up", 1));
-	usleep(2 * HOST_STEP_MS * 1000);
-	assert_string_equal(
-		read_text(f, f->events_path), "is up\nhears of the link\nhears of the link\nhears of the network\n");
+	await_event(f, "hears of the network");
+	assert_string_equal(f->text, "is up\nhears of the link\nhears of the link\nhears of the network\n");
 }
 
 /* Does the one who waits hear that traffic flows? */
-static bool hears_of_traffic(struct fixture *f, const char *word, const char *device)
+static bool hears_of_traffic(struct fixture *f, const char *word, const char *device, int patience_ms)
 {
 	struct pollfd waiting = {.events = POLLIN};
 	int flows[2];
@@ -945,7 +955,7 @@ static bool hears_of_traffic(struct fixture *f, const char *word, const char *de
 	close(flows[1]);
 	waiting.fd = flows[0];
 	json_decref(await(f, strcmp(word, "state") == 0 ? "connecting" : "up", 0));
-	poll(&waiting, 1, 4 * HOST_STEP_MS);
+	poll(&waiting, 1, patience_ms);
 	close(flows[0]);
 	return (waiting.revents & POLLIN) != 0;
 }
@@ -955,7 +965,7 @@ static void test_flows_when_linked_and_hands_are_shaken(void **state)
 	struct fixture *f = *state;
 	json_t *status;
 
-	assert_true(hears_of_traffic(f, "link", "home"));
+	assert_true(hears_of_traffic(f, "link", "home", PATIENCE_MS));
 	status = await(f, "up", 0);
 	assert_int_equal(number_of(status, "logs"), 1);
 	json_decref(status);
@@ -963,17 +973,17 @@ static void test_flows_when_linked_and_hands_are_shaken(void **state)
 
 static void test_flows_when_linked_without_a_device(void **state)
 {
-	assert_true(hears_of_traffic(*state, "link", ""));
+	assert_true(hears_of_traffic(*state, "link", "", PATIENCE_MS));
 }
 
 static void test_does_not_flow_without_a_handshake(void **state)
 {
-	assert_false(hears_of_traffic(*state, "link", "mute"));
+	assert_false(hears_of_traffic(*state, "link", "mute", 4 * HOST_STEP_MS));
 }
 
 static void test_does_not_flow_without_a_link(void **state)
 {
-	assert_false(hears_of_traffic(*state, "state", "home"));
+	assert_false(hears_of_traffic(*state, "state", "home", 4 * HOST_STEP_MS));
 }
 
 /* --- reload, stop --- */
