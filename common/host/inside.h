@@ -151,6 +151,8 @@ void settle_list_table(struct host *host, void (*on_listed)(struct host *host, i
 /* --- watch.c --- */
 void watch_start(struct host *host);
 void watch_stop(struct host *host);
+/* Handshakes with all, now: WireGuard forgets its sessions when its device goes down, and the other ends do not hear of it. */
+void watch_poke_all(struct host *host);
 
 /* --- repair.c --- */
 void repair_begin(struct host *host); /* it is up now */

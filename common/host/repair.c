@@ -155,11 +155,14 @@ static void put_back(struct host *host, struct change *change)
 	change_text(text, sizeof(text), change);
 	if (!count_repair(change, text))
 		return;
-	if (change_repeat(&place, change, &err) < 0)
+	if (change_repeat(&place, change, &err) < 0) {
 		log_warning(
 			change_area(change), "%s: was deleted by somebody and cannot be put back: %s", text, err.text);
-	else
-		log_notice(change_area(change), "%s: was deleted or changed by somebody; put back", text);
+		return;
+	}
+	log_notice(change_area(change), "%s: was deleted or changed by somebody; put back", text);
+	if (change->kind == CHANGE_RAISE)
+		watch_poke_all(host);
 }
 
 static void look_by_netlink(struct host *host)

@@ -39,7 +39,7 @@ static bool is_fresh(const struct wg_device_peer *peer)
 	return peer->latest_handshake_s > 0 && age_s >= 0 && age_s <= FRESH_S;
 }
 
-static void poke(struct host *host)
+void watch_poke_all(struct host *host)
 {
 	const struct wg_config *config = host->setup.wireguard;
 	struct err err = {""};
@@ -97,7 +97,7 @@ static void on_watch_timer(uv_timer_t *timer)
 		}
 	}
 	if (uv_now(host->loop) - host->watch.poked_ms >= POKE_MS)
-		poke(host);
+		watch_poke_all(host);
 	uv_timer_start(timer, on_watch_timer, pause_after_ms(waited_ms), 0);
 }
 
@@ -144,7 +144,7 @@ void watch_start(struct host *host)
 	is_done = note_handshakes(host, &state);
 	wg_device_state_done(&state);
 	if (!is_done)
-		poke(host);
+		watch_poke_all(host);
 	uv_timer_start(&host->timers[HOST_TIMER_WATCH], is_done ? on_fresh_timer : on_watch_timer, 0, 0);
 }
 
