@@ -357,7 +357,8 @@ static void enter_up(struct link *link)
 	link->up_us = clock_now_us();
 	link->client->connects++;
 	format_peer(link, &link->addr, peer, sizeof(peer));
-	log_info("link", "%s: up, %s", peer, attempt_tls_version(link->attempt));
+	log_info("link", "%s: up, %s", peer,
+		server_of(link)->cleartext ? "in the clear" : attempt_tls_version(link->attempt));
 	remember_answer(link);
 	tell_state(link, "up");
 }

@@ -84,6 +84,21 @@ static void write_state(FILE *out, const json_t *object, int64_t now_s)
 		fprintf(out, "  worker restarts: %.0f\n", number_of(object, "worker_restarts"));
 }
 
+/* Who says that the server is the right one; without TLS nobody does. */
+static void write_tls(FILE *out, const json_t *server)
+{
+	const char *verified = subject_text(server, "verified");
+
+	if (strcmp(verified, "no") == 0) {
+		fputs(", in the clear", out);
+		return;
+	}
+	if (*subject_text(server, "tls"))
+		fprintf(out, ", %s", subject_text(server, "tls"));
+	if (*verified)
+		fprintf(out, ", verified by %s", strcmp(verified, "system") == 0 ? "the system's CAs" : verified);
+}
+
 static void write_server(FILE *out, const json_t *server)
 {
 	if (!server)
@@ -91,10 +106,7 @@ static void write_server(FILE *out, const json_t *server)
 	fprintf(out, "  server: %s", subject_text(server, "url"));
 	if (*subject_text(server, "address"))
 		fprintf(out, " (%s)", subject_text(server, "address"));
-	if (*subject_text(server, "tls"))
-		fprintf(out, ", %s", subject_text(server, "tls"));
-	if (*subject_text(server, "verified"))
-		fprintf(out, ", verified by %s", subject_text(server, "verified"));
+	write_tls(out, server);
 	fputc('\n', out);
 }
 

@@ -60,6 +60,18 @@ static void client_that_is_up(void **state)
 		"  dropped: 7 queue-full, 1 too-large\n");
 }
 
+/* Without pin and CA it is the system's that say who it is; without TLS nobody does. */
+static void who_verified_the_server(void **state)
+{
+	(void)state;
+	assert_text("{\"name\":\"home\",\"role\":\"client\",\"state\":\"up\","
+		    "\"server\":{\"url\":\"wss://a\",\"tls\":\"TLSv1.3\",\"verified\":\"system\"}}",
+		"client: home\n  state: up\n  server: wss://a, TLSv1.3, verified by the system's CAs\n");
+	assert_text("{\"name\":\"home\",\"role\":\"client\",\"state\":\"up\","
+		    "\"server\":{\"url\":\"ws://a\",\"tls\":\"none\",\"verified\":\"no\"}}",
+		"client: home\n  state: up\n  server: ws://a, in the clear\n");
+}
+
 /* A hub's sessions stand below it, each with its own figures. */
 static void hub_with_a_session(void **state)
 {
@@ -135,6 +147,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(stopped_tunnel_is_two_lines),
 		cmocka_unit_test(client_that_is_up),
+		cmocka_unit_test(who_verified_the_server),
 		cmocka_unit_test(hub_with_a_session),
 		cmocka_unit_test(device_as_wg_shows_it),
 		cmocka_unit_test(deleted_device_says_so),
