@@ -283,6 +283,10 @@ static int read_file(int fd, struct ini_reader *reader, struct err *err)
 
 	if (fstat(fd, &st) < 0)
 		return err_system(err, -errno, "%s", reader->ini->path);
+	if (S_ISDIR(st.st_mode))
+		return err_system(err, -EISDIR, "%s", reader->ini->path);
+	if (!S_ISREG(st.st_mode))
+		return err_set(err, -ENODEV, "%s: not a regular file", reader->ini->path);
 	reader->ini->mode = st.st_mode;
 	reader->ini->owner = st.st_uid;
 	rc = read_all(fd, &text, &size, &len);
@@ -295,7 +299,7 @@ static int read_file(int fd, struct ini_reader *reader, struct err *err)
 
 static int open_and_read(struct ini_reader *reader, struct err *err)
 {
-	int fd = open(reader->ini->path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	int fd = open(reader->ini->path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK); /* a pipe must not hold us up */
 	int rc;
 
 	if (fd < 0)

@@ -218,6 +218,20 @@ static void missing_file_is_named(void **state)
 	assert_int_equal(f->report.count, 0);
 }
 
+/* A reload waits for nobody: a pipe's writer may never come. */
+static void pipe_is_no_file(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	assert_int_equal(ini_read(path, &f->ini, &f->report, &f->err), -ENODEV);
+	assert_int_equal(unlink(path), 0);
+	assert_non_null(strstr(f->err.text, ": not a regular file"));
+	assert_null(f->ini.path);
+	assert_int_equal(read_text(f, ""), 0);
+}
+
 /* Many sections and entries are no trouble. */
 static void many_entries_are_read(void **state)
 {
@@ -298,6 +312,7 @@ int main(void)
 		INI_TEST(file_size_is_limited),
 		INI_TEST(mode_and_owner_are_told),
 		INI_TEST(missing_file_is_named),
+		INI_TEST(pipe_is_no_file),
 		INI_TEST(many_entries_are_read),
 		INI_TEST(report_is_printable),
 		cmocka_unit_test(nearest_word_is_found),
