@@ -108,7 +108,7 @@ def test_mark_comes_later():
         carrier = at.carrier()
         claims.wait_for(lambda: marks() == [0], 'a connection without mark')
         device = FakeDevice('wgfake0', ours.port, MARK, 65456)
-        claims.wait_for(lambda: marks() == [MARK], 'the mark', 3)
+        claims.wait_for(lambda: marks() == [MARK], 'the mark')
         carrier.datagram(b'still there')
         ours.wait_log('wgfake0 has an MTU of 65456.*MTU = 1420.*/etc/wireguard/wgfake0.conf.*ip link set mtu 1420 dev wgfake0')
         nets.ip('link', 'set', 'lo', 'mtu', '60000')
@@ -116,7 +116,7 @@ def test_mark_comes_later():
         programs.pause(0.3)
         assert ours.log.count('has an MTU') == 1
         device.close()
-        claims.wait_for(lambda: marks() == [0], 'no mark any more', 3)
+        claims.wait_for(lambda: marks() == [0], 'no mark any more')
         assert at.is_quiet(0.5), 'a second connection'
         carrier.close()
 
@@ -148,7 +148,7 @@ def test_duplicates_hold_nothing_up():
             began = time.monotonic()
             while first.link.recv():
                 pass
-            assert time.monotonic() - began < 1, 'the end came late'
+            assert time.monotonic() - began < 2.5, 'the end came late'
             first.close()
             first = at.carrier()
         claims.wait_for(lambda: sockets(ours.process.pid) <= held, 'the supervisor lets go', 6)
@@ -202,7 +202,7 @@ def test_address_changes():
         nets.ip('address', 'del', f'{NEAR}/24', 'dev', far.device)
         nets.ip('address', 'add', '10.9.0.3/24', 'dev', far.device)
         try:
-            at.carrier(5).close()
+            at.carrier(15).close()
             ours.wait_log('lost: no answer to a ping')
         finally:
             nets.ip('address', 'del', '10.9.0.3/24', 'dev', far.device)
