@@ -291,7 +291,7 @@ static void make_far_end(void)
 		"ip netns del wgfar 2>/dev/null; ip netns add wgfar && ip link add wgt1 type wireguard && "
 		"wg genkey | wg set wgt1 private-key /dev/stdin listen-port 51821 && "
 		"wg set wgt1 peer $(echo " PRIVATE " | wg pubkey) allowed-ips 10.9.0.1/32 endpoint 127.0.0.1:51820 && "
-		"wg show wgt1 public-key >/tmp/wg_far_key && ip link set wgt1 netns wgfar && "
+		"wg show wgt1 public-key >/run/wg_far_key && ip link set wgt1 netns wgfar && "
 		"ip -n wgfar addr add 10.9.0.2/24 dev wgt1 && ip -n wgfar link set wgt1 up && "
 		"ip addr add 10.9.0.1/24 dev wgt0");
 }
@@ -301,7 +301,7 @@ static const char *text_of_turn(int turn)
 {
 	static char text[2][4096];
 	char key[64] = "";
-	FILE *file = fopen("/tmp/wg_far_key", "r");
+	FILE *file = fopen("/run/wg_far_key", "r");
 
 	assert_non_null(file);
 	assert_non_null(fgets(key, sizeof(key), file));
@@ -324,7 +324,7 @@ static void peer_that_stays_notices_nothing(void **state)
 	make_far_end();
 	assert_int_equal(configure(text_of_turn(0), &err), 0);
 	assert_run("ip netns exec wgfar ping -c1 -W2 10.9.0.1 >/dev/null");
-	assert_run("wg show wgt0 latest-handshakes | grep -f /tmp/wg_far_key >/tmp/wg_far_handshake");
+	assert_run("wg show wgt0 latest-handshakes | grep -f /run/wg_far_key >/run/wg_far_handshake");
 	ping = popen("ip netns exec wgfar ping -q -i 0.01 -c 200 10.9.0.1", "r");
 	assert_non_null(ping);
 	for (int i = 1; i <= SYNCS; i++) {
@@ -337,9 +337,9 @@ static void peer_that_stays_notices_nothing(void **state)
 	assert_int_equal(pclose(ping), 0);
 	if (!strstr(last, " 0% packet loss"))
 		fail_msg("%s", last);
-	assert_run("wg show wgt0 latest-handshakes | grep -f /tmp/wg_far_key | cmp - /tmp/wg_far_handshake");
-	assert_run("test $(wg show wgt0 transfer | grep -f /tmp/wg_far_key | cut -f3) -gt 20000");
-	assert_run("ip netns del wgfar; rm -f /tmp/wg_far_key /tmp/wg_far_handshake");
+	assert_run("wg show wgt0 latest-handshakes | grep -f /run/wg_far_key | cmp - /run/wg_far_handshake");
+	assert_run("test $(wg show wgt0 transfer | grep -f /run/wg_far_key | cut -f3) -gt 20000");
+	assert_run("ip netns del wgfar; rm -f /run/wg_far_key /run/wg_far_handshake");
 }
 
 /* --- a peer that somebody removes --- */
