@@ -222,7 +222,7 @@ static int open_all(struct host *host, struct err *err)
 	if (rc == 0)
 		rc = undo_open(&host->undo, host->setup.state_dir, host->setup.name, err);
 	if (rc == 0)
-		rc = facts_pick_mark(&host->netlink, &host->setup, host->undo, &host->mark, err);
+		rc = facts_pick_mark(&host->netlink, &host->setup, host->undo, &host->mark, &host->table_claim, err);
 	if (rc < 0)
 		return rc;
 	host->addrs = calloc(host->setup.wireguard->peer_count + 1, sizeof(*host->addrs));
@@ -239,6 +239,8 @@ static void release(struct host *host)
 		netlink_close(&host->birth);
 	if (host->netns_fd >= 0)
 		close(host->netns_fd);
+	if (host->table_claim >= 0)
+		close(host->table_claim);
 	plan_done(&host->plan);
 	facts_done(&host->facts);
 	net_routes_done(&host->routes);
@@ -246,6 +248,7 @@ static void release(struct host *host)
 	free(host->addrs);
 	free(host->guests);
 	free(host->clocks);
+	free(host->overlaps);
 	free(host->watch.seen_s);
 }
 
@@ -261,7 +264,7 @@ int host_open(struct host **ret, uv_loop_t *loop, const struct host_setup *setup
 	host->setup = *setup;
 	host->handlers = *handlers;
 	host->owner = owner;
-	host->netns_fd = -1;
+	host->netns_fd = host->table_claim = -1;
 	rc = open_all(host, err);
 	if (rc < 0) {
 		release(host);

@@ -6,6 +6,7 @@
  *     watch.c    handshakes and clocks
  *     repair.c   what others took away
  *     later.c    what others did that we have to do something about
+ *     overlap.c  networks of the host's own that the tunnel wants, too
  *     reload.c   another configuration
  *     report.c   status
  */
@@ -98,6 +99,7 @@ struct host {
 	struct forward_look *look;
 	struct forward_rules forwards;
 	uint32_t mark;
+	int table_claim; /* of the full tunnel's table, which is called as the mark; negative: none */
 	int index;
 	struct facts facts; /* that the plan was made from */
 	struct plan plan;
@@ -105,6 +107,8 @@ struct host {
 	struct net_routes routes; /* of the pass over the changes that was begun last, see change.h */
 	struct command *command;
 	void (*on_command)(struct host *host, int status, const char *output);
+	struct net_address *overlaps; /* what was told of */
+	size_t overlap_count;
 	char *firewall_listing; /* of our table as we left it, normalised */
 
 	bool is_raised, link_is_up;
@@ -164,6 +168,9 @@ void repair_keep_listing(struct host *host, const char *output);
 
 /* --- later.c --- */
 void later_look(struct host *host); /* for a FORWARD that has begun to drop; ends in repair_finish() */
+
+/* --- overlap.c --- */
+void overlap_look(struct host *host);
 
 /* --- reload.c --- */
 void reload_remember(struct host *host);

@@ -339,12 +339,14 @@ static void on_repair_timer(uv_timer_t *timer)
 	host->repair.at = 0;
 	look_by_netlink(host);
 	look_at_endpoints(host);
+	overlap_look(host);
 	look_by_programs(host);
 }
 
 void repair_begin(struct host *host)
 {
 	host->repair = (struct host_repair){.at = 0};
+	overlap_look(host);
 	look_in(host, EVERY_MS);
 }
 
