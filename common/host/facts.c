@@ -2,6 +2,7 @@
 #include "common/host/facts.h"
 
 #include "common/base/log.h"
+#include "common/host/claim.h"
 #include "common/net/link.h"
 #include "common/net/route.h"
 #include "common/net/rule.h"
@@ -68,8 +69,23 @@ static int is_free(struct netlink *netlink, uint32_t table, struct err *err)
 	return rc;
 }
 
+/* Is it free, and nobody else's who has only chosen it yet? Return: 1, 0 or a negative errno. */
+static int take_table(
+	struct netlink *netlink, const struct undo *left, uint32_t table, int *ret_claim, struct err *err)
+{
+	int rc = was_ours(left, table) ? 1 : is_free(netlink, table, err), claim;
+
+	if (rc != 1)
+		return rc;
+	claim = claim_take("table", table);
+	if (claim == -EADDRINUSE)
+		return 0;
+	*ret_claim = claim;
+	return 1;
+}
+
 int facts_pick_mark(struct netlink *netlink, const struct host_setup *setup, const struct undo *left, uint32_t *ret,
-	struct err *err)
+	int *ret_claim, struct err *err)
 {
 	const struct wg_config *config = setup->wireguard;
 
@@ -79,7 +95,7 @@ int facts_pick_mark(struct netlink *netlink, const struct host_setup *setup, con
 		return 0;
 	}
 	for (uint32_t table = TABLE_FIRST; table < TABLE_FIRST + TABLES_TRIED; table++) {
-		int rc = was_ours(left, table) ? 1 : is_free(netlink, table, err);
+		int rc = take_table(netlink, left, table, ret_claim, err);
 
 		if (rc < 0)
 			return rc;
@@ -287,11 +303,24 @@ static int look_at_forwarding(struct facts *facts, const struct net_link *links,
 
 /* --- the rest --- */
 
+/* Who else comes up at this moment, and has no rules yet, has a claim: the next pair is ours then. Return: the second of ours. */
+static uint32_t claim_rules(struct facts *facts, const char *what, uint32_t priority)
+{
+	int claim;
+
+	while ((claim = claim_take(what, priority)) == -EADDRINUSE && priority >= 2)
+		priority -= 2;
+	if (claim >= 0)
+		facts->claims[facts->claim_count++] = claim;
+	return priority;
+}
+
 /* A full tunnel needs two, one after the other, ahead of all others' but the kernel's own for local addresses. */
 static int find_priorities(
 	struct facts *facts, struct netlink *netlink, const struct host_setup *setup, struct err *err)
 {
 	for (int i = 0; i < (facts->plan.has_ipv6 ? 2 : 1); i++) {
+		bool is_full = plan_is_full_tunnel(setup->wireguard, families[i]);
 		struct net_rule *rules;
 		size_t count;
 		int rc = net_rule_list(netlink, families[i], &rules, &count, err);
@@ -300,7 +329,10 @@ static int find_priorities(
 			return rc;
 		facts->plan.free_priority[i] = net_rule_free_priority(rules, count);
 		free(rules);
-		if (facts->plan.free_priority[i] < 2 && plan_is_full_tunnel(setup->wireguard, families[i]))
+		if (is_full)
+			facts->plan.free_priority[i] = claim_rules(
+				facts, i == 0 ? "rules-ipv4" : "rules-ipv6", facts->plan.free_priority[i]);
+		if (facts->plan.free_priority[i] < 2 && is_full)
 			return err_set(err, -EEXIST,
 				"%s:%u: a full tunnel needs two routing rules ahead of all others, and somebody has "
 				"taken priority %u; "
@@ -360,4 +392,6 @@ void facts_done(struct facts *facts)
 	free(facts->gateways);
 	facts->interfaces = NULL;
 	facts->gateways = NULL;
+	while (facts->claim_count > 0)
+		close(facts->claims[--facts->claim_count]);
 }
