@@ -44,13 +44,14 @@ lone_file() { # HOST NAME
 	(umask 077 && { printf '[Interface]\nPrivateKey = %s\n' $private_key && cat; } >"$dir/$1/$2.conf")
 }
 
-# Few programs: each takes its time in the test kernel.
+# Few programs: each takes its time in the test kernel.  Left out is what tells only that the kernel has loaded a module meanwhile,
+# connection tracking or a congestion control, as Debian's does at the first use.
 snapshot() { # HOST, which it runs on
 	printf 'link show\naddress show\nroute show table all\nrule show\n' >"$dir/$1/batch"
 	ip -4 -batch "$dir/$1/batch" | grep -v valid_lft
 	ip -6 -batch "$dir/$1/batch" | grep -v valid_lft
 	nft list ruleset
-	grep -rs '' /proc/sys/net | grep -v _count:
+	grep -rs '' /proc/sys/net | grep -vE '_count:|/net/(netfilter/|nf_conntrack_max:)|_congestion_control:'
 	cat "$dir/$1/resolver/resolv.conf"
 	find "$dir/$1/state" -name undo -exec cat {} +
 }
