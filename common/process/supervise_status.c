@@ -3,6 +3,7 @@
  * Happy path: a memfd with a ticket goes to the worker, CHANNEL_STATUS_DONE brings the ticket back, the memfd holds a
  * JSON object, its fields are merged under ours. Whatever is wrong with it (late, too large, no JSON) only means that
  * the answer holds our fields alone. Asks are kept in the order they came, all with the same patience.
+ * The worker's texts end on a terminal, root's as a rule: what would steer that is quoted.
  */
 #include "common/process/supervise_status.h"
 
@@ -14,6 +15,8 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#define TEXT_MAX 1024 /* of a text that is quoted */
 
 struct status_ask {
 	struct status_ask *next;
@@ -53,6 +56,51 @@ static char *status_read(int fd, size_t *ret_len)
 	return text;
 }
 
+/* ESC and its like; of Unicode U+0080 to U+009F, which are such, too. */
+static bool is_control(const char *at)
+{
+	unsigned char byte = (unsigned char)*at, following = (unsigned char)at[1];
+
+	return byte < ' ' || byte == 0x7f || (byte == 0xc2 && following >= 0x80 && following <= 0x9f);
+}
+
+static bool is_plain(const char *text)
+{
+	for (; *text; text++)
+		if (is_control(text))
+			return false;
+	return true;
+}
+
+static void clean_string(json_t *value)
+{
+	const char *text = json_string_value(value);
+	char quoted[TEXT_MAX];
+
+	if (!is_plain(text))
+		json_string_set_nocheck(value, log_quote(quoted, sizeof(quoted), text, strlen(text)));
+}
+
+/* In everything that is in @value; jansson has limited its depth. */
+static void clean(json_t *value)
+{
+	const char *key;
+	json_t *item;
+	void *next;
+	size_t i;
+
+	if (json_is_string(value))
+		clean_string(value);
+	json_array_foreach(value, i, item) clean(item);
+	json_object_foreach_safe(value, next, key, item)
+	{
+		if (is_plain(key))
+			clean(item);
+		else
+			json_object_del(value, key);
+	}
+}
+
 static json_t *status_parse(int fd)
 {
 	size_t len = 0;
@@ -60,8 +108,10 @@ static json_t *status_parse(int fd)
 	json_t *object = text ? json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL) : NULL;
 
 	free(text);
-	if (json_is_object(object))
+	if (json_is_object(object)) {
+		clean(object);
 		return object;
+	}
 	json_decref(object);
 	log_debug("config", "the worker's status is not readable");
 	return NULL;
