@@ -372,6 +372,7 @@ static _Noreturn void up_be_parent(const struct up_plan *plan, pid_t child, int 
 	struct up up = {.plan = plan, .child = child, .says_fd = says_fd, .flows_fd = flows_fd, .signal_fd = signal_fd};
 	struct err ignored = {""};
 
+	signal(SIGPIPE, SIG_IGN); /* `up … 2>&1 | head`: who reads no more still wants it up, or nothing left behind */
 	up.passes_priorities = getenv("JOURNAL_STREAM") != NULL;
 	up.log_fd = up_open_journal(plan);
 	if (up.log_fd < 0)

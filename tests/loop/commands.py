@@ -347,6 +347,15 @@ def test_up_gives_up():
     tunnel.wait_gone()
 
 
+def test_up_does_not_need_its_reader():
+    """`up … 2>&1 | head -1`: what it has to say goes nowhere then; it gives up in time all the same, nothing left."""
+    tunnel = Tunnel(unreachable())
+    process = up_of(tunnel, more=['--timeout', '1s'])
+    process.stderr.close()
+    assert process.wait(20) == 1, process.returncode
+    tunnel.wait_gone()
+
+
 def test_up_says_why_it_cannot():
     """The supervisor's exit code and last line are those of `up`; a file that is wrong touches nothing."""
     tunnel = Tunnel(unreachable())
@@ -363,9 +372,9 @@ def test_up_says_why_it_cannot():
     assert os.listdir(tunnel.path) == ['home.conf'], os.listdir(tunnel.path)
 
 
-def up_of(tunnel, **options):
+def up_of(tunnel, more=(), **options):
     words = [programs.executable('client'), 'up', 'home', '--config-dir', tunnel.path, '--runtime-dir',
-             os.path.join(tunnel.path, 'run'), '--state-dir', os.path.join(tunnel.path, 'state')]
+             os.path.join(tunnel.path, 'run'), '--state-dir', os.path.join(tunnel.path, 'state'), *more]
     return subprocess.Popen(words, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, **options)
 
 
