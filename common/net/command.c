@@ -102,7 +102,7 @@ const char *command_why(char *buf, size_t size, int status, const char *output)
 		log_quote(buf, size, output, len);
 	else if (status < 0)
 		snprintf(buf, size, "%s", strerror(-status));
-	else if (status > 128)
+	else if (status > 128 && status <= 128 + SIGRTMAX) /* ssh(1) and ip(8) end with 255 */
 		snprintf(buf, size, "killed by signal %d", status - 128);
 	else
 		snprintf(buf, size, "exit code %d", status);

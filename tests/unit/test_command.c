@@ -425,6 +425,7 @@ static void test_failure_is_told_in_words(void **state)
 	assert_string_equal(command_why(text, sizeof(text), 1, "no\nusage: …\n"), "no");
 	assert_string_equal(command_why(text, sizeof(text), 3, ""), "exit code 3");
 	assert_string_equal(command_why(text, sizeof(text), 128 + SIGKILL, ""), "killed by signal 9");
+	assert_string_equal(command_why(text, sizeof(text), 255, ""), "exit code 255");
 	assert_string_equal(
 		command_why(text, sizeof(text), -ETIMEDOUT, "half a word\n"), "took too long, and was killed");
 	assert_string_equal(command_why(text, sizeof(text), -ENOENT, ""), "No such file or directory");
