@@ -174,7 +174,10 @@ static bool make_place(struct flow_table *table, uint32_t client)
 
 static void want_socket(struct hub_flow *flow)
 {
-	struct channel_flow wanted = {.ticket = flow->ticket, .client = flow->client, .has_instance = flow->has_instance};
+	struct channel_flow wanted = {.ticket = flow->ticket,
+		.client = flow->client,
+		.has_instance = flow->has_instance,
+		.rtt_ms = session_rtt_ms(flow->waiter)};
 
 	memcpy(wanted.instance, flow->instance, sizeof(wanted.instance));
 	if (channel_send(flow->hub->channel, CHANNEL_FLOW_WANTED, &wanted, sizeof(wanted), -1) < 0)

@@ -14,6 +14,7 @@ struct roster_entry {
 	const struct server_client *client;
 	bool is_told;	  /* its address stands in the log */
 	struct addr from; /* of its newest flow; family 0: it has not come in yet */
+	uint32_t rtt_ms;  /* of that flow's first connection */
 	bool is_greeted;  /* on this device, host_greet_peer() */
 	int64_t clock_s;  /* the time it said last; 0: none yet */
 };

@@ -5,6 +5,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/tunnel/carrier.h"
+#include "common/tunnel/tcp_rate.h"
 #include "common/tunnel/tls.h"
 #include "common/tunnel/tls_stream.h"
 #include "common/tunnel/upgrade.h"
@@ -597,6 +598,13 @@ void session_step(struct session *session, uint64_t now_us)
 		carrier_step(&session->carrier, now_us);
 	else if (session->visitor && session->is_throttled && now_us >= session->answer_us)
 		visitor_output_drained(session->visitor); /* also where the wait began anew: it is asked for again */
+}
+
+uint32_t session_rtt_ms(const struct session *session)
+{
+	struct tcp_rate rate;
+
+	return tcp_rate_read(session->stream.fd, &rate) == 0 ? rate.rtt_us / 1000 : 0;
 }
 
 /* As `wg show` has it, without the port. IPv6 has one loopback address for all. */

@@ -40,6 +40,9 @@ const struct admit_grant *session_grant(const struct session *session);
 /* Its client may not come in any more: WebSocket close 1008, now. */
 void session_revoke(struct session *session);
 
+/* Round trip of its TCP connection, from the first packet on; 0 where nobody knows. */
+uint32_t session_rtt_ms(const struct session *session);
+
 /* The session's object in status; NULL where it is no tunnel. */
 json_t *session_report(const struct session *session);
 

@@ -84,7 +84,7 @@ static void greet(struct supervisor *s, struct roster_entry *entry)
 	if (!host || !entry->client->has_public_key || entry->is_greeted || entry->from.sa.sa_family == AF_UNSPEC)
 		return;
 	entry->is_greeted = true;
-	host_greet_peer(host, entry->client->public_key, &entry->from);
+	host_greet_peer(host, entry->client->public_key, &entry->from, entry->rtt_ms);
 }
 
 /* Who is no client any more asked before the reload. */
@@ -99,6 +99,7 @@ static int open_flow_socket(struct supervisor *s, const struct channel_flow *wan
 		if (s->place.target.sa.sa_family == AF_INET)
 			tell_source(entry);
 		note_source(entry, fd);
+		entry->rtt_ms = wanted->rtt_ms;
 		greet(s, entry);
 	}
 	return fd;
@@ -120,7 +121,7 @@ static void pass_clock_on(struct supervisor *s, const struct channel_clock *cloc
 	struct roster_entry *entry = roster_find(&s->edition.roster, clock->client);
 
 	if (host && entry && entry->client->has_public_key && roster_note_clock(entry, clock->wall_s, clock_wall_s()))
-		host_on_peer_clock(host, entry->client->public_key, &entry->from, clock->wall_s);
+		host_on_peer_clock(host, entry->client->public_key, &entry->from, entry->rtt_ms, clock->wall_s);
 }
 
 static void on_message(void *owner, struct channel *channel, enum channel_kind kind, const void *payload)

@@ -70,22 +70,25 @@ int host_reload(
 /**
  * host_on_peer_clock() - The hub: a client says its time
  * @from: where its datagrams come from; family 0: nobody knows
+ * @rtt_ms: round trip of its connection
  * @wall_s: seconds since 1970
  *
  * Where that is before its peer's last handshake, the peer is removed and added once, unless it is gone already, and greeted.
  * The first at once; others wait for a look at the device that is theirs together, so that no number of calls is too many.
  */
-void host_on_peer_clock(
-	struct host *host, const uint8_t public_key[WG_CONFIG_KEY_LEN], const struct addr *from, int64_t wall_s);
+void host_on_peer_clock(struct host *host, const uint8_t public_key[WG_CONFIG_KEY_LEN], const struct addr *from,
+	uint32_t rtt_ms, int64_t wall_s);
 
 /**
  * host_greet_peer() - The hub: a client has come in
  * @from: where its datagrams come from
+ * @rtt_ms: round trip of its connection; what it sends by itself takes that long from now on
  *
  * It may still have a session with a device that was there before this one; its WireGuard would take 15 s of silence to try
  * anew. So where it has not shaken hands with this device a little later, the hub begins: it takes @from as the peer's endpoint.
  */
-void host_greet_peer(struct host *host, const uint8_t public_key[WG_CONFIG_KEY_LEN], const struct addr *from);
+void host_greet_peer(
+	struct host *host, const uint8_t public_key[WG_CONFIG_KEY_LEN], const struct addr *from, uint32_t rtt_ms);
 
 uint32_t host_mark(const struct host *host); /* of the device; 0: none. Known from host_open() on */
 

@@ -66,6 +66,8 @@ struct host_repair {
 struct host_guest {
 	uint8_t public_key[WG_CONFIG_KEY_LEN];
 	struct addr from;
+	uint32_t rtt_ms;
+	uint64_t due_ms; /* uv_now(): it is greeted then */
 };
 
 struct host_clock {
@@ -113,8 +115,9 @@ struct host {
 
 	bool is_raised, link_is_up;
 	struct host_watch watch;
-	struct host_guest *guests; /* who has come in since the last look */
+	struct host_guest *guests; /* who has come in and is not greeted yet */
 	size_t guest_count;
+	uint64_t guests_looked_ms; /* when the last look ended */
 	struct host_clock *clocks; /* who has said a time that may be behind, and was not looked at yet */
 	size_t clock_count;
 	uint64_t clocks_looked_ms; /* when the last look ended */

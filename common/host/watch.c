@@ -21,8 +21,12 @@
 
 #define CLOCK_SLACK_S 5
 #define CLOCK_PAUSE_MS 100 /* from the end of a look at a device, which may have thousands of peers, to the next one */
-/* A client that begins by itself has done so by then. Two that begin at once fail both, and try again after 5 s. */
+#define GREET_PAUSE_MS 100 /* likewise */
+/* A client that begins by itself has done so by then. Two that begin at once fail both, and try again after 5 s: with a round
+ * trip of 700 ms twice, 10 s to the first ping instead of 4. So it is a round trip and GREET_SLACK_MS, where that is longer. */
 #define GREET_MS 400
+#define GREET_SLACK_MS 200
+#define GREET_RTT_MAX_MS 3000 /* it is the worker who says what it is */
 
 static const struct wg_device_peer *find_peer(const struct wg_device_state *state, const uint8_t *public_key)
 {
@@ -199,7 +203,7 @@ static void revive_first(struct host *host)
 		return;
 	log_notice("wireguard", "a client's clock is behind its last handshake; its peer is taken anew");
 	if (guest.from.sa.sa_family != AF_UNSPEC)
-		host_greet_peer(host, guest.public_key, &guest.from);
+		host_greet_peer(host, guest.public_key, &guest.from, guest.rtt_ms);
 }
 
 /* One look at the device for all who have said their time since the last one, and one peer taken anew; who is left has the next
@@ -239,15 +243,15 @@ static struct host_clock *find_clock(struct host *host, const uint8_t *public_ke
 }
 
 /* A device that is not up yet has seen no handshake. */
-void host_on_peer_clock(
-	struct host *host, const uint8_t public_key[WG_CONFIG_KEY_LEN], const struct addr *from, int64_t wall_s)
+void host_on_peer_clock(struct host *host, const uint8_t public_key[WG_CONFIG_KEY_LEN], const struct addr *from,
+	uint32_t rtt_ms, int64_t wall_s)
 {
 	struct host_clock *clock = host->is_raised ? find_clock(host, public_key) : NULL;
 	uint64_t since_ms = uv_now(host->loop) - host->clocks_looked_ms;
 
 	if (!clock)
 		return;
-	*clock = (struct host_clock){.guest.from = *from, .wall_s = wall_s};
+	*clock = (struct host_clock){.guest = {.from = *from, .rtt_ms = rtt_ms}, .wall_s = wall_s};
 	memcpy(clock->guest.public_key, public_key, WG_CONFIG_KEY_LEN);
 	if (!uv_is_active((uv_handle_t *)&host->timers[HOST_TIMER_CLOCK]))
 		uv_timer_start(&host->timers[HOST_TIMER_CLOCK], on_clock_timer,
@@ -277,30 +281,69 @@ static void greet(struct host *host, const struct host_guest *guest)
 		log_debug("wireguard", "%s", err.text);
 }
 
-/* One look at the device for all who have come in meanwhile. */
+static void greet_where_silent(struct host *host, const struct wg_device_state *state, const struct host_guest *guest)
+{
+	const struct wg_device_peer *peer = find_peer(state, guest->public_key);
+
+	if (peer && peer->latest_handshake_s == 0)
+		greet(host, guest);
+}
+
+static void on_greet_timer(uv_timer_t *timer);
+
+/* For the first who is due. */
+static void set_greet_timer(struct host *host)
+{
+	uint64_t due_ms = UINT64_MAX, now_ms = uv_now(host->loop);
+
+	for (size_t i = 0; i < host->guest_count; i++)
+		due_ms = host->guests[i].due_ms < due_ms ? host->guests[i].due_ms : due_ms;
+	if (due_ms < host->guests_looked_ms + GREET_PAUSE_MS)
+		due_ms = host->guests_looked_ms + GREET_PAUSE_MS;
+	if (host->guest_count > 0)
+		uv_timer_start(
+			&host->timers[HOST_TIMER_GREET], on_greet_timer, due_ms > now_ms ? due_ms - now_ms : 0, 0);
+}
+
+/* One look at the device for all who are due. */
 static void on_greet_timer(uv_timer_t *timer)
 {
 	struct host *host = timer->data;
 	struct wg_device_state state;
+	size_t kept = 0;
 
 	if (!host->is_raised) {
 		uv_timer_start(timer, on_greet_timer, GREET_MS, 0);
 		return;
 	}
-	if (wg_device_read(host->setup.device, &state, NULL) == 0) {
-		for (size_t i = 0; i < host->guest_count; i++) {
-			const struct wg_device_peer *peer = find_peer(&state, host->guests[i].public_key);
-
-			if (peer && peer->latest_handshake_s == 0)
-				greet(host, &host->guests[i]);
-		}
-		wg_device_state_done(&state);
+	if (wg_device_read(host->setup.device, &state, NULL) < 0) {
+		host->guest_count = 0;
+		return;
 	}
-	host->guest_count = 0;
+	for (size_t i = 0; i < host->guest_count; i++)
+		if (host->guests[i].due_ms > uv_now(host->loop))
+			host->guests[kept++] = host->guests[i];
+		else
+			greet_where_silent(host, &state, &host->guests[i]);
+	wg_device_state_done(&state);
+	host->guest_count = kept;
+	uv_update_time(host->loop);
+	host->guests_looked_ms = uv_now(host->loop);
+	set_greet_timer(host);
 }
 
-void host_greet_peer(struct host *host, const uint8_t public_key[WG_CONFIG_KEY_LEN], const struct addr *from)
+static uint64_t greet_wait_ms(uint32_t rtt_ms)
 {
+	uint64_t wait_ms = (rtt_ms < GREET_RTT_MAX_MS ? rtt_ms : GREET_RTT_MAX_MS) + GREET_SLACK_MS;
+
+	return wait_ms > GREET_MS ? wait_ms : GREET_MS;
+}
+
+void host_greet_peer(
+	struct host *host, const uint8_t public_key[WG_CONFIG_KEY_LEN], const struct addr *from, uint32_t rtt_ms)
+{
+	uv_timer_t *timer = &host->timers[HOST_TIMER_GREET];
+	uint64_t wait_ms = greet_wait_ms(rtt_ms);
 	struct host_guest *guests;
 
 	if (host->open_timers == 0)
@@ -309,8 +352,8 @@ void host_greet_peer(struct host *host, const uint8_t public_key[WG_CONFIG_KEY_L
 	if (!guests)
 		return;
 	host->guests = guests;
-	memcpy(guests[host->guest_count].public_key, public_key, WG_CONFIG_KEY_LEN);
-	guests[host->guest_count++].from = *from;
-	if (!uv_is_active((uv_handle_t *)&host->timers[HOST_TIMER_GREET]))
-		uv_timer_start(&host->timers[HOST_TIMER_GREET], on_greet_timer, GREET_MS, 0);
+	guests[host->guest_count] = (struct host_guest){.from = *from, .due_ms = uv_now(host->loop) + wait_ms};
+	memcpy(guests[host->guest_count++].public_key, public_key, WG_CONFIG_KEY_LEN);
+	if (!uv_is_active((uv_handle_t *)timer) || uv_timer_get_due_in(timer) > wait_ms)
+		set_greet_timer(host);
 }

@@ -62,6 +62,8 @@ struct channel_flow {
 	uint32_t client; /* its number in the settings, the same after every reload */
 	uint32_t has_instance;
 	uint8_t instance[16]; /* of our client's JWT: same source address and port again; without: same address, any port */
+	uint32_t rtt_ms;      /* round trip of the connection that it is for */
+	uint32_t reserved;
 };
 
 struct channel_link {

@@ -200,7 +200,7 @@ static void on_signal(uv_signal_t *handle, int number)
 	else if (number == SIGUSR1)
 		report(driver);
 	else if (number == SIGUSR2)
-		host_on_peer_clock(driver->host, driver->file->wireguard.peers[0].public_key, &nowhere, 0);
+		host_on_peer_clock(driver->host, driver->file->wireguard.peers[0].public_key, &nowhere, 0, 0);
 	else
 		host_down(driver->host);
 }

@@ -1,4 +1,5 @@
-/* Clients that say their time: what host_on_peer_clock() costs, and that none of them is forgotten.
+/* Clients that say their time, or come in: what host_on_peer_clock() and host_greet_peer() cost, when the latter is done, and that
+ * nobody is forgotten.
  *
  * The device is a stand-in: wg_device's functions in this file take the place of common/wireguard's.
  */
@@ -22,6 +23,8 @@
 
 static int64_t handshakes_s[PEERS]; /* peer 3's key is all 3s, and so on */
 static unsigned reads, revivals[PEERS];
+static uint64_t poked_ms[PEERS];
+static uv_loop_t *poke_loop;
 
 static void key_of(int peer, uint8_t ret[WG_CONFIG_KEY_LEN])
 {
@@ -69,9 +72,10 @@ int wg_device_set_endpoint(
 int wg_device_poke(const char *name, const uint8_t public_key[WG_CONFIG_KEY_LEN], uint16_t keepalive_s, struct err *err)
 {
 	(void)name;
-	(void)public_key;
 	(void)keepalive_s;
 	(void)err;
+	assert_int_equal(poked_ms[public_key[0]], 0);
+	poked_ms[public_key[0]] = uv_now(poke_loop);
 	return 0;
 }
 
@@ -85,6 +89,7 @@ bool host_is_through(const struct wg_config_peer *peer)
 
 struct fixture {
 	uv_loop_t loop;
+	struct wg_config_peer peers[PEERS];
 	struct wg_config config;
 	struct host host;
 };
@@ -100,9 +105,14 @@ static int set_up(void **state)
 		uv_timer_init(&f->loop, &f->host.timers[f->host.open_timers]);
 		f->host.timers[f->host.open_timers].data = &f->host;
 	}
-	for (int i = 0; i < PEERS; i++)
+	for (int i = 0; i < PEERS; i++) {
 		handshakes_s[i] = NOW_S;
+		key_of(i, f->peers[i].public_key);
+	}
+	f->config = (struct wg_config){.peers = f->peers, .peer_count = PEERS};
 	memset(revivals, 0, sizeof(revivals));
+	memset(poked_ms, 0, sizeof(poked_ms));
+	poke_loop = &f->loop;
 	reads = 0;
 	*state = f;
 	return 0;
@@ -128,7 +138,17 @@ static void says(struct fixture *f, int peer, int64_t wall_s)
 	uint8_t key[WG_CONFIG_KEY_LEN];
 
 	key_of(peer, key);
-	host_on_peer_clock(&f->host, key, &nowhere, wall_s);
+	host_on_peer_clock(&f->host, key, &nowhere, 0, wall_s);
+}
+
+static void comes_in(struct fixture *f, int peer, uint32_t rtt_ms)
+{
+	const struct addr from = {.sa.sa_family = AF_INET};
+	uint8_t key[WG_CONFIG_KEY_LEN];
+
+	key_of(peer, key);
+	handshakes_s[peer] = 0;
+	host_greet_peer(&f->host, key, &from, rtt_ms);
 }
 
 /* --- the claims --- */
@@ -203,6 +223,47 @@ static void device_that_is_down_is_not_looked_at(void **state)
 	assert_int_equal(reads, 0);
 }
 
+/* Whose own handshake may still be on its way is not greeted; who is far holds nobody up. */
+static void greeting_waits_for_the_round_trip(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t began_ms = uv_now(&f->loop);
+
+	comes_in(f, 1, 700);
+	comes_in(f, 2, 30);
+	comes_in(f, 3, UINT32_MAX);
+	uv_run(&f->loop, UV_RUN_DEFAULT);
+	assert_true(poked_ms[1] >= began_ms + 900);
+	assert_true(poked_ms[2] >= began_ms + 400 && poked_ms[2] < poked_ms[1]);
+	assert_true(poked_ms[3] >= began_ms + 3000);
+	assert_int_equal(reads, 3);
+}
+
+static void who_has_shaken_hands_is_not_greeted(void **state)
+{
+	struct fixture *f = *state;
+
+	comes_in(f, 1, 0);
+	handshakes_s[1] = NOW_S;
+	uv_run(&f->loop, UV_RUN_DEFAULT);
+	assert_int_equal(poked_ms[1], 0);
+	assert_int_equal(reads, 1);
+}
+
+/* Whatever round trips they have. */
+static void number_of_looks_for_guests_is_limited(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t began_ms = uv_now(&f->loop);
+
+	for (uint32_t i = 0; i < CALLS; i++) {
+		comes_in(f, 0, i % 700);
+		handshakes_s[0] = NOW_S;
+	}
+	uv_run(&f->loop, UV_RUN_DEFAULT);
+	assert_in_range(reads, 1, (uv_now(&f->loop) - began_ms) / PAUSE_MS + 2);
+}
+
 #define TEST(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -213,6 +274,9 @@ int main(void)
 		TEST(none_is_forgotten),
 		TEST(only_those_behind_are_taken_anew),
 		TEST(device_that_is_down_is_not_looked_at),
+		TEST(greeting_waits_for_the_round_trip),
+		TEST(who_has_shaken_hands_is_not_greeted),
+		TEST(number_of_looks_for_guests_is_limited),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
