@@ -117,6 +117,12 @@ static int down_stop(struct down *down, struct err *err)
 	return rc;
 }
 
+/* ExecStopPost= of a unit that could not start, because somebody has the tunnel up by hand: that is not the unit's to stop. */
+static bool down_is_anothers(const struct down *down)
+{
+	return down->pid > 0 && unit_has_process(&down->subject, 0) && !unit_has_process(&down->subject, down->pid);
+}
+
 static int down_work(struct down *down, const char *section)
 {
 	struct err err = {""};
@@ -124,6 +130,8 @@ static int down_work(struct down *down, const char *section)
 
 	if (rc == -EACCES)
 		return down_complain(down, "it runs as another user; root may stop it");
+	if (down_is_anothers(down))
+		return EXIT_DONE;
 	if (rc < 0 && rc != -ENOENT)
 		return down_complain(down, err.text);
 	if (rc == -ENOENT && !subject_has_file(&down->subject, section) && !subject_has_undo_list(&down->subject) &&
