@@ -109,14 +109,14 @@ static uint64_t ms_to_next_look(const struct host *host)
 
 /* --- by netlink --- */
 
+/* A device that is up cannot be renamed before Linux 6.2; it is put up again as everything else. */
 static void tell_renamed(struct host *host, const char *name)
 {
 	if (!host->repair.is_renamed)
 		log_error("wireguard",
-			"device %s is called %s now, somebody renamed it; ip link set %s name %s helps, until then "
-			"nothing "
-			"of it is put back",
-			host->setup.device, name, name, host->setup.device);
+			"device %s is called %s now, somebody renamed it; ip link set %s down && ip link set %s name "
+			"%s helps, until then nothing of it is put back",
+			host->setup.device, name, name, name, host->setup.device);
 	host->repair.is_renamed = true;
 	look_in(host, EVERY_MS);
 }
