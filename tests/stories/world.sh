@@ -367,8 +367,8 @@ tunnel_down() { # HOST
 }
 
 # What a host's network looks like, to compare before and after: text on standard output.  Counters, times, and the
-# link-local addresses that come a second late are left out; so are the lists of congestion controls, which tell what
-# modules the kernel has loaded: Debian's loads BBR when the first program asks for it.
+# link-local addresses that come a second late are left out; so is what tells only that the kernel has loaded a module
+# meanwhile, connection tracking or a congestion control, as Debian's does at the first use.
 host_state() { # HOST
 	host_state_all "$1" | grep -v fe80::
 }
@@ -383,5 +383,5 @@ host_state_all() { # HOST
 	at "$1" nft -s list ruleset
 	at "$1" iptables-save | sed 's/^#.*//; s/\[[0-9:]*\]//'
 	at "$1" ip6tables-save | sed 's/^#.*//; s/\[[0-9:]*\]//'
-	at "$1" sysctl -a 2>/dev/null | grep -E '^net\.' | grep -vE 'nf_conntrack_count|\.gc_|route\.(gc|min_)|random|inode-nr|stable_secret|mtu_expires|_congestion_control'
+	at "$1" sysctl -a 2>/dev/null | grep -E '^net\.' | grep -vE 'netfilter\.|nf_conntrack_|\.gc_|route\.(gc|min_)|random|inode-nr|stable_secret|mtu_expires|_congestion_control'
 }
