@@ -106,10 +106,24 @@ static int configure(struct host *host, struct err *err)
 	return wg_device_configure(host->setup.device, &plan, err);
 }
 
+/* Somebody has taken it since the host was asked, PreUp for one: asked again, it says whose it is and what helps. */
+static bool is_taken_now(struct host *host, const struct change *change, struct err *err)
+{
+	if (change->kind == CHANGE_DEVICE)
+		return check_host(&host->netlink, &host->setup, err) < 0;
+	return change->kind == CHANGE_ROUTE &&
+	       check_new_routes(&host->netlink, &host->setup, host->index, NULL, err) < 0;
+}
+
 static void fail_change(struct host *host, const struct change *change, int code, const char *reason)
 {
 	char text[320], whole[ERR_TEXT_MAX];
+	struct err err = {""};
 
+	if (code == -EEXIST && is_taken_now(host, change, &err)) {
+		host_fail(host, err.text);
+		return;
+	}
 	change_text(text, sizeof(text), change);
 	if (code == -EADDRINUSE)
 		snprintf(whole, sizeof(whole), "ListenPort: %u: taken by another program; `ss -lunp` names it",

@@ -343,11 +343,12 @@ static void on_repair_timer(uv_timer_t *timer)
 	look_by_programs(host);
 }
 
+/* What has happened so far was heard by nobody: the first look is soon. */
 void repair_begin(struct host *host)
 {
 	host->repair = (struct host_repair){.at = 0};
 	overlap_look(host);
-	look_in(host, EVERY_MS);
+	look_in(host, GATHER_MS);
 }
 
 void repair_restart(struct host *host)
