@@ -23,6 +23,7 @@
 #include <string.h>
 
 #define LEFT_BEHIND_MS 600
+#define LEFT_BEHIND_MAX_US (10 * CLOCK_US_PER_S)
 #define STABLE_US (5 * CLOCK_US_PER_S) /* up for so long: the next failure begins with the shortest wait */
 
 #define NO LINK_STATE_COUNT /* the event means nothing in this state */
@@ -101,6 +102,13 @@ static bool is_left_behind(const struct link *link)
 	return recent && &recent->link != link;
 }
 
+/* The one in use may have noticed its loss later. */
+static bool must_wait_on(const struct link *link)
+{
+	return link->state == LINK_WAITING && is_left_behind(link) && link->client->relay.recent->link.state != LINK_UP &&
+		clock_now_us() - link->lost_us < LEFT_BEHIND_MAX_US;
+}
+
 static void keep_answer(struct link *link)
 {
 	struct profile_server *server = &link->profile->servers[link->server];
@@ -120,6 +128,7 @@ static void link_fail(struct link *link, const struct addr *addr, const char *st
 	is_news = remember_error(link, error) || link->state == LINK_UP;
 	if (link->answer_count > 0 && link->profile->servers[link->server].address_count == 0)
 		keep_answer(link); /* it has not worked yet, but is better than none where the next look-up fails */
+	link->lost_us = clock_now_us();
 	link->wait_ms = choose_wait_ms(link) + (is_left_behind(link) ? LEFT_BEHIND_MS : 0);
 	if (!is_news) /* always the same line, which the log counts instead of repeating it */
 		log_notice("link", "%s; still trying", error);
@@ -231,6 +240,8 @@ static void on_timer(uv_timer_t *timer)
 
 	if (link->state == LINK_SEEKING)
 		start_remembered(link);
+	else if (must_wait_on(link))
+		uv_timer_start(timer, on_timer, LEFT_BEHIND_MS, 0);
 	else
 		link_step(link, LINK_EVENT_TIMER);
 }

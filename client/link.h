@@ -90,6 +90,7 @@ struct link {
 	uint32_t wait_ms; /* before the next try */
 	size_t server; /* index into the settings' servers */
 	uint64_t up_us;	  /* when it came up */
+	uint64_t lost_us; /* when the last try or connection failed; 0: none has */
 };
 
 struct link_plan {

@@ -10,7 +10,7 @@ import sys
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from peer import claims, frames, programs, servers, stream, udp  # noqa: E402
+from peer import claims, frames, programs, servers, stream, tokens, udp  # noqa: E402
 
 
 def server(**options):
@@ -164,6 +164,24 @@ def test_close_of_any_kind_reconnects():
             carrier = goes_through(at, local)
             end(carrier)
             carrier.close()
+
+
+def instance_of(head):
+    return tokens.read(head.get('sec-websocket-protocol').split(tokens.PROTOCOL)[1])[1]['inst']
+
+
+def test_the_source_in_use_comes_back_first():
+    """While the flow whose source spoke last is away, the one that was left behind does not try, for some seconds."""
+    with server() as at, client(at) as ours, ours.local() as left, ours.local() as local:
+        behind, recent = goes_through(at, left), goes_through(at, local)
+        recent.close()
+        behind.close()
+        for _ in range(4):
+            link, head, _ = at.request()
+            link.close()
+            assert instance_of(head) == instance_of(recent.head), 'the one left behind was first'
+        back = [at.carrier(), at.carrier()]
+        assert [instance_of(carrier.head) for carrier in back] == [instance_of(recent.head), instance_of(behind.head)]
 
 
 def test_reset_is_told_as_one():
