@@ -57,6 +57,7 @@ struct host_repair {
 	bool is_under_way, is_wanted; /* something has changed again meanwhile */
 	bool device_is_gone, is_renamed;
 	bool looks_for_forwards; /* nftables has changed */
+	size_t put_back;	 /* in this look */
 	size_t at;		 /* the change that a program looks at */
 	size_t later;		 /* the rule of host->forwards that is gone through */
 	uint64_t due_ms;

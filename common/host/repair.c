@@ -28,6 +28,7 @@
 #define REPAIRS_MAX 5
 #define REPAIRS_WINDOW_US (10 * CLOCK_US_PER_S)
 #define REPAIRS_PAUSE_US (30 * CLOCK_US_PER_S)
+#define TOLD_MAX 20 /* of one look, each with a line of its own */
 
 static void look_by_programs(struct host *host);
 
@@ -146,6 +147,22 @@ static bool has_device(struct host *host)
 	return false;
 }
 
+/* A hub may have a route for each of thousands of peers, which go with one command. */
+static void tell_put_back(struct host *host, const struct change *change, const char *text)
+{
+	if (++host->repair.put_back <= TOLD_MAX)
+		log_notice(change_area(change), "%s: was deleted or changed by somebody; put back", text);
+	else
+		log_debug(change_area(change), "%s: put back, too", text);
+}
+
+static void tell_the_rest(const struct host *host)
+{
+	if (host->repair.put_back > TOLD_MAX)
+		log_notice("wireguard", "device %s: %zu more things were put back, which --verbose names",
+			host->setup.device, host->repair.put_back - TOLD_MAX);
+}
+
 static void put_back(struct host *host, struct change *change)
 {
 	const struct change_place place = host_place(host);
@@ -160,7 +177,7 @@ static void put_back(struct host *host, struct change *change)
 			change_area(change), "%s: was deleted by somebody and cannot be put back: %s", text, err.text);
 		return;
 	}
-	log_notice(change_area(change), "%s: was deleted or changed by somebody; put back", text);
+	tell_put_back(host, change, text);
 	if (change->kind == CHANGE_RAISE)
 		watch_poke_all(host);
 }
@@ -170,12 +187,14 @@ static void look_by_netlink(struct host *host)
 	const struct change_place place = host_place(host);
 
 	net_routes_done(&host->routes);
+	host->repair.put_back = 0;
 	for (size_t i = 0; i < host->plan.count; i++) {
 		struct change *change = &host->plan.changes[i];
 
 		if (change->is_made && change_is_sync(change) && change_is_there(&place, change, NULL) == 0)
 			put_back(host, change);
 	}
+	tell_the_rest(host);
 }
 
 /* --- endpoints that went elsewhere --- */
