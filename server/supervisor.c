@@ -76,7 +76,7 @@ static void note_source(struct roster_entry *entry, int fd)
 		addr_from_sockaddr((const struct sockaddr *)&storage, &entry->from);
 }
 
-/* Once for each client and device. */
+/* Once for each client and device, and after a reload. */
 static void greet(struct supervisor *s, struct roster_entry *entry)
 {
 	struct host *host = supervise_host(s->supervise);
@@ -85,6 +85,15 @@ static void greet(struct supervisor *s, struct roster_entry *entry)
 		return;
 	entry->is_greeted = true;
 	host_greet_peer(host, entry->client->public_key, &entry->from, entry->rtt_ms);
+}
+
+/* A reload brings back peers that somebody removed, and that have forgotten their client's session. */
+static void greet_all(struct supervisor *s)
+{
+	for (size_t i = 0; i < s->edition.roster.count; i++) {
+		s->edition.roster.entries[i].is_greeted = false;
+		greet(s, &s->edition.roster.entries[i]);
+	}
 }
 
 /* Who is no client any more asked before the reload. */
@@ -218,6 +227,8 @@ static int take_config(struct supervisor *s, struct channel *channel, struct ser
 	restart_append(ret_restart, restart_size, s->first, config);
 	rc = use_edition(s, channel, &edition, err);
 	use_config(s, config, is_hosts ? config : s->of_device);
+	if (is_hosts)
+		greet_all(s);
 	return rc;
 }
 
