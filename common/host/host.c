@@ -329,6 +329,6 @@ int host_clean(const char *state_dir, const char *name, struct err *err)
 	uv_loop_close(&loop);
 	undo_close(undo);
 	if (unwind.failed > 0)
-		return err_set(err, -EIO, "%s: %u changes could not be undone, see above", name, unwind.failed);
+		return err_set(err, -EIO, "what could not be undone: %u changes, see above", unwind.failed);
 	return (int)unwind.undone;
 }
