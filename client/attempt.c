@@ -19,14 +19,15 @@
 #include <unistd.h>
 
 #define STEP_TIMEOUT_US (10 * CLOCK_US_PER_S)
-#define CHANGED_TIMEOUT_US (3 * CLOCK_US_PER_S) /* of a step during which the network has changed: the path may be gone */
+/* Of a step during which the network has changed: the path may be gone. */
+#define CHANGED_TIMEOUT_US (3 * CLOCK_US_PER_S)
 
 enum attempt_step { ATTEMPT_PROXY, ATTEMPT_TLS, ATTEMPT_UPGRADE, ATTEMPT_UP };
 
 struct attempt {
 	struct link *link;
 	struct client *client;
-	struct profile *profile; /* kept: the client's own may be another by now */
+	struct profile *profile;		/* kept: the client's own may be another by now */
 	const struct client_settings *settings; /* the profile's */
 	const struct client_settings_server *server;
 	size_t server_index;
@@ -127,7 +128,8 @@ static int make_jwt(const struct attempt *attempt, char *out, size_t size)
 	const struct client_settings *settings = attempt->settings;
 	const char *key = settings->jwt_key ? settings->jwt_key : settings->token;
 	int64_t wall_s = clock_wall_s();
-	struct jwt_claims claims = {.is_udp = true, .port = settings->stock_target_port, .has_iat = true, .iat_s = wall_s};
+	struct jwt_claims claims = {
+		.is_udp = true, .port = settings->stock_target_port, .has_iat = true, .iat_s = wall_s};
 
 	jwt_make_id(claims.id, wall_s * 1000);
 	snprintf(claims.host, sizeof(claims.host), "%s", settings->stock_target_host);
@@ -218,7 +220,8 @@ static void take_proxy_answer(struct attempt *attempt, const struct http_head *h
 	if (head->status < 200 || head->status > 299) {
 		log_quote(phrase, sizeof(phrase), head->reason.text, head->reason.len);
 		snprintf(reason, sizeof(reason), "status %u %s%s", head->status, phrase,
-			head->status == 407 ? "; give user and password in Proxy = http://user:password@host:port" : "");
+			head->status == 407 ? "; give user and password in Proxy = http://user:password@host:port"
+					    : "");
 		attempt_fail(attempt, reason);
 		return;
 	}
@@ -270,7 +273,8 @@ static bool check_server(struct attempt *attempt, char *reason, size_t size)
 		tls_check_pin(attempt->stream.ssl, (const uint8_t(*)[TLS_PIN_LEN])settings->pins, settings->pin_count))
 		return true;
 	if (tls_peer_pin(attempt->stream.ssl, pin) == 0)
-		snprintf(reason, size, "the server's public key is %s, which is not the Pin; if the server was set up anew, take that one",
+		snprintf(reason, size,
+			"the server's public key is %s, which is not the Pin; if the server was set up anew, take that one",
 			tls_pin_format(text, pin));
 	else
 		snprintf(reason, size, "the server's public key does not match the Pin");
@@ -312,7 +316,8 @@ static void start_proxy(struct attempt *attempt)
 		settings->proxy_user, settings->proxy_password);
 
 	enter_step(attempt, ATTEMPT_PROXY);
-	if (len < 0 || tls_stream_write(&attempt->stream, request, (size_t)len) < 0 || tls_stream_flush(&attempt->stream) < 0)
+	if (len < 0 || tls_stream_write(&attempt->stream, request, (size_t)len) < 0 ||
+		tls_stream_flush(&attempt->stream) < 0)
 		attempt_fail(attempt, "the request could not be sent");
 }
 
@@ -417,8 +422,8 @@ void attempt_step(struct attempt *attempt, uint64_t now_us)
 	if (attempt->step == ATTEMPT_UP)
 		carrier_step(&attempt->carrier, now_us);
 	else if (now_us >= attempt->deadline_us)
-		attempt_fail(attempt,
-			attempt->is_hurried ? "no answer since the network changed" : "no answer in 10 s");
+		attempt_fail(
+			attempt, attempt->is_hurried ? "no answer since the network changed" : "no answer in 10 s");
 }
 
 void attempt_check(struct attempt *attempt, uint64_t now_us)

@@ -27,7 +27,7 @@ struct client {
 	uint64_t last_ticket;
 	uint64_t connects;
 	char last_error[640];
-	int64_t last_error_s; /* 0: none yet */
+	int64_t last_error_s;	   /* 0: none yet */
 	struct flow_counters gone; /* of flows that have ended */
 };
 

@@ -17,7 +17,7 @@
 enum client_mask { CLIENT_MASK_ZERO, CLIENT_MASK_RANDOM, CLIENT_MASK_NONE };
 
 struct client_server {
-	char *url; /* as written: "wss://vps.example.org" */
+	char *url;  /* as written: "wss://vps.example.org" */
 	char *host; /* name or address without brackets */
 	uint16_t port;
 	bool cleartext; /* ws:// */
@@ -33,8 +33,8 @@ struct client_proxy {
 enum client_fwmark { CLIENT_FWMARK_AUTO, CLIENT_FWMARK_OFF, CLIENT_FWMARK_NUMBER };
 
 struct client_config {
-	char *path; /* NULL: from a URL */
-	char name[64]; /* from a URL: its host name */
+	char *path;		       /* NULL: from a URL */
+	char name[64];		       /* from a URL: its host name */
 	struct client_server *servers; /* in order of preference, at least one */
 	size_t server_count;
 	char *token;
@@ -59,10 +59,10 @@ struct client_config {
 	struct gateway *gateways;
 	size_t gateway_count;
 	/* For stock servers: */
-	char *stock_path;     /* NULL: the server is ours, the path is "v1" and the token signs */
-	char *stock_target;   /* "127.0.0.1:51820" as asked for in the JWT; default that */
-	char *basic_auth;     /* "user:password" */
-	char **headers;	      /* "Name: value" */
+	char *stock_path;   /* NULL: the server is ours, the path is "v1" and the token signs */
+	char *stock_target; /* "127.0.0.1:51820" as asked for in the JWT; default that */
+	char *basic_auth;   /* "user:password" */
+	char **headers;	    /* "Name: value" */
 	size_t header_count;
 	char *jwt_key;
 	struct wg_config wireguard;
@@ -79,7 +79,8 @@ int client_config_read(const char *path, struct client_config *ret, struct ini_r
 /* One key of [Client] as given on the command line: @option "server-name", @value its text. The same parser and the
  * same complaints as for the file, with "--server-name" where the file has FILE:LINE: KEY. Secrets are refused.
  * Return: 0, or -EINVAL with a line in @report. */
-int client_config_option(struct client_config *config, const char *option, const char *value, struct ini_report *report);
+int client_config_option(
+	struct client_config *config, const char *option, const char *value, struct ini_report *report);
 
 /* The keys as options, "server-name", for the command line; NULL-terminated, made once. */
 const char *const *client_config_options(void);

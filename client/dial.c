@@ -29,7 +29,7 @@ struct dial {
 	void *owner;
 	struct addr addresses[DIAL_ADDRESSES_MAX];
 	size_t count, started;
-	uint64_t round_ms; /* when the first address was last started */
+	uint64_t round_ms;	/* when the first address was last started */
 	struct dial_try *tries; /* under way, the newest first */
 	uv_timer_t head_start;
 	uv_timer_t deadline;

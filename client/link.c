@@ -28,14 +28,16 @@
 
 #define NO LINK_STATE_COUNT /* the event means nothing in this state */
 
+/* clang-format off */
 static const enum link_state link_next[LINK_STATE_COUNT][LINK_EVENT_COUNT] = {
 	/*                 CHOSEN       UP       FAILED        TIMER         RESTART       CLOSE */
-	[LINK_SEEKING] = {LINK_CHOSEN, NO,	LINK_WAITING, NO,	    LINK_WAITING, LINK_CLOSED},
-	[LINK_CHOSEN] = {NO,	       LINK_UP, LINK_WAITING, NO,	    LINK_WAITING, LINK_CLOSED},
-	[LINK_UP] = {NO,	       NO,	LINK_WAITING, NO,	    NO,		  LINK_CLOSED},
-	[LINK_WAITING] = {NO,	       NO,	NO,	      LINK_SEEKING, LINK_WAITING, LINK_CLOSED},
-	[LINK_CLOSED] = {NO,	       NO,	NO,	      NO,	    NO,		  NO},
+	[LINK_SEEKING] = {LINK_CHOSEN, NO,      LINK_WAITING, NO,           LINK_WAITING, LINK_CLOSED},
+	[LINK_CHOSEN]  = {NO,          LINK_UP, LINK_WAITING, NO,           LINK_WAITING, LINK_CLOSED},
+	[LINK_UP]      = {NO,          NO,      LINK_WAITING, NO,           NO,           LINK_CLOSED},
+	[LINK_WAITING] = {NO,          NO,      NO,           LINK_SEEKING, LINK_WAITING, LINK_CLOSED},
+	[LINK_CLOSED]  = {NO,          NO,      NO,           NO,           NO,           NO},
 };
+/* clang-format on */
 
 static const struct client_settings_server *server_of(const struct link *link)
 {
@@ -51,7 +53,8 @@ static void tell_state(const struct link *link, const char *text)
 	size_t len = strlen(text);
 
 	if (link->is_first)
-		channel_send(link->client->channel, CHANNEL_STATE, text, len < CHANNEL_TEXT_MAX ? len : CHANNEL_TEXT_MAX - 1, -1);
+		channel_send(link->client->channel, CHANNEL_STATE, text,
+			len < CHANNEL_TEXT_MAX ? len : CHANNEL_TEXT_MAX - 1, -1);
 }
 
 /* "host (203.0.113.10:443)", without the parentheses where the host is an address or none is known. */
@@ -105,8 +108,8 @@ static bool is_left_behind(const struct link *link)
 /* The one in use may have noticed its loss later. */
 static bool must_wait_on(const struct link *link)
 {
-	return link->state == LINK_WAITING && is_left_behind(link) && link->client->relay.recent->link.state != LINK_UP &&
-		clock_now_us() - link->lost_us < LEFT_BEHIND_MAX_US;
+	return link->state == LINK_WAITING && is_left_behind(link) &&
+	       link->client->relay.recent->link.state != LINK_UP && clock_now_us() - link->lost_us < LEFT_BEHIND_MAX_US;
 }
 
 static void keep_answer(struct link *link)
@@ -228,7 +231,8 @@ static void start_remembered(struct link *link)
 	uv_timer_stop(&link->timer);
 	if (!may_remember(link))
 		return;
-	log_debug("link", "%s: trying the addresses by which it was last reached", profile_host(link->profile, link->server));
+	log_debug("link", "%s: trying the addresses by which it was last reached",
+		profile_host(link->profile, link->server));
 	road_open(link, LINK_ROAD_REMEMBERED, server->addresses, server->address_count);
 }
 
@@ -319,8 +323,7 @@ static void remember_answer(struct link *link)
 	struct addr literal[ADDRESS_LIST_MAX];
 	int len;
 
-	if (link->answer_count == 0 ||
-		address_list_parse(profile_host(link->profile, link->server), 1, literal) == 1)
+	if (link->answer_count == 0 || address_list_parse(profile_host(link->profile, link->server), 1, literal) == 1)
 		return;
 	keep_answer(link);
 	len = snprintf(text, sizeof(text), "%zu %s", link->server,
@@ -582,9 +585,10 @@ void link_report(const struct link *link, json_t *object)
 		clock_format_utc(at, sizeof(at), client->last_error_s);
 	json_object_set_new(object, "server",
 		json_pack("{s:s,s:s,s:s,s:s}", "url", server->url, "address", address, "tls",
-			is_up ? attempt_tls_version(link->attempt) : "", "verified", verified_by(&link->profile->settings, server)));
-	line = json_pack("{s:f,s:I}", "rtt_ms", is_up ? (double)attempt_rtt_us(link->attempt) / CLOCK_US_PER_MS : 0.0, "connects",
-		(json_int_t)client->connects);
+			is_up ? attempt_tls_version(link->attempt) : "", "verified",
+			verified_by(&link->profile->settings, server)));
+	line = json_pack("{s:f,s:I}", "rtt_ms", is_up ? (double)attempt_rtt_us(link->attempt) / CLOCK_US_PER_MS : 0.0,
+		"connects", (json_int_t)client->connects);
 	json_object_set_new(line, "last_error", json_string(client->last_error));
 	json_object_set_new(line, "last_error_at", json_string(at));
 	json_object_set_new(object, "link", line);

@@ -48,7 +48,7 @@ enum link_event {
 	LINK_EVENT_COUNT,
 };
 
-#define LINK_HEAD_START_MS 250u	/* of the look-up before the remembered addresses are dialled */
+#define LINK_HEAD_START_MS 250u	     /* of the look-up before the remembered addresses are dialled */
 #define LINK_SECOND_THOUGHT_MS 2000u /* the same, where the look-up has answered otherwise */
 
 enum link_road_kind { LINK_ROAD_ANSWERED, LINK_ROAD_REMEMBERED, LINK_ROAD_COUNT };
@@ -85,10 +85,10 @@ struct link {
 	size_t answer_count;
 	struct attempt *attempt; /* CHOSEN, UP */
 	struct addr addr;	 /* its */
-	unsigned pending; /* what must have closed before on_closed: the timer and each attempt */
+	unsigned pending;	 /* what must have closed before on_closed: the timer and each attempt */
 	struct backoff backoff;
 	uint32_t wait_ms; /* before the next try */
-	size_t server; /* index into the settings' servers */
+	size_t server;	  /* index into the settings' servers */
 	uint64_t up_us;	  /* when it came up */
 	uint64_t lost_us; /* when the last try or connection failed; 0: none has */
 };

@@ -1,4 +1,5 @@
-/* A short list in memory, written whole when it has changed, once in NAMES_WRITE_PAUSE_MS at most. Fails by forgetting: the names are looked up then. */
+/* A short list in memory, written whole when it has changed, once in NAMES_WRITE_PAUSE_MS at most. Fails by forgetting: the
+ * names are looked up then. */
 #include "client/names.h"
 
 #include "client/address_list.h"

@@ -34,7 +34,7 @@ struct relay {
 	struct client *client;
 	uv_poll_t poll;
 	struct dgram_socket socket;
-	struct local_flow *flows; /* the first one is the last of the list */
+	struct local_flow *flows;  /* the first one is the last of the list */
 	struct local_flow *recent; /* whose datagram came last */
 	uint32_t flow_count;
 	struct flow_counters counters; /* what belongs to no flow: drops of the local port itself */

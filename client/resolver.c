@@ -184,7 +184,8 @@ static void on_addrinfo(void *arg, int status, int timeouts, struct ares_addrinf
 		ares_freeaddrinfo(list);
 	resolver->is_answered = true;
 	if (!resolver->is_closing)
-		uv_timer_start(&resolver->timer, on_timer, 0, 0); /* the answer goes up from the loop, not from inside c-ares */
+		/* The answer goes up from the loop, not from inside c-ares. */
+		uv_timer_start(&resolver->timer, on_timer, 0, 0);
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -327,7 +328,8 @@ static int ask(struct resolver *resolver, struct err *err)
 		.sock_state_cb_data = resolver,
 		.timeout = 2000,
 		.tries = 3};
-	struct ares_addrinfo_hints hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = ARES_AI_NOSORT};
+	struct ares_addrinfo_hints hints = {
+		.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = ARES_AI_NOSORT};
 	int given = ARES_OPT_SOCK_STATE_CB | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | (is_marked ? ARES_OPT_FLAGS : 0);
 	int status = ares_init_options(&resolver->channel, &options, given);
 

@@ -27,8 +27,8 @@ typedef void (*resolver_on_answer)(void *owner, const struct addr *addresses, si
 
 /* Ask for @host, a name or an address. @on_answer comes from the loop, once, unless the question is cancelled.
  * Return: 0 or a negative errno. */
-int resolver_open(struct resolver **ret, struct client *client, const char *host, uint16_t port, resolver_on_answer on_answer,
-	void *owner, struct err *err);
+int resolver_open(struct resolver **ret, struct client *client, const char *host, uint16_t port,
+	resolver_on_answer on_answer, void *owner, struct err *err);
 
 /* The network has changed: a question that has waited for RESOLVER_STALE_MS was probably lost. Is it such a one? */
 bool resolver_is_stale(const struct resolver *resolver);

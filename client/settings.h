@@ -25,10 +25,10 @@ struct client_settings {
 	struct client_settings_server *servers; /* in order of preference */
 	size_t server_count;
 	char listen_text[ADDR_TEXT_MAX]; /* the local UDP port; the socket comes as CHANNEL_LISTENER, index 0 */
-	char *token;	 /* NULL only with stock_path */
+	char *token;			 /* NULL only with stock_path */
 	uint8_t (*pins)[32];
 	size_t pin_count;
-	char *ca_pem;	 /* NULL: the system's store */
+	char *ca_pem;		      /* NULL: the system's store */
 	char *client_certificate_pem; /* chain; NULL: none */
 	char *client_key_pem;
 	char *server_name; /* NULL: the server's host */
@@ -39,14 +39,14 @@ struct client_settings {
 	char *proxy_password;
 	uint64_t ping_interval_ms;
 	enum client_settings_mask mask;
-	char *stock_path; /* NULL: our own server */
+	char *stock_path;	 /* NULL: our own server */
 	char *stock_target_host; /* `r` and `rp` of the JWT; set also for our own server */
 	uint16_t stock_target_port;
 	char *basic_auth; /* "user:password"; NULL: none */
 	char **headers;	  /* "Name: value" */
 	size_t header_count;
 	char *nameservers; /* the physical links', under a full tunnel; NULL: the system's */
-	char *jwt_key; /* NULL: the token; for a stock server without one, any key does */
+	char *jwt_key;	   /* NULL: the token; for a stock server without one, any key does */
 };
 
 /* See server/settings.h. */

@@ -130,8 +130,8 @@ static json_t *report(void *owner)
 		link_report(&first->link, object);
 	relay_sum(&client->relay, &total, &depth, &sojourn_us);
 	flow_counters_report(&total, object);
-	json_object_set_new(
-		object, "queue", json_pack("{s:f,s:i}", "delay_ms", (double)sojourn_us / CLOCK_US_PER_MS, "depth", (int)depth));
+	json_object_set_new(object, "queue",
+		json_pack("{s:f,s:i}", "delay_ms", (double)sojourn_us / CLOCK_US_PER_MS, "depth", (int)depth));
 	return object;
 }
 

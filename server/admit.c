@@ -28,7 +28,7 @@ struct token_entry {
 
 struct path_entry {
 	uint8_t hash[HASH_LEN]; /* SHA-256 of the stock path */
-	uint32_t client; /* its number */
+	uint32_t client;	/* its number */
 };
 
 struct admit_table {

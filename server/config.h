@@ -26,8 +26,8 @@ struct server_client {
 	char *token;	  /* NULL: may not come in as our client */
 	char *stock_path; /* NULL: may not come in as a stock client */
 	uint8_t public_key[WG_CONFIG_KEY_LEN];
-	bool has_public_key; /* its peer on the device */
-	unsigned line;	  /* of the section's header */
+	bool has_public_key;						  /* its peer on the device */
+	unsigned line;							  /* of the section's header */
 	unsigned name_line, token_line, stock_path_line, public_key_line; /* of its keys; 0: not given */
 };
 
@@ -45,10 +45,10 @@ struct server_config {
 	uint64_t ping_interval_ms;
 	struct addr *trusted_proxies; /* port 0 */
 	size_t trusted_proxy_count;
-	char *wireguard_path; /* of WireGuard = PATH; NULL: none, or [Interface] is in our own file */
-	bool has_device;      /* we bring it up: the file has an [Interface], or WireGuard names one that has */
+	char *wireguard_path;  /* of WireGuard = PATH; NULL: none, or [Interface] is in our own file */
+	bool has_device;       /* we bring it up: the file has an [Interface], or WireGuard names one that has */
 	char device[IFNAMSIZ]; /* its name: the tunnel's, or the base name of wireguard_path */
-	bool hidden;	      /* its UDP port answers to the tunnel only */
+	bool hidden;	       /* its UDP port answers to the tunnel only */
 	struct gateway *gateways;
 	size_t gateway_count;
 	unsigned main_line; /* of [Server]'s header */

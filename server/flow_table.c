@@ -289,8 +289,8 @@ void flow_table_on_socket(struct flow_table *table, uint64_t ticket, int error, 
 	if (error == 0)
 		error = attach_socket(flow, fd);
 	if (error < 0) {
-		log_warning("session", "%s: UDP socket towards the target: %s", hub_client_name(table->hub, flow->client),
-			strerror(-error));
+		log_warning("session", "%s: UDP socket towards the target: %s",
+			hub_client_name(table->hub, flow->client), strerror(-error));
 		if (fd >= 0 && !flow->has_socket)
 			close(fd);
 		flow_close(flow);

@@ -16,7 +16,8 @@
 #include <uv.h>
 
 #define FLOW_TABLE_BUCKETS 1024u
-#define FLOW_LINGER_US 180000000u /* without a carrier; WireGuard's own sessions end after as long (REJECT_AFTER_TIME) */
+/* Without a carrier; WireGuard's own sessions end after as long (REJECT_AFTER_TIME). */
+#define FLOW_LINGER_US 180000000u
 
 struct hub;
 struct session;

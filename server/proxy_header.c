@@ -11,7 +11,8 @@
 #define V2_SIGNATURE_LEN 12
 #define V2_FIXED_LEN 16
 
-static const uint8_t v2_signature[V2_SIGNATURE_LEN] = {0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51, 0x55, 0x49, 0x54, 0x0a};
+static const uint8_t v2_signature[V2_SIGNATURE_LEN] = {
+	0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51, 0x55, 0x49, 0x54, 0x0a};
 
 /* Could @buf be the beginning of @text, or begin with it? */
 static bool begins_alike(const uint8_t *buf, size_t len, const void *text, size_t text_len)
@@ -57,7 +58,8 @@ static enum proxy_header_result parse_v1(const uint8_t *buf, size_t len, size_t 
 	if (strncmp(line, "PROXY UNKNOWN", 13) == 0)
 		return PROXY_HEADER_OK;
 	if (sscanf(line, "PROXY %7s %47s %47s %7s %7s", family, from, to, from_port, to_port) != 5 ||
-		(strcmp(family, "TCP4") != 0 && strcmp(family, "TCP6") != 0) || parse_pair(from, from_port, ret_from) < 0)
+		(strcmp(family, "TCP4") != 0 && strcmp(family, "TCP6") != 0) ||
+		parse_pair(from, from_port, ret_from) < 0)
 		return PROXY_HEADER_BAD;
 	return PROXY_HEADER_OK;
 }

@@ -122,7 +122,8 @@ const struct admit_grant *session_grant(const struct session *session)
 
 void session_revoke(struct session *session)
 {
-	log_notice("session", "%s: ended from %s: it may not come in any more", client_name(session), session->from_text);
+	log_notice(
+		"session", "%s: ended from %s: it may not come in any more", client_name(session), session->from_text);
 	session_end(session, FRAME_CLOSE_POLICY);
 }
 
@@ -506,7 +507,8 @@ static void proxied_on_readable(struct session *session)
 		memcpy(buf, session->rest, before);
 	switch (proxy_header_parse(buf, before + (size_t)n, &used, &from)) {
 	case PROXY_HEADER_MORE: /* all of it is the header's: take it, or the poll would not rest */
-		if (recv(session->stream.fd, buf + before, (size_t)n, 0) != n || !keep_rest(session, buf, before + (size_t)n))
+		if (recv(session->stream.fd, buf + before, (size_t)n, 0) != n ||
+			!keep_rest(session, buf, before + (size_t)n))
 			session_close(session);
 		return;
 	case PROXY_HEADER_OK:
@@ -578,8 +580,8 @@ void session_open(struct hub *hub, int fd, bool is_cleartext, const struct addr 
 	session->is_throttled = !is_trusted && throttle_count(&hub->throttle, from, now_us);
 	session->state = is_trusted ? SESSION_PROXIED : SESSION_TLS;
 	session->deadline_us = now_us + TLS_DEADLINE_US;
-	if (tls_stream_open(
-		    &session->stream, &hub->loop, fd, ssl, true, &hub->pump.buffers, &stream_handlers, session, &err) < 0) {
+	if (tls_stream_open(&session->stream, &hub->loop, fd, ssl, true, &hub->pump.buffers, &stream_handlers, session,
+		    &err) < 0) {
 		log_warning("session", "%s: %s", session->from_text, err.text);
 		free(session);
 		return;
@@ -625,10 +627,10 @@ json_t *session_report(const struct session *session)
 
 	if (session->state != SESSION_TUNNEL || !session->flow)
 		return NULL;
-	object = json_pack("{s:s,s:s,s:s,s:s,s:b,s:f}", "client", client_name(session), "from", session->from_text, "source",
-		source_text(source, sizeof(source), session), "since",
-		clock_format_utc(since, sizeof(since), session->since_s), "stock", !session->grant.has_instance, "rtt_ms",
-		(double)session->carrier.liveness.rtt_us / CLOCK_US_PER_MS);
+	object = json_pack("{s:s,s:s,s:s,s:s,s:b,s:f}", "client", client_name(session), "from", session->from_text,
+		"source", source_text(source, sizeof(source), session), "since",
+		clock_format_utc(since, sizeof(since), session->since_s), "stock", !session->grant.has_instance,
+		"rtt_ms", (double)session->carrier.liveness.rtt_us / CLOCK_US_PER_MS);
 	if (object)
 		flow_counters_report(&session->flow->flow.counters, object);
 	return object;

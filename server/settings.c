@@ -28,8 +28,8 @@ static json_t *settings_pack_listener(const struct server_settings_listener *lis
 
 static json_t *settings_pack_client(const struct server_settings_client *client)
 {
-	return json_pack("{s:i, s:o, s:o, s:o}", "number", (int)client->number, "name", sealed_text(client->name), "token",
-		sealed_text(client->token), "stock_path", sealed_text(client->stock_path));
+	return json_pack("{s:i, s:o, s:o, s:o}", "number", (int)client->number, "name", sealed_text(client->name),
+		"token", sealed_text(client->token), "stock_path", sealed_text(client->stock_path));
 }
 
 /* Without its port, but in brackets, so that it is read again without guessing. */

@@ -52,7 +52,8 @@ bool throttle_count(struct throttle *throttle, const struct addr *from, uint64_t
 	struct throttle_entry *entry = entry_of(throttle, source_of(from));
 
 	if (now_us - entry->window_us > THROTTLE_WINDOW_US) {
-		bool was_over = entry->connections > THROTTLE_CONNECTIONS_MAX && now_us - entry->window_us < 2 * THROTTLE_WINDOW_US;
+		bool was_over = entry->connections > THROTTLE_CONNECTIONS_MAX &&
+				now_us - entry->window_us < 2 * THROTTLE_WINDOW_US;
 
 		entry->connections = was_over ? THROTTLE_CONNECTIONS_MAX : 0;
 		entry->window_us = now_us;

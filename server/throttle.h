@@ -16,7 +16,7 @@
 #define THROTTLE_WAYS 4u
 
 struct throttle_entry {
-	uint64_t source; /* IPv4 address, or the first half of an IPv6 address; 0: free */
+	uint64_t source;    /* IPv4 address, or the first half of an IPv6 address; 0: free */
 	uint64_t window_us; /* when counting began */
 	uint32_t connections;
 };

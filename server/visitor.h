@@ -25,7 +25,7 @@
 #include <stdint.h>
 #include <uv.h>
 
-#define VISITOR_OUTPUT_MAX 16384	   /* bytes in one on_output */
+#define VISITOR_OUTPUT_MAX 16384	    /* bytes in one on_output */
 #define VISITOR_IDLE_TIMEOUT_MS (60 * 1000) /* as nginx: a head must be whole, and an exchange move on, within it */
 
 struct visitor;

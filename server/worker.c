@@ -18,8 +18,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define ACCEPTS_MAX 64	       /* per turn of the loop */
-#define POOL_CELLS 65536u      /* 128 MiB of address space, touched as used */
+#define ACCEPTS_MAX 64	  /* per turn of the loop */
+#define POOL_CELLS 65536u /* 128 MiB of address space, touched as used */
 #define LISTENERS_MAX 64u
 #define FDS_OF_A_CONNECTION 3u /* its own, and the web site's pair or the flow's UDP socket */
 #define FDS_OF_OUR_OWN 64u
@@ -88,7 +88,7 @@ static uint32_t count_connections_max(const struct server_settings *settings)
 	struct rlimit files;
 	rlim_t descriptors = getrlimit(RLIMIT_NOFILE, &files) < 0 ? 1024 : files.rlim_max;
 	rlim_t max = descriptors > 2 * FDS_OF_OUR_OWN ? (descriptors - FDS_OF_OUR_OWN) / FDS_OF_A_CONNECTION
-						       : FDS_OF_OUR_OWN / FDS_OF_A_CONNECTION;
+						      : FDS_OF_OUR_OWN / FDS_OF_A_CONNECTION;
 	uint64_t wanted = (uint64_t)settings->max_clients + VISITORS_MAX;
 
 	return (uint32_t)(max < wanted ? max : wanted);
@@ -98,8 +98,8 @@ static void on_listener_readable(uv_poll_t *poll, int status, int events);
 
 static void listener_rest(struct listener *listener, int error)
 {
-	log_warning("session", "%s: accept: %s", listener->worker->hub.settings.listeners[listener - listener->worker->listeners].text,
-		strerror(error));
+	log_warning("session", "%s: accept: %s",
+		listener->worker->hub.settings.listeners[listener - listener->worker->listeners].text, strerror(error));
 	listener->is_resting = true;
 	uv_poll_stop(&listener->poll);
 }
@@ -240,8 +240,8 @@ static json_t *report(void *owner)
 	flow_table_sum(&hub->flows, &total, &depth, &sojourn_us);
 	json_object_set_new(object, "sessions", report_sessions(hub));
 	flow_counters_report(&total, object);
-	json_object_set_new(
-		object, "queue", json_pack("{s:f,s:i}", "delay_ms", (double)sojourn_us / CLOCK_US_PER_MS, "depth", (int)depth));
+	json_object_set_new(object, "queue",
+		json_pack("{s:f,s:i}", "delay_ms", (double)sojourn_us / CLOCK_US_PER_MS, "depth", (int)depth));
 	return object;
 }
 

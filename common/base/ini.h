@@ -14,8 +14,8 @@
 #define INI_FILE_MAX (16u << 20)
 
 struct ini_entry {
-	char *key;   /* as written; NULL where the entry opens a section */
-	char *value; /* without surrounding blanks and comment; "" allowed */
+	char *key;     /* as written; NULL where the entry opens a section */
+	char *value;   /* without surrounding blanks and comment; "" allowed */
 	unsigned line; /* 1… */
 };
 

@@ -70,8 +70,7 @@ static int is_free(struct netlink *netlink, uint32_t table, struct err *err)
 }
 
 /* Is it free, and nobody else's who has only chosen it yet? Return: 1, 0 or a negative errno. */
-static int take_table(
-	struct netlink *netlink, const struct undo *left, uint32_t table, int *ret_claim, struct err *err)
+static int take_table(struct netlink *netlink, const struct undo *left, uint32_t table, int *ret_claim, struct err *err)
 {
 	int rc = was_ours(left, table) ? 1 : is_free(netlink, table, err), claim;
 
@@ -330,8 +329,8 @@ static int find_priorities(
 		facts->plan.free_priority[i] = net_rule_free_priority(rules, count);
 		free(rules);
 		if (is_full)
-			facts->plan.free_priority[i] = claim_rules(
-				facts, i == 0 ? "rules-ipv4" : "rules-ipv6", facts->plan.free_priority[i]);
+			facts->plan.free_priority[i] =
+				claim_rules(facts, i == 0 ? "rules-ipv4" : "rules-ipv6", facts->plan.free_priority[i]);
 		if (facts->plan.free_priority[i] < 2 && is_full)
 			return err_set(err, -EEXIST,
 				"%s:%u: a full tunnel needs two routing rules ahead of all others, and somebody has "

@@ -34,7 +34,8 @@ static char *expand(const char *line, const char *device)
 
 static void on_line(void *owner, const char *line)
 {
-	const char *const *word = owner; /* of hook_words: who was left in the background speaks still when these hooks are over */
+	/* Of hook_words: who was left in the background speaks still when these hooks are over. */
+	const char *const *word = owner;
 	char quoted[LINE_MAX_QUOTED];
 
 	log_info("wireguard", "%s: %s", *word, log_quote(quoted, sizeof(quoted), line, strlen(line)));

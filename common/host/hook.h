@@ -20,7 +20,7 @@ struct hooks {
 	const char *device;
 	char *const *lines;
 	size_t count, next;
-	struct command *command; /* NULL: none runs */
+	struct command *command;     /* NULL: none runs */
 	struct command_tails *tails; /* for who is left in the background; outlives these hooks */
 	/* @failure: NULL, or what the first that failed of PreUp and PostUp said. PreDown and PostDown go on. */
 	void (*on_done)(void *owner, const char *failure);

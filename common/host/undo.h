@@ -32,9 +32,9 @@
 #define UNDO_TRIES_MAX 3 /* clean-ups that try an entry; then it is given up */
 
 enum undo_kind {
-	UNDO_SYSCTL,   /* path, old value, the value that was to be set: put back only where that still stands */
-	UNDO_DEVICE,   /* name and index: deleted where the index fits and it is WireGuard's; it may have been renamed */
-	UNDO_RULE,     /* deleted only where all of it fits */
+	UNDO_SYSCTL, /* path, old value, the value that was to be set: put back only where that still stands */
+	UNDO_DEVICE, /* name and index: deleted where the index fits and it is WireGuard's; it may have been renamed */
+	UNDO_RULE,   /* deleted only where all of it fits */
 	UNDO_FIREWALL, /* text: our nftables table's name */
 	UNDO_COMMAND,  /* text: a line for sh -c: resolvconf, a rule in FORWARD */
 };

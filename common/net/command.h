@@ -27,11 +27,13 @@ struct command_tails {
 };
 
 struct command_plan {
-	const char *const *argv; /* NULL-terminated; argv[0] is looked for in PATH, and in /usr/sbin:/usr/bin:/sbin:/bin; copied */
-	const char *input;	 /* NULL: empty; copied */
+	/* NULL-terminated; argv[0] is looked for in PATH, and in /usr/sbin:/usr/bin:/sbin:/bin; copied. */
+	const char *const *argv;
+	const char *input; /* NULL: empty; copied */
 	size_t input_len;
 	uint64_t timeout_ms; /* then its group is killed; 0: none */
-	void (*on_line)(void *owner, const char *line); /* NULL: not wanted; empty ones are passed over, long ones come in pieces */
+	/* NULL: not wanted; empty ones are passed over, long ones come in pieces. */
+	void (*on_line)(void *owner, const char *line);
 	void *line_owner;	     /* on_line's; NULL: @owner. Lives as long as the tails, where there are any */
 	struct command_tails *tails; /* NULL: nobody hears what is left in the background */
 	/* @status: exit code; 128 + signal; -ETIMEDOUT.

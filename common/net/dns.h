@@ -19,7 +19,7 @@
 /* What a host has: asked once, by the caller; a test gives its own. */
 struct dns_tools {
 	bool has_resolvconf;
-	bool has_resolved;	  /* resolvectl, and the service runs */
+	bool has_resolved;		       /* resolvectl, and the service runs */
 	char interface_prefix[DNS_PREFIX_MAX]; /* "tun." of /etc/resolvconf/interface-order; "" without */
 };
 

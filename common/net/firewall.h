@@ -32,14 +32,14 @@ struct firewall_gateway {
 struct firewall_plan {
 	char table[FIREWALL_TABLE_MAX]; /* firewall_format_table() */
 	char device[IFNAMSIZ];
-	uint32_t mark; /* 0: no marks to keep */
+	uint32_t mark;		      /* 0: no marks to keep */
 	const struct prefix *guarded; /* the device's addresses of the families that have a full tunnel */
 	size_t guarded_count;
 	const struct firewall_gateway *gateways;
 	size_t gateway_count;
-	bool confines; /* forward nothing else for the device: we switched forwarding on */
+	bool confines;	     /* forward nothing else for the device: we switched forwarding on */
 	int confined_family; /* of AF_INET or AF_INET6 only; 0: of both */
-	bool among_peers; /* the hub: from the device to the device */
+	bool among_peers;    /* the hub: from the device to the device */
 };
 
 /* The table of the tunnel @name: "towpath-home". nft takes letters, digits and "_-./" there; what else a name may have

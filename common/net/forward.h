@@ -17,7 +17,7 @@
 
 /* One rule as command lines for sh -c, each of which may be run again at any time. Kept in the undo list before it is done. */
 struct forward_rule {
-	char check[FORWARD_COMMAND_MAX]; /* exit 0: it is there */
+	char check[FORWARD_COMMAND_MAX];  /* exit 0: it is there */
 	char insert[FORWARD_COMMAND_MAX]; /* exit 0: it is there now, once */
 	char remove[FORWARD_COMMAND_MAX]; /* just this one; exit 0 also where it or its chain is gone */
 };
@@ -31,9 +31,9 @@ struct forward_rules {
 
 /* What the programs say; "" where there is none, or its tables are not in use. */
 struct forward_facts {
-	const char *nft_json; /* nft -j list ruleset */
+	const char *nft_json;	       /* nft -j list ruleset */
 	const char *legacy4, *legacy6; /* iptables-legacy -S, ip6tables-legacy -S */
-	bool has_iptables_nft; /* its own tables are then changed by it, so that it can still read them */
+	bool has_iptables_nft;	       /* its own tables are then changed by it, so that it can still read them */
 };
 
 /* Pure. @comment: "towpath-home", as the table is called. Return: 0, -EINVAL (JSON that is none, a name that no command line

@@ -12,8 +12,8 @@ struct net_rule {
 	int family;
 	uint32_t priority; /* ours are always given one, so that they can be told from others' */
 	uint32_t table;
-	uint32_t mark; /* 0: any */
-	bool is_not;   /* packets that do not carry @mark */
+	uint32_t mark;		 /* 0: any */
+	bool is_not;		 /* packets that do not carry @mark */
 	bool suppresses_default; /* suppress_prefixlength 0 */
 };
 

@@ -145,7 +145,8 @@ static bool channel_refuse_lost_fd(struct channel_packet *packet, size_t receive
 	const struct channel_rule *rule = received >= CHANNEL_HEADER_LEN ? channel_rule_find(packet->kind) : NULL;
 	const int32_t error = -EMFILE;
 
-	if (!rule || rule->fd != CHANNEL_FD_UNLESS_ERROR || received != CHANNEL_HEADER_LEN + sizeof(struct channel_reply))
+	if (!rule || rule->fd != CHANNEL_FD_UNLESS_ERROR ||
+		received != CHANNEL_HEADER_LEN + sizeof(struct channel_reply))
 		return false;
 	memcpy(packet->payload + offsetof(struct channel_reply, error), &error, sizeof(error));
 	return true;

@@ -25,22 +25,22 @@ enum channel_kind {
 	CHANNEL_LISTENER,     /* struct channel_index: which one of the settings' listeners; fd */
 	CHANNEL_START,	      /* all handed down: enter the sandbox and work */
 	CHANNEL_FLOW_SOCKET,  /* struct channel_reply; server: UDP socket connected to Target; fd where error is 0 */
-	CHANNEL_LINK_SOCKET,  /* struct channel_reply; client: TCP socket, marked, not yet connected; fd where error is 0 */
-	CHANNEL_STATUS,	      /* struct channel_ticket; fd: empty memfd to write the worker's JSON into */
-	CHANNEL_STOP,	      /* close sessions in an orderly way (WebSocket close 1001) and exit 0 */
-	CHANNEL_RELOAD,	      /* fd: settings as for CHANNEL_SETTINGS; server: clients that are gone lose their sessions */
-	CHANNEL_LOG,	      /* fd: where standard error goes from now on */
-	CHANNEL_NETWORK,      /* client: the host's network has changed; who waits to try again tries now */
-	CHANNEL_NAMESERVERS,  /* client: char text[]: "192.168.1.1,2001:db8::53", the physical links'; "" for the system's */
+	CHANNEL_LINK_SOCKET, /* struct channel_reply; client: TCP socket, marked, not yet connected; fd where error is 0 */
+	CHANNEL_STATUS,	     /* struct channel_ticket; fd: empty memfd to write the worker's JSON into */
+	CHANNEL_STOP,	     /* close sessions in an orderly way (WebSocket close 1001) and exit 0 */
+	CHANNEL_RELOAD,	 /* fd: settings as for CHANNEL_SETTINGS; server: clients that are gone lose their sessions */
+	CHANNEL_LOG,	 /* fd: where standard error goes from now on */
+	CHANNEL_NETWORK, /* client: the host's network has changed; who waits to try again tries now */
+	CHANNEL_NAMESERVERS, /* client: char text[]: "192.168.1.1,2001:db8::53", the physical links'; "" for the system's */
 	/* worker → supervisor */
-	CHANNEL_READY = 32, /* the server listens; the client's local port is open */
-	CHANNEL_FAILED,	    /* char text[]: set-up failed for good; the supervisor prints it and exits 1 */
+	CHANNEL_READY = 32,  /* the server listens; the client's local port is open */
+	CHANNEL_FAILED,	     /* char text[]: set-up failed for good; the supervisor prints it and exits 1 */
 	CHANNEL_FLOW_WANTED, /* struct channel_flow */
 	CHANNEL_LINK_WANTED, /* struct channel_link */
 	CHANNEL_STATUS_DONE, /* struct channel_ticket */
 	CHANNEL_STATE,	     /* char text[]: "up", "connecting: …", for sd_notify's STATUS= */
-	CHANNEL_ADDRESSES,   /* client: char text[]: "2 203.0.113.10,2001:db8:1::10": what the name of server 2 stands for */
-	CHANNEL_CLOCK,	     /* server: struct channel_clock: a client has come in and says its time */
+	CHANNEL_ADDRESSES, /* client: char text[]: "2 203.0.113.10,2001:db8:1::10": what the name of server 2 stands for */
+	CHANNEL_CLOCK,	   /* server: struct channel_clock: a client has come in and says its time */
 };
 
 struct channel_index {
@@ -61,8 +61,9 @@ struct channel_flow {
 	uint64_t ticket;
 	uint32_t client; /* its number in the settings, the same after every reload */
 	uint32_t has_instance;
-	uint8_t instance[16]; /* of our client's JWT: same source address and port again; without: same address, any port */
-	uint32_t rtt_ms;      /* round trip of the connection that it is for */
+	/* Of our client's JWT: same source address and port again; without: same address, any port. */
+	uint8_t instance[16];
+	uint32_t rtt_ms; /* round trip of the connection that it is for */
 	uint32_t reserved;
 };
 
@@ -105,6 +106,7 @@ void channel_close(struct channel *channel);
 
 /* Before there is a loop: wait for the next message, blocking, at most @timeout_ms. For the worker's start.
  * @payload: CHANNEL_PAYLOAD_MAX bytes. Return: length ≥ 0, or a negative errno (-EPIPE: the end). */
-int channel_receive(int fd, enum channel_side side, enum channel_kind *ret_kind, void *payload, int *ret_fd, int timeout_ms);
+int channel_receive(
+	int fd, enum channel_side side, enum channel_kind *ret_kind, void *payload, int *ret_fd, int timeout_ms);
 
 #endif

@@ -366,8 +366,8 @@ static const char *sandbox_resolver_folder(char path[PATH_MAX])
 static void sandbox_hide_files(enum sandbox_profile profile)
 {
 	char resolver[PATH_MAX];
-	const char *readable[] = {"/etc", "/usr/share/ca-certificates", "/usr/local/share/ca-certificates", "/usr/lib/ssl",
-		"/dev/urandom", sandbox_resolver_folder(resolver)};
+	const char *readable[] = {"/etc", "/usr/share/ca-certificates", "/usr/local/share/ca-certificates",
+		"/usr/lib/ssl", "/dev/urandom", sandbox_resolver_folder(resolver)};
 	int rc;
 
 	rc = sandbox_files_restrict(

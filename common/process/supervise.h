@@ -55,11 +55,11 @@ struct supervise_plan {
 	const char *area;	  /* log area of the worker's comings and goings: "session", "link" */
 	const char *worker_title; /* argv[0] of the worker */
 	const char *runtime_dir;
-	const char *ready_state; /* state from READY on, until the worker says another: "up", "connecting" */
-	int netns_fd;		 /* namespace of the worker, -1: ours; borrowed */
+	const char *ready_state;       /* state from READY on, until the worker says another: "up", "connecting" */
+	int netns_fd;		       /* namespace of the worker, -1: ours; borrowed */
 	const struct host_setup *host; /* NULL: no device of ours */
-	bool flows_when_linked;	 /* the client: not before the worker's state is "up" */
-	int up_fd;		 /* of `up`, see up.h; -1: in the foreground */
+	bool flows_when_linked;	       /* the client: not before the worker's state is "up" */
+	int up_fd;		       /* of `up`, see up.h; -1: in the foreground */
 };
 
 /* Run until SIGTERM, SIGINT or `down`. What goes wrong is logged here. @ret: set before the first call back, for the two

@@ -32,9 +32,9 @@ struct work_plan {
 	void (*on_message)(void *owner, enum channel_kind kind, const void *payload, int fd);
 	/* Every WORK_TICK_MS. Return: how often the datagram path was served since the start. */
 	uint64_t (*on_tick)(void *owner, uint64_t now_us);
-	json_t *(*report)(void *owner);		       /* the worker's keys of status */
-	void (*close)(void *owner); /* close all handles; they let go while the loop runs on */
-	void (*done)(void *owner);  /* free what is no handle; the loop has ended */
+	json_t *(*report)(void *owner); /* the worker's keys of status */
+	void (*close)(void *owner);	/* close all handles; they let go while the loop runs on */
+	void (*done)(void *owner);	/* free what is no handle; the loop has ended */
 };
 
 /* Live it. @loop is initialised here; *ret_channel is set before `open`. Return: the exit code. */

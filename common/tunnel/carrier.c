@@ -189,7 +189,8 @@ static void on_pump_end(struct carrier *carrier, enum pump_end end, long code)
 		end_with_close(carrier, FRAME_CLOSE_PROTOCOL_ERROR, "the other side broke the WebSocket protocol");
 		return;
 	case PUMP_TOO_BIG:
-		end_with_close(carrier, FRAME_CLOSE_TOO_BIG, "the other side sent a message that is no datagram: too big");
+		end_with_close(
+			carrier, FRAME_CLOSE_TOO_BIG, "the other side sent a message that is no datagram: too big");
 		return;
 	case PUMP_NO_MEMORY:
 		end_with_close(carrier, FRAME_CLOSE_GOING_AWAY, "out of memory");

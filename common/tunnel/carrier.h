@@ -33,11 +33,11 @@ struct carrier {
 	enum carrier_mask mask;
 	struct liveness liveness;
 	struct frame_reader reader;
-	uint8_t *rest;	   /* bytes read but not parsed: the beginning of a frame, or what waits for pongs to leave */
+	uint8_t *rest; /* bytes read but not parsed: the beginning of a frame, or what waits for pongs to leave */
 	uint32_t rest_len;
-	uint32_t rest_need; /* parse again when so many are there */
-	uint32_t record_len;	  /* plaintext bytes of a record: 4 ms of the delivery rate */
-	uint32_t low_water_bytes; /* TCP_NOTSENT_LOWAT, twice that */
+	uint32_t rest_need;	    /* parse again when so many are there */
+	uint32_t record_len;	    /* plaintext bytes of a record: 4 ms of the delivery rate */
+	uint32_t low_water_bytes;   /* TCP_NOTSENT_LOWAT, twice that */
 	uint32_t limit_bytes_per_s; /* of sending; TCP_RATE_UNLIMITED as a rule */
 	uint64_t rate_checked_us;
 	uint64_t rate_checked_bytes; /* of the flow's sent_bytes then */

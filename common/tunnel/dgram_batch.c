@@ -91,7 +91,8 @@ static void receive_nothing(struct dgram_receiver *receiver, int fd, struct drop
 		dropped->count[DROP_QUEUE_FULL]++;
 }
 
-unsigned dgram_receive(struct dgram_receiver *receiver, const struct dgram_socket *socket, struct drop_counters *dropped)
+unsigned dgram_receive(
+	struct dgram_receiver *receiver, const struct dgram_socket *socket, struct drop_counters *dropped)
 {
 	unsigned ready = receiver_refill(receiver, !socket->is_connected);
 	int n;
@@ -166,7 +167,8 @@ static ssize_t write_run(int fd, const struct iovec *payloads, unsigned run, str
 	ssize_t n = writev(fd, payloads, (int)run);
 
 	if (n < 0 && errno == ECONNREFUSED) {
-		dropped->count[DROP_UDP_REFUSED]++; /* an earlier datagram; reported once, instead of sending this one */
+		/* An earlier datagram; reported once, instead of sending this one. */
+		dropped->count[DROP_UDP_REFUSED]++;
 		n = writev(fd, payloads, (int)run);
 	}
 	return n < 0 ? -errno : n;
@@ -252,8 +254,8 @@ static struct dgram_sent send_messages(struct dgram_socket *socket, struct mmsgh
 	return sent;
 }
 
-static struct dgram_sent send_addressed(struct dgram_sender *sender, struct dgram_socket *socket, const struct addr *to,
-	struct drop_counters *dropped)
+static struct dgram_sent send_addressed(
+	struct dgram_sender *sender, struct dgram_socket *socket, const struct addr *to, struct drop_counters *dropped)
 {
 	struct mmsghdr messages[DGRAM_BATCH_MAX];
 	struct segment_control controls[DGRAM_BATCH_MAX];
@@ -269,14 +271,15 @@ static struct dgram_sent send_addressed(struct dgram_sender *sender, struct dgra
 	return send_messages(socket, messages, runs, count, dropped);
 }
 
-struct dgram_sent dgram_sender_flush(struct dgram_sender *sender, struct dgram_socket *socket, const struct addr *to,
-	struct drop_counters *dropped)
+struct dgram_sent dgram_sender_flush(
+	struct dgram_sender *sender, struct dgram_socket *socket, const struct addr *to, struct drop_counters *dropped)
 {
 	struct dgram_sent sent = {0};
 
 	if (sender->count == 0)
 		return sent;
-	sent = socket->is_connected ? send_connected(sender, socket, dropped) : send_addressed(sender, socket, to, dropped);
+	sent = socket->is_connected ? send_connected(sender, socket, dropped)
+				    : send_addressed(sender, socket, to, dropped);
 	sender->count = 0;
 	return sent;
 }

@@ -20,7 +20,7 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
-#define DGRAM_BATCH_MAX 64u	/* UDP_MAX_SEGMENTS of the older kernels; also what one recvmmsg() takes */
+#define DGRAM_BATCH_MAX 64u /* UDP_MAX_SEGMENTS of the older kernels; also what one recvmmsg() takes */
 #define DGRAM_BATCH_BYTES 65507u
 
 /* One UDP socket; embedded in its owner. */
@@ -46,7 +46,8 @@ void dgram_receiver_done(struct dgram_receiver *receiver);
 /* One recvmmsg(). An ICMP error that waits on the socket is about a datagram sent earlier: that one is counted in @dropped.
  * Where the pool is used up, what waits is thrown away and counted: left there it would wake the loop for ever.
  * receiver->from is set where the socket is not connected. Return: datagrams received, 0 where none waits. */
-unsigned dgram_receive(struct dgram_receiver *receiver, const struct dgram_socket *socket, struct drop_counters *dropped);
+unsigned dgram_receive(
+	struct dgram_receiver *receiver, const struct dgram_socket *socket, struct drop_counters *dropped);
 
 /* Take the i-th of the datagrams just received over, stamped with @now_us. NULL where a long one found no cells. */
 struct dgram *dgram_receiver_take(struct dgram_receiver *receiver, unsigned i, uint64_t now_us);
@@ -77,8 +78,8 @@ struct dgram_sent {
 
 /* Send what was collected to the connected peer, or to @to. What does not go is counted, also the earlier datagram that an
  * ICMP error on a connected socket is about. Return: what the kernel took. */
-struct dgram_sent dgram_sender_flush(struct dgram_sender *sender, struct dgram_socket *socket, const struct addr *to,
-	struct drop_counters *dropped);
+struct dgram_sent dgram_sender_flush(
+	struct dgram_sender *sender, struct dgram_socket *socket, const struct addr *to, struct drop_counters *dropped);
 
 /* How many of @count payloads form the run that starts at the first. Pure. */
 unsigned dgram_run_len(const struct iovec *payloads, unsigned count);

@@ -16,15 +16,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define DGRAM_QUEUE_SHORT_MAX 128u	       /* bytes of a short datagram */
-#define DGRAM_QUEUE_HANDSHAKE_US 1000000u      /* sojourn limits */
+#define DGRAM_QUEUE_SHORT_MAX 128u	  /* bytes of a short datagram */
+#define DGRAM_QUEUE_HANDSHAKE_US 1000000u /* sojourn limits */
 #define DGRAM_QUEUE_SHORT_US 150000u
 /* 20 Mbit/s, 40 ms, 1 % lost (tests/bench/line, few runs): 12 Mbit/s with 30 ms, 12 to 14 with 60, 14 to 17 with 100,
  * which adds 20 ms to whatever is not short; without loss they carry the same. */
 #define DGRAM_QUEUE_BULK_US 60000u
-#define DGRAM_QUEUE_INITIATION_US 90000000u    /* = WireGuard's REKEY_ATTEMPT_TIME */
-#define DGRAM_QUEUE_CELLS_MAX 4096u	       /* 8 MiB: 60 ms at 1 Gbit/s */
-#define DGRAM_QUEUE_SHORT_RUN_MAX 32u	       /* short ones in a row before bulk gets a turn */
+#define DGRAM_QUEUE_INITIATION_US 90000000u /* = WireGuard's REKEY_ATTEMPT_TIME */
+#define DGRAM_QUEUE_CELLS_MAX 4096u	    /* 8 MiB: 60 ms at 1 Gbit/s */
+#define DGRAM_QUEUE_SHORT_RUN_MAX 32u	    /* short ones in a row before bulk gets a turn */
 
 enum dgram_lane { DGRAM_LANE_HANDSHAKE, DGRAM_LANE_SHORT, DGRAM_LANE_BULK, DGRAM_LANE_COUNT };
 

@@ -20,12 +20,12 @@ struct flow_counters {
 };
 
 struct flow {
-	struct dgram_queue queue;	/* towards the carrier */
-	struct carrier *carrier;	/* the newest that is up; NULL: none */
-	struct dgram_socket *socket;	/* where the carrier's datagrams go */
-	struct addr peer;		/* client: the local source address; server: unused, the socket is connected */
-	bool has_peer;			/* somebody can be answered */
-	uint64_t active_us;		/* last datagram from UDP */
+	struct dgram_queue queue;    /* towards the carrier */
+	struct carrier *carrier;     /* the newest that is up; NULL: none */
+	struct dgram_socket *socket; /* where the carrier's datagrams go */
+	struct addr peer;	     /* client: the local source address; server: unused, the socket is connected */
+	bool has_peer;		     /* somebody can be answered */
+	uint64_t active_us;	     /* last datagram from UDP */
 	struct flow_counters counters;
 };
 

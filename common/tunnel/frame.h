@@ -11,10 +11,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define FRAME_HEADER_MAX 14	   /* 2 + 8 + 4 */
-#define FRAME_PAYLOAD_MAX 65507u   /* largest UDP payload over IPv4: 65535 - 20 - 8 */
-#define FRAME_CONTROL_MAX 125u	   /* RFC 6455 §5.5 */
-#define FRAME_FRAGMENTS_MAX 1024u  /* per message, from foreign peers */
+#define FRAME_HEADER_MAX 14	  /* 2 + 8 + 4 */
+#define FRAME_PAYLOAD_MAX 65507u  /* largest UDP payload over IPv4: 65535 - 20 - 8 */
+#define FRAME_CONTROL_MAX 125u	  /* RFC 6455 §5.5 */
+#define FRAME_FRAGMENTS_MAX 1024u /* per message, from foreign peers */
 
 #define FRAME_CLOSE_NORMAL 1000
 #define FRAME_CLOSE_GOING_AWAY 1001
@@ -35,7 +35,7 @@ struct frame_header {
 	uint8_t opcode;
 	bool fin;
 	bool masked;
-	uint8_t header_len;  /* bytes before the payload */
+	uint8_t header_len; /* bytes before the payload */
 	uint8_t mask[4];
 	uint32_t payload_len; /* ≤ FRAME_PAYLOAD_MAX */
 };
@@ -83,8 +83,8 @@ struct frame_reader {
  * @ret_used: FRAME_OK: bytes consumed. FRAME_MORE: bytes needed from @buf on, at most FRAME_HEADER_MAX + FRAME_PAYLOAD_MAX
  * @ret_event: set with FRAME_OK; an inner fragment gives FRAME_OK with opcode FRAME_CONTINUATION and no payload: go on
  */
-enum frame_result frame_reader_next(struct frame_reader *reader, uint8_t *buf, size_t len, size_t *ret_used,
-	struct frame_event *ret_event);
+enum frame_result frame_reader_next(
+	struct frame_reader *reader, uint8_t *buf, size_t len, size_t *ret_used, struct frame_event *ret_event);
 
 void frame_reader_done(struct frame_reader *reader);
 

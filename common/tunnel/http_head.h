@@ -74,9 +74,9 @@ void http_head_hide_upgrade(char *buf, const struct http_head *head);
 /* Follows a request's body to its end, so that the next head is found. */
 struct http_body {
 	enum http_framing framing;
-	uint64_t left;	/* bytes of the length, or of the current chunk */
-	uint8_t state;	/* chunked: where in the grammar */
-	uint16_t line;	/* bytes of the current chunk-size or trailer line, bounded */
+	uint64_t left; /* bytes of the length, or of the current chunk */
+	uint8_t state; /* chunked: where in the grammar */
+	uint16_t line; /* bytes of the current chunk-size or trailer line, bounded */
 };
 
 void http_body_init(struct http_body *body, const struct http_head *head);

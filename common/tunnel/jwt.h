@@ -12,11 +12,11 @@
 #define JWT_BINDING_LEN 32
 
 struct jwt_claims {
-	char id[37];	/* UUID, version 7 */
-	bool is_udp;	/* p = {"Udp":…}; false for anything else a stock client asks for */
+	char id[37];	    /* UUID, version 7 */
+	bool is_udp;	    /* p = {"Udp":…}; false for anything else a stock client asks for */
 	uint64_t timeout_s; /* 0: none */
-	char host[256]; /* r, as text, brackets included where they came */
-	int64_t port;	/* rp; 0 where it is no integer of 1..65535 */
+	char host[256];	    /* r, as text, brackets included where they came */
+	int64_t port;	    /* rp; 0 where it is no integer of 1..65535 */
 	bool has_kid;
 	char kid[JWT_KID_LEN + 1]; /* lower case hex */
 	bool has_instance;

@@ -13,10 +13,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define LIVENESS_PING_LEN 8		 /* the number, big endian */
-#define LIVENESS_DOUBT_US 2000000u	 /* sending into silence for so long asks for a ping */
-#define LIVENESS_DEADLINE_US 6000000u	 /* a ping without an answer for so long is the end */
-#define LIVENESS_CHECK_US 1000000u	 /* after liveness_check() it is so long, and four round trips */
+#define LIVENESS_PING_LEN 8	      /* the number, big endian */
+#define LIVENESS_DOUBT_US 2000000u    /* sending into silence for so long asks for a ping */
+#define LIVENESS_DEADLINE_US 6000000u /* a ping without an answer for so long is the end */
+#define LIVENESS_CHECK_US 1000000u    /* after liveness_check() it is so long, and four round trips */
 
 enum liveness_action {
 	LIVENESS_WAIT, /* nothing to do yet */
@@ -31,7 +31,7 @@ struct liveness {
 	uint64_t last_received_us;
 	uint64_t sent_since_us; /* first datagram sent after the last one received; 0: none */
 	uint64_t check_us;	/* of the first liveness_check() that no ping has answered yet; 0: none */
-	bool is_asked; /* ping at the next step */
+	bool is_asked;		/* ping at the next step */
 	uint64_t number;
 	uint64_t rtt_us; /* last measured; 0: not yet */
 };

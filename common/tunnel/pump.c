@@ -155,7 +155,8 @@ static enum pump_end answer_ping(struct carrier *carrier, const struct frame_eve
 	return rc < 0 ? PUMP_STREAM_ENDED : PUMP_GOES_ON;
 }
 
-static enum pump_end take_event(struct carrier *carrier, const struct frame_event *event, uint64_t now_us, long *ret_code)
+static enum pump_end take_event(
+	struct carrier *carrier, const struct frame_event *event, uint64_t now_us, long *ret_code)
 {
 	switch (event->opcode) {
 	case FRAME_BINARY:

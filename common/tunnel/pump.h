@@ -18,7 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PUMP_ROUNDS_MAX 4u /* recvmmsg() calls on one socket before the others get their turn */
+#define PUMP_ROUNDS_MAX 4u		  /* recvmmsg() calls on one socket before the others get their turn */
 #define PUMP_IN_LEN (8u * TLS_RECORD_MAX) /* plaintext parsed in one go: 64 full packets and a record to spare */
 #define PUMP_RECORD_LEN (TLS_RECORD_MAX + FRAME_HEADER_MAX + FRAME_PAYLOAD_MAX)
 
@@ -44,8 +44,8 @@ int pump_out(struct carrier *carrier, uint64_t now_us);
 
 enum pump_end {
 	PUMP_GOES_ON,
-	PUMP_STREAM_ENDED, /* *ret_code of tls_stream_read() */
-	PUMP_CLOSED,	   /* a close frame came; *ret_code is its code, 1005 where it had none */
+	PUMP_STREAM_ENDED,   /* *ret_code of tls_stream_read() */
+	PUMP_CLOSED,	     /* a close frame came; *ret_code is its code, 1005 where it had none */
 	PUMP_PROTOCOL_ERROR, /* to be closed with 1002 */
 	PUMP_TOO_BIG,	     /* to be closed with 1009 */
 	PUMP_NO_MEMORY,

@@ -282,7 +282,8 @@ static void stream_on_poll(uv_poll_t *poll, int status, int events)
 	if (!stream->is_open)
 		stream_handshake(stream);
 	/* The handshake's last flight may have data right behind it. */
-	if (stream->is_open && !stream->is_closing && !stream->is_failed && !stream->is_paused && (events & UV_READABLE))
+	if (stream->is_open && !stream->is_closing && !stream->is_failed && !stream->is_paused &&
+		(events & UV_READABLE))
 		stream->handlers->on_readable(stream->owner);
 	if (!stream->is_closing)
 		stream_arm(stream);
@@ -310,8 +311,12 @@ int tls_stream_open(struct tls_stream *stream, uv_loop_t *loop, int fd, SSL *ssl
 {
 	int rc;
 
-	*stream = (struct tls_stream){
-		.fd = fd, .ssl = ssl, .handlers = handlers, .owner = owner, .buffers = buffers, .receive_budget = RECEIVE_BUDGET};
+	*stream = (struct tls_stream){.fd = fd,
+		.ssl = ssl,
+		.handlers = handlers,
+		.owner = owner,
+		.buffers = buffers,
+		.receive_budget = RECEIVE_BUDGET};
 	rc = ssl ? stream_attach_ssl(stream, is_server, err) : 0;
 	if (rc < 0)
 		goto drop;

@@ -59,8 +59,8 @@ struct tls_stream {
 	bool is_paused;		/* no reading */
 	bool is_failed;
 	bool is_closing;
-	bool is_first_turn;	/* the handshake has not been begun */
-	bool at_end; /* EOF was read */
+	bool is_first_turn; /* the handshake has not been begun */
+	bool at_end;	    /* EOF was read */
 };
 
 /* Serve a connected socket. @ssl NULL: in the clear, on_open comes with the first turn of the loop. Owns @fd and @ssl

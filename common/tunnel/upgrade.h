@@ -26,12 +26,12 @@ bool upgrade_read_request(const struct http_head *head, struct upgrade_request *
 
 /* What a client asks with. All text as is; headers are checked by the configuration. */
 struct upgrade_ask {
-	const char *prefix;	/* "v1" */
-	const char *host;	/* as in the URL, IPv6 without brackets */
-	uint16_t port;		/* left out where it is 80 or 443 */
-	const char *key;	/* UPGRADE_KEY_TEXT_LEN characters */
+	const char *prefix; /* "v1" */
+	const char *host;   /* as in the URL, IPv6 without brackets */
+	uint16_t port;	    /* left out where it is 80 or 443 */
+	const char *key;    /* UPGRADE_KEY_TEXT_LEN characters */
 	const char *jwt;
-	const char *basic_auth; /* "user:password"; NULL: none */
+	const char *basic_auth;	    /* "user:password"; NULL: none */
 	const char *const *headers; /* "Name: value", replacing one of ours of the same name; NULL-terminated or NULL */
 };
 
@@ -51,6 +51,7 @@ void upgrade_accept(char out[UPGRADE_ACCEPT_TEXT_LEN + 1], struct http_span key)
 const char *upgrade_check_answer(const struct http_head *head, const char *key, char *buf, size_t size);
 
 /* Write a CONNECT for a proxy. @user NULL: without Proxy-Authorization. Return: bytes written, or -ENOBUFS. */
-int upgrade_write_connect(char *buf, size_t size, const char *host, uint16_t port, const char *user, const char *password);
+int upgrade_write_connect(
+	char *buf, size_t size, const char *host, uint16_t port, const char *user, const char *password);
 
 #endif

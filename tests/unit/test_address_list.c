@@ -32,9 +32,9 @@ static void empty_text_is_no_address(void **state)
 /* One wrong element refuses all of them, and nothing is written. */
 static void anything_else_is_refused(void **state)
 {
-	static const char *const wrong[] = {",", "203.0.113.10,", ",203.0.113.10", "203.0.113.10,,::1", "hub.example.org",
-		"203.0.113.10:443", "[::1]", "[::1]:443", " 203.0.113.10", "203.0.113.10 ", "203.0.113",
-		"1.1.1.1,1.1.1.2,1.1.1.3,1.1.1.4,1.1.1.5,1.1.1.6,1.1.1.7,1.1.1.8,1.1.1.9"};
+	static const char *const wrong[] = {",", "203.0.113.10,", ",203.0.113.10", "203.0.113.10,,::1",
+		"hub.example.org", "203.0.113.10:443", "[::1]", "[::1]:443", " 203.0.113.10", "203.0.113.10 ",
+		"203.0.113", "1.1.1.1,1.1.1.2,1.1.1.3,1.1.1.4,1.1.1.5,1.1.1.6,1.1.1.7,1.1.1.8,1.1.1.9"};
 	struct addr addresses[ADDRESS_LIST_MAX], untouched[ADDRESS_LIST_MAX];
 
 	(void)state;

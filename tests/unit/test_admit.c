@@ -325,7 +325,8 @@ static void path_v1_and_signature(void **state)
 /* Two clients with one token or one path cannot be told apart: refused, with the name of the second. */
 static void same_secret_twice(void **state)
 {
-	const struct server_settings_client tokens[] = {{1, laptop, laptop_token, NULL}, {2, phone, laptop_token, NULL}};
+	const struct server_settings_client tokens[] = {
+		{1, laptop, laptop_token, NULL}, {2, phone, laptop_token, NULL}};
 	const struct server_settings_client paths[] = {{1, laptop, NULL, old_path}, {2, phone, NULL, old_path}};
 	struct admit_table *table = NULL;
 	struct err err = {""};

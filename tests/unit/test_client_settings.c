@@ -34,7 +34,8 @@ static void fill(struct client_settings *settings)
 		.stock_target_port = 51820,
 		.header_count = 2};
 	settings->servers = calloc(2, sizeof(*settings->servers));
-	settings->servers[0] = (struct client_settings_server){copy("wss://a"), copy("a"), 443, false, copy("203.0.113.10,::1")};
+	settings->servers[0] =
+		(struct client_settings_server){copy("wss://a"), copy("a"), 443, false, copy("203.0.113.10,::1")};
 	settings->servers[1] = (struct client_settings_server){copy("ws://[::1]:80"), copy("::1"), 80, true, NULL};
 	settings->token = copy("0123456789abcdef");
 	settings->pins = calloc(2, sizeof(*settings->pins));
@@ -107,7 +108,8 @@ static void round_trip_keeps_every_field(void **state)
 static void absent_fields_stay_absent(void **state)
 {
 	struct client_settings in, out;
-	struct client_settings_server server = {(char *)(uintptr_t) "wss://a", (char *)(uintptr_t) "a", 443, false, NULL};
+	struct client_settings_server server = {
+		(char *)(uintptr_t) "wss://a", (char *)(uintptr_t) "a", 443, false, NULL};
 	struct err err = {""};
 
 	(void)state;
@@ -171,8 +173,7 @@ static void bad_fields_are_refused(void **state)
 		{"pins", "[null]", "pins: not base64"},
 		{"client_key_pem", "null", "come together"},
 		{"interception", "\"no\"", "interception: neither"},
-		{"servers",
-			"[{\"url\":\"a\",\"host\":\"a\",\"port\":1,\"cleartext\":false,\"addresses\":\"1.2.3\"}]",
+		{"servers", "[{\"url\":\"a\",\"host\":\"a\",\"port\":1,\"cleartext\":false,\"addresses\":\"1.2.3\"}]",
 			"addresses: not addresses"},
 		{"nameservers", "\"ns.example.org\"", "nameservers: not addresses"},
 		{"nameservers", "\"\"", "nameservers"},

@@ -1,10 +1,10 @@
 /* Batched UDP over loopback: what goes in comes out, datagram by datagram, whatever the sizes. */
 #include "common/tunnel/dgram_batch.h"
 
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <setjmp.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>

@@ -1,10 +1,10 @@
 /* The timed queue: lanes, ages, the kept initiation, and that nothing vanishes. */
 #include "common/tunnel/dgram_queue.h"
 
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <setjmp.h>
 #include <string.h>
 
 #include <cmocka.h>

@@ -1,10 +1,10 @@
 /* The visitor's address as a reverse proxy tells it. */
 #include "server/proxy_header.h"
 
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <setjmp.h>
 #include <stdio.h>
 #include <string.h>
 

@@ -188,7 +188,8 @@ static void bad_fields_are_refused(void **state)
 		{GOOD_HEAD GOOD_CERT GOOD_TARGET
 			"\"clients\":[{\"number\":3,\"name\":\"a\",\"token\":\"0123456789abcde/\",\"stock_path\":null}]}",
 			"token: not made of"},
-		{GOOD_HEAD GOOD_CERT GOOD_TARGET "\"clients\":[{\"number\":0,\"name\":\"a\"}]}", "number: out of range"},
+		{GOOD_HEAD GOOD_CERT GOOD_TARGET "\"clients\":[{\"number\":0,\"name\":\"a\"}]}",
+			"number: out of range"},
 		{GOOD_HEAD GOOD_CERT GOOD_TARGET "\"clients\":[{\"number\":4194303,\"name\":\"a\"}]}",
 			"number: out of range"},
 		{GOOD_HEAD GOOD_CERT GOOD_TARGET "\"clients\":[" A_CLIENT "," A_CLIENT "]}", "number: out of range"},

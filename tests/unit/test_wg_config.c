@@ -237,8 +237,7 @@ static void allowed_ips_are_read(void **state)
 		{"AllowedIPs = 10.0.0.0/8\nAllowedIPs = 11.0.0.0/8", "10.0.0.0/8 11.0.0.0/8 "},
 		{"AllowedIPs = 10.0.0.0/8, 10.0.0.0/8", "10.0.0.0/8 10.0.0.0/8 "},
 		{"AllowedIPs = 10.0.0.0 /8 ,11. 0.0.0/8", "10.0.0.0/8 11.0.0.0/8 "},
-		{"AllowedIPs = 10.0.0.0/008", "10.0.0.0/8 "},
-		{"AllowedIPs = +10.0.0.0/8", "10.0.0.0/8 "});
+		{"AllowedIPs = 10.0.0.0/008", "10.0.0.0/8 "}, {"AllowedIPs = +10.0.0.0/8", "10.0.0.0/8 "});
 }
 
 static void print_endpoint(struct fixture *f, char *out, size_t size)

@@ -30,8 +30,8 @@ static void peer_with_our_port_tells_the_mark(void **state)
 static void other_endpoints_are_passed_over(void **state)
 {
 	static const char *const others[] = {"", "\n", "errno=0\n\n", "endpoint=127.0.0.1:4001\n\n",
-		"endpoint=10.0.0.1:4000\n\n", "endpoint=127.0.0.1\n\n", "endpoint=\n\n", "endpoint", "xendpoint=127.0.0.1:4000\n",
-		"fwmark=5\nendpoint=127.0.0.1:40000\n\n"};
+		"endpoint=10.0.0.1:4000\n\n", "endpoint=127.0.0.1\n\n", "endpoint=\n\n", "endpoint",
+		"xendpoint=127.0.0.1:4000\n", "fwmark=5\nendpoint=127.0.0.1:40000\n\n"};
 	uint32_t mark = 7;
 
 	(void)state;
