@@ -383,5 +383,5 @@ host_state_all() { # HOST
 	at "$1" nft -s list ruleset
 	at "$1" iptables-save | sed 's/^#.*//; s/\[[0-9:]*\]//'
 	at "$1" ip6tables-save | sed 's/^#.*//; s/\[[0-9:]*\]//'
-	at "$1" sysctl -a 2>/dev/null | grep -E '^net\.' | grep -vE 'netfilter\.|nf_conntrack_|\.gc_|route\.(gc|min_)|random|inode-nr|stable_secret|mtu_expires|_congestion_control'
+	at "$1" sysctl -a 2>/dev/null | grep -E '^net\.' | grep -vE 'netfilter\.|nf_conntrack_|\.gc_|route\.(gc|min_)|random|inode-nr|stable_secret|mtu_expires|tcp_(available|allowed)_congestion_control'
 }
