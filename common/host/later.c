@@ -72,7 +72,7 @@ static void on_rule_made(struct host *host, int status, const char *output)
 static void make_next(struct host *host)
 {
 	const struct forward_rule *rule = next_new(host);
-	struct change *change;
+	struct change *change = rule ? find_rule(host, rule) : NULL;
 	struct err err = {""};
 
 	if (!rule) {
@@ -80,13 +80,14 @@ static void make_next(struct host *host)
 		return;
 	}
 	/* One that was let go is written down still. */
-	if (!find_rule(host, rule) && write_down(host, rule, &err) < 0) {
+	if (!change && write_down(host, rule, &err) < 0) {
 		log_warning("firewall", "%s", err.text);
 		repair_finish(host);
 		return;
 	}
 	log_notice("firewall", "another FORWARD has begun to drop; for %s: %s", host->setup.device, rule->insert);
-	change = find_rule(host, rule);
+	if (!change)
+		change = &host->plan.changes[host->plan.count - 1];
 	change->is_made = true;
 	settle_make(host, change, on_rule_made);
 }
