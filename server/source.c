@@ -144,8 +144,7 @@ static void take_given(uint8_t *bitmap, json_t *addresses)
 
 	take(bitmap, 0);
 	take(bitmap, SOURCE_COUNT - 1);
-	json_object_foreach_safe(addresses, next, key, address)
-	{
+	json_object_foreach_safe (addresses, next, key, address) {
 		if (!take(bitmap, number_of(address)))
 			json_object_del(addresses, key);
 	}

@@ -317,8 +317,7 @@ static void on_report(void *owner, json_t *wireguard)
 	json_t *peer;
 	size_t i;
 
-	json_array_foreach(json_object_get(wireguard, "peers"), i, peer)
-	{
+	json_array_foreach (json_object_get(wireguard, "peers"), i, peer) {
 		const char *name = name_of_peer(&s->edition.roster, peer);
 
 		if (name)

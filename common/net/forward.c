@@ -140,8 +140,7 @@ static json_t *verdict_for_all(json_t *rule)
 	json_t *expressions = json_object_get(rule, "expr"), *expression, *verdict = NULL;
 	size_t i;
 
-	json_array_foreach(expressions, i, expression)
-	{
+	json_array_foreach (expressions, i, expression) {
 		if (is_neutral(expression))
 			continue;
 		if (verdict)
@@ -192,8 +191,7 @@ static bool chain_drops(struct search *search, json_t *chain, const char *name, 
 
 	if (!name || depth > FORWARD_DEPTH_MAX)
 		return false;
-	json_array_foreach(search->objects, i, object)
-	{
+	json_array_foreach (search->objects, i, object) {
 		rule = rule_in(object, chain, name);
 		fate = rule ? fate_at(search, chain, rule, depth) : FATE_OPEN;
 		if (fate != FATE_OPEN)
@@ -208,8 +206,7 @@ static bool goes_to_docker(struct search *search, json_t *chain, const char *nam
 	json_t *object, *verdict;
 	size_t i;
 
-	json_array_foreach(search->objects, i, object)
-	{
+	json_array_foreach (search->objects, i, object) {
 		verdict = verdict_for_all(rule_in(object, chain, name));
 		if (is_word(json_object_get(verdict, "jump"), "target", FORWARD_DOCKER))
 			return true;
@@ -263,8 +260,7 @@ static int look_at_nftables(struct search *search, const char *text)
 	if (!root)
 		return err_set(search->err, -EINVAL, "nft -j list ruleset: line %d: %s", error.line, error.text);
 	search->objects = json_object_get(root, "nftables");
-	json_array_foreach(search->objects, i, object)
-	{
+	json_array_foreach (search->objects, i, object) {
 		rc = look_at_chain(search, json_object_get(object, "chain"));
 		if (rc < 0)
 			break;

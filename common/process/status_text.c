@@ -149,8 +149,7 @@ static void write_dropped(FILE *out, const char *indent, const json_t *object)
 	const char *reason;
 	bool any = false;
 
-	json_object_foreach(dropped, reason, count)
-	{
+	json_object_foreach (dropped, reason, count) {
 		if (json_number_value(count) <= 0)
 			continue;
 		fprintf(out, "%s%s%.0f %s", any ? "" : indent, any ? ", " : "dropped: ", json_number_value(count),
@@ -185,7 +184,8 @@ static void write_sessions(FILE *out, const json_t *sessions, int64_t now_s)
 	if (!sessions)
 		return;
 	fprintf(out, "\n  sessions: %zu\n", json_array_size(sessions));
-	json_array_foreach(sessions, i, session) write_session(out, session, now_s);
+	json_array_foreach (sessions, i, session)
+		write_session(out, session, now_s);
 }
 
 /* --- the device, in wg show's own words --- */
@@ -196,7 +196,8 @@ static void write_allowed_ips(FILE *out, const json_t *list)
 	json_t *prefix;
 
 	fputs("      allowed ips: ", out);
-	json_array_foreach(list, i, prefix) fprintf(out, "%s%s", i > 0 ? ", " : "", json_string_value(prefix));
+	json_array_foreach (list, i, prefix)
+		fprintf(out, "%s%s", i > 0 ? ", " : "", json_string_value(prefix));
 	fputs(json_array_size(list) > 0 ? "\n" : "(none)\n", out);
 }
 
@@ -241,8 +242,9 @@ static void write_rules(FILE *out, const json_t *rules)
 	if (json_array_size(rules) == 0)
 		return;
 	fputs("    rules: ", out);
-	json_array_foreach(rules, i, rule) fprintf(out, "%s%s %.0f: table %.0f", i > 0 ? ", " : "",
-		subject_text(rule, "family"), number_of(rule, "priority"), number_of(rule, "table"));
+	json_array_foreach (rules, i, rule)
+		fprintf(out, "%s%s %.0f: table %.0f", i > 0 ? ", " : "", subject_text(rule, "family"),
+			number_of(rule, "priority"), number_of(rule, "table"));
 	fputc('\n', out);
 }
 
@@ -264,7 +266,8 @@ static void write_wireguard(FILE *out, const json_t *wireguard, int64_t now_s)
 	if (number_of(wireguard, "mtu") > 0)
 		fprintf(out, "    mtu: %.0f\n", number_of(wireguard, "mtu"));
 	write_rules(out, json_object_get(wireguard, "rules"));
-	json_array_foreach(json_object_get(wireguard, "peers"), i, peer) write_peer(out, peer, now_s);
+	json_array_foreach (json_object_get(wireguard, "peers"), i, peer)
+		write_peer(out, peer, now_s);
 }
 
 static void write_unknown(FILE *out, const json_t *object)
@@ -276,8 +279,7 @@ static void write_unknown(FILE *out, const json_t *object)
 
 	for (size_t i = 0; known[i]; i++)
 		json_object_del(all, known[i]);
-	json_object_foreach(all, key, value)
-	{
+	json_object_foreach (all, key, value) {
 		char *text = json_dumps(value, JSON_ENCODE_ANY);
 
 		fprintf(out, "  %s: %s\n", key, text ? text : "");

@@ -91,9 +91,9 @@ static void clean(json_t *value)
 
 	if (json_is_string(value))
 		clean_string(value);
-	json_array_foreach(value, i, item) clean(item);
-	json_object_foreach_safe(value, next, key, item)
-	{
+	json_array_foreach (value, i, item)
+		clean(item);
+	json_object_foreach_safe (value, next, key, item) {
 		if (is_plain(key))
 			clean(item);
 		else
