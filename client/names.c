@@ -7,7 +7,7 @@
 #include "common/base/err.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
-#include "common/process/folder.h"
+#include "common/base/folder.h"
 
 #include <limits.h>
 #include <stdbool.h>

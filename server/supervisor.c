@@ -12,7 +12,7 @@
 #include "common/base/log.h"
 #include "common/host/check.h"
 #include "common/net/netmon.h"
-#include "common/process/folder.h"
+#include "common/base/folder.h"
 #include "common/process/spawn.h"
 #include "common/process/supervise.h"
 #include "server/edition.h"

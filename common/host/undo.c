@@ -7,7 +7,7 @@
 
 #include "common/base/log.h"
 #include "common/host/undo_entry.h"
-#include "common/process/folder.h"
+#include "common/base/folder.h"
 
 #include <dirent.h>
 #include <errno.h>

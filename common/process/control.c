@@ -6,7 +6,7 @@
  */
 #include "common/process/control.h"
 
-#include "common/process/folder.h"
+#include "common/base/folder.h"
 
 #include <errno.h>
 #include <poll.h>

@@ -8,7 +8,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
-#include "common/process/folder.h"
+#include "common/base/folder.h"
 
 #include <errno.h>
 #include <fcntl.h>

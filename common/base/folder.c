@@ -1,5 +1,5 @@
 /* Folders of ours, made level by level. Fails with the level that could not be made; what was made stays. */
-#include "common/process/folder.h"
+#include "common/base/folder.h"
 
 #include <errno.h>
 #include <limits.h>

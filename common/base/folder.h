@@ -1,6 +1,6 @@
 /* Folders of ours: RUNTIME_DIR, STATE_DIR/NAME. */
-#ifndef TOWPATH_PROCESS_FOLDER_H
-#define TOWPATH_PROCESS_FOLDER_H
+#ifndef TOWPATH_BASE_FOLDER_H
+#define TOWPATH_BASE_FOLDER_H
 
 #include "common/base/err.h"
 
