@@ -6,11 +6,11 @@
 #include "client/supervisor.h"
 #include "client/worker.h"
 #include "common/process/channel.h"
-#include "common/process/down.h"
-#include "common/process/options.h"
+#include "common/command_line/stop_reload.h"
+#include "common/command_line/options.h"
 #include "common/process/spawn.h"
-#include "common/process/status.h"
-#include "common/process/up.h"
+#include "common/command_line/status.h"
+#include "common/command_line/up.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -72,7 +72,7 @@ static int run(const struct client_config *config, const struct options *options
 /* `up` goes on in the supervisor to be; the one who waits exits in there. */
 static int start(const struct client_config *config, const struct options *options)
 {
-	struct subject subject;
+	struct tunnel_ref subject;
 	const struct up_plan plan = {.program = "towpath-client",
 		.subject = &subject,
 		.runtime_dir = options->runtime_dir,
@@ -80,10 +80,10 @@ static int start(const struct client_config *config, const struct options *optio
 		.timeout_ms = options->timeout_ms};
 	struct err err = {""};
 	int up_fd = -1;
-	int rc = subject_set(&subject, options, "client", config->name, config->path, &err);
+	int rc = tunnel_ref_set(&subject, options, "client", config->name, config->path, &err);
 
 	if (rc == 0)
-		rc = subject_refuse_running(&subject, &err);
+		rc = tunnel_ref_refuse_running(&subject, &err);
 	if (rc == 0 && options->verb == OPTIONS_UP)
 		rc = up_fd = up_fork(&plan, &err);
 	if (rc >= 0)

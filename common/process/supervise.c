@@ -15,10 +15,10 @@
 #include "common/net/netmon.h"
 #include "common/process/control.h"
 #include "common/process/notify.h"
-#include "common/process/options.h"
+#include "common/command_line/options.h"
 #include "common/process/supervise_status.h"
 #include "common/process/supervise_worker.h"
-#include "common/process/up.h"
+#include "common/command_line/up.h"
 
 #include <errno.h>
 #include <signal.h>

@@ -1,5 +1,5 @@
 /* process/status_text: what `status` shows without --json. */
-#include "common/process/status.h"
+#include "common/command_line/status.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

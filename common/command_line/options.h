@@ -1,6 +1,6 @@
 /* The command line both programs share: verb, tunnel, general options, and how they are refused. */
-#ifndef TOWPATH_PROCESS_OPTIONS_H
-#define TOWPATH_PROCESS_OPTIONS_H
+#ifndef TOWPATH_COMMAND_LINE_OPTIONS_H
+#define TOWPATH_COMMAND_LINE_OPTIONS_H
 
 #include "common/base/ini.h"
 

@@ -1,5 +1,5 @@
-/* See unit.h. Asks /proc, and systemctl, which is there where systemd is. Fails as "no unit". */
-#include "common/process/unit.h"
+/* See systemd_unit.h. Asks /proc, and systemctl, which is there where systemd is. Fails as "no unit". */
+#include "common/command_line/systemd_unit.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -8,9 +8,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static const char *unit_name(char *buf, const struct subject *subject)
+static const char *unit_name(char *buf, const struct tunnel_ref *subject)
 {
-	snprintf(buf, UNIT_NAME_MAX, "towpath-%s@%s.service", subject->role, subject->name);
+	snprintf(buf, SYSTEMD_UNIT_NAME_MAX, "towpath-%s@%s.service", subject->role, subject->name);
 	return buf;
 }
 
@@ -24,9 +24,9 @@ static bool is_line_of_unit(const char *line, const char *unit)
 	return at && at > line && at[-1] == '/' && (at[len] == '/' || at[len] == '\n' || at[len] == '\0');
 }
 
-bool unit_has_process(const struct subject *subject, pid_t pid)
+bool systemd_unit_has_process(const struct tunnel_ref *subject, pid_t pid)
 {
-	char path[64] = "/proc/self/cgroup", unit[UNIT_NAME_MAX], line[4096];
+	char path[64] = "/proc/self/cgroup", unit[SYSTEMD_UNIT_NAME_MAX], line[4096];
 	bool found = false;
 	FILE *file;
 
@@ -62,9 +62,9 @@ static int unit_systemctl(const char *const *arguments, int out_fd)
 }
 
 /* "active", "activating", "inactive", …: shorter than what a pipe holds. */
-static void unit_state(const struct subject *subject, char *ret, size_t size)
+static void unit_state(const struct tunnel_ref *subject, char *ret, size_t size)
 {
-	char unit[UNIT_NAME_MAX];
+	char unit[SYSTEMD_UNIT_NAME_MAX];
 	const char *const arguments[7] = {
 		"systemctl", "show", "--property=ActiveState", "--value", "--", unit_name(unit, subject), NULL};
 	ssize_t got = 0;
@@ -82,7 +82,7 @@ static void unit_state(const struct subject *subject, char *ret, size_t size)
 	ret[strcspn(ret, "\n")] = '\0';
 }
 
-bool unit_is_active(const struct subject *subject)
+bool systemd_unit_is_active(const struct tunnel_ref *subject)
 {
 	char state[32];
 
@@ -92,9 +92,9 @@ bool unit_is_active(const struct subject *subject)
 	return strcmp(state, "active") == 0 || strcmp(state, "activating") == 0;
 }
 
-int unit_stop(const struct subject *subject, struct err *err)
+int systemd_unit_stop(const struct tunnel_ref *subject, struct err *err)
 {
-	char unit[UNIT_NAME_MAX];
+	char unit[SYSTEMD_UNIT_NAME_MAX];
 	const char *const arguments[7] = {"systemctl", "stop", "--", unit_name(unit, subject), NULL};
 
 	if (unit_systemctl(arguments, STDOUT_FILENO) == 0)

@@ -1,20 +1,20 @@
 /* The tunnel a command is about, as it is seen from outside: its name, its file, its control socket, its undo list. */
-#ifndef TOWPATH_PROCESS_SUBJECT_H
-#define TOWPATH_PROCESS_SUBJECT_H
+#ifndef TOWPATH_COMMAND_LINE_TUNNEL_REF_H
+#define TOWPATH_COMMAND_LINE_TUNNEL_REF_H
 
 #include "common/base/err.h"
 #include "common/base/ini.h"
-#include "common/process/options.h"
+#include "common/command_line/options.h"
 
 #include <jansson.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <sys/types.h>
 
-#define SUBJECT_NAME_MAX 64
+#define TUNNEL_REF_NAME_MAX 64
 
-struct subject {
-	char name[SUBJECT_NAME_MAX];
+struct tunnel_ref {
+	char name[TUNNEL_REF_NAME_MAX];
 	const char *role;	    /* "client" */
 	char file_path[PATH_MAX];   /* "": started from a URL */
 	char socket_path[PATH_MAX]; /* of its control socket */
@@ -24,31 +24,31 @@ struct subject {
 
 /* From NAME, FILE, or the host name after which a tunnel from a URL is called. Return: 0, or -EINVAL with a line in
  * @report. */
-int subject_find(struct subject *ret, const struct options *options, const char *role, struct ini_report *report);
+int tunnel_ref_find(struct tunnel_ref *ret, const struct options *options, const char *role, struct ini_report *report);
 
 /* @name is one already; @file_path: NULL where it comes from a URL. Return: 0 or -ENAMETOOLONG with @err set. */
-int subject_set(struct subject *ret, const struct options *options, const char *role, const char *name,
+int tunnel_ref_set(struct tunnel_ref *ret, const struct options *options, const char *role, const char *name,
 	const char *file_path, struct err *err);
 
 /* Who is not root may mean one of root's, whose socket can be seen: asking there says at least that it runs. */
-void subject_look_at_roots(struct subject *subject, const struct options *options);
+void tunnel_ref_look_at_roots(struct tunnel_ref *subject, const struct options *options);
 
 /* Has it a file, with such a section? One that may not be read could be it. */
-bool subject_has_file(const struct subject *subject, const char *section);
-bool subject_has_undo_list(const struct subject *subject);
+bool tunnel_ref_has_file(const struct tunnel_ref *subject, const char *section);
+bool tunnel_ref_has_undo_list(const struct tunnel_ref *subject);
 
 /* What a running tunnel says to @word. Return: 0 (json_decref() it), -ENOENT where it does not run, another negative errno. */
-int subject_ask(const struct subject *subject, const char *word, json_t **ret, struct err *err);
+int tunnel_ref_ask(const struct tunnel_ref *subject, const char *word, json_t **ret, struct err *err);
 
 /* A text in an answer; "" where there is none. */
-const char *subject_text(const json_t *object, const char *key);
+const char *tunnel_ref_text(const json_t *object, const char *key);
 
 /* Before it is started. Return: 0, -EEXIST where it runs already (the state it is in, and what stops it, in @err), or another
  * negative errno. */
-int subject_refuse_running(const struct subject *subject, struct err *err);
+int tunnel_ref_refuse_running(const struct tunnel_ref *subject, struct err *err);
 
 /* Undo what a crash left: changes on the host, the control socket. A list that the other program's running tunnel of this name
  * holds is that one's. Return: how many changes, -EBUSY while it runs or somebody else cleans up, or another negative errno. */
-int subject_clean(const struct subject *subject, const char *state_dir, struct err *err);
+int tunnel_ref_clean(const struct tunnel_ref *subject, const char *state_dir, struct err *err);
 
 #endif

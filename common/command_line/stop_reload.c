@@ -1,12 +1,12 @@
-/* See down.h. Happy path of `down`: ask the tunnel for its process, stop it, wait for that process's end, clean up (which finds
+/* See stop_reload.h. Happy path of `down`: ask the tunnel for its process, stop it, wait for that process's end, clean up (which finds
  * nothing to do), 0. Fails with 1 and a line; waits as long as the tunnel needs, its hooks may.
  */
-#include "common/process/down.h"
+#include "common/command_line/stop_reload.h"
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
-#include "common/process/subject.h"
-#include "common/process/unit.h"
+#include "common/command_line/tunnel_ref.h"
+#include "common/command_line/systemd_unit.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -20,7 +20,7 @@
 
 struct down {
 	const struct options *options;
-	struct subject subject;
+	struct tunnel_ref subject;
 	pid_t pid; /* of the running supervisor; 0: none */
 	uint64_t begun_us;
 	bool is_waiting_told;
@@ -45,7 +45,7 @@ static int down_no_such(const struct options *options)
 static int down_ask(struct down *down, struct err *err)
 {
 	json_t *status;
-	int rc = subject_ask(&down->subject, "status", &status, err);
+	int rc = tunnel_ref_ask(&down->subject, "status", &status, err);
 
 	if (rc < 0)
 		return rc;
@@ -85,7 +85,7 @@ static int down_clean(struct down *down, struct err *err)
 {
 	int rc;
 
-	while ((rc = subject_clean(&down->subject, down->options->state_dir, err)) == -EBUSY) {
+	while ((rc = tunnel_ref_clean(&down->subject, down->options->state_dir, err)) == -EBUSY) {
 		down_tell_waiting(down, "another process, which cleans up after this tunnel");
 		usleep(DOWN_ASK_AGAIN_MS * 1000);
 	}
@@ -97,7 +97,7 @@ static int down_clean(struct down *down, struct err *err)
 static int down_stop_directly(struct down *down, struct err *err)
 {
 	json_t *answer;
-	int rc = subject_ask(&down->subject, "stop", &answer, err);
+	int rc = tunnel_ref_ask(&down->subject, "stop", &answer, err);
 
 	if (rc == 0)
 		json_decref(answer);
@@ -109,9 +109,9 @@ static int down_stop(struct down *down, struct err *err)
 {
 	int rc = 0;
 
-	if (!unit_has_process(&down->subject, 0) &&
-		(down->pid > 0 ? unit_has_process(&down->subject, down->pid) : unit_is_active(&down->subject)))
-		return unit_stop(&down->subject, err);
+	if (!systemd_unit_has_process(&down->subject, 0) &&
+		(down->pid > 0 ? systemd_unit_has_process(&down->subject, down->pid) : systemd_unit_is_active(&down->subject)))
+		return systemd_unit_stop(&down->subject, err);
 	if (down->pid > 0)
 		rc = down_stop_directly(down, err);
 	return rc;
@@ -120,7 +120,7 @@ static int down_stop(struct down *down, struct err *err)
 /* ExecStopPost= of a unit that could not start, because somebody has the tunnel up by hand: that is not the unit's to stop. */
 static bool down_is_anothers(const struct down *down)
 {
-	return down->pid > 0 && unit_has_process(&down->subject, 0) && !unit_has_process(&down->subject, down->pid);
+	return down->pid > 0 && systemd_unit_has_process(&down->subject, 0) && !systemd_unit_has_process(&down->subject, down->pid);
 }
 
 static int down_work(struct down *down, const char *section)
@@ -134,7 +134,7 @@ static int down_work(struct down *down, const char *section)
 		return EXIT_DONE;
 	if (rc < 0 && rc != -ENOENT)
 		return down_complain(down, err.text);
-	if (rc == -ENOENT && !subject_has_file(&down->subject, section) && !subject_has_undo_list(&down->subject) &&
+	if (rc == -ENOENT && !tunnel_ref_has_file(&down->subject, section) && !tunnel_ref_has_undo_list(&down->subject) &&
 		access(down->subject.socket_path, F_OK) < 0)
 		return down_no_such(down->options);
 	rc = down_stop(down, &err);
@@ -158,7 +158,7 @@ static int with_subject(const struct options *options, const char *role, const c
 	struct ini_report report = {0};
 	int code;
 
-	if (subject_find(&down.subject, options, role, &report) < 0)
+	if (tunnel_ref_find(&down.subject, options, role, &report) < 0)
 		code = options_complain(&report, NULL);
 	else
 		code = work(&down, section);
@@ -176,7 +176,7 @@ int down_run(const struct options *options, const char *role, const char *sectio
 
 static int reload_tell(const struct down *down, const json_t *answer)
 {
-	const char *restart = subject_text(answer, "restart"), *error = subject_text(answer, "error");
+	const char *restart = tunnel_ref_text(answer, "restart"), *error = tunnel_ref_text(answer, "error");
 
 	if (*error) {
 		fprintf(stderr, "%s\n%s: not reloaded, everything stays as it was\n", error, down->subject.name);
@@ -191,9 +191,9 @@ static int reload_work(struct down *down, const char *section)
 {
 	struct err err = {""};
 	json_t *answer;
-	int code, rc = subject_ask(&down->subject, "reload", &answer, &err);
+	int code, rc = tunnel_ref_ask(&down->subject, "reload", &answer, &err);
 
-	if (rc == -ENOENT && !subject_has_file(&down->subject, section))
+	if (rc == -ENOENT && !tunnel_ref_has_file(&down->subject, section))
 		return down_no_such(down->options);
 	if (rc == -ENOENT)
 		return down_complain(down, "it does not run; up or systemctl start starts it");

@@ -3,10 +3,10 @@
  * The JSON is INTERFACE's: the supervisor's name, role, state, since, pid, and the worker's server and link, or
  * sessions, datagrams, bytes, queue, dropped. A tunnel that does not run is shown with the state "stopped".
  */
-#ifndef TOWPATH_PROCESS_STATUS_H
-#define TOWPATH_PROCESS_STATUS_H
+#ifndef TOWPATH_COMMAND_LINE_STATUS_H
+#define TOWPATH_COMMAND_LINE_STATUS_H
 
-#include "common/process/options.h"
+#include "common/command_line/options.h"
 
 #include <jansson.h>
 #include <stdint.h>

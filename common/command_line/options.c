@@ -1,7 +1,7 @@
 /* See options.h. getopt_long() over a table made of the general options and the program's own; what it does not know
  * is told in one line with the nearest word that is known.
  */
-#include "common/process/options.h"
+#include "common/command_line/options.h"
 
 #include "common/base/clock.h"
 #include "common/base/key_table.h"

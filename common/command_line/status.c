@@ -2,10 +2,10 @@
  * that name makes it a tunnel that does not run (3), no file makes it none (4). Without a name: all that have a file or
  * a socket.
  */
-#include "common/process/status.h"
+#include "common/command_line/status.h"
 
 #include "common/base/clock.h"
-#include "common/process/subject.h"
+#include "common/command_line/tunnel_ref.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -61,11 +61,11 @@ static int show_stopped(struct asking *asking, const char *name)
 	return EXIT_NOT_UP;
 }
 
-static int show_one(struct asking *asking, const struct subject *subject)
+static int show_one(struct asking *asking, const struct tunnel_ref *subject)
 {
 	struct err err = {""};
 	json_t *object;
-	int code, rc = subject_ask(subject, "status", &object, &err);
+	int code, rc = tunnel_ref_ask(subject, "status", &object, &err);
 
 	if (rc == 0) {
 		code = show_answer(asking, subject->name, object);
@@ -76,16 +76,16 @@ static int show_one(struct asking *asking, const struct subject *subject)
 		fprintf(stderr, "%s: %s%s\n", subject->name, err.text, rc == -EACCES ? "; root may ask" : "");
 		return EXIT_FAILED;
 	}
-	return subject_has_file(subject, asking->section) ? show_stopped(asking, subject->name) : EXIT_NO_SUCH;
+	return tunnel_ref_has_file(subject, asking->section) ? show_stopped(asking, subject->name) : EXIT_NO_SUCH;
 }
 
 static int show_subject(struct asking *asking)
 {
 	struct ini_report report = {0};
-	struct subject subject;
+	struct tunnel_ref subject;
 	int code;
 
-	if (subject_find(&subject, asking->options, asking->role, &report) == 0)
+	if (tunnel_ref_find(&subject, asking->options, asking->role, &report) == 0)
 		code = show_one(asking, &subject);
 	else
 		code = options_complain(&report, NULL);
@@ -154,15 +154,15 @@ static int show_all(struct asking *asking)
 	if (names.count > 0)
 		qsort(names.names, names.count, sizeof(*names.names), compare_names);
 	for (size_t i = 0; i < names.count; i++) {
-		struct subject subject;
+		struct tunnel_ref subject;
 		int code;
 
 		if (i > 0 && strcmp(names.names[i - 1], names.names[i]) == 0)
 			continue;
 		snprintf(path, sizeof(path), "%.*s/%s.conf", PATH_MAX / 2, asking->options->config_dir, names.names[i]);
-		if (subject_set(&subject, asking->options, asking->role, names.names[i], path, NULL) < 0)
+		if (tunnel_ref_set(&subject, asking->options, asking->role, names.names[i], path, NULL) < 0)
 			continue;
-		subject_look_at_roots(&subject, asking->options);
+		tunnel_ref_look_at_roots(&subject, asking->options);
 		code = show_one(asking, &subject);
 		if (code == EXIT_FAILED || (code == EXIT_NOT_UP && worst == EXIT_DONE))
 			worst = code;

@@ -1,5 +1,5 @@
-/* See subject.h. Nothing is kept: each question is asked anew of the file system or the running tunnel. */
-#include "common/process/subject.h"
+/* See tunnel_ref.h. Nothing is kept: each question is asked anew of the file system or the running tunnel. */
+#include "common/command_line/tunnel_ref.h"
 
 #include "common/host/host.h"
 #include "common/process/control.h"
@@ -17,10 +17,10 @@ static const char *twin_role(const char *role)
 	return strcmp(role, "client") == 0 ? "server" : "client";
 }
 
-int subject_set(struct subject *ret, const struct options *options, const char *role, const char *name,
+int tunnel_ref_set(struct tunnel_ref *ret, const struct options *options, const char *role, const char *name,
 	const char *file_path, struct err *err)
 {
-	struct subject subject = {.role = role};
+	struct tunnel_ref subject = {.role = role};
 	size_t max = sizeof(subject.socket_path);
 
 	if ((size_t)snprintf(subject.name, sizeof(subject.name), "%s", name) >= sizeof(subject.name) ||
@@ -34,7 +34,7 @@ int subject_set(struct subject *ret, const struct options *options, const char *
 	return 0;
 }
 
-int subject_find(struct subject *ret, const struct options *options, const char *role, struct ini_report *report)
+int tunnel_ref_find(struct tunnel_ref *ret, const struct options *options, const char *role, struct ini_report *report)
 {
 	const char *word = options->subject;
 	char name[TUNNEL_FILE_NAME_MAX + 1];
@@ -42,23 +42,23 @@ int subject_find(struct subject *ret, const struct options *options, const char 
 	int rc;
 
 	if (strchr(word, ':') && !strchr(word, '/') && strlen(word) < sizeof(name)) { /* an IPv6 address */
-		rc = subject_set(ret, options, role, word, NULL, NULL);
+		rc = tunnel_ref_set(ret, options, role, word, NULL, NULL);
 	} else {
 		rc = options_find_file(options, path, report);
 		if (rc == 0)
 			rc = tunnel_file_name(path, name, report);
 		if (rc < 0)
 			return rc;
-		rc = subject_set(ret, options, role, name, path, NULL);
+		rc = tunnel_ref_set(ret, options, role, name, path, NULL);
 	}
 	if (rc < 0)
 		ini_report_add(report, word, 0, "too long");
 	else
-		subject_look_at_roots(ret, options);
+		tunnel_ref_look_at_roots(ret, options);
 	return rc < 0 ? -EINVAL : 0;
 }
 
-void subject_look_at_roots(struct subject *subject, const struct options *options)
+void tunnel_ref_look_at_roots(struct tunnel_ref *subject, const struct options *options)
 {
 	char path[PATH_MAX];
 
@@ -69,7 +69,7 @@ void subject_look_at_roots(struct subject *subject, const struct options *option
 		memcpy(subject->socket_path, path, sizeof(path));
 }
 
-bool subject_has_file(const struct subject *subject, const char *section)
+bool tunnel_ref_has_file(const struct tunnel_ref *subject, const char *section)
 {
 	struct ini_report report = {0};
 	struct err err = {""};
@@ -88,12 +88,12 @@ bool subject_has_file(const struct subject *subject, const char *section)
 	return found;
 }
 
-bool subject_has_undo_list(const struct subject *subject)
+bool tunnel_ref_has_undo_list(const struct tunnel_ref *subject)
 {
 	return access(subject->undo_path, F_OK) == 0;
 }
 
-int subject_ask(const struct subject *subject, const char *word, json_t **ret, struct err *err)
+int tunnel_ref_ask(const struct tunnel_ref *subject, const char *word, json_t **ret, struct err *err)
 {
 	char *text = NULL;
 	int rc = control_ask(subject->socket_path, word, &text, err);
@@ -110,30 +110,30 @@ int subject_ask(const struct subject *subject, const char *word, json_t **ret, s
 	return err_set(err, -EPROTO, "its answer cannot be read; it may be of another version, a restart helps");
 }
 
-const char *subject_text(const json_t *object, const char *key)
+const char *tunnel_ref_text(const json_t *object, const char *key)
 {
 	const char *text = json_string_value(json_object_get(object, key));
 
 	return text ? text : "";
 }
 
-int subject_refuse_running(const struct subject *subject, struct err *err)
+int tunnel_ref_refuse_running(const struct tunnel_ref *subject, struct err *err)
 {
 	json_t *status;
-	int rc = subject_ask(subject, "status", &status, err);
+	int rc = tunnel_ref_ask(subject, "status", &status, err);
 
 	if (rc == -ENOENT)
 		return 0;
 	if (rc < 0)
 		return err_wrap(err, rc, "%s", subject->name);
 	err_set(err, -EEXIST, "%s: runs already, state: %s, process %.0f; 'towpath-%s down %s' stops it", subject->name,
-		subject_text(status, "state"), json_number_value(json_object_get(status, "pid")), subject->role,
+		tunnel_ref_text(status, "state"), json_number_value(json_object_get(status, "pid")), subject->role,
 		subject->name);
 	json_decref(status);
 	return -EEXIST;
 }
 
-static bool twin_runs(const struct subject *subject)
+static bool twin_runs(const struct tunnel_ref *subject)
 {
 	char *text = NULL;
 	bool runs = control_ask(subject->twin_path, "status", &text, NULL) == 0;
@@ -142,9 +142,9 @@ static bool twin_runs(const struct subject *subject)
 	return runs;
 }
 
-int subject_clean(const struct subject *subject, const char *state_dir, struct err *err)
+int tunnel_ref_clean(const struct tunnel_ref *subject, const char *state_dir, struct err *err)
 {
-	int count = subject_has_undo_list(subject) ? host_clean(state_dir, subject->name, err) : 0;
+	int count = tunnel_ref_has_undo_list(subject) ? host_clean(state_dir, subject->name, err) : 0;
 	int rc;
 
 	if (count == -EBUSY && twin_runs(subject))

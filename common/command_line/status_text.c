@@ -1,10 +1,10 @@
 /* status_write_text() of status.h: a tunnel's JSON in the manner of `wg show`. What is absent is left out; a field that
  * is not known here is shown as it is, so that nothing vanishes.
  */
-#include "common/process/status.h"
+#include "common/command_line/status.h"
 
 #include "common/base/log.h"
-#include "common/process/subject.h"
+#include "common/command_line/tunnel_ref.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -71,11 +71,11 @@ static void write_since(FILE *out, const char *since, int64_t now_s)
 
 static void write_state(FILE *out, const json_t *object, int64_t now_s)
 {
-	fprintf(out, "%s: %s\n  state: %s\n", subject_text(object, "role"), subject_text(object, "name"),
-		subject_text(object, "state"));
-	if (*subject_text(object, "since")) {
+	fprintf(out, "%s: %s\n  state: %s\n", tunnel_ref_text(object, "role"), tunnel_ref_text(object, "name"),
+		tunnel_ref_text(object, "state"));
+	if (*tunnel_ref_text(object, "since")) {
 		fputs("  since: ", out);
-		write_since(out, subject_text(object, "since"), now_s);
+		write_since(out, tunnel_ref_text(object, "since"), now_s);
 		fputc('\n', out);
 	}
 	if (number_of(object, "pid") > 0)
@@ -87,14 +87,14 @@ static void write_state(FILE *out, const json_t *object, int64_t now_s)
 /* Who says that the server is the right one; without TLS nobody does. */
 static void write_tls(FILE *out, const json_t *server)
 {
-	const char *verified = subject_text(server, "verified");
+	const char *verified = tunnel_ref_text(server, "verified");
 
 	if (strcmp(verified, "no") == 0) {
 		fputs(", in the clear", out);
 		return;
 	}
-	if (*subject_text(server, "tls"))
-		fprintf(out, ", %s", subject_text(server, "tls"));
+	if (*tunnel_ref_text(server, "tls"))
+		fprintf(out, ", %s", tunnel_ref_text(server, "tls"));
 	if (*verified)
 		fprintf(out, ", verified by %s", strcmp(verified, "system") == 0 ? "the system's CAs" : verified);
 }
@@ -103,9 +103,9 @@ static void write_server(FILE *out, const json_t *server)
 {
 	if (!server)
 		return;
-	fprintf(out, "  server: %s", subject_text(server, "url"));
-	if (*subject_text(server, "address"))
-		fprintf(out, " (%s)", subject_text(server, "address"));
+	fprintf(out, "  server: %s", tunnel_ref_text(server, "url"));
+	if (*tunnel_ref_text(server, "address"))
+		fprintf(out, " (%s)", tunnel_ref_text(server, "address"));
 	write_tls(out, server);
 	fputc('\n', out);
 }
@@ -113,7 +113,7 @@ static void write_server(FILE *out, const json_t *server)
 /* The error is partly a stranger's words. */
 static void write_link(FILE *out, const json_t *link)
 {
-	const char *error = subject_text(link, "last_error");
+	const char *error = tunnel_ref_text(link, "last_error");
 	char quoted[512];
 
 	if (!link)
@@ -123,7 +123,7 @@ static void write_link(FILE *out, const json_t *link)
 	fprintf(out, "  connects: %.0f\n", number_of(link, "connects"));
 	if (*error)
 		fprintf(out, "  last error: %s (%s)\n", log_quote(quoted, sizeof(quoted), error, strlen(error)),
-			subject_text(link, "last_error_at"));
+			tunnel_ref_text(link, "last_error_at"));
 }
 
 static void write_transfer(FILE *out, const char *indent, const json_t *object)
@@ -162,12 +162,12 @@ static void write_dropped(FILE *out, const char *indent, const json_t *object)
 
 static void write_session(FILE *out, const json_t *session, int64_t now_s)
 {
-	fprintf(out, "\n  session: %s\n", subject_text(session, "client"));
-	fprintf(out, "    from: %s%s\n", subject_text(session, "from"),
+	fprintf(out, "\n  session: %s\n", tunnel_ref_text(session, "client"));
+	fprintf(out, "    from: %s%s\n", tunnel_ref_text(session, "from"),
 		json_is_true(json_object_get(session, "stock")) ? ", stock wstunnel" : "");
-	if (*subject_text(session, "since")) {
+	if (*tunnel_ref_text(session, "since")) {
 		fputs("    since: ", out);
-		write_since(out, subject_text(session, "since"), now_s);
+		write_since(out, tunnel_ref_text(session, "since"), now_s);
 		fputc('\n', out);
 	}
 	if (number_of(session, "rtt_ms") > 0)
@@ -216,15 +216,15 @@ static void write_peer_transfer(FILE *out, const json_t *peer)
 
 static void write_peer(FILE *out, const json_t *peer, int64_t now_s)
 {
-	fprintf(out, "\n    peer: %s\n", subject_text(peer, "public_key"));
-	if (*subject_text(peer, "name"))
-		fprintf(out, "      name: %s\n", subject_text(peer, "name"));
-	if (*subject_text(peer, "endpoint"))
-		fprintf(out, "      endpoint: %s\n", subject_text(peer, "endpoint"));
+	fprintf(out, "\n    peer: %s\n", tunnel_ref_text(peer, "public_key"));
+	if (*tunnel_ref_text(peer, "name"))
+		fprintf(out, "      name: %s\n", tunnel_ref_text(peer, "name"));
+	if (*tunnel_ref_text(peer, "endpoint"))
+		fprintf(out, "      endpoint: %s\n", tunnel_ref_text(peer, "endpoint"));
 	write_allowed_ips(out, json_object_get(peer, "allowed_ips"));
-	if (*subject_text(peer, "latest_handshake")) {
+	if (*tunnel_ref_text(peer, "latest_handshake")) {
 		fputs("      latest handshake: ", out);
-		write_time_ago(out, subject_text(peer, "latest_handshake"), now_s);
+		write_time_ago(out, tunnel_ref_text(peer, "latest_handshake"), now_s);
 		fputc('\n', out);
 	}
 	write_peer_transfer(out, peer);
@@ -243,7 +243,7 @@ static void write_rules(FILE *out, const json_t *rules)
 		return;
 	fputs("    rules: ", out);
 	json_array_foreach (rules, i, rule)
-		fprintf(out, "%s%s %.0f: table %.0f", i > 0 ? ", " : "", subject_text(rule, "family"),
+		fprintf(out, "%s%s %.0f: table %.0f", i > 0 ? ", " : "", tunnel_ref_text(rule, "family"),
 			number_of(rule, "priority"), number_of(rule, "table"));
 	fputc('\n', out);
 }
@@ -255,10 +255,10 @@ static void write_wireguard(FILE *out, const json_t *wireguard, int64_t now_s)
 
 	if (!wireguard)
 		return;
-	fprintf(out, "\n  wireguard:\n    interface: %s%s\n", subject_text(wireguard, "interface"),
+	fprintf(out, "\n  wireguard:\n    interface: %s%s\n", tunnel_ref_text(wireguard, "interface"),
 		json_is_true(json_object_get(wireguard, "deleted")) ? " (deleted by somebody)" : "");
-	if (*subject_text(wireguard, "public_key"))
-		fprintf(out, "    public key: %s\n", subject_text(wireguard, "public_key"));
+	if (*tunnel_ref_text(wireguard, "public_key"))
+		fprintf(out, "    public key: %s\n", tunnel_ref_text(wireguard, "public_key"));
 	if (number_of(wireguard, "listen_port") > 0)
 		fprintf(out, "    listening port: %.0f\n", number_of(wireguard, "listen_port"));
 	if (number_of(wireguard, "fwmark") > 0)

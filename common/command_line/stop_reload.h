@@ -1,8 +1,8 @@
 /* `down` and `reload`: to the running tunnel by its control socket; `down` also cleans up after one that crashed. */
-#ifndef TOWPATH_PROCESS_DOWN_H
-#define TOWPATH_PROCESS_DOWN_H
+#ifndef TOWPATH_COMMAND_LINE_STOP_RELOAD_H
+#define TOWPATH_COMMAND_LINE_STOP_RELOAD_H
 
-#include "common/process/options.h"
+#include "common/command_line/options.h"
 
 /* Stop it (through systemctl where its unit runs it), wait until it is gone, undo what a crash left. @role: "client",
  * @section: "Client". Return: exit code: 0, 1, 4 where there is no such tunnel. */

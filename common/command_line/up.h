@@ -6,17 +6,17 @@
  * The log: the journal where there is one, else RUNTIME_DIR/NAME.log. The supervisor stays in the folder `up` was typed in, as
  * ssh -f does: the configuration may name files from there.
  */
-#ifndef TOWPATH_PROCESS_UP_H
-#define TOWPATH_PROCESS_UP_H
+#ifndef TOWPATH_COMMAND_LINE_UP_H
+#define TOWPATH_COMMAND_LINE_UP_H
 
 #include "common/base/err.h"
-#include "common/process/subject.h"
+#include "common/command_line/tunnel_ref.h"
 
 #include <stdint.h>
 
 struct up_plan {
 	const char *program; /* "towpath-client" */
-	const struct subject *subject;
+	const struct tunnel_ref *subject;
 	const char *runtime_dir;
 	const char *state_dir;
 	uint64_t timeout_ms;

@@ -4,7 +4,7 @@
  * on what is still in the pipe, and exits 0. Fails: the supervisor ends first: its exit code is ours. Time is up, or somebody
  * typed Ctrl-C: it gets SIGTERM and puts everything back itself; one that does not is killed, and cleaned up after.
  */
-#include "common/process/up.h"
+#include "common/command_line/up.h"
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
@@ -179,7 +179,7 @@ static void up_pass_rest(struct up *up, int patience_ms)
 
 static void up_say_last(const struct up *up)
 {
-	char line[ERR_TEXT_MAX + SUBJECT_NAME_MAX + 8];
+	char line[ERR_TEXT_MAX + TUNNEL_REF_NAME_MAX + 8];
 	int len = snprintf(line, sizeof(line), "%s: %s\n", up->plan->subject->name, up->last_words);
 
 	up_write(up->log_fd, line, (size_t)len);
@@ -199,7 +199,7 @@ static void up_clean(const struct up *up)
 	int rc;
 
 	do {
-		rc = subject_clean(up->plan->subject, up->plan->state_dir, &err);
+		rc = tunnel_ref_clean(up->plan->subject, up->plan->state_dir, &err);
 	} while (rc == -EBUSY && usleep(50000) == 0);
 	if (rc < 0)
 		log_error(up->plan->subject->name, "cleaning up: %s", err.text);
@@ -226,8 +226,8 @@ static _Noreturn void up_on_child_end(struct up *up, int status)
 
 static void up_describe(struct up *up, const json_t *status)
 {
-	const char *state = subject_text(status, "state"),
-		   *error = subject_text(json_object_get(status, "link"), "last_error");
+	const char *state = tunnel_ref_text(status, "state"),
+		   *error = tunnel_ref_text(json_object_get(status, "link"), "last_error");
 	unsigned seconds = (unsigned)(up->plan->timeout_ms / 1000);
 
 	if (strcmp(state, "up") == 0)
@@ -239,7 +239,7 @@ static void up_describe(struct up *up, const json_t *status)
 	else if (strcmp(state, "connecting") == 0)
 		snprintf(up->last_words, sizeof(up->last_words),
 			"stopped, no traffic after %u s: still connecting to %s%s%s; --timeout 5min waits longer",
-			seconds, subject_text(json_object_get(status, "server"), "url"), *error ? ": " : "", error);
+			seconds, tunnel_ref_text(json_object_get(status, "server"), "url"), *error ? ": " : "", error);
 	else
 		snprintf(up->last_words, sizeof(up->last_words),
 			"stopped, no traffic after %u s: still %s; a hook that takes long? --timeout 5min waits longer",
@@ -252,7 +252,7 @@ static void up_ask_state(struct up *up)
 	struct err err = {""};
 	json_t *status = NULL;
 
-	if (subject_ask(up->plan->subject, "status", &status, &err) < 0)
+	if (tunnel_ref_ask(up->plan->subject, "status", &status, &err) < 0)
 		status = NULL;
 	up_describe(up, status);
 	json_decref(status);
