@@ -397,7 +397,7 @@ struct attempt *attempt_open(struct link *link, int fd)
 	struct err err = {0};
 
 	if (!attempt) {
-		wish_close_socket(fd);
+		socket_request_close_socket(fd);
 		return NULL;
 	}
 	attempt->link = link;

@@ -6,7 +6,7 @@
 #include "client/profile.h"
 #include "client/relay.h"
 #include "client/wakeup.h"
-#include "client/wish.h"
+#include "client/socket_request.h"
 #include "common/process/channel.h"
 #include "common/tunnel/flow.h"
 #include "common/tunnel/pump.h"
@@ -23,7 +23,7 @@ struct client {
 	struct pump pump;
 	struct relay relay;
 	struct wakeup wakeup;
-	struct wish *wishes; /* for sockets of the supervisor */
+	struct socket_request *wishes; /* for sockets of the supervisor */
 	uint64_t last_ticket;
 	uint64_t connects;
 	char last_error[640];

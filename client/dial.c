@@ -16,7 +16,7 @@
 struct dial_try {
 	struct dial *dial;
 	struct dial_try *next; /* of the dial */
-	struct wish wish;      /* open until the socket comes */
+	struct socket_request wish;      /* open until the socket comes */
 	uv_poll_t poll;
 	int fd; /* -1: not handed down yet, or handed on */
 	bool has_poll;
@@ -56,7 +56,7 @@ static void on_poll_closed(uv_handle_t *handle)
 	struct dial_try *attempt = handle->data;
 
 	if (attempt->fd >= 0)
-		wish_close_socket(attempt->fd);
+		socket_request_close_socket(attempt->fd);
 	dial_release(attempt->dial);
 	free(attempt);
 }
@@ -69,7 +69,7 @@ static void try_end(struct dial_try *attempt)
 	while (*place != attempt)
 		place = &(*place)->next;
 	*place = attempt->next;
-	wish_close(attempt->dial->client, &attempt->wish);
+	socket_request_close(attempt->dial->client, &attempt->wish);
 	if (attempt->has_poll)
 		uv_close((uv_handle_t *)&attempt->poll, on_poll_closed);
 	else
@@ -136,7 +136,7 @@ static void try_connect(struct dial_try *attempt, int fd)
 	struct dial *dial = attempt->dial;
 
 	if (uv_poll_init(dial->head_start.loop, &attempt->poll, fd) < 0) {
-		wish_close_socket(fd);
+		socket_request_close_socket(fd);
 		try_fail(attempt, EMFILE);
 		return;
 	}
@@ -151,7 +151,7 @@ static void try_connect(struct dial_try *attempt, int fd)
 	uv_poll_start(&attempt->poll, UV_WRITABLE, on_connect_ready);
 }
 
-static void try_on_socket(struct wish *wish, int error, int fd)
+static void try_on_socket(struct socket_request *wish, int error, int fd)
 {
 	struct dial_try *attempt = (struct dial_try *)((char *)wish - offsetof(struct dial_try, wish));
 
@@ -173,7 +173,7 @@ static void try_open(struct dial *dial, const struct addr *addr)
 	attempt->addr = *addr;
 	attempt->next = dial->tries;
 	dial->tries = attempt;
-	wish_open(dial->client, &attempt->wish, addr->sa.sa_family, SOCK_STREAM); /* refused: the deadline ends it */
+	socket_request_open(dial->client, &attempt->wish, addr->sa.sa_family, SOCK_STREAM); /* refused: the deadline ends it */
 }
 
 static void on_head_start_over(uv_timer_t *timer)

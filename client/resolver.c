@@ -29,7 +29,7 @@ struct resolver_socket {
 
 /* A marked socket on its way from the supervisor, or here and not taken by c-ares yet. */
 struct resolver_marked {
-	struct wish wish;
+	struct socket_request wish;
 	struct resolver *resolver;
 	int family, type;
 	int fd; /* -1: not there */
@@ -230,7 +230,7 @@ static ares_socket_t marked_socket(int family, int type, int protocol, void *dat
 static int marked_close(ares_socket_t fd, void *data)
 {
 	(void)data;
-	wish_close_socket(fd);
+	socket_request_close_socket(fd);
 	return 0;
 }
 
@@ -258,7 +258,7 @@ static const struct ares_socket_functions marked_functions = {
 
 static int ask(struct resolver *resolver, struct err *err);
 
-static void on_marked_socket(struct wish *wish, int error, int fd)
+static void on_marked_socket(struct socket_request *wish, int error, int fd)
 {
 	struct resolver_marked *marked =
 		(struct resolver_marked *)((char *)wish - offsetof(struct resolver_marked, wish));
@@ -279,7 +279,7 @@ static void wish_marked(struct resolver *resolver, int family, int type)
 
 	*marked = (struct resolver_marked){.resolver = resolver, .family = family, .type = type, .fd = -1};
 	marked->wish.on_socket = on_marked_socket;
-	if (wish_open(resolver->client, &marked->wish, (uint32_t)family, (uint32_t)type) < 0)
+	if (socket_request_open(resolver->client, &marked->wish, (uint32_t)family, (uint32_t)type) < 0)
 		return;
 	resolver->pool_count++;
 	resolver->pool_waiting++;
@@ -304,7 +304,7 @@ static void wish_pool(struct resolver *resolver, const struct addr *servers, siz
 static void drop_pool(struct resolver *resolver)
 {
 	for (size_t i = 0; i < resolver->pool_count; i++) {
-		wish_close(resolver->client, &resolver->pool[i].wish);
+		socket_request_close(resolver->client, &resolver->pool[i].wish);
 		if (resolver->pool[i].fd >= 0)
 			close(resolver->pool[i].fd);
 	}

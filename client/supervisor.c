@@ -8,10 +8,10 @@
  */
 #include "client/supervisor.h"
 
-#include "client/foreign.h"
+#include "client/other_device.h"
 #include "client/local_port.h"
-#include "client/marks.h"
-#include "client/names.h"
+#include "client/link_marks.h"
+#include "client/address_cache.h"
 #include "client/restart.h"
 #include "client/settings_build.h"
 #include "common/base/clock.h"
@@ -41,11 +41,11 @@ struct supervisor {
 	struct supervise *supervise;
 	struct local_port port;
 	struct client_settings settings; /* of the configuration in use */
-	struct names *names;
+	struct address_cache *names;
 	uv_timer_t names_timer; /* until they may be written */
 	bool has_timer;
-	struct marks marks;
-	struct foreign foreign;
+	struct link_marks marks;
+	struct other_device foreign;
 	char nameservers[ADDRESS_LIST_TEXT_MAX]; /* as the worker knows them */
 	uint64_t nameservers_us;		 /* when they were looked for; 0: never */
 	bool are_stale;				 /* something has changed since */
@@ -75,7 +75,7 @@ static uint32_t find_mark(struct supervisor *s)
 	}
 	if (s->first->has_device)
 		return host_mark(supervise_host(s->supervise));
-	foreign_look(&s->foreign, addr_port(&s->port.addr));
+	other_device_look(&s->foreign, addr_port(&s->port.addr));
 	return s->foreign.mark;
 }
 
@@ -112,7 +112,7 @@ static void follow_nameservers(struct supervisor *s, struct channel *channel)
 /* Look for the mark again, for what is open too. */
 static void follow_mark(struct supervisor *s, struct channel *channel)
 {
-	if (marks_change(&s->marks, find_mark(s)))
+	if (link_marks_change(&s->marks, find_mark(s)))
 		tell_nameservers(s, channel);
 }
 
@@ -131,7 +131,7 @@ static int open_socket(struct supervisor *s, const struct channel_link *wanted)
 		return -errno;
 	if (wanted->type == SOCK_STREAM)
 		socket_tune_tcp(fd, config_of(s)->congestion_control, LINK_USER_TIMEOUT_MS);
-	marks_put(&s->marks, supervise_loop(s->supervise), fd);
+	link_marks_put(&s->marks, supervise_loop(s->supervise), fd);
 	return fd;
 }
 
@@ -160,12 +160,12 @@ static void on_names_timer(uv_timer_t *timer)
 {
 	struct supervisor *s = timer->data;
 
-	names_write(s->names, clock_now_us());
+	address_cache_write(s->names, clock_now_us());
 }
 
 static void keep_addresses(struct supervisor *s, const char *name, const char *list)
 {
-	unsigned wait_ms = names_keep(s->names, name, list, clock_now_us());
+	unsigned wait_ms = address_cache_keep(s->names, name, list, clock_now_us());
 
 	if (wait_ms > 0 && s->has_timer && !uv_is_active((uv_handle_t *)&s->names_timer))
 		uv_timer_start(&s->names_timer, on_names_timer, wait_ms, 0);
@@ -199,7 +199,7 @@ static int send_settings(struct supervisor *s, struct channel *channel, enum cha
 
 	for (size_t i = 0; i < s->settings.server_count; i++)
 		s->settings.servers[i].addresses =
-			(char *)(uintptr_t)names_find(s->names, dialled_name(config_of(s), i));
+			(char *)(uintptr_t)address_cache_find(s->names, dialled_name(config_of(s), i));
 	s->settings.nameservers = s->nameservers[0] ? s->nameservers : NULL;
 	fd = client_settings_write(&s->settings, err);
 	if (fd < 0)
@@ -215,7 +215,7 @@ static int hand_down(void *owner, struct channel *channel, struct err *err)
 	struct supervisor *s = owner;
 	int rc;
 
-	marks_change(&s->marks, find_mark(s));
+	link_marks_change(&s->marks, find_mark(s));
 	look_for_nameservers(s);
 	rc = send_settings(s, channel, CHANNEL_SETTINGS, err);
 	if (rc < 0)
@@ -238,7 +238,7 @@ static void on_worker_gone(void *owner)
 {
 	struct supervisor *s = owner;
 
-	marks_forget(&s->marks);
+	link_marks_forget(&s->marks);
 }
 
 static void on_network(void *owner, struct channel *channel, unsigned kinds)
@@ -258,7 +258,7 @@ static void on_close(void *owner)
 {
 	struct supervisor *s = owner;
 
-	marks_close(&s->marks);
+	link_marks_close(&s->marks);
 	if (s->has_timer)
 		uv_close((uv_handle_t *)&s->names_timer, NULL);
 }
@@ -428,7 +428,7 @@ int client_supervisor_run(const struct client_config *config, const struct super
 	int rc;
 
 	s.marks.keeps = is_beside(&s);
-	s.names = names_open(options->state_dir, config->name);
+	s.names = address_cache_open(options->state_dir, config->name);
 	rc = s.names ? check_device(config, &err) : err_system(&err, -ENOMEM, "names");
 	if (rc == 0)
 		rc = local_port_open(&s.port, config, &err);
@@ -440,7 +440,7 @@ int client_supervisor_run(const struct client_config *config, const struct super
 		exit_code = run(&s);
 	client_settings_built_done(&s.settings);
 	use_config(&s, NULL, NULL);
-	names_close(s.names);
+	address_cache_close(s.names);
 	local_port_close(&s.port);
 	return exit_code;
 }

@@ -158,7 +158,7 @@ static void on_socket(void *owner, uint64_t ticket, int error, int fd)
 {
 	struct worker *worker = owner;
 
-	wish_on_socket(&worker->client, ticket, error, fd);
+	socket_request_on_socket(&worker->client, ticket, error, fd);
 }
 
 static const struct work_plan plan = {

@@ -4,8 +4,8 @@
  * when its connection is over, about a second later, or when the worker is gone. As long as it is open, the worker's close()
  * alone ends no connection.
  */
-#ifndef TOWPATH_CLIENT_MARKS_H
-#define TOWPATH_CLIENT_MARKS_H
+#ifndef TOWPATH_CLIENT_LINK_MARKS_H
+#define TOWPATH_CLIENT_LINK_MARKS_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -13,7 +13,7 @@
 
 struct mark_duplicate;
 
-struct marks {
+struct link_marks {
 	uint32_t mark; /* 0: none */
 	bool keeps;    /* the mark may change: duplicates are needed */
 	bool is_refusal_told;
@@ -22,15 +22,15 @@ struct marks {
 };
 
 /* Mark a new socket of any type. A connection's is kept in mind (@loop: for looking whether it is over). */
-void marks_put(struct marks *marks, uv_loop_t *loop, int fd);
+void link_marks_put(struct link_marks *marks, uv_loop_t *loop, int fd);
 
 /* The mark is another one: of what is open too. Return: whether it is. */
-bool marks_change(struct marks *marks, uint32_t mark);
+bool link_marks_change(struct link_marks *marks, uint32_t mark);
 
 /* The worker is gone, and its connections with it. */
-void marks_forget(struct marks *marks);
+void link_marks_forget(struct link_marks *marks);
 
 /* Forget, and let go of the loop. Once more is fine. */
-void marks_close(struct marks *marks);
+void link_marks_close(struct link_marks *marks);
 
 #endif

@@ -1,6 +1,6 @@
 /* A socket wished for from the supervisor, which makes it with the link's mark: CHANNEL_LINK_WANTED and its answer. */
-#ifndef TOWPATH_CLIENT_WISH_H
-#define TOWPATH_CLIENT_WISH_H
+#ifndef TOWPATH_CLIENT_SOCKET_REQUEST_H
+#define TOWPATH_CLIENT_SOCKET_REQUEST_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -8,25 +8,25 @@
 struct client;
 
 /* Embedded by who wishes; zeroed before. */
-struct wish {
-	struct wish *next; /* of the client's list */
+struct socket_request {
+	struct socket_request *next; /* of the client's list */
 	uint64_t ticket;
 	bool is_open;
 	/* Once, from the loop. @fd: the owner's from now on, or -1 and @error is a negative errno. */
-	void (*on_socket)(struct wish *wish, int error, int fd);
+	void (*on_socket)(struct socket_request *wish, int error, int fd);
 };
 
 /* @family: AF_INET, AF_INET6; @type: SOCK_STREAM, SOCK_DGRAM. Return: 0, or a negative errno: no answer will come. */
-int wish_open(struct client *client, struct wish *wish, uint32_t family, uint32_t type);
+int socket_request_open(struct client *client, struct socket_request *wish, uint32_t family, uint32_t type);
 
 /* The answer is not wanted any more. Fine at any time. */
-void wish_close(struct client *client, struct wish *wish);
+void socket_request_close(struct client *client, struct socket_request *wish);
 
 /* The supervisor's answer. Owns @fd (-1 with @error). */
-void wish_on_socket(struct client *client, uint64_t ticket, int error, int fd);
+void socket_request_on_socket(struct client *client, uint64_t ticket, int error, int fd);
 
 /* Close a socket that was handed down. The supervisor may hold a duplicate, so that close() alone would leave the connection
  * standing. */
-void wish_close_socket(int fd);
+void socket_request_close_socket(int fd);
 
 #endif

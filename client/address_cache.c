@@ -1,6 +1,6 @@
-/* A short list in memory, written whole when it has changed, once in NAMES_WRITE_PAUSE_MS at most. Fails by forgetting: the
+/* A short list in memory, written whole when it has changed, once in ADDRESS_CACHE_WRITE_PAUSE_MS at most. Fails by forgetting: the
  * names are looked up then. */
-#include "client/names.h"
+#include "client/address_cache.h"
 
 #include "client/address_list.h"
 #include "common/base/clock.h"
@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NAMES_MAX 16u /* names that the configuration no longer has fall out at the end */
+#define ADDRESS_CACHE_MAX 16u /* names that the configuration no longer has fall out at the end */
 #define NAME_MAX_LEN 255u
 #define LINE_MAX_LEN (NAME_MAX_LEN + 1 + ADDRESS_LIST_TEXT_MAX)
 
@@ -24,8 +24,8 @@ struct name_entry {
 	char addresses[ADDRESS_LIST_TEXT_MAX];
 };
 
-struct names {
-	struct name_entry entries[NAMES_MAX];
+struct address_cache {
+	struct name_entry entries[ADDRESS_CACHE_MAX];
 	size_t count;
 	char folder[PATH_MAX];
 	char path[PATH_MAX];
@@ -49,36 +49,36 @@ static bool is_list(const char *text)
 	return strlen(text) < ADDRESS_LIST_TEXT_MAX && address_list_parse(text, 1, addresses) > 0;
 }
 
-static void read_line(struct names *names, char *line)
+static void read_line(struct address_cache *names, char *line)
 {
 	struct name_entry *entry = &names->entries[names->count];
 	char *space = strchr(line, ' ');
 
-	if (!space || names->count == NAMES_MAX)
+	if (!space || names->count == ADDRESS_CACHE_MAX)
 		return;
 	*space = '\0';
-	if (!is_host(line) || !is_list(space + 1) || names_find(names, line))
+	if (!is_host(line) || !is_list(space + 1) || address_cache_find(names, line))
 		return;
 	strcpy(entry->host, line);
 	strcpy(entry->addresses, space + 1);
 	names->count++;
 }
 
-static void read_file(struct names *names)
+static void read_file(struct address_cache *names)
 {
 	char *text, *line, *rest;
 	struct err err;
 
-	if (file_read_text(names->path, NAMES_MAX * (LINE_MAX_LEN + 1), &text, &err) < 0)
+	if (file_read_text(names->path, ADDRESS_CACHE_MAX * (LINE_MAX_LEN + 1), &text, &err) < 0)
 		return;
 	for (line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
 		read_line(names, line);
 	free(text);
 }
 
-struct names *names_open(const char *state_dir, const char *name)
+struct address_cache *address_cache_open(const char *state_dir, const char *name)
 {
-	struct names *names = calloc(1, sizeof(*names));
+	struct address_cache *names = calloc(1, sizeof(*names));
 
 	if (!names)
 		return NULL;
@@ -88,7 +88,7 @@ struct names *names_open(const char *state_dir, const char *name)
 	return names;
 }
 
-const char *names_find(const struct names *names, const char *host)
+const char *address_cache_find(const struct address_cache *names, const char *host)
 {
 	for (size_t i = 0; i < names->count; i++)
 		if (strcmp(names->entries[i].host, host) == 0)
@@ -96,9 +96,9 @@ const char *names_find(const struct names *names, const char *host)
 	return NULL;
 }
 
-static void write_file(struct names *names)
+static void write_file(struct address_cache *names)
 {
-	char text[NAMES_MAX * (LINE_MAX_LEN + 1) + 1];
+	char text[ADDRESS_CACHE_MAX * (LINE_MAX_LEN + 1) + 1];
 	struct err err = {""};
 	size_t used = 0;
 
@@ -112,7 +112,7 @@ static void write_file(struct names *names)
 	log_debug("link", "the servers' addresses are not kept for the next start: %s", err.text);
 }
 
-void names_write(struct names *names, uint64_t now_us)
+void address_cache_write(struct address_cache *names, uint64_t now_us)
 {
 	if (!names->is_unwritten)
 		return;
@@ -121,21 +121,21 @@ void names_write(struct names *names, uint64_t now_us)
 	write_file(names);
 }
 
-void names_close(struct names *names)
+void address_cache_close(struct address_cache *names)
 {
 	if (names)
-		names_write(names, 0);
+		address_cache_write(names, 0);
 	free(names);
 }
 
 /* Take the entry of @host, or the oldest, to the front. */
-static struct name_entry *take_front(struct names *names, const char *host)
+static struct name_entry *take_front(struct address_cache *names, const char *host)
 {
 	size_t at = 0;
 
 	while (at < names->count && strcmp(names->entries[at].host, host) != 0)
 		at++;
-	if (at == names->count && names->count < NAMES_MAX)
+	if (at == names->count && names->count < ADDRESS_CACHE_MAX)
 		names->count++;
 	else if (at == names->count)
 		at--;
@@ -143,23 +143,23 @@ static struct name_entry *take_front(struct names *names, const char *host)
 	return &names->entries[0];
 }
 
-static unsigned ms_to_next_write(const struct names *names, uint64_t now_us)
+static unsigned ms_to_next_write(const struct address_cache *names, uint64_t now_us)
 {
 	uint64_t since_ms = (now_us - names->written_us) / CLOCK_US_PER_MS;
 
-	if (names->written_us == 0 || since_ms >= NAMES_WRITE_PAUSE_MS)
+	if (names->written_us == 0 || since_ms >= ADDRESS_CACHE_WRITE_PAUSE_MS)
 		return 0;
-	return NAMES_WRITE_PAUSE_MS - (unsigned)since_ms;
+	return ADDRESS_CACHE_WRITE_PAUSE_MS - (unsigned)since_ms;
 }
 
-static bool is_news(const struct names *names, const char *host, const char *addresses)
+static bool is_news(const struct address_cache *names, const char *host, const char *addresses)
 {
-	const char *known = names_find(names, host);
+	const char *known = address_cache_find(names, host);
 
 	return (!known || strcmp(known, addresses) != 0) && is_host(host) && is_list(addresses);
 }
 
-unsigned names_keep(struct names *names, const char *host, const char *addresses, uint64_t now_us)
+unsigned address_cache_keep(struct address_cache *names, const char *host, const char *addresses, uint64_t now_us)
 {
 	unsigned wait_ms = ms_to_next_write(names, now_us);
 	struct name_entry *entry;
@@ -171,6 +171,6 @@ unsigned names_keep(struct names *names, const char *host, const char *addresses
 		names->is_unwritten = true;
 	}
 	if (wait_ms == 0)
-		names_write(names, now_us);
+		address_cache_write(names, now_us);
 	return names->is_unwritten ? wait_ms : 0;
 }

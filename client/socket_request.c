@@ -1,12 +1,12 @@
 /* Tickets in a list: sent with the wish, looked up when the socket comes. */
-#include "client/wish.h"
+#include "client/socket_request.h"
 
 #include "client/client.h"
 
 #include <sys/socket.h>
 #include <unistd.h>
 
-int wish_open(struct client *client, struct wish *wish, uint32_t family, uint32_t type)
+int socket_request_open(struct client *client, struct socket_request *wish, uint32_t family, uint32_t type)
 {
 	struct channel_link wanted = {.ticket = ++client->last_ticket, .family = family, .type = type};
 	int rc = channel_send(client->channel, CHANNEL_LINK_WANTED, &wanted, sizeof(wanted), -1);
@@ -20,9 +20,9 @@ int wish_open(struct client *client, struct wish *wish, uint32_t family, uint32_
 	return 0;
 }
 
-void wish_close(struct client *client, struct wish *wish)
+void socket_request_close(struct client *client, struct socket_request *wish)
 {
-	struct wish **place = &client->wishes;
+	struct socket_request **place = &client->wishes;
 
 	if (!wish->is_open)
 		return;
@@ -32,9 +32,9 @@ void wish_close(struct client *client, struct wish *wish)
 	*place = wish->next;
 }
 
-void wish_on_socket(struct client *client, uint64_t ticket, int error, int fd)
+void socket_request_on_socket(struct client *client, uint64_t ticket, int error, int fd)
 {
-	struct wish *wish = client->wishes;
+	struct socket_request *wish = client->wishes;
 
 	while (wish && wish->ticket != ticket)
 		wish = wish->next;
@@ -43,11 +43,11 @@ void wish_on_socket(struct client *client, uint64_t ticket, int error, int fd)
 			close(fd);
 		return;
 	}
-	wish_close(client, wish);
+	socket_request_close(client, wish);
 	wish->on_socket(wish, error, fd);
 }
 
-void wish_close_socket(int fd)
+void socket_request_close_socket(int fd)
 {
 	shutdown(fd, SHUT_RDWR);
 	close(fd);

@@ -1,6 +1,6 @@
 /* Happy path: the kernel's devices are asked for one with our port, then those that a program runs; its MTU is looked at.
  * Fails by finding nothing. */
-#include "client/foreign.h"
+#include "client/other_device.h"
 
 #include "common/base/log.h"
 #include "common/net/link.h"
@@ -12,7 +12,7 @@
 
 #define MTU_FITS 1420u /* 1500 − 40 (IPv6) − 8 (UDP) − 32 (WireGuard): what every path carries, and any carrier */
 
-static void find(uint16_t listen_port, struct foreign *ret)
+static void find(uint16_t listen_port, struct other_device *ret)
 {
 	struct err err = {""};
 	int rc = wg_device_find_mark(listen_port, ret->device, &ret->mark, &err);
@@ -39,7 +39,7 @@ static uint32_t read_mtu(const char *device)
 	return rc < 0 ? 0 : link.mtu;
 }
 
-static void tell_mark(const struct foreign *before, const struct foreign *now)
+static void tell_mark(const struct other_device *before, const struct other_device *now)
 {
 	if (strcmp(before->device, now->device) == 0 && before->mark == now->mark)
 		return;
@@ -51,7 +51,7 @@ static void tell_mark(const struct foreign *before, const struct foreign *now)
 
 /* wg-quick takes the MTU from the way to the endpoint, which is loopback: 65536 − 80. Whole packets of that size are cut into
  * pieces that are lost together. */
-static void tell_mtu(struct foreign *now)
+static void tell_mtu(struct other_device *now)
 {
 	if (now->mtu <= MTU_FITS) {
 		now->is_large_told = false;
@@ -67,9 +67,9 @@ static void tell_mtu(struct foreign *now)
 		now->device, now->mtu, MTU_FITS, now->device, MTU_FITS, now->device);
 }
 
-void foreign_look(struct foreign *foreign, uint16_t listen_port)
+void other_device_look(struct other_device *foreign, uint16_t listen_port)
 {
-	struct foreign now = {.is_large_told = foreign->is_large_told};
+	struct other_device now = {.is_large_told = foreign->is_large_told};
 
 	find(listen_port, &now);
 	if (now.device[0])

@@ -1,6 +1,6 @@
 /* Duplicates in a list, looked through once a second while there are any. Fails with one warning: without privilege there
  * is no mark. */
-#include "client/marks.h"
+#include "client/link_marks.h"
 
 #include "common/base/log.h"
 #include "common/process/socket_tune.h"
@@ -21,7 +21,7 @@ struct mark_duplicate {
 	uint64_t made_ms;
 };
 
-static void set_mark(struct marks *marks, int fd)
+static void set_mark(struct link_marks *marks, int fd)
 {
 	if (setsockopt(fd, SOL_SOCKET, SO_MARK, &marks->mark, sizeof(marks->mark)) == 0 || marks->is_refusal_told)
 		return;
@@ -64,7 +64,7 @@ static void drop(struct mark_duplicate **place)
 
 static void on_sweep(uv_timer_t *timer)
 {
-	struct marks *marks = timer->data;
+	struct link_marks *marks = timer->data;
 	struct mark_duplicate **place = &marks->duplicates;
 
 	while (*place) {
@@ -77,7 +77,7 @@ static void on_sweep(uv_timer_t *timer)
 		uv_timer_stop(timer);
 }
 
-static bool open_sweep(struct marks *marks, uv_loop_t *loop)
+static bool open_sweep(struct link_marks *marks, uv_loop_t *loop)
 {
 	if (marks->sweep)
 		return true;
@@ -89,7 +89,7 @@ static bool open_sweep(struct marks *marks, uv_loop_t *loop)
 	return true;
 }
 
-static void keep(struct marks *marks, uv_loop_t *loop, int fd)
+static void keep(struct link_marks *marks, uv_loop_t *loop, int fd)
 {
 	struct mark_duplicate *duplicate = calloc(1, sizeof(*duplicate));
 
@@ -107,7 +107,7 @@ static void keep(struct marks *marks, uv_loop_t *loop, int fd)
 	uv_timer_start(marks->sweep, on_sweep, SWEEP_MS, SWEEP_MS);
 }
 
-void marks_put(struct marks *marks, uv_loop_t *loop, int fd)
+void link_marks_put(struct link_marks *marks, uv_loop_t *loop, int fd)
 {
 	if (marks->mark != 0)
 		set_mark(marks, fd);
@@ -115,7 +115,7 @@ void marks_put(struct marks *marks, uv_loop_t *loop, int fd)
 		keep(marks, loop, fd);
 }
 
-bool marks_change(struct marks *marks, uint32_t mark)
+bool link_marks_change(struct link_marks *marks, uint32_t mark)
 {
 	if (mark == marks->mark)
 		return false;
@@ -125,7 +125,7 @@ bool marks_change(struct marks *marks, uint32_t mark)
 	return true;
 }
 
-void marks_forget(struct marks *marks)
+void link_marks_forget(struct link_marks *marks)
 {
 	while (marks->duplicates)
 		drop(&marks->duplicates);
@@ -138,9 +138,9 @@ static void on_sweep_closed(uv_handle_t *handle)
 	free(handle);
 }
 
-void marks_close(struct marks *marks)
+void link_marks_close(struct link_marks *marks)
 {
-	marks_forget(marks);
+	link_marks_forget(marks);
 	if (marks->sweep)
 		uv_close((uv_handle_t *)marks->sweep, on_sweep_closed);
 	marks->sweep = NULL;
