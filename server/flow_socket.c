@@ -8,7 +8,7 @@
 
 #include "common/base/log.h"
 #include "common/process/socket_tune.h"
-#include "server/source.h"
+#include "server/client_number.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -75,7 +75,7 @@ static int flow_bind(int fd, const struct channel_flow *wanted)
 {
 	struct addr source;
 
-	source_address(wanted->client, &source);
+	client_number_address(wanted->client, &source);
 	if (wanted->has_instance)
 		addr_set_port(&source, flow_socket_port(wanted->instance));
 	if (bind(fd, &source.sa, addr_len(&source)) == 0)
@@ -91,7 +91,7 @@ int flow_socket_open(const struct flow_place *place, const struct channel_flow *
 	const struct addr *target = &place->target;
 	int fd, rc = 0;
 
-	if (wanted->client == 0 || wanted->client > SOURCE_NUMBER_MAX)
+	if (wanted->client == 0 || wanted->client > CLIENT_NUMBER_MAX)
 		return -EINVAL;
 	fd = flow_make_socket(place);
 	if (fd < 0)

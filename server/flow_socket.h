@@ -1,4 +1,4 @@
-/* The UDP sockets of the hub's flows: connected to Target, each client from an address of its own (source.h).
+/* The UDP sockets of the hub's flows: connected to Target, each client from an address of its own (client_number.h).
  *
  * An instance's port follows from its id, so that a client that comes again, also after a restart of the hub, is the same
  * endpoint to WireGuard. Only where Target is IPv4: IPv6 has a single loopback address, there every flow gets any port.

@@ -11,7 +11,7 @@
 #include "common/tunnel/upgrade.h"
 #include "server/hub.h"
 #include "server/proxy_header.h"
-#include "server/source.h"
+#include "server/client_number.h"
 #include "server/visitor.h"
 
 #include <errno.h>
@@ -616,7 +616,7 @@ static const char *source_text(char *buf, size_t size, const struct session *ses
 
 	if (session->hub->settings.target.sa.sa_family != AF_INET)
 		return "::1";
-	source_address(session->grant.client, &source);
+	client_number_address(session->grant.client, &source);
 	return addr_format_host(buf, size, &source);
 }
 

@@ -5,7 +5,7 @@
 
 #include "common/base/sealed.h"
 #include "common/base/secret.h"
-#include "server/source.h"
+#include "server/client_number.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -166,7 +166,7 @@ static void settings_take_clients(struct fields *fields, struct server_settings 
 		struct fields inner;
 
 		fields_open(&inner, json_array_get(array, settings->client_count++), "client", fields->err);
-		client->number = (uint32_t)fields_take_number(&inner, "number", last + 1, SOURCE_NUMBER_MAX);
+		client->number = (uint32_t)fields_take_number(&inner, "number", last + 1, CLIENT_NUMBER_MAX);
 		last = client->number;
 		client->name = fields_take_text(&inner, "name", 1, NAME_MAX_LEN, FIELDS_REQUIRED);
 		client->token = settings_take_word(&inner, "token", TOKEN_MIN_LEN);

@@ -15,7 +15,7 @@ struct server_settings_listener {
 };
 
 struct server_settings_client {
-	uint32_t number; /* channel_flow.client, see source.h */
+	uint32_t number; /* channel_flow.client, see client_number.h */
 	char *name;
 	char *token;	  /* NULL: none */
 	char *stock_path; /* NULL: none */

@@ -15,7 +15,7 @@
 #include "common/base/folder.h"
 #include "common/process/spawn.h"
 #include "common/process/supervise.h"
-#include "server/edition.h"
+#include "server/settings_build.h"
 #include "server/flow_socket.h"
 #include "server/listener.h"
 #include "server/open_port.h"
@@ -41,9 +41,9 @@ struct supervisor {
 	int *listener_fds;
 	struct server_settings_listener *listeners; /* those that are open */
 	size_t listener_count;
-	struct source_table *sources;
-	struct edition_frame frame;
-	struct edition edition;
+	struct client_number_table *sources;
+	struct settings_build_frame frame;
+	struct settings_build edition;
 	struct flow_place place;
 	int netns_fd;
 	uv_timer_t renew_timer;
@@ -54,7 +54,7 @@ struct supervisor {
 
 /* --- what the worker asks for --- */
 
-static void tell_source(struct roster_entry *entry)
+static void tell_source(struct client_list_entry *entry)
 {
 	char text[ADDR_TEXT_MAX];
 	struct addr source;
@@ -62,12 +62,12 @@ static void tell_source(struct roster_entry *entry)
 	if (entry->is_told)
 		return;
 	entry->is_told = true;
-	source_address(entry->number, &source);
+	client_number_address(entry->number, &source);
 	log_debug("session", "%s: its datagrams come from %s", entry->client->name,
 		addr_format_host(text, sizeof(text), &source));
 }
 
-static void note_source(struct roster_entry *entry, int fd)
+static void note_source(struct client_list_entry *entry, int fd)
 {
 	struct sockaddr_storage storage;
 	socklen_t len = sizeof(storage);
@@ -77,7 +77,7 @@ static void note_source(struct roster_entry *entry, int fd)
 }
 
 /* Once for each client and device, and after a reload. */
-static void greet(struct supervisor *s, struct roster_entry *entry)
+static void greet(struct supervisor *s, struct client_list_entry *entry)
 {
 	struct host *host = supervise_host(s->supervise);
 
@@ -99,7 +99,7 @@ static void greet_all(struct supervisor *s)
 /* Who is no client any more asked before the reload. */
 static int open_flow_socket(struct supervisor *s, const struct channel_flow *wanted)
 {
-	struct roster_entry *entry = roster_find(&s->edition.roster, wanted->client);
+	struct client_list_entry *entry = client_list_find(&s->edition.roster, wanted->client);
 	int fd = entry ? flow_socket_open(&s->place, wanted) : -EACCES;
 
 	if (entry && fd < 0) {
@@ -127,9 +127,9 @@ static void answer_flow(struct supervisor *s, struct channel *channel, const str
 static void pass_clock_on(struct supervisor *s, const struct channel_clock *clock)
 {
 	struct host *host = supervise_host(s->supervise);
-	struct roster_entry *entry = roster_find(&s->edition.roster, clock->client);
+	struct client_list_entry *entry = client_list_find(&s->edition.roster, clock->client);
 
-	if (host && entry && entry->client->has_public_key && roster_note_clock(entry, clock->wall_s, clock_wall_s()))
+	if (host && entry && entry->client->has_public_key && client_list_note_clock(entry, clock->wall_s, clock_wall_s()))
 		host_on_peer_clock(host, entry->client->public_key, &entry->from, entry->rtt_ms, clock->wall_s);
 }
 
@@ -197,12 +197,12 @@ static void use_config(struct supervisor *s, struct server_config *config, struc
 }
 
 /* A new edition is in use, also by a worker that is starting; one that is gone is followed by one that gets it. */
-static int use_edition(struct supervisor *s, struct channel *channel, struct edition *edition, struct err *err)
+static int use_edition(struct supervisor *s, struct channel *channel, struct settings_build *edition, struct err *err)
 {
 	int rc;
 
-	roster_remember(&edition->roster, &s->edition.roster);
-	edition_close(&s->edition);
+	client_list_remember(&edition->roster, &s->edition.roster);
+	settings_build_close(&s->edition);
 	s->edition = *edition;
 	rc = channel ? send_settings(s, channel, CHANNEL_RELOAD) : 0;
 	return rc < 0 && rc != -EPIPE ? err_system(err, rc, "the worker takes no settings; restart it") : 0;
@@ -214,13 +214,13 @@ static int take_config(struct supervisor *s, struct channel *channel, struct ser
 {
 	struct host *host = supervise_host(s->supervise);
 	bool is_hosts = host && restart_is_same_device(s->first, config);
-	struct edition edition;
-	int rc = edition_open(&edition, &s->frame, config, err);
+	struct settings_build edition;
+	int rc = settings_build_open(&edition, &s->frame, config, err);
 
 	if (rc == 0 && is_hosts) {
 		rc = host_reload(host, &config->wireguard, ret_restart, restart_size, err);
 		if (rc < 0)
-			edition_close(&edition);
+			settings_build_close(&edition);
 	}
 	if (rc < 0)
 		return rc;
@@ -260,10 +260,10 @@ static int reload(void *owner, struct channel *channel, char *ret_restart, size_
 static void on_renew_timer(uv_timer_t *timer)
 {
 	struct supervisor *s = timer->data;
-	struct edition edition;
+	struct settings_build edition;
 	struct err err = {""};
 
-	if (edition_open(&edition, &s->frame, s->reloaded ? s->reloaded : s->first, &err) < 0 ||
+	if (settings_build_open(&edition, &s->frame, s->reloaded ? s->reloaded : s->first, &err) < 0 ||
 		use_edition(s, supervise_channel(s->supervise), &edition, &err) < 0)
 		log_warning("config", "looking at the certificate: %s; tried again tomorrow", err.text);
 }
@@ -295,7 +295,7 @@ static void on_network(void *owner, struct channel *channel, unsigned kinds)
 }
 
 /* NULL: a peer that is no client of ours. */
-static const char *name_of_peer(const struct roster *roster, const json_t *peer)
+static const char *name_of_peer(const struct client_list *roster, const json_t *peer)
 {
 	const char *text = json_string_value(json_object_get(peer, "public_key"));
 	uint8_t key[WG_CONFIG_KEY_LEN];
@@ -384,8 +384,8 @@ static int open_frame(struct supervisor *s, struct err *err)
 		return err_system(err, -ENAMETOOLONG, "%s", s->options->state_dir);
 	rc = folder_ensure(s->folder, err);
 	if (rc == 0)
-		rc = source_table_open(&s->sources, s->folder, err);
-	s->frame = (struct edition_frame){.folder = s->folder,
+		rc = client_number_table_open(&s->sources, s->folder, err);
+	s->frame = (struct settings_build_frame){.folder = s->folder,
 		.listeners = s->listeners,
 		.listener_count = s->listener_count,
 		.target = s->first->target,
@@ -401,7 +401,7 @@ static int supervisor_open(struct supervisor *s, struct err *err)
 	if (rc == 0)
 		rc = open_frame(s, err);
 	if (rc == 0)
-		rc = edition_open(&s->edition, &s->frame, s->first, err);
+		rc = settings_build_open(&s->edition, &s->frame, s->first, err);
 	if (rc < 0)
 		return rc;
 	describe_state(s);
@@ -417,8 +417,8 @@ static void supervisor_close(struct supervisor *s)
 		close(s->listener_fds[i]);
 	free(s->listener_fds);
 	free(s->listeners);
-	edition_close(&s->edition);
-	source_table_close(s->sources);
+	settings_build_close(&s->edition);
+	client_number_table_close(s->sources);
 	use_config(s, NULL, NULL);
 	flow_place_close(&s->place);
 	if (s->netns_fd >= 0)

@@ -3,7 +3,7 @@
 #include "server/flow_socket.h"
 #include "server/listener.h"
 #include "server/page.h"
-#include "server/source.h"
+#include "server/client_number.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -21,7 +21,7 @@
 
 #include <cmocka.h>
 
-enum { LAPTOP = 1234567, PI = SOURCE_NUMBER_MAX }; /* numbers */
+enum { LAPTOP = 1234567, PI = CLIENT_NUMBER_MAX }; /* numbers */
 
 struct fixture {
 	int target_fd;
@@ -123,7 +123,7 @@ static void test_number_of_nobody_is_refused(void **state)
 	struct fixture *f = *state;
 
 	assert_int_equal(flow_socket_open(&f->place, &(struct channel_flow){.client = 0}), -EINVAL);
-	assert_int_equal(flow_socket_open(&f->place, &(struct channel_flow){.client = SOURCE_NUMBER_MAX + 1}), -EINVAL);
+	assert_int_equal(flow_socket_open(&f->place, &(struct channel_flow){.client = CLIENT_NUMBER_MAX + 1}), -EINVAL);
 }
 
 static void test_datagram_arrives_at_the_target(void **state)
@@ -213,7 +213,7 @@ static void test_hidden_target_is_reached_and_not_the_hosts(void **state)
 	assert_int_equal(own_namespace(), home);
 	assert_int_equal(send(fd, "x", 1, 0), 1);
 	assert_int_equal(recvfrom(hidden_fd, &byte, 1, MSG_DONTWAIT, &from.sa, &len), 1);
-	source_address(PI, &source);
+	client_number_address(PI, &source);
 	addr_set_port(&from, 0);
 	assert_true(addr_equal(&from, &source));
 	assert_int_equal(recv(f->target_fd, &byte, 1, MSG_DONTWAIT), -1);

@@ -4,8 +4,8 @@
  * more: not a restart, a reload, or a client added in front. It stays with the name also while the client is gone from the
  * file. Supervisor and worker mean a client by its number, never by its place in the file, which a reload changes.
  */
-#ifndef TOWPATH_SERVER_SOURCE_H
-#define TOWPATH_SERVER_SOURCE_H
+#ifndef TOWPATH_SERVER_CLIENT_NUMBER_H
+#define TOWPATH_SERVER_CLIENT_NUMBER_H
 
 #include "common/base/addr.h"
 #include "common/base/err.h"
@@ -13,25 +13,25 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SOURCE_NUMBER_MAX ((1u << 22) - 2) /* of a /10, without the first and the last address; 0 is nobody's */
-#define SOURCE_KEY_MAX 80
+#define CLIENT_NUMBER_MAX ((1u << 22) - 2) /* of a /10, without the first and the last address; 0 is nobody's */
+#define CLIENT_NUMBER_KEY_MAX 80
 
 struct server_client;
-struct source_table;
+struct client_number_table;
 
 /* Read the table in @folder; empty where there is no file. Return: 0 or a negative errno. */
-int source_table_open(struct source_table **ret, const char *folder, struct err *err);
-void source_table_close(struct source_table *table);
+int client_number_table_open(struct client_number_table **ret, const char *folder, struct err *err);
+void client_number_table_close(struct client_number_table *table);
 
 /* The numbers of @keys, in their order; new ones are on disk when this returns. Return: 0, or a negative errno with no number
  * given. */
-int source_table_assign(
-	struct source_table *table, const char *const *keys, size_t count, uint32_t *ret_numbers, struct err *err);
+int client_number_table_assign(
+	struct client_number_table *table, const char *const *keys, size_t count, uint32_t *ret_numbers, struct err *err);
 
 /* By what a client is known again: its Name; without one its public key, its token's id, its stock path's hash. */
-void source_key(char buf[SOURCE_KEY_MAX], const struct server_client *client);
+void client_number_key(char buf[CLIENT_NUMBER_KEY_MAX], const struct server_client *client);
 
 /* Its address, port 0. */
-void source_address(uint32_t number, struct addr *ret);
+void client_number_address(uint32_t number, struct addr *ret);
 
 #endif

@@ -1,10 +1,10 @@
-/* The clients' numbers (source.h).
+/* The clients' numbers (client_number.h).
  *
  * Happy path: the file is one JSON object, "laptop": "127.64.3.9"; all keys are in it, nothing is written. A new key gets the
  * first free number from its hash on. Fails with the file: one that cannot be read is not replaced, because that
  * would move everybody.
  */
-#include "server/source.h"
+#include "server/client_number.h"
 
 #include "common/base/base64.h"
 #include "common/base/file.h"
@@ -21,22 +21,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SOURCE_NET 0x7f400000u /* 127.64.0.0 */
-#define SOURCE_COUNT (SOURCE_NUMBER_MAX + 2)
-#define SOURCE_KEYS_MAX (SOURCE_COUNT / 2) /* so that a free one is near */
+#define CLIENT_NUMBER_NET 0x7f400000u /* 127.64.0.0 */
+#define CLIENT_NUMBER_COUNT (CLIENT_NUMBER_MAX + 2)
+#define CLIENT_NUMBER_KEYS_MAX (CLIENT_NUMBER_COUNT / 2) /* so that a free one is near */
 #define FILE_MAX (256u << 20)
 
-struct source_table {
+struct client_number_table {
 	char folder[PATH_MAX];
 	char path[PATH_MAX];
 	json_t *addresses; /* by key */
 };
 
-void source_address(uint32_t number, struct addr *ret)
+void client_number_address(uint32_t number, struct addr *ret)
 {
 	memset(ret, 0, sizeof(*ret));
 	ret->in4.sin_family = AF_INET;
-	ret->in4.sin_addr.s_addr = htonl(SOURCE_NET + number);
+	ret->in4.sin_addr.s_addr = htonl(CLIENT_NUMBER_NET + number);
 }
 
 /* Return: the number, 0 where it is none of ours. */
@@ -48,13 +48,13 @@ static uint32_t number_of(const json_t *address)
 
 	if (!text || inet_pton(AF_INET, text, &in) != 1)
 		return 0;
-	number = ntohl(in.s_addr) - SOURCE_NET;
-	return number <= SOURCE_NUMBER_MAX ? number : 0;
+	number = ntohl(in.s_addr) - CLIENT_NUMBER_NET;
+	return number <= CLIENT_NUMBER_MAX ? number : 0;
 }
 
 /* --- the file --- */
 
-static int read_addresses(const struct source_table *table, json_t **ret, struct err *err)
+static int read_addresses(const struct client_number_table *table, json_t **ret, struct err *err)
 {
 	json_error_t error;
 	char *text;
@@ -76,7 +76,7 @@ static int read_addresses(const struct source_table *table, json_t **ret, struct
 		table->path);
 }
 
-static int write_addresses(const struct source_table *table, const json_t *addresses, struct err *err)
+static int write_addresses(const struct client_number_table *table, const json_t *addresses, struct err *err)
 {
 	char *text = json_dumps(addresses, JSON_INDENT(1) | JSON_SORT_KEYS);
 	int rc = text ? file_write_text(table->folder, table->path, text, err)
@@ -86,9 +86,9 @@ static int write_addresses(const struct source_table *table, const json_t *addre
 	return rc;
 }
 
-int source_table_open(struct source_table **ret, const char *folder, struct err *err)
+int client_number_table_open(struct client_number_table **ret, const char *folder, struct err *err)
 {
-	struct source_table *table = calloc(1, sizeof(*table));
+	struct client_number_table *table = calloc(1, sizeof(*table));
 	int rc;
 
 	if (!table)
@@ -106,7 +106,7 @@ int source_table_open(struct source_table **ret, const char *folder, struct err 
 	return 0;
 }
 
-void source_table_close(struct source_table *table)
+void client_number_table_close(struct client_number_table *table)
 {
 	if (!table)
 		return;
@@ -123,7 +123,7 @@ static uint32_t hash_key(const char *key)
 
 	for (; *key; key++)
 		hash = (hash ^ (uint8_t)*key) * 0x100000001b3ull;
-	return (uint32_t)((hash ^ hash >> 32) % SOURCE_COUNT);
+	return (uint32_t)((hash ^ hash >> 32) % CLIENT_NUMBER_COUNT);
 }
 
 /* Return: was it free? */
@@ -143,7 +143,7 @@ static void take_given(uint8_t *bitmap, json_t *addresses)
 	void *next;
 
 	take(bitmap, 0);
-	take(bitmap, SOURCE_COUNT - 1);
+	take(bitmap, CLIENT_NUMBER_COUNT - 1);
 	json_object_foreach_safe (addresses, next, key, address) {
 		if (!take(bitmap, number_of(address)))
 			json_object_del(addresses, key);
@@ -157,16 +157,16 @@ static int give(json_t *addresses, const char *key, uint8_t *bitmap)
 	struct addr addr;
 
 	while (!take(bitmap, number))
-		number = (number + 1) % SOURCE_COUNT;
-	source_address(number, &addr);
+		number = (number + 1) % CLIENT_NUMBER_COUNT;
+	client_number_address(number, &addr);
 	return json_object_set_new(addresses, key, json_string(addr_format_host(text, sizeof(text), &addr)));
 }
 
 /* Into a copy, so that nothing has changed where a step fails. */
 static int give_all(
-	const struct source_table *table, json_t *addresses, const char *const *keys, size_t count, struct err *err)
+	const struct client_number_table *table, json_t *addresses, const char *const *keys, size_t count, struct err *err)
 {
-	uint8_t *bitmap = calloc(1, SOURCE_COUNT / 8);
+	uint8_t *bitmap = calloc(1, CLIENT_NUMBER_COUNT / 8);
 	size_t before;
 	int rc = 0;
 
@@ -183,13 +183,13 @@ static int give_all(
 	return json_object_size(addresses) > before ? write_addresses(table, addresses, err) : 0;
 }
 
-int source_table_assign(
-	struct source_table *table, const char *const *keys, size_t count, uint32_t *ret_numbers, struct err *err)
+int client_number_table_assign(
+	struct client_number_table *table, const char *const *keys, size_t count, uint32_t *ret_numbers, struct err *err)
 {
 	json_t *addresses;
 	int rc;
 
-	if (json_object_size(table->addresses) + count > SOURCE_KEYS_MAX)
+	if (json_object_size(table->addresses) + count > CLIENT_NUMBER_KEYS_MAX)
 		return err_set(err, -E2BIG,
 			"%s: %zu clients more are too many for 127.64.0.0/10; remove those that are gone", table->path,
 			count);
@@ -211,19 +211,19 @@ int source_table_assign(
 /* --- keys --- */
 
 /* A Name has no "#", which begins a comment: nobody can choose one of the others. */
-void source_key(char buf[SOURCE_KEY_MAX], const struct server_client *client)
+void client_number_key(char buf[CLIENT_NUMBER_KEY_MAX], const struct server_client *client)
 {
-	char text[SOURCE_KEY_MAX - 8];
+	char text[CLIENT_NUMBER_KEY_MAX - 8];
 
 	if (client->name_line) {
-		snprintf(buf, SOURCE_KEY_MAX, "%s", client->name);
+		snprintf(buf, CLIENT_NUMBER_KEY_MAX, "%s", client->name);
 		return;
 	}
 	if (client->has_public_key) {
 		base64_encode(text, sizeof(text), client->public_key, sizeof(client->public_key), BASE64_STANDARD);
-		snprintf(buf, SOURCE_KEY_MAX, "#key %s", text);
+		snprintf(buf, CLIENT_NUMBER_KEY_MAX, "#key %s", text);
 		return;
 	}
 	jwt_make_kid(text, client->token ? client->token : client->stock_path);
-	snprintf(buf, SOURCE_KEY_MAX, "#%s %s", client->token ? "token" : "path", text);
+	snprintf(buf, CLIENT_NUMBER_KEY_MAX, "#%s %s", client->token ? "token" : "path", text);
 }

@@ -1,6 +1,6 @@
-/* See edition.h. Happy path: numbers for the clients, certificate and page from disk, all written into memory. Fails with the
+/* See settings_build.h. Happy path: numbers for the clients, certificate and page from disk, all written into memory. Fails with the
  * first of these that cannot be had. */
-#include "server/edition.h"
+#include "server/settings_build.h"
 
 #include "common/base/log.h"
 #include "common/base/secret.h"
@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-static bool needs_certificate(const struct edition_frame *frame)
+static bool needs_certificate(const struct settings_build_frame *frame)
 {
 	for (size_t i = 0; i < frame->listener_count; i++)
 		if (!frame->listeners[i].cleartext)
@@ -21,7 +21,7 @@ static bool needs_certificate(const struct edition_frame *frame)
 	return false;
 }
 
-static int tell_pin(struct edition_frame *frame, const char *certificate_pem, bool is_made, struct err *err)
+static int tell_pin(struct settings_build_frame *frame, const char *certificate_pem, bool is_made, struct err *err)
 {
 	uint8_t pin[TLS_PIN_LEN];
 	char text[TLS_PIN_TEXT_MAX];
@@ -38,7 +38,7 @@ static int tell_pin(struct edition_frame *frame, const char *certificate_pem, bo
 	return 0;
 }
 
-static int read_files(struct edition_frame *frame, const struct server_config *config, struct server_settings *settings,
+static int read_files(struct settings_build_frame *frame, const struct server_config *config, struct server_settings *settings,
 	struct err *err)
 {
 	bool is_made = false;
@@ -67,7 +67,7 @@ static int try_certificate(const struct server_settings *settings, struct err *e
 }
 
 /* The settings borrow everything but certificate, key and page. */
-static int write_settings(struct edition *edition, const struct edition_frame *frame,
+static int write_settings(struct settings_build *edition, const struct settings_build_frame *frame,
 	const struct server_config *config, struct server_settings *settings, struct err *err)
 {
 	snprintf(settings->name, sizeof(settings->name), "%s", config->name);
@@ -84,7 +84,7 @@ static int write_settings(struct edition *edition, const struct edition_frame *f
 	if (!settings->clients)
 		return err_system(err, -ENOMEM, "settings");
 	for (size_t i = 0; i < settings->client_count; i++) {
-		const struct roster_entry *entry = &edition->roster.entries[i];
+		const struct client_list_entry *entry = &edition->roster.entries[i];
 
 		settings->clients[i] = (struct server_settings_client){.number = entry->number,
 			.name = entry->client->name,
@@ -97,7 +97,7 @@ static int write_settings(struct edition *edition, const struct edition_frame *f
 }
 
 static int build_settings(
-	struct edition *edition, struct edition_frame *frame, const struct server_config *config, struct err *err)
+	struct settings_build *edition, struct settings_build_frame *frame, const struct server_config *config, struct err *err)
 {
 	struct server_settings settings = {0};
 	int rc = read_files(frame, config, &settings, err);
@@ -114,24 +114,24 @@ static int build_settings(
 	return rc;
 }
 
-int edition_open(struct edition *ret, struct edition_frame *frame, const struct server_config *config, struct err *err)
+int settings_build_open(struct settings_build *ret, struct settings_build_frame *frame, const struct server_config *config, struct err *err)
 {
-	struct edition edition = {.settings_fd = -1};
-	int rc = roster_open(&edition.roster, frame->sources, config, err);
+	struct settings_build edition = {.settings_fd = -1};
+	int rc = client_list_open(&edition.roster, frame->sources, config, err);
 
 	if (rc == 0)
 		rc = build_settings(&edition, frame, config, err);
 	if (rc < 0) {
-		edition_close(&edition);
+		settings_build_close(&edition);
 		return rc;
 	}
 	*ret = edition;
 	return 0;
 }
 
-void edition_close(struct edition *edition)
+void settings_build_close(struct settings_build *edition)
 {
-	roster_close(&edition->roster);
+	client_list_close(&edition->roster);
 	if (edition->settings_fd >= 0)
 		close(edition->settings_fd);
 	edition->settings_fd = -1;

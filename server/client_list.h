@@ -1,15 +1,15 @@
-/* The clients of a configuration under their numbers (source.h): who a request of the worker's is about. */
-#ifndef TOWPATH_SERVER_ROSTER_H
-#define TOWPATH_SERVER_ROSTER_H
+/* The clients of a configuration under their numbers (client_number.h): who a request of the worker's is about. */
+#ifndef TOWPATH_SERVER_CLIENT_LIST_H
+#define TOWPATH_SERVER_CLIENT_LIST_H
 
 #include "common/base/addr.h"
 #include "server/config.h"
-#include "server/source.h"
+#include "server/client_number.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
-struct roster_entry {
+struct client_list_entry {
 	uint32_t number;
 	const struct server_client *client;
 	bool is_told;	  /* its address stands in the log */
@@ -19,22 +19,22 @@ struct roster_entry {
 	int64_t clock_s;  /* the time it said last; 0: none yet */
 };
 
-struct roster {
-	struct roster_entry *entries; /* in the order of their numbers */
+struct client_list {
+	struct client_list_entry *entries; /* in the order of their numbers */
 	size_t count;
 };
 
 /* Borrows the clients of @config. Return: 0 or a negative errno. */
-int roster_open(struct roster *ret, struct source_table *sources, const struct server_config *config, struct err *err);
-void roster_close(struct roster *roster);
+int client_list_open(struct client_list *ret, struct client_number_table *sources, const struct server_config *config, struct err *err);
+void client_list_close(struct client_list *roster);
 
 /* What is known of those who were there @before and have kept their key. */
-void roster_remember(struct roster *roster, const struct roster *before);
+void client_list_remember(struct client_list *roster, const struct client_list *before);
 
 /* Is a client that says this time behind ours, or behind what it said before? Notes it. A time that no clock shows is none. */
-bool roster_note_clock(struct roster_entry *entry, int64_t wall_s, int64_t now_s);
+bool client_list_note_clock(struct client_list_entry *entry, int64_t wall_s, int64_t now_s);
 
 /* Return: NULL where nobody of the configuration has this number: a request from before a reload. */
-struct roster_entry *roster_find(const struct roster *roster, uint32_t number);
+struct client_list_entry *client_list_find(const struct client_list *roster, uint32_t number);
 
 #endif

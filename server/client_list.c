@@ -1,5 +1,5 @@
-/* See roster.h. */
-#include "server/roster.h"
+/* See client_list.h. */
+#include "server/client_list.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -11,32 +11,32 @@
 
 static int compare_entries(const void *a, const void *b)
 {
-	uint32_t x = ((const struct roster_entry *)a)->number, y = ((const struct roster_entry *)b)->number;
+	uint32_t x = ((const struct client_list_entry *)a)->number, y = ((const struct client_list_entry *)b)->number;
 
 	return (x > y) - (x < y);
 }
 
 static int assign_numbers(
-	struct source_table *sources, const struct server_config *config, uint32_t *numbers, struct err *err)
+	struct client_number_table *sources, const struct server_config *config, uint32_t *numbers, struct err *err)
 {
-	char(*texts)[SOURCE_KEY_MAX] = calloc(config->client_count + 1, sizeof(*texts));
+	char(*texts)[CLIENT_NUMBER_KEY_MAX] = calloc(config->client_count + 1, sizeof(*texts));
 	const char **keys = calloc(config->client_count + 1, sizeof(*keys));
 	int rc;
 
 	for (size_t i = 0; texts && keys && i < config->client_count; i++) {
-		source_key(texts[i], &config->clients[i]);
+		client_number_key(texts[i], &config->clients[i]);
 		keys[i] = texts[i];
 	}
-	rc = texts && keys ? source_table_assign(sources, keys, config->client_count, numbers, err)
+	rc = texts && keys ? client_number_table_assign(sources, keys, config->client_count, numbers, err)
 			   : err_system(err, -ENOMEM, "clients");
 	free(keys);
 	free(texts);
 	return rc;
 }
 
-int roster_open(struct roster *ret, struct source_table *sources, const struct server_config *config, struct err *err)
+int client_list_open(struct client_list *ret, struct client_number_table *sources, const struct server_config *config, struct err *err)
 {
-	struct roster roster = {.count = config->client_count};
+	struct client_list roster = {.count = config->client_count};
 	uint32_t *numbers = calloc(config->client_count + 1, sizeof(*numbers));
 	int rc;
 
@@ -44,7 +44,7 @@ int roster_open(struct roster *ret, struct source_table *sources, const struct s
 	rc = numbers && roster.entries ? assign_numbers(sources, config, numbers, err)
 				       : err_system(err, -ENOMEM, "clients");
 	for (size_t i = 0; rc == 0 && i < roster.count; i++)
-		roster.entries[i] = (struct roster_entry){.number = numbers[i], .client = &config->clients[i]};
+		roster.entries[i] = (struct client_list_entry){.number = numbers[i], .client = &config->clients[i]};
 	free(numbers);
 	if (rc < 0) {
 		free(roster.entries);
@@ -55,17 +55,17 @@ int roster_open(struct roster *ret, struct source_table *sources, const struct s
 	return 0;
 }
 
-void roster_close(struct roster *roster)
+void client_list_close(struct client_list *roster)
 {
 	free(roster->entries);
-	*roster = (struct roster){0};
+	*roster = (struct client_list){0};
 }
 
-void roster_remember(struct roster *roster, const struct roster *before)
+void client_list_remember(struct client_list *roster, const struct client_list *before)
 {
 	for (size_t i = 0; i < roster->count; i++) {
-		struct roster_entry *entry = &roster->entries[i];
-		const struct roster_entry *old = roster_find(before, entry->number);
+		struct client_list_entry *entry = &roster->entries[i];
+		const struct client_list_entry *old = client_list_find(before, entry->number);
 		const struct server_client *client = entry->client;
 
 		if (!old || memcmp(old->client->public_key, client->public_key, sizeof(client->public_key)) != 0)
@@ -75,7 +75,7 @@ void roster_remember(struct roster *roster, const struct roster *before)
 	}
 }
 
-bool roster_note_clock(struct roster_entry *entry, int64_t wall_s, int64_t now_s)
+bool client_list_note_clock(struct client_list_entry *entry, int64_t wall_s, int64_t now_s)
 {
 	bool is_behind;
 
@@ -86,9 +86,9 @@ bool roster_note_clock(struct roster_entry *entry, int64_t wall_s, int64_t now_s
 	return is_behind;
 }
 
-struct roster_entry *roster_find(const struct roster *roster, uint32_t number)
+struct client_list_entry *client_list_find(const struct client_list *roster, uint32_t number)
 {
-	const struct roster_entry key = {.number = number};
+	const struct client_list_entry key = {.number = number};
 
 	return roster->count == 0 ? NULL : bsearch(&key, roster->entries, roster->count, sizeof(key), compare_entries);
 }

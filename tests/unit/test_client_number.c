@@ -1,5 +1,5 @@
 /* Clients keep their numbers, whatever happens to the file they stand in. */
-#include "server/roster.h"
+#include "server/client_list.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -18,7 +18,7 @@
 struct fixture {
 	char folder[32];
 	char path[48];
-	struct source_table *table;
+	struct client_number_table *table;
 };
 
 static int set_up(void **state)
@@ -29,7 +29,7 @@ static int set_up(void **state)
 	strcpy(f->folder, "/tmp/test_source.XXXXXX");
 	assert_non_null(mkdtemp(f->folder));
 	snprintf(f->path, sizeof(f->path), "%s/sources", f->folder);
-	assert_int_equal(source_table_open(&f->table, f->folder, NULL), 0);
+	assert_int_equal(client_number_table_open(&f->table, f->folder, NULL), 0);
 	*state = f;
 	return 0;
 }
@@ -38,7 +38,7 @@ static int tear_down(void **state)
 {
 	struct fixture *f = *state;
 
-	source_table_close(f->table);
+	client_number_table_close(f->table);
 	unlink(f->path);
 	rmdir(f->folder);
 	free(f);
@@ -48,16 +48,16 @@ static int tear_down(void **state)
 /* As after a restart of the hub. */
 static void open_again(struct fixture *f)
 {
-	source_table_close(f->table);
-	assert_int_equal(source_table_open(&f->table, f->folder, NULL), 0);
+	client_number_table_close(f->table);
+	assert_int_equal(client_number_table_open(&f->table, f->folder, NULL), 0);
 }
 
 static uint32_t number_of(const struct fixture *f, const char *key)
 {
 	uint32_t number = 0;
 
-	assert_int_equal(source_table_assign(f->table, &key, 1, &number, NULL), 0);
-	assert_in_range(number, 1, SOURCE_NUMBER_MAX);
+	assert_int_equal(client_number_table_assign(f->table, &key, 1, &number, NULL), 0);
+	assert_in_range(number, 1, CLIENT_NUMBER_MAX);
 	return number;
 }
 
@@ -87,16 +87,16 @@ static void test_names_that_hash_alike_keep_their_numbers_in_any_order(void **st
 	static char text[MANY][16];
 	static const char *keys[MANY], *reversed[MANY];
 	static uint32_t numbers[MANY], again[MANY];
-	static bool is_taken[SOURCE_NUMBER_MAX + 1];
+	static bool is_taken[CLIENT_NUMBER_MAX + 1];
 	struct fixture *f = *state;
 
 	for (size_t i = 0; i < MANY; i++) {
 		snprintf(text[i], sizeof(text[i]), "client%zu", i);
 		keys[i] = reversed[MANY - 1 - i] = text[i];
 	}
-	assert_int_equal(source_table_assign(f->table, keys, MANY, numbers, NULL), 0);
+	assert_int_equal(client_number_table_assign(f->table, keys, MANY, numbers, NULL), 0);
 	open_again(f);
-	assert_int_equal(source_table_assign(f->table, reversed, MANY, again, NULL), 0);
+	assert_int_equal(client_number_table_assign(f->table, reversed, MANY, again, NULL), 0);
 	for (size_t i = 0; i < MANY; i++) {
 		assert_int_equal(numbers[i], again[MANY - 1 - i]);
 		assert_false(is_taken[numbers[i]]);
@@ -132,11 +132,11 @@ static void test_entries_that_cannot_be_are_given_anew(void **state)
 static void test_unreadable_file_is_told_and_stays(void **state)
 {
 	struct fixture *f = *state;
-	struct source_table *table = NULL;
+	struct client_number_table *table = NULL;
 	struct err err = {""};
 
 	write_file(f, "{\"a\": ");
-	assert_int_equal(source_table_open(&table, f->folder, &err), -EINVAL);
+	assert_int_equal(client_number_table_open(&table, f->folder, &err), -EINVAL);
 	assert_non_null(strstr(err.text, f->path));
 	assert_non_null(strstr(err.text, "remove it"));
 }
@@ -149,7 +149,7 @@ static void test_what_cannot_be_written_is_not_given(void **state)
 	uint32_t number = 0;
 
 	assert_int_equal(rmdir(f->folder), 0);
-	assert_int_equal(source_table_assign(f->table, &key, 1, &number, &err), -ENOENT);
+	assert_int_equal(client_number_table_assign(f->table, &key, 1, &number, &err), -ENOENT);
 	assert_int_equal(number, 0);
 	assert_int_equal(mkdir(f->folder, 0700), 0);
 	number_of(f, key);
@@ -160,9 +160,9 @@ static void test_what_cannot_be_written_is_not_given(void **state)
 
 static void key_is(const char *wanted, struct server_client client)
 {
-	char key[SOURCE_KEY_MAX];
+	char key[CLIENT_NUMBER_KEY_MAX];
 
-	source_key(key, &client);
+	client_number_key(key, &client);
 	assert_string_equal(key, wanted);
 }
 
@@ -184,25 +184,25 @@ static void test_address_follows_from_the_number(void **state)
 	struct addr addr;
 
 	(void)state;
-	source_address(SOURCE_NUMBER_MAX, &addr);
+	client_number_address(CLIENT_NUMBER_MAX, &addr);
 	assert_int_equal(ntohl(addr.in4.sin_addr.s_addr), 0x7f7ffffe);
 	assert_int_equal(addr_port(&addr), 0);
 }
 
-static void test_roster_finds_by_number(void **state)
+static void test_client_list_finds_by_number(void **state)
 {
 	static char laptop[] = "laptop", pi[] = "pi";
 	struct server_client clients[] = {{.name = laptop, .name_line = 2}, {.name = pi, .name_line = 5}};
 	const struct server_config config = {.clients = clients, .client_count = 2};
 	struct fixture *f = *state;
-	struct roster roster;
+	struct client_list roster;
 
-	assert_int_equal(roster_open(&roster, f->table, &config, NULL), 0);
-	assert_ptr_equal(roster_find(&roster, number_of(f, "pi"))->client, &clients[1]);
-	assert_ptr_equal(roster_find(&roster, number_of(f, "laptop"))->client, &clients[0]);
-	assert_null(roster_find(&roster, number_of(f, "gone")));
+	assert_int_equal(client_list_open(&roster, f->table, &config, NULL), 0);
+	assert_ptr_equal(client_list_find(&roster, number_of(f, "pi"))->client, &clients[1]);
+	assert_ptr_equal(client_list_find(&roster, number_of(f, "laptop"))->client, &clients[0]);
+	assert_null(client_list_find(&roster, number_of(f, "gone")));
 	assert_true(roster.entries[0].number < roster.entries[1].number);
-	roster_close(&roster);
+	client_list_close(&roster);
 }
 
 #define TEST(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
@@ -218,7 +218,7 @@ int main(void)
 		TEST(test_what_cannot_be_written_is_not_given),
 		cmocka_unit_test(test_nameless_client_is_known_by_what_stays),
 		cmocka_unit_test(test_address_follows_from_the_number),
-		TEST(test_roster_finds_by_number),
+		TEST(test_client_list_finds_by_number),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
