@@ -3,7 +3,7 @@
  *
  * Nothing of ours is changed before the plan is there. A step that fails ends in host_fail(), with the line that matters.
  */
-#include "common/host/inside.h"
+#include "common/host/host_internal.h"
 
 #include "common/base/log.h"
 #include "common/host/check.h"

@@ -4,7 +4,7 @@
 #ifndef TOWPATH_HOST_CHECK_H
 #define TOWPATH_HOST_CHECK_H
 
-#include "common/host/host.h"
+#include "common/host/host_setup.h"
 #include "common/host/plan.h"
 #include "common/net/netlink.h"
 

@@ -2,7 +2,7 @@
 #ifndef TOWPATH_HOST_FACTS_H
 #define TOWPATH_HOST_FACTS_H
 
-#include "common/host/host.h"
+#include "common/host/host_setup.h"
 #include "common/host/plan.h"
 #include "common/host/undo.h"
 #include "common/net/dns.h"

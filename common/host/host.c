@@ -1,11 +1,11 @@
-/* The host's life (host.h); inside.h names the files that do the parts.
+/* The host's life (host.h); host_internal.h names the files that do the parts.
  *
  *     NEW ──host_up──▶ CLEANING ──▶ STARTING ──▶ UP ──host_down──▶ PRE_DOWN ──▶ UNWINDING ──▶ POST_DOWN ──▶ ENDED
  *                         any failure, or host_down, before UP ───────────────▶ UNWINDING ────────────────▶ ENDED
  *
  * What comes next is always begun from the loop (host_go_on()), so that no handler runs inside a call of the owner's.
  */
-#include "common/host/inside.h"
+#include "common/host/host_internal.h"
 
 #include "common/base/log.h"
 #include "common/host/facts.h"

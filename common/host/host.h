@@ -12,29 +12,13 @@
 
 #include "common/base/addr.h"
 #include "common/base/err.h"
-#include "common/host/gateway.h"
+#include "common/host/host_setup.h"
 #include "common/wireguard/wg_config.h"
 
 #include <jansson.h>
-#include <net/if.h>
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <uv.h>
-
-struct host_setup {
-	const char *name;	    /* of the tunnel */
-	const char *config_path;    /* for complaints: of the tunnel's file, */
-	const char *wireguard_path; /* and of the file with [Interface] where that is another one, else the same */
-	const char *state_dir;
-	char device[IFNAMSIZ];
-	const struct wg_config *wireguard; /* borrowed until host_close(), or until host_reload() gave another */
-	const struct gateway *gateways;
-	size_t gateway_count;
-	bool is_hub;	      /* forwards among its peers */
-	int birth_netns_fd;   /* where the device's UDP socket is to live; -1: here */
-	struct addr endpoint; /* for peers without an Endpoint; family 0: there is none */
-};
 
 struct host_handlers {
 	void (*on_up)(void *owner);

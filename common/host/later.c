@@ -2,7 +2,7 @@
  * is looked for again when the kernel says that nftables has changed. What is new becomes a change like the others, after our
  * own table was told to confine what those rules let through.
  */
-#include "common/host/inside.h"
+#include "common/host/host_internal.h"
 
 #include "common/base/log.h"
 

@@ -3,7 +3,7 @@
  * Two routes that would be the same are refused (check.h). Where the other's metric or length differs, or the host comes into
  * such a network later, both stand, and one of them wins: which is told, once for each network. Nothing is changed.
  */
-#include "common/host/inside.h"
+#include "common/host/host_internal.h"
 
 #include "common/base/log.h"
 #include "common/net/address.h"

@@ -3,7 +3,7 @@
 #define TOWPATH_HOST_PLAN_H
 
 #include "common/host/change.h"
-#include "common/host/host.h"
+#include "common/host/host_setup.h"
 #include "common/net/firewall.h"
 #include "common/net/forward.h"
 

@@ -4,7 +4,7 @@
  * what the device was brought up with, and named where it differs: the fingerprints outlive the configuration, which the
  * caller frees. PreDown and PostDown need no restart: the newest are run when it goes down, as wg-quick does.
  */
-#include "common/host/inside.h"
+#include "common/host/host_internal.h"
 
 #include "common/base/log.h"
 #include "common/host/check.h"

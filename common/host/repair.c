@@ -9,7 +9,7 @@
  *
  * Who fights with somebody loses: what had to be put back REPAIRS_MAX times in REPAIRS_WINDOW_US is left alone for a while.
  */
-#include "common/host/inside.h"
+#include "common/host/host_internal.h"
 
 #include "common/base/clock.h"
 #include "common/base/log.h"

@@ -1,5 +1,5 @@
 /* "wireguard" of the status: what the kernel says of our device, and the numbers we chose. */
-#include "common/host/inside.h"
+#include "common/host/host_internal.h"
 
 #include "common/base/base64.h"
 #include "common/base/clock.h"

@@ -2,7 +2,7 @@
  *
  * One program at a time, beside the loop; host_run() has it.
  */
-#include "common/host/inside.h"
+#include "common/host/host_internal.h"
 
 #include "common/net/firewall.h"
 

@@ -2,7 +2,7 @@
  *
  * The kernel tells nobody of a handshake. So the device is read: often at first, which is when people wait, then rarely.
  */
-#include "common/host/inside.h"
+#include "common/host/host_internal.h"
 
 #include "common/base/clock.h"
 #include "common/base/log.h"

@@ -3,7 +3,7 @@
  *
  * The device is a stand-in: wg_device's functions in this file take the place of common/wireguard's.
  */
-#include "common/host/inside.h"
+#include "common/host/host_internal.h"
 #include "common/wireguard/wg_device.h"
 
 #include <setjmp.h>

@@ -10,8 +10,8 @@
  *     reload.c   another configuration
  *     report.c   status
  */
-#ifndef TOWPATH_HOST_INSIDE_H
-#define TOWPATH_HOST_INSIDE_H
+#ifndef TOWPATH_HOST_HOST_INTERNAL_H
+#define TOWPATH_HOST_HOST_INTERNAL_H
 
 #include "common/host/endpoints.h"
 #include "common/host/facts.h"

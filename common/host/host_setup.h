@@ -1,0 +1,27 @@
+/* The settings of one tunnel's host part, handed to host_open() and read by all files of this folder: plain data, no code. */
+#ifndef TOWPATH_HOST_HOST_SETUP_H
+#define TOWPATH_HOST_HOST_SETUP_H
+
+#include "common/base/addr.h"
+#include "common/host/gateway.h"
+#include "common/wireguard/wg_config.h"
+
+#include <net/if.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+struct host_setup {
+	const char *name;	    /* of the tunnel */
+	const char *config_path;    /* of the tunnel's file, for complaints */
+	const char *wireguard_path; /* of the file with [Interface], which may be the same */
+	const char *state_dir;
+	char device[IFNAMSIZ];
+	const struct wg_config *wireguard; /* borrowed until host_close(), or until host_reload() took another */
+	const struct gateway *gateways;
+	size_t gateway_count;
+	bool is_hub;	      /* forwards among its peers */
+	int birth_netns_fd;   /* network namespace in which the device's UDP socket is to live; -1: this one */
+	struct addr endpoint; /* for peers without an Endpoint; family 0: there is none */
+};
+
+#endif
