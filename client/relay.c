@@ -118,23 +118,6 @@ static struct local_flow *flow_of(struct relay *relay, const struct addr *from, 
 	return local;
 }
 
-static void take_datagram(struct relay *relay, unsigned i, uint64_t now_us)
-{
-	struct dgram_receiver *receiver = &relay->client->pump.receiver;
-	struct local_flow *local = flow_of(relay, &receiver->from[i], now_us);
-	struct dgram *dgram;
-
-	if (!local) {
-		relay->counters.dropped.count[DROP_FLOWS_FULL]++;
-		return;
-	}
-	dgram = dgram_receiver_take(receiver, i, now_us);
-	if (dgram)
-		flow_push(&local->flow, dgram);
-	else
-		local->flow.counters.dropped.count[DROP_QUEUE_FULL]++;
-}
-
 static void send_all(struct relay *relay, uint64_t now_us)
 {
 	struct local_flow *local = relay->flows;
@@ -148,25 +131,31 @@ static void send_all(struct relay *relay, uint64_t now_us)
 	}
 }
 
+static bool on_local_batch(void *owner, unsigned count, uint64_t now_us)
+{
+	struct relay *relay = owner;
+	struct pump *pump = &relay->client->pump;
+
+	for (unsigned i = 0; i < count; i++) {
+		struct local_flow *local = flow_of(relay, &pump->receiver.from[i], now_us);
+
+		if (local)
+			pump_take(pump, i, &local->flow, now_us);
+		else
+			relay->counters.dropped.count[DROP_FLOWS_FULL]++;
+	}
+	send_all(relay, now_us);
+	return true;
+}
+
 static void on_readable(uv_poll_t *poll, int status, int events)
 {
 	struct relay *relay = poll->data;
-	unsigned round, i, n;
 
 	(void)events;
 	if (status < 0) /* libuv stops the handle at an error, here an ICMP message; receiving clears it */
 		uv_poll_start(poll, UV_READABLE, on_readable);
-	for (round = 0; round < PUMP_ROUNDS_MAX; round++) {
-		uint64_t now_us = clock_now_us();
-
-		n = dgram_receive(&relay->client->pump.receiver, &relay->socket, &relay->counters.dropped);
-		for (i = 0; i < n; i++)
-			take_datagram(relay, i, now_us);
-		if (n > 0)
-			send_all(relay, now_us);
-		if (n < DGRAM_BATCH_MAX)
-			return;
-	}
+	pump_receive(&relay->client->pump, &relay->socket, &relay->counters.dropped, on_local_batch, relay);
 }
 
 int relay_open(struct relay *relay, struct client *client, int fd, struct err *err)

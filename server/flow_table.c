@@ -100,33 +100,26 @@ static void flow_close(struct hub_flow *flow)
 	}
 }
 
+static bool on_target_batch(void *owner, unsigned count, uint64_t now_us)
+{
+	struct hub_flow *flow = owner;
+
+	for (unsigned i = 0; i < count; i++)
+		pump_take(&flow->hub->pump, i, &flow->flow, now_us);
+	if (flow->flow.carrier)
+		carrier_send(flow->flow.carrier, now_us);
+	return !flow->is_closing;
+}
+
 /* Datagrams from Target: take what waits, then let the carrier send. */
 static void on_udp_readable(uv_poll_t *poll, int status, int events)
 {
 	struct hub_flow *flow = poll->data;
-	struct pump *pump = &flow->hub->pump;
-	unsigned round, i, n;
 
 	(void)events;
 	if (status < 0) /* libuv stops the handle at an error, here an ICMP message; receiving clears it */
 		uv_poll_start(poll, UV_READABLE, on_udp_readable);
-	for (round = 0; round < PUMP_ROUNDS_MAX; round++) {
-		uint64_t now_us = clock_now_us();
-
-		n = dgram_receive(&pump->receiver, &flow->socket, &flow->flow.counters.dropped);
-		for (i = 0; i < n; i++) {
-			struct dgram *dgram = dgram_receiver_take(&pump->receiver, i, now_us);
-
-			if (dgram)
-				flow_push(&flow->flow, dgram);
-			else
-				flow->flow.counters.dropped.count[DROP_QUEUE_FULL]++;
-		}
-		if (n > 0 && flow->flow.carrier)
-			carrier_send(flow->flow.carrier, now_us);
-		if (n < DGRAM_BATCH_MAX || flow->is_closing)
-			return;
-	}
+	pump_receive(&flow->hub->pump, &flow->socket, &flow->flow.counters.dropped, on_target_batch, flow);
 }
 
 /* The client's flow that has been without a session longest. */

@@ -2,6 +2,7 @@
  * in one TLS record, up to four records in one send; runs of equal size out). Fails only with the stream. */
 #include "common/tunnel/pump.h"
 
+#include "common/base/clock.h"
 #include "common/tunnel/carrier.h"
 #include "common/tunnel/flow.h"
 
@@ -40,6 +41,32 @@ void pump_done(struct pump *pump)
 	tls_buffers_done(&pump->buffers);
 	dgram_receiver_done(&pump->receiver);
 	dgram_pool_done(&pump->pool);
+}
+
+/* --- UDP → queue --- */
+
+void pump_receive(struct pump *pump, const struct dgram_socket *socket, struct drop_counters *dropped,
+	bool (*on_batch)(void *owner, unsigned count, uint64_t now_us), void *owner)
+{
+	for (unsigned round = 0; round < PUMP_ROUNDS_MAX; round++) {
+		uint64_t now_us = clock_now_us();
+		unsigned count = dgram_receive(&pump->receiver, socket, dropped);
+
+		if (count > 0 && !on_batch(owner, count, now_us))
+			return;
+		if (count < DGRAM_BATCH_MAX)
+			return;
+	}
+}
+
+void pump_take(struct pump *pump, unsigned i, struct flow *flow, uint64_t now_us)
+{
+	struct dgram *dgram = dgram_receiver_take(&pump->receiver, i, now_us);
+
+	if (dgram)
+		flow_push(flow, dgram);
+	else
+		flow->counters.dropped.count[DROP_QUEUE_FULL]++;
 }
 
 /* --- queue → stream --- */
