@@ -23,42 +23,42 @@
 #define FLOW_PORT_FIRST 20000u
 #define FLOW_PORT_COUNT 40000u
 
-int flow_place_open(struct flow_place *place, const struct addr *target, int netns_fd, struct err *err)
+int flow_address_open(struct flow_address *address, const struct addr *target, int netns_fd, struct err *err)
 {
-	*place = (struct flow_place){.target = *target, .netns_fd = netns_fd, .home_fd = -1};
+	*address = (struct flow_address){.target = *target, .netns_fd = netns_fd, .home_fd = -1};
 	if (netns_fd < 0)
 		return 0;
-	place->home_fd = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
-	return place->home_fd < 0 ? err_system(err, -errno, "/proc/thread-self/ns/net") : 0;
+	address->home_fd = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+	return address->home_fd < 0 ? err_system(err, -errno, "/proc/thread-self/ns/net") : 0;
 }
 
-void flow_place_close(struct flow_place *place)
+void flow_address_close(struct flow_address *address)
 {
-	if (place->home_fd >= 0)
-		close(place->home_fd);
-	place->home_fd = -1;
+	if (address->home_fd >= 0)
+		close(address->home_fd);
+	address->home_fd = -1;
 }
 
 /* All that the supervisor does next would be done to the wrong host. */
-static void flow_come_home(const struct flow_place *place)
+static void flow_come_home(const struct flow_address *address)
 {
-	if (setns(place->home_fd, CLONE_NEWNET) == 0)
+	if (setns(address->home_fd, CLONE_NEWNET) == 0)
 		return;
 	log_error("session", "coming back from the worker's network namespace: %s", strerror(errno));
 	abort();
 }
 
-static int flow_make_socket(const struct flow_place *place)
+static int flow_make_socket(const struct flow_address *address)
 {
 	int fd;
 
-	if (place->netns_fd >= 0 && setns(place->netns_fd, CLONE_NEWNET) < 0)
+	if (address->netns_fd >= 0 && setns(address->netns_fd, CLONE_NEWNET) < 0)
 		return -errno;
-	fd = socket(place->target.sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	fd = socket(address->target.sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		fd = -errno;
-	if (place->netns_fd >= 0)
-		flow_come_home(place);
+	if (address->netns_fd >= 0)
+		flow_come_home(address);
 	return fd;
 }
 
@@ -86,14 +86,14 @@ static int flow_bind(int fd, const struct channel_flow *wanted)
 	return bind(fd, &source.sa, addr_len(&source)) < 0 ? -errno : 0;
 }
 
-int flow_socket_open(const struct flow_place *place, const struct channel_flow *wanted)
+int flow_socket_open(const struct flow_address *address, const struct channel_flow *wanted)
 {
-	const struct addr *target = &place->target;
+	const struct addr *target = &address->target;
 	int fd, rc = 0;
 
 	if (wanted->client == 0 || wanted->client > CLIENT_NUMBER_MAX)
 		return -EINVAL;
-	fd = flow_make_socket(place);
+	fd = flow_make_socket(address);
 	if (fd < 0)
 		return fd;
 	socket_tune_udp(fd);

@@ -11,19 +11,19 @@
 #include "common/process/channel.h"
 
 /* Where Target answers. */
-struct flow_place {
+struct flow_address {
 	struct addr target;
 	int netns_fd; /* the namespace with Target, borrowed; -1: ours */
 	int home_fd;  /* ours, to come back to; -1 where it is never left */
 };
 
 /* @netns_fd: -1, or a namespace that our user may enter. Return: 0 or a negative errno. */
-int flow_place_open(struct flow_place *place, const struct addr *target, int netns_fd, struct err *err);
-void flow_place_close(struct flow_place *place);
+int flow_address_open(struct flow_address *address, const struct addr *target, int netns_fd, struct err *err);
+void flow_address_close(struct flow_address *address);
 
 /* Make the socket that @wanted asks for, non-blocking and connected. Its port is any where the instance's own is taken. Not
  * beside other threads: it may enter another namespace for a moment.
  * Return: descriptor, or a negative errno (-EINVAL: no client's number). */
-int flow_socket_open(const struct flow_place *place, const struct channel_flow *wanted);
+int flow_socket_open(const struct flow_address *address, const struct channel_flow *wanted);
 
 #endif

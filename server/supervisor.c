@@ -44,7 +44,7 @@ struct supervisor {
 	struct client_number_table *sources;
 	struct settings_build_frame frame;
 	struct settings_build edition;
-	struct flow_place place;
+	struct flow_address flow_address;
 	int netns_fd;
 	uv_timer_t renew_timer;
 	bool has_timer;
@@ -100,12 +100,12 @@ static void greet_all(struct supervisor *s)
 static int open_flow_socket(struct supervisor *s, const struct channel_flow *wanted)
 {
 	struct client_list_entry *entry = client_list_find(&s->edition.roster, wanted->client);
-	int fd = entry ? flow_socket_open(&s->place, wanted) : -EACCES;
+	int fd = entry ? flow_socket_open(&s->flow_address, wanted) : -EACCES;
 
 	if (entry && fd < 0) {
 		log_warning("session", "a UDP socket for %s: %s", entry->client->name, strerror(-fd));
 	} else if (entry) {
-		if (s->place.target.sa.sa_family == AF_INET)
+		if (s->flow_address.target.sa.sa_family == AF_INET)
 			tell_source(entry);
 		note_source(entry, fd);
 		entry->rtt_ms = wanted->rtt_ms;
@@ -408,7 +408,7 @@ static int supervisor_open(struct supervisor *s, struct err *err)
 	s->netns_fd = spawn_open_lo_namespace(err);
 	if (s->netns_fd < 0)
 		return s->netns_fd;
-	return flow_place_open(&s->place, &s->first->target, is_hidden ? s->netns_fd : -1, err);
+	return flow_address_open(&s->flow_address, &s->first->target, is_hidden ? s->netns_fd : -1, err);
 }
 
 static void supervisor_close(struct supervisor *s)
@@ -420,7 +420,7 @@ static void supervisor_close(struct supervisor *s)
 	settings_build_close(&s->edition);
 	client_number_table_close(s->sources);
 	use_config(s, NULL, NULL);
-	flow_place_close(&s->place);
+	flow_address_close(&s->flow_address);
 	if (s->netns_fd >= 0)
 		close(s->netns_fd);
 }
@@ -436,7 +436,7 @@ static struct host_setup describe_host(const struct supervisor *s)
 		.gateways = config->gateways,
 		.gateway_count = config->gateway_count,
 		.is_hub = true,
-		.birth_netns_fd = s->place.netns_fd};
+		.birth_netns_fd = s->flow_address.netns_fd};
 
 	snprintf(setup.device, sizeof(setup.device), "%s", config->device);
 	return setup;
@@ -478,7 +478,7 @@ int server_supervisor_run(const struct server_config *config, const struct super
 	struct supervisor s = {.options = options,
 		.first = config,
 		.edition = {.settings_fd = -1},
-		.place = {.netns_fd = -1, .home_fd = -1},
+		.flow_address = {.netns_fd = -1, .home_fd = -1},
 		.netns_fd = -1};
 	struct err err = {""};
 	int exit_code = 1;

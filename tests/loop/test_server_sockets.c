@@ -25,7 +25,7 @@ enum { LAPTOP = 1234567, PI = CLIENT_NUMBER_MAX }; /* numbers */
 
 struct fixture {
 	int target_fd;
-	struct flow_place place;
+	struct flow_address address;
 };
 
 static void get_name(int fd, struct addr *ret)
@@ -46,7 +46,7 @@ static int set_up(void **state)
 	f->target_fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	assert_return_code(bind(f->target_fd, &target.sa, addr_len(&target)), errno);
 	get_name(f->target_fd, &target);
-	assert_int_equal(flow_place_open(&f->place, &target, -1, NULL), 0);
+	assert_int_equal(flow_address_open(&f->address, &target, -1, NULL), 0);
 	*state = f;
 	return 0;
 }
@@ -55,7 +55,7 @@ static int tear_down(void **state)
 {
 	struct fixture *f = *state;
 
-	flow_place_close(&f->place);
+	flow_address_close(&f->address);
 	close(f->target_fd);
 	free(f);
 	return 0;
@@ -69,7 +69,7 @@ static int open_flow(const struct fixture *f, uint32_t client, const char *insta
 
 	if (instance)
 		memcpy(wanted.instance, instance, sizeof(wanted.instance));
-	fd = flow_socket_open(&f->place, &wanted);
+	fd = flow_socket_open(&f->address, &wanted);
 	assert_true(fd >= 0);
 	get_name(fd, ret);
 	return fd;
@@ -122,8 +122,8 @@ static void test_number_of_nobody_is_refused(void **state)
 {
 	struct fixture *f = *state;
 
-	assert_int_equal(flow_socket_open(&f->place, &(struct channel_flow){.client = 0}), -EINVAL);
-	assert_int_equal(flow_socket_open(&f->place, &(struct channel_flow){.client = CLIENT_NUMBER_MAX + 1}), -EINVAL);
+	assert_int_equal(flow_socket_open(&f->address, &(struct channel_flow){.client = 0}), -EINVAL);
+	assert_int_equal(flow_socket_open(&f->address, &(struct channel_flow){.client = CLIENT_NUMBER_MAX + 1}), -EINVAL);
 }
 
 static void test_datagram_arrives_at_the_target(void **state)
@@ -143,15 +143,15 @@ static void test_datagram_arrives_at_the_target(void **state)
 static void test_target_on_ipv6(void **state)
 {
 	struct channel_flow wanted = {.client = LAPTOP};
-	struct flow_place place;
+	struct flow_address address;
 	struct addr target, peer;
 	socklen_t len = sizeof(peer);
 	int fd;
 
 	(void)state;
 	assert_int_equal(addr_parse("[::1]:51820", 0, &target), 0);
-	assert_int_equal(flow_place_open(&place, &target, -1, NULL), 0);
-	fd = flow_socket_open(&place, &wanted);
+	assert_int_equal(flow_address_open(&address, &target, -1, NULL), 0);
+	fd = flow_socket_open(&address, &wanted);
 	if (fd == -EADDRNOTAVAIL || fd == -EAFNOSUPPORT)
 		skip(); /* a host without IPv6 */
 	assert_true(fd >= 0);
@@ -201,14 +201,14 @@ static void test_hidden_target_is_reached_and_not_the_hosts(void **state)
 	const struct channel_flow wanted = {.client = PI, .has_instance = 1, .instance = "0123456789abcde"};
 	struct fixture *f = *state;
 	uint64_t home = own_namespace();
-	int netns_fd = open_namespace(), hidden_fd = listen_in(netns_fd, &f->place.target), fd;
+	int netns_fd = open_namespace(), hidden_fd = listen_in(netns_fd, &f->address.target), fd;
 	struct addr source, from;
 	socklen_t len = sizeof(from);
-	struct flow_place place;
+	struct flow_address address;
 	char byte;
 
-	assert_int_equal(flow_place_open(&place, &f->place.target, netns_fd, NULL), 0);
-	fd = flow_socket_open(&place, &wanted);
+	assert_int_equal(flow_address_open(&address, &f->address.target, netns_fd, NULL), 0);
+	fd = flow_socket_open(&address, &wanted);
 	assert_true(fd >= 0);
 	assert_int_equal(own_namespace(), home);
 	assert_int_equal(send(fd, "x", 1, 0), 1);
@@ -217,7 +217,7 @@ static void test_hidden_target_is_reached_and_not_the_hosts(void **state)
 	addr_set_port(&from, 0);
 	assert_true(addr_equal(&from, &source));
 	assert_int_equal(recv(f->target_fd, &byte, 1, MSG_DONTWAIT), -1);
-	flow_place_close(&place);
+	flow_address_close(&address);
 	close(fd);
 	close(hidden_fd);
 	close(netns_fd);
@@ -228,28 +228,28 @@ static void test_no_namespace_is_an_error_at_home(void **state)
 	const struct channel_flow wanted = {.client = PI};
 	struct fixture *f = *state;
 	uint64_t home = own_namespace();
-	struct flow_place place = {.target = f->place.target, .home_fd = -1};
+	struct flow_address address = {.target = f->address.target, .home_fd = -1};
 
-	place.netns_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	assert_int_equal(flow_socket_open(&place, &wanted), -EINVAL);
+	address.netns_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	assert_int_equal(flow_socket_open(&address, &wanted), -EINVAL);
 	assert_int_equal(own_namespace(), home);
-	close(place.netns_fd);
+	close(address.netns_fd);
 }
 
 static void test_other_sockets_are_made_at_home(void **state)
 {
 	struct fixture *f = *state;
 	int netns_fd = open_namespace();
-	struct flow_place place;
+	struct flow_address address;
 	struct addr own;
 	int fd;
 
-	assert_int_equal(flow_place_open(&place, &f->place.target, netns_fd, NULL), 0);
-	close(flow_socket_open(&place, &(struct channel_flow){.client = LAPTOP}));
+	assert_int_equal(flow_address_open(&address, &f->address.target, netns_fd, NULL), 0);
+	close(flow_socket_open(&address, &(struct channel_flow){.client = LAPTOP}));
 	fd = open_flow(f, LAPTOP, NULL, &own);
 	assert_int_equal(send(fd, "x", 1, 0), 1);
 	assert_int_equal(recv(f->target_fd, &(char){0}, 1, MSG_DONTWAIT), 1);
-	flow_place_close(&place);
+	flow_address_close(&address);
 	close(fd);
 	close(netns_fd);
 }
