@@ -93,19 +93,6 @@ static void tunnel_on_end(void *owner, const char *reason)
 
 static const struct carrier_handlers tunnel_handlers = {.on_end = tunnel_on_end, .on_closed = attempt_on_closed};
 
-static enum carrier_mask carrier_mask_of(enum client_settings_mask mask)
-{
-	switch (mask) {
-	case CLIENT_SETTINGS_MASK_ZERO:
-		return CARRIER_MASK_ZERO;
-	case CLIENT_SETTINGS_MASK_RANDOM:
-		return CARRIER_MASK_RANDOM;
-	case CLIENT_SETTINGS_MASK_NONE:
-		return CARRIER_MASK_NONE;
-	}
-	return CARRIER_MASK_ZERO;
-}
-
 static void start_tunnel(struct attempt *attempt, size_t head_used)
 {
 	const struct client_settings *settings = attempt->settings;
@@ -115,9 +102,9 @@ static void start_tunnel(struct attempt *attempt, size_t head_used)
 	attempt->step = ATTEMPT_UP;
 	attempt->deadline_us = 0;
 	link_on_attempt_up(attempt->link);
-	carrier_start(&attempt->carrier, &attempt->client->pump, &attempt->stream, attempt->link->flow,
-		carrier_mask_of(settings->mask), settings->ping_interval_ms, &tunnel_handlers, attempt,
-		(const uint8_t *)head + head_used, attempt->head_len - head_used, clock_now_us());
+	carrier_start(&attempt->carrier, &attempt->client->pump, &attempt->stream, attempt->link->flow, settings->mask,
+		settings->ping_interval_ms, &tunnel_handlers, attempt, (const uint8_t *)head + head_used,
+		attempt->head_len - head_used, clock_now_us());
 	free(head);
 }
 

@@ -380,11 +380,11 @@ static int parse_mask(void *owner, const char *text, const struct key_place *pla
 	struct client_config *config = owner;
 
 	if (strcasecmp(text, "zero") == 0)
-		config->mask = CLIENT_MASK_ZERO;
+		config->mask = CARRIER_MASK_ZERO;
 	else if (strcasecmp(text, "random") == 0)
-		config->mask = CLIENT_MASK_RANDOM;
+		config->mask = CARRIER_MASK_RANDOM;
 	else if (strcasecmp(text, "none") == 0)
-		config->mask = CLIENT_MASK_NONE;
+		config->mask = CARRIER_MASK_NONE;
 	else
 		return key_complain(place, "not a way to mask; zero, random or none is right");
 	return 0;
@@ -733,6 +733,8 @@ static void fill_defaults(struct client_config *config, struct ini_report *repor
 		parse_congestion_control(config, default_congestion_control, &nowhere);
 	if (!is_set(config, ROW_PING_INTERVAL))
 		config->ping_interval_ms = DEFAULT_PING_INTERVAL_MS;
+	if (!is_set(config, ROW_MASK))
+		config->mask = CARRIER_MASK_ZERO;
 	if (!is_set(config, ROW_PROXY))
 		take_environment_proxy(config, report);
 }

@@ -7,14 +7,13 @@
 #include "common/base/ini.h"
 #include "common/base/key_table.h"
 #include "common/host/gateway.h"
+#include "common/tunnel/carrier.h"
 #include "common/wireguard/wg_config.h"
 
 #include <net/if.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-enum client_mask { CLIENT_MASK_ZERO, CLIENT_MASK_RANDOM, CLIENT_MASK_NONE };
 
 struct client_server {
 	char *url;  /* as written: "wss://vps.example.org" */
@@ -52,7 +51,7 @@ struct client_config {
 	struct client_proxy proxy; /* the file's, or the environment's */
 	char congestion_control[16];
 	uint64_t ping_interval_ms;
-	enum client_mask mask;
+	enum carrier_mask mask;
 	char *wireguard_path; /* these as in server/config.h */
 	bool has_device;
 	char device[IFNAMSIZ];

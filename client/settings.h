@@ -5,12 +5,17 @@
 #include "client/address_list.h"
 #include "common/base/addr.h"
 #include "common/base/err.h"
+#include "common/tunnel/carrier.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-enum client_settings_mask { CLIENT_SETTINGS_MASK_ZERO, CLIENT_SETTINGS_MASK_RANDOM, CLIENT_SETTINGS_MASK_NONE };
+/* Bounds, which the configuration's parsers keep to as well. */
+#define CLIENT_SETTINGS_LIST_MAX 64	/* servers, pins, headers */
+#define CLIENT_SETTINGS_URL_MAX 512	/* this and what follows: bytes */
+#define CLIENT_SETTINGS_SECRET_MAX 1024 /* token, password, key, path prefix */
+#define CLIENT_SETTINGS_HEADER_MAX 4096
 
 struct client_settings_server {
 	char *url; /* as the user wrote it, for logs and status */
@@ -38,7 +43,7 @@ struct client_settings {
 	char *proxy_user; /* NULL: no Proxy-Authorization */
 	char *proxy_password;
 	uint64_t ping_interval_ms;
-	enum client_settings_mask mask;
+	enum carrier_mask mask;
 	char *stock_path;	 /* NULL: our own server */
 	char *stock_target_host; /* `r` and `rp` of the JWT; set also for our own server */
 	uint16_t stock_target_port;

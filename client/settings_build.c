@@ -69,19 +69,6 @@ static int borrow_servers(const struct client_config *config, struct client_sett
 	return 0;
 }
 
-static enum client_settings_mask mask_of(enum client_mask mask)
-{
-	switch (mask) {
-	case CLIENT_MASK_ZERO:
-		return CLIENT_SETTINGS_MASK_ZERO;
-	case CLIENT_MASK_RANDOM:
-		return CLIENT_SETTINGS_MASK_RANDOM;
-	case CLIENT_MASK_NONE:
-		return CLIENT_SETTINGS_MASK_NONE;
-	}
-	return CLIENT_SETTINGS_MASK_ZERO;
-}
-
 static void borrow_link(const struct client_config *config, struct client_settings *settings)
 {
 	snprintf(settings->name, sizeof(settings->name), "%s", config->name);
@@ -95,7 +82,7 @@ static void borrow_link(const struct client_config *config, struct client_settin
 	settings->proxy_user = config->proxy.user;
 	settings->proxy_password = config->proxy.password;
 	settings->ping_interval_ms = config->ping_interval_ms;
-	settings->mask = mask_of(config->mask);
+	settings->mask = config->mask;
 }
 
 static void borrow_stock(const struct client_config *config, struct client_settings *settings)

@@ -9,6 +9,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Bounds, which the configuration's parsers keep to as well. */
+#define SERVER_SETTINGS_LISTENERS_MAX 64
+#define SERVER_SETTINGS_PROXIES_MAX 256
+#define SERVER_SETTINGS_CLIENTS_MAX 1000000 /* sessions at a time */
+
 struct server_settings_listener {
 	char text[ADDR_TEXT_MAX];
 	bool cleartext;

@@ -57,7 +57,7 @@ static void two_keys_are_enough(void **state)
 	assert_null(config.proxy.host);
 	assert_string_equal(config.congestion_control, "bbr");
 	assert_int_equal(config.ping_interval_ms, 15000);
-	assert_int_equal(config.mask, CLIENT_MASK_ZERO);
+	assert_int_equal(config.mask, CARRIER_MASK_ZERO);
 	assert_null(config.stock_path);
 	assert_string_equal(config.stock_target, "127.0.0.1:51820");
 	client_config_done(&config);
@@ -110,7 +110,7 @@ static void every_key_arrives(void **state)
 	assert_string_equal(config.proxy.password, "pa:ss");
 	assert_string_equal(config.congestion_control, "cubic");
 	assert_int_equal(config.ping_interval_ms, 5000);
-	assert_int_equal(config.mask, CLIENT_MASK_RANDOM);
+	assert_int_equal(config.mask, CARRIER_MASK_RANDOM);
 	assert_null(config.wireguard_path);
 	assert_string_equal(config.stock_path, "old/v1");
 	assert_string_equal(config.stock_target, "[fd10::1]:51871");
@@ -499,7 +499,7 @@ static void options_win_over_the_file(void **state)
 	assert_int_equal(client_config_read("home.conf", &config, &report, &err), 0);
 	assert_string_equal(config.listen_text, "127.0.0.1:2");
 	assert_string_equal(config.token, "fedcba9876543210");
-	assert_int_equal(config.mask, CLIENT_MASK_RANDOM);
+	assert_int_equal(config.mask, CARRIER_MASK_RANDOM);
 	client_config_done(&config);
 }
 

@@ -30,7 +30,7 @@ static void fill(struct client_settings *settings)
 		.interception = true,
 		.proxy_port = 3128,
 		.ping_interval_ms = 15000,
-		.mask = CLIENT_SETTINGS_MASK_RANDOM,
+		.mask = CARRIER_MASK_RANDOM,
 		.stock_target_port = 51820,
 		.header_count = 2};
 	settings->servers = calloc(2, sizeof(*settings->servers));
@@ -91,7 +91,7 @@ static void round_trip_keeps_every_field(void **state)
 	assert_string_equal(out.proxy_user, "user");
 	assert_string_equal(out.proxy_password, "p\xc3\xa4ss");
 	assert_int_equal(out.ping_interval_ms, 15000);
-	assert_int_equal(out.mask, CLIENT_SETTINGS_MASK_RANDOM);
+	assert_int_equal(out.mask, CARRIER_MASK_RANDOM);
 	assert_string_equal(out.stock_path, "v1");
 	assert_string_equal(out.stock_target_host, "127.0.0.1");
 	assert_int_equal(out.stock_target_port, 51820);

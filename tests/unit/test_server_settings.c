@@ -142,7 +142,8 @@ static int read_text(const char *text, bool seal, struct err *err)
 #define A_CLIENT "{\"number\":3,\"name\":\"a\",\"token\":null,\"stock_path\":\"a\"}"
 #define GOOD_LIMITS "\"max_clients\":5,\"max_sessions_per_client\":5,\"ping_interval_ms\":15000,"
 #define GOOD_TAIL "\"trusted_proxies\":[\"10.0.0.1:1\"],\"page_html\":\"\"}"
-#define GOOD GOOD_HEAD GOOD_CERT GOOD_TARGET GOOD_CLIENTS GOOD_LIMITS GOOD_TAIL
+#define GOOD_REST GOOD_TARGET GOOD_CLIENTS GOOD_LIMITS GOOD_TAIL
+#define GOOD GOOD_HEAD GOOD_CERT GOOD_REST
 
 /* The text that the refusals below vary is taken when nothing is wrong with it. */
 static void good_text_is_taken(void **state)
@@ -177,10 +178,12 @@ static void bad_fields_are_refused(void **state)
 		{"{\"name\":\"hub\",\"listeners\":[{\"text\":\"x\",\"cleartext\":1}]}", "cleartext: neither"},
 		{"{\"name\":\"hub\",\"listeners\":[{\"text\":\"x\",\"cleartext\":true,\"y\":1}]}",
 			"listener: a field that nobody"},
-		{GOOD_HEAD "\"certificate_pem\":null,\"certificate_key_pem\":null}", "certificate_pem: missing"},
-		{GOOD_HEAD "\"certificate_pem\":\"c\",\"certificate_key_pem\":null}", "come together"},
+		{GOOD_HEAD "\"certificate_pem\":null,\"certificate_key_pem\":null," GOOD_REST,
+			"certificate_pem: missing"},
+		{GOOD_HEAD "\"certificate_pem\":\"c\",\"certificate_key_pem\":null," GOOD_REST, "come together"},
 		{GOOD_HEAD GOOD_CERT "\"target\":\"localhost\"}", "target: not an address"},
-		{GOOD_HEAD GOOD_CERT "\"target\":\"10.0.0.1:51820\"}", "target: not a loopback address"},
+		{GOOD_HEAD GOOD_CERT "\"target\":\"10.0.0.1:51820\"," GOOD_CLIENTS GOOD_LIMITS GOOD_TAIL,
+			"target: not a loopback address"},
 		{GOOD_HEAD GOOD_CERT GOOD_TARGET "\"clients\":{}}", "clients: not an array"},
 		{GOOD_HEAD GOOD_CERT GOOD_TARGET
 			"\"clients\":[{\"number\":3,\"name\":\"a\",\"token\":\"short\",\"stock_path\":null}]}",
@@ -192,7 +195,8 @@ static void bad_fields_are_refused(void **state)
 			"number: out of range"},
 		{GOOD_HEAD GOOD_CERT GOOD_TARGET "\"clients\":[{\"number\":4194303,\"name\":\"a\"}]}",
 			"number: out of range"},
-		{GOOD_HEAD GOOD_CERT GOOD_TARGET "\"clients\":[" A_CLIENT "," A_CLIENT "]}", "number: out of range"},
+		{GOOD_HEAD GOOD_CERT GOOD_TARGET "\"clients\":[" A_CLIENT "," A_CLIENT "]," GOOD_LIMITS GOOD_TAIL,
+			"number: out of range"},
 		{GOOD_HEAD GOOD_CERT GOOD_TARGET GOOD_CLIENTS "\"max_clients\":0}", "max_clients: out of range"},
 		{GOOD_HEAD GOOD_CERT GOOD_TARGET GOOD_CLIENTS "\"max_clients\":-1}", "max_clients: out of range"},
 		{GOOD_HEAD GOOD_CERT GOOD_TARGET GOOD_CLIENTS "\"max_clients\":5.0}", "max_clients: not an integer"},
