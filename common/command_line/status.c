@@ -5,6 +5,7 @@
 #include "common/command_line/status.h"
 
 #include "common/base/clock.h"
+#include "common/command_line/status_text.h"
 #include "common/command_line/tunnel_ref.h"
 
 #include <dirent.h>
@@ -34,7 +35,7 @@ static void print_object(struct asking *asking, const json_t *object)
 	} else {
 		if (asking->shown > 0)
 			putchar('\n');
-		status_write_text(stdout, object, clock_wall_s());
+		status_text_write(stdout, object, clock_wall_s());
 	}
 	asking->shown++;
 }

@@ -8,14 +8,7 @@
 
 #include "common/command_line/options.h"
 
-#include <jansson.h>
-#include <stdint.h>
-#include <stdio.h>
-
 /* @role: "client"; @section: of a file that is such a tunnel's, "Client". Return: the exit code. */
 int status_show(const struct options *options, const char *role, const char *section);
-
-/* One tunnel as text in the manner of `wg show`. Pure: @now_s is the wall clock. */
-void status_write_text(FILE *out, const json_t *object, int64_t now_s);
 
 #endif

@@ -1,7 +1,7 @@
-/* status_write_text() of status.h: a tunnel's JSON in the manner of `wg show`. What is absent is left out; a field that
+/* See status_text.h: a tunnel's JSON in the manner of `wg show`. What is absent is left out; a field that
  * is not known here is shown as it is, so that nothing vanishes.
  */
-#include "common/command_line/status.h"
+#include "common/command_line/status_text.h"
 
 #include "common/base/log.h"
 #include "common/command_line/tunnel_ref.h"
@@ -288,7 +288,7 @@ static void write_unknown(FILE *out, const json_t *object)
 	json_decref(all);
 }
 
-void status_write_text(FILE *out, const json_t *object, int64_t now_s)
+void status_text_write(FILE *out, const json_t *object, int64_t now_s)
 {
 	const json_t *queue = json_object_get(object, "queue");
 

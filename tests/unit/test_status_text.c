@@ -1,5 +1,5 @@
-/* process/status_text: what `status` shows without --json. */
-#include "common/command_line/status.h"
+/* command_line/status_text: what `status` shows without --json. */
+#include "common/command_line/status_text.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,7 +19,7 @@ static void assert_text(const char *json, const char *expected)
 	FILE *out = open_memstream(&text, &len);
 
 	assert_non_null(object);
-	status_write_text(out, object, NOW_S);
+	status_text_write(out, object, NOW_S);
 	fclose(out);
 	assert_string_equal(text, expected);
 	free(text);
