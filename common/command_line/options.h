@@ -2,21 +2,14 @@
 #ifndef TOWPATH_COMMAND_LINE_OPTIONS_H
 #define TOWPATH_COMMAND_LINE_OPTIONS_H
 
+#include "common/base/err.h"
 #include "common/base/ini.h"
+#include "common/process/exit_code.h"
 
 #include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-/* INTERFACE's promise to scripts. */
-enum exit_code {
-	EXIT_DONE = 0,
-	EXIT_FAILED = 1,  /* at run time; nothing is left changed */
-	EXIT_USAGE = 2,	  /* usage or the file is wrong; nothing was touched */
-	EXIT_NOT_UP = 3,  /* status: not running, or not up */
-	EXIT_NO_SUCH = 4, /* status: no such tunnel */
-};
 
 enum options_verb { OPTIONS_RUN, OPTIONS_UP, OPTIONS_DOWN, OPTIONS_STATUS, OPTIONS_RELOAD, OPTIONS_CHECK };
 

@@ -113,16 +113,6 @@ static int up_become_supervisor(const struct up_plan *plan, int says_fd, struct 
 	return 0;
 }
 
-void up_is_flowing(int up_fd)
-{
-	ssize_t ignored;
-
-	dup2(STDOUT_FILENO, STDERR_FILENO);
-	ignored = write(up_fd, "", 1); /* nobody waits any more: just as well */
-	(void)ignored;
-	close(up_fd);
-}
-
 /* --- passing on --- */
 
 static void up_write(int fd, const char *text, size_t len)

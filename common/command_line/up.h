@@ -27,7 +27,4 @@ struct up_plan {
  * -errno with @err set: it could not be started. */
 int up_fork(const struct up_plan *plan, struct err *err);
 
-/* The supervisor: traffic can flow. Standard error becomes the log, the one who waits is told. Closes @up_fd. */
-void up_is_flowing(int up_fd);
-
 #endif

@@ -1,4 +1,5 @@
-/* What systemd is told: readiness, the state in words, that we are alive. Does nothing without systemd, built or run. */
+/* What the outside hears of a supervisor without asking: systemd (readiness, the state in words, signs of life) and the
+ * `up` that started it. The calls to systemd do nothing where systemd is absent, at build time or at run time. */
 #ifndef TOWPATH_PROCESS_NOTIFY_H
 #define TOWPATH_PROCESS_NOTIFY_H
 
@@ -11,5 +12,9 @@ void notify_alive(void);
 
 /* How often notify_alive() is due: half of WatchdogSec=. Return: milliseconds, 0: never. */
 uint64_t notify_alive_interval_ms(void);
+
+/* Traffic can flow: from now on standard error is the log, which `up` has put on standard output, and the waiting `up` is
+ * told by one byte on its pipe. Closes @up_fd. Cannot fail: where `up` has left, nobody needs to hear. */
+void notify_flowing(int up_fd);
 
 #endif

@@ -14,11 +14,10 @@
 #include "common/base/log.h"
 #include "common/net/netmon.h"
 #include "common/process/control.h"
+#include "common/process/exit_code.h"
 #include "common/process/notify.h"
-#include "common/command_line/options.h"
 #include "common/process/supervise_status.h"
 #include "common/process/supervise_worker.h"
-#include "common/command_line/up.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -126,7 +125,7 @@ static void supervise_switch_log(struct supervise *s)
 	if (s->plan->up_fd < 0)
 		return;
 	log_flush();
-	up_is_flowing(s->plan->up_fd);
+	notify_flowing(s->plan->up_fd);
 	if (channel)
 		channel_send(channel, CHANNEL_LOG, NULL, 0, STDERR_FILENO);
 }
