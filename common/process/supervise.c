@@ -34,7 +34,13 @@
 static const int supervise_signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGCHLD};
 #define SUPERVISE_SIGNAL_COUNT (sizeof(supervise_signals) / sizeof(supervise_signals[0]))
 
-enum host_phase { HOST_NONE, HOST_OPEN, HOST_STARTING, HOST_UP, HOST_GONE };
+enum supervise_phase {
+	SUPERVISE_HOST_NONE,
+	SUPERVISE_HOST_OPEN,
+	SUPERVISE_HOST_STARTING,
+	SUPERVISE_HOST_UP,
+	SUPERVISE_HOST_GONE
+};
 
 struct supervise {
 	const struct supervise_plan *plan;
@@ -49,7 +55,7 @@ struct supervise {
 	struct status_asks *asks;
 	struct netmon *netmon;
 	struct host *host; /* NULL: no device of ours */
-	enum host_phase host_phase;
+	enum supervise_phase host_phase;
 	struct supervise_worker *worker;
 	bool is_worker_there;			/* one is, or another one comes */
 	char worker_state[SUPERVISE_STATE_MAX]; /* "up", "connecting: why", quoted; "" while it is not ready */
@@ -77,7 +83,7 @@ static const char *supervise_state(const struct supervise *s)
 		return "stopping";
 	if (!s->worker_state[0])
 		return "starting";
-	return s->host_phase == HOST_STARTING ? "starting: bringing up the device" : s->worker_state;
+	return s->host_phase == SUPERVISE_HOST_STARTING ? "starting: bringing up the device" : s->worker_state;
 }
 
 static void supervise_tell_state(struct supervise *s)
@@ -106,7 +112,7 @@ static bool supervise_is_linked(const struct supervise *s)
 
 static bool is_host_up(const struct supervise *s)
 {
-	return s->host_phase == HOST_NONE || s->host_phase == HOST_UP;
+	return s->host_phase == SUPERVISE_HOST_NONE || s->host_phase == SUPERVISE_HOST_UP;
 }
 
 static void supervise_check_ready(struct supervise *s)
@@ -152,7 +158,7 @@ static void supervise_step(struct supervise *s)
 
 static void supervise_tell_host_of_link(struct supervise *s)
 {
-	if (s->plan->flows_when_linked && s->host_phase == HOST_UP && supervise_is_linked(s))
+	if (s->plan->flows_when_linked && s->host_phase == SUPERVISE_HOST_UP && supervise_is_linked(s))
 		host_link_is_up(s->host);
 }
 
@@ -181,7 +187,7 @@ static void supervise_end_step(struct supervise *s)
 {
 	if (!s->is_ending || s->is_finished)
 		return;
-	if (s->host_phase == HOST_STARTING || s->host_phase == HOST_UP)
+	if (s->host_phase == SUPERVISE_HOST_STARTING || s->host_phase == SUPERVISE_HOST_UP)
 		return; /* on_down follows */
 	if (s->is_worker_there)
 		supervise_worker_stop(s->worker); /* on_end follows */
@@ -203,7 +209,7 @@ static void supervise_end(struct supervise *s, const char *area, const char *tex
 	}
 	notify_stopping();
 	supervise_tell_state(s);
-	if (s->host_phase == HOST_STARTING || s->host_phase == HOST_UP)
+	if (s->host_phase == SUPERVISE_HOST_STARTING || s->host_phase == SUPERVISE_HOST_UP)
 		host_down(s->host);
 	supervise_end_step(s);
 }
@@ -217,7 +223,7 @@ static void supervise_stop(struct supervise *s)
 	}
 	if (uv_now(&s->loop) - s->ending_ms < SUPERVISE_IMPATIENT_MS)
 		return;
-	if (s->host_phase == HOST_STARTING || s->host_phase == HOST_UP)
+	if (s->host_phase == SUPERVISE_HOST_STARTING || s->host_phase == SUPERVISE_HOST_UP)
 		host_down(s->host); /* kills the hook that runs */
 	if (s->is_worker_there)
 		supervise_worker_stop(s->worker);
@@ -306,7 +312,7 @@ static void on_host_up(void *owner)
 {
 	struct supervise *s = owner;
 
-	s->host_phase = HOST_UP;
+	s->host_phase = SUPERVISE_HOST_UP;
 	supervise_tell_host_of_link(s);
 	supervise_step(s);
 }
@@ -315,7 +321,7 @@ static void on_host_failed(void *owner, const char *text)
 {
 	struct supervise *s = owner;
 
-	s->host_phase = HOST_GONE;
+	s->host_phase = SUPERVISE_HOST_GONE;
 	supervise_end(s, "config", text);
 	supervise_end_step(s);
 }
@@ -332,7 +338,7 @@ static void on_host_down(void *owner)
 {
 	struct supervise *s = owner;
 
-	s->host_phase = HOST_GONE;
+	s->host_phase = SUPERVISE_HOST_GONE;
 	supervise_end_step(s);
 }
 
@@ -383,7 +389,7 @@ static json_t *supervise_describe(void *owner)
 	struct supervise *s = owner;
 	pid_t worker_pid = supervise_worker_pid(s->worker);
 	json_t *object = json_object();
-	json_t *wireguard = s->host_phase == HOST_UP ? host_report(s->host) : NULL;
+	json_t *wireguard = s->host_phase == SUPERVISE_HOST_UP ? host_report(s->host) : NULL;
 	char since[32];
 
 	json_object_set_new(object, "name", json_string(s->plan->name));
@@ -516,7 +522,7 @@ static int supervise_open_host(struct supervise *s, struct err *err)
 		return 0;
 	rc = host_open(&s->host, &s->loop, s->plan->host, &host_handlers, s, err);
 	if (rc == 0)
-		s->host_phase = HOST_OPEN;
+		s->host_phase = SUPERVISE_HOST_OPEN;
 	return rc;
 }
 
@@ -550,7 +556,7 @@ static int supervise_open(struct supervise *s, struct err *err)
 static void supervise_start(struct supervise *s)
 {
 	if (s->host) {
-		s->host_phase = HOST_STARTING;
+		s->host_phase = SUPERVISE_HOST_STARTING;
 		host_up(s->host);
 	}
 	s->is_worker_there = true;
