@@ -49,8 +49,8 @@ static int read_config(const void *context, struct client_config *ret, struct in
 	*ret = (struct client_config){0};
 	for (size_t i = 0; i < options->key_count; i++)
 		client_config_option(ret, options->keys[i].name, options->keys[i].value, report);
-	if (options_is_url(options->subject)) {
-		client_config_option(ret, "server", options->subject, report);
+	if (options_is_url(options->tunnel_word)) {
+		client_config_option(ret, "server", options->tunnel_word, report);
 		return client_config_finish(ret, report);
 	}
 	if (options_find_file(options, path, report) < 0)
@@ -72,18 +72,18 @@ static int run(const struct client_config *config, const struct options *options
 /* `up` goes on in the supervisor to be; the one who waits exits in there. */
 static int start(const struct client_config *config, const struct options *options)
 {
-	struct tunnel_ref subject;
+	struct tunnel_ref tunnel;
 	const struct up_plan plan = {.program = "towpath-client",
-		.subject = &subject,
+		.tunnel = &tunnel,
 		.runtime_dir = options->runtime_dir,
 		.state_dir = options->state_dir,
 		.timeout_ms = options->timeout_ms};
 	struct err err = {""};
 	int up_fd = -1;
-	int rc = tunnel_ref_set(&subject, options, "client", config->name, config->path, &err);
+	int rc = tunnel_ref_set(&tunnel, options, "client", config->name, config->path, &err);
 
 	if (rc == 0)
-		rc = tunnel_ref_refuse_running(&subject, &err);
+		rc = tunnel_ref_refuse_running(&tunnel, &err);
 	if (rc == 0 && options->verb == OPTIONS_UP)
 		rc = up_fd = up_fork(&plan, &err);
 	if (rc >= 0)

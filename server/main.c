@@ -62,18 +62,18 @@ static int run(const struct server_config *config, const struct options *options
 /* `up` goes on in the supervisor to be; the one who waits exits in there. */
 static int start(const struct server_config *config, const struct options *options)
 {
-	struct tunnel_ref subject;
+	struct tunnel_ref tunnel;
 	const struct up_plan plan = {.program = "towpath-server",
-		.subject = &subject,
+		.tunnel = &tunnel,
 		.runtime_dir = options->runtime_dir,
 		.state_dir = options->state_dir,
 		.timeout_ms = options->timeout_ms};
 	struct err err = {""};
 	int up_fd = -1;
-	int rc = tunnel_ref_set(&subject, options, "server", config->name, config->path, &err);
+	int rc = tunnel_ref_set(&tunnel, options, "server", config->name, config->path, &err);
 
 	if (rc == 0)
-		rc = tunnel_ref_refuse_running(&subject, &err);
+		rc = tunnel_ref_refuse_running(&tunnel, &err);
 	if (rc == 0 && options->verb == OPTIONS_UP)
 		rc = up_fd = up_fork(&plan, &err);
 	if (rc >= 0)

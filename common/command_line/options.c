@@ -73,12 +73,12 @@ struct parsing {
 	bool has_timeout;
 };
 
-static int complain(const struct parsing *parsing, const char *subject, const char *what, const char *nearest)
+static int complain(const struct parsing *parsing, const char *about, const char *what, const char *nearest)
 {
 	if (nearest)
-		fprintf(stderr, "%s: %s: %s; did you mean %s?\n", parsing->program->name, subject, what, nearest);
+		fprintf(stderr, "%s: %s: %s; did you mean %s?\n", parsing->program->name, about, what, nearest);
 	else
-		fprintf(stderr, "%s: %s: %s; %s --help shows what is right\n", parsing->program->name, subject, what,
+		fprintf(stderr, "%s: %s: %s; %s --help shows what is right\n", parsing->program->name, about, what,
 			parsing->program->name);
 	return EXIT_USAGE;
 }
@@ -245,20 +245,20 @@ static bool starts_a_tunnel(const struct parsing *parsing)
 	return parsing->options->verb == OPTIONS_RUN || parsing->options->verb == OPTIONS_UP;
 }
 
-static int check_subject(struct parsing *parsing, const char *subject, bool more)
+static int check_tunnel_word(struct parsing *parsing, const char *word, bool more)
 {
 	const struct options *options = parsing->options;
 	const char *verb = verbs[options->verb];
 	bool takes_url = parsing->program->takes_url && starts_a_tunnel(parsing);
 
-	if (!subject && options->verb != OPTIONS_STATUS)
+	if (!word && options->verb != OPTIONS_STATUS)
 		return complain(parsing, verb,
 			takes_url ? "which tunnel? NAME, FILE or wss://HOST is missing"
 				  : "which tunnel? NAME or FILE is missing",
 			NULL);
 	if (more)
 		return complain(parsing, verb, "one tunnel at a time", NULL);
-	if (subject && options_is_url(subject) && !takes_url)
+	if (word && options_is_url(word) && !takes_url)
 		return complain(parsing, verb,
 			parsing->program->takes_url ? "needs NAME or FILE; the tunnel of a URL is called as its host"
 						    : "needs NAME or FILE, not a URL",
@@ -319,8 +319,8 @@ static int parse_words(struct parsing *parsing, int argc, char **argv)
 	if (rc >= 0)
 		return rc;
 	if (optind + 1 < argc)
-		parsing->options->subject = argv[optind + 1];
-	rc = check_subject(parsing, parsing->options->subject, optind + 2 < argc);
+		parsing->options->tunnel_word = argv[optind + 1];
+	rc = check_tunnel_word(parsing, parsing->options->tunnel_word, optind + 2 < argc);
 	return rc >= 0 ? rc : check_options(parsing);
 }
 
@@ -360,9 +360,9 @@ void options_take_worker_log(int argc, char **argv)
 	log_set_verbose(argc > 3 && strcmp(argv[3], "verbose") == 0);
 }
 
-bool options_is_url(const char *subject)
+bool options_is_url(const char *word)
 {
-	return strstr(subject, "://") != NULL;
+	return strstr(word, "://") != NULL;
 }
 
 static bool ends_in_conf(const char *word)
@@ -374,15 +374,15 @@ static bool ends_in_conf(const char *word)
 
 int options_find_file(const struct options *options, char path[PATH_MAX], struct ini_report *report)
 {
-	const char *subject = options->subject;
+	const char *word = options->tunnel_word;
 	int len;
 
-	if (strchr(subject, '/') || ends_in_conf(subject)) {
-		len = snprintf(path, PATH_MAX, "%s", subject);
-	} else if (tunnel_file_is_name(subject)) {
-		len = snprintf(path, PATH_MAX, "%s/%s.conf", options->config_dir, subject);
+	if (strchr(word, '/') || ends_in_conf(word)) {
+		len = snprintf(path, PATH_MAX, "%s", word);
+	} else if (tunnel_file_is_name(word)) {
+		len = snprintf(path, PATH_MAX, "%s/%s.conf", options->config_dir, word);
 	} else {
-		ini_report_add(report, subject, 0,
+		ini_report_add(report, word, 0,
 			"not a tunnel's name; up to %d of letters, digits and _=+.-@ are right, "
 			"a file has a slash or ends in .conf",
 			TUNNEL_FILE_NAME_MAX);

@@ -29,7 +29,7 @@ struct options_key {
 
 struct options {
 	enum options_verb verb;
-	const char *subject; /* NAME, FILE or URL; NULL only with status */
+	const char *tunnel_word; /* NAME, FILE or URL as typed; NULL only with status */
 	bool json, quiet, verbose;
 	const char *config_dir;
 	char runtime_dir[PATH_MAX];
@@ -48,7 +48,7 @@ void options_done(struct options *options);
 /* The worker's argv: "--worker LEVEL verbose|plain". */
 void options_take_worker_log(int argc, char **argv);
 
-bool options_is_url(const char *subject);
+bool options_is_url(const char *word);
 /* A word with a slash or ending in ".conf" is a file, another a NAME in the configuration folder.
  * Return: 0, or -EINVAL with a line in @report. */
 int options_find_file(const struct options *options, char path[PATH_MAX], struct ini_report *report);

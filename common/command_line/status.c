@@ -62,37 +62,37 @@ static int show_stopped(struct asking *asking, const char *name)
 	return EXIT_NOT_UP;
 }
 
-static int show_one(struct asking *asking, const struct tunnel_ref *subject)
+static int show_one(struct asking *asking, const struct tunnel_ref *tunnel)
 {
 	struct err err = {""};
 	json_t *object;
-	int code, rc = tunnel_ref_ask(subject, "status", &object, &err);
+	int code, rc = tunnel_ref_ask(tunnel, "status", &object, &err);
 
 	if (rc == 0) {
-		code = show_answer(asking, subject->name, object);
+		code = show_answer(asking, tunnel->name, object);
 		json_decref(object);
 		return code;
 	}
 	if (rc != -ENOENT) {
-		fprintf(stderr, "%s: %s%s\n", subject->name, err.text, rc == -EACCES ? "; root may ask" : "");
+		fprintf(stderr, "%s: %s%s\n", tunnel->name, err.text, rc == -EACCES ? "; root may ask" : "");
 		return EXIT_FAILED;
 	}
-	return tunnel_ref_has_file(subject, asking->section) ? show_stopped(asking, subject->name) : EXIT_NO_SUCH;
+	return tunnel_ref_has_file(tunnel, asking->section) ? show_stopped(asking, tunnel->name) : EXIT_NO_SUCH;
 }
 
-static int show_subject(struct asking *asking)
+static int show_named(struct asking *asking)
 {
 	struct ini_report report = {0};
-	struct tunnel_ref subject;
+	struct tunnel_ref tunnel;
 	int code;
 
-	if (tunnel_ref_find(&subject, asking->options, asking->role, &report) == 0)
-		code = show_one(asking, &subject);
+	if (tunnel_ref_find(&tunnel, asking->options, asking->role, &report) == 0)
+		code = show_one(asking, &tunnel);
 	else
 		code = options_complain(&report, NULL);
 	if (code == EXIT_NO_SUCH)
 		fprintf(stderr, "%s: no such tunnel; %s/ has the files of those that there are\n",
-			asking->options->subject, asking->options->config_dir);
+			asking->options->tunnel_word, asking->options->config_dir);
 	ini_report_done(&report);
 	return code;
 }
@@ -155,16 +155,16 @@ static int show_all(struct asking *asking)
 	if (names.count > 0)
 		qsort(names.names, names.count, sizeof(*names.names), compare_names);
 	for (size_t i = 0; i < names.count; i++) {
-		struct tunnel_ref subject;
+		struct tunnel_ref tunnel;
 		int code;
 
 		if (i > 0 && strcmp(names.names[i - 1], names.names[i]) == 0)
 			continue;
 		snprintf(path, sizeof(path), "%.*s/%s.conf", PATH_MAX / 2, asking->options->config_dir, names.names[i]);
-		if (tunnel_ref_set(&subject, asking->options, asking->role, names.names[i], path, NULL) < 0)
+		if (tunnel_ref_set(&tunnel, asking->options, asking->role, names.names[i], path, NULL) < 0)
 			continue;
-		tunnel_ref_look_at_roots(&subject, asking->options);
-		code = show_one(asking, &subject);
+		tunnel_ref_look_at_roots(&tunnel, asking->options);
+		code = show_one(asking, &tunnel);
 		if (code == EXIT_FAILED || (code == EXIT_NOT_UP && worst == EXIT_DONE))
 			worst = code;
 	}
@@ -179,7 +179,7 @@ static int show_all(struct asking *asking)
 int status_show(const struct options *options, const char *role, const char *section)
 {
 	struct asking asking = {.options = options, .role = role, .section = section};
-	int code = options->subject ? show_subject(&asking) : show_all(&asking);
+	int code = options->tunnel_word ? show_named(&asking) : show_all(&asking);
 
 	return fflush(stdout) == 0 ? code : EXIT_FAILED;
 }

@@ -5,8 +5,8 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
-#include "common/command_line/tunnel_ref.h"
 #include "common/command_line/systemd_unit.h"
+#include "common/command_line/tunnel_ref.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -20,7 +20,7 @@
 
 struct down {
 	const struct options *options;
-	struct tunnel_ref subject;
+	struct tunnel_ref tunnel;
 	pid_t pid; /* of the running supervisor; 0: none */
 	uint64_t begun_us;
 	bool is_waiting_told;
@@ -28,13 +28,13 @@ struct down {
 
 static int down_complain(const struct down *down, const char *what)
 {
-	log_error(down->subject.name, "%s", what);
+	log_error(down->tunnel.name, "%s", what);
 	return EXIT_FAILED;
 }
 
 static int down_no_such(const struct options *options)
 {
-	fprintf(stderr, "%s: no such tunnel; %s/ has the files of those that there are\n", options->subject,
+	fprintf(stderr, "%s: no such tunnel; %s/ has the files of those that there are\n", options->tunnel_word,
 		options->config_dir);
 	return EXIT_NO_SUCH;
 }
@@ -45,7 +45,7 @@ static int down_no_such(const struct options *options)
 static int down_ask(struct down *down, struct err *err)
 {
 	json_t *status;
-	int rc = tunnel_ref_ask(&down->subject, "status", &status, err);
+	int rc = tunnel_ref_ask(&down->tunnel, "status", &status, err);
 
 	if (rc < 0)
 		return rc;
@@ -61,7 +61,7 @@ static void down_tell_waiting(struct down *down, const char *what)
 	if (down->is_waiting_told || clock_now_us() - down->begun_us < DOWN_TELL_MS * CLOCK_US_PER_MS)
 		return;
 	down->is_waiting_told = true;
-	log_notice(down->subject.name, "waiting for %s", what);
+	log_notice(down->tunnel.name, "waiting for %s", what);
 }
 
 /* Until the process has ended: its hooks may take long. */
@@ -85,7 +85,7 @@ static int down_clean(struct down *down, struct err *err)
 {
 	int rc;
 
-	while ((rc = tunnel_ref_clean(&down->subject, down->options->state_dir, err)) == -EBUSY) {
+	while ((rc = tunnel_ref_clean(&down->tunnel, down->options->state_dir, err)) == -EBUSY) {
 		down_tell_waiting(down, "another process, which cleans up after this tunnel");
 		usleep(DOWN_ASK_AGAIN_MS * 1000);
 	}
@@ -97,7 +97,7 @@ static int down_clean(struct down *down, struct err *err)
 static int down_stop_directly(struct down *down, struct err *err)
 {
 	json_t *answer;
-	int rc = tunnel_ref_ask(&down->subject, "stop", &answer, err);
+	int rc = tunnel_ref_ask(&down->tunnel, "stop", &answer, err);
 
 	if (rc == 0)
 		json_decref(answer);
@@ -109,9 +109,10 @@ static int down_stop(struct down *down, struct err *err)
 {
 	int rc = 0;
 
-	if (!systemd_unit_has_process(&down->subject, 0) &&
-		(down->pid > 0 ? systemd_unit_has_process(&down->subject, down->pid) : systemd_unit_is_active(&down->subject)))
-		return systemd_unit_stop(&down->subject, err);
+	if (!systemd_unit_has_process(&down->tunnel, 0) &&
+		(down->pid > 0 ? systemd_unit_has_process(&down->tunnel, down->pid)
+			       : systemd_unit_is_active(&down->tunnel)))
+		return systemd_unit_stop(&down->tunnel, err);
 	if (down->pid > 0)
 		rc = down_stop_directly(down, err);
 	return rc;
@@ -120,7 +121,8 @@ static int down_stop(struct down *down, struct err *err)
 /* ExecStopPost= of a unit that could not start, because somebody has the tunnel up by hand: that is not the unit's to stop. */
 static bool down_is_anothers(const struct down *down)
 {
-	return down->pid > 0 && systemd_unit_has_process(&down->subject, 0) && !systemd_unit_has_process(&down->subject, down->pid);
+	return down->pid > 0 && systemd_unit_has_process(&down->tunnel, 0) &&
+	       !systemd_unit_has_process(&down->tunnel, down->pid);
 }
 
 static int down_work(struct down *down, const char *section)
@@ -134,8 +136,8 @@ static int down_work(struct down *down, const char *section)
 		return EXIT_DONE;
 	if (rc < 0 && rc != -ENOENT)
 		return down_complain(down, err.text);
-	if (rc == -ENOENT && !tunnel_ref_has_file(&down->subject, section) && !tunnel_ref_has_undo_list(&down->subject) &&
-		access(down->subject.socket_path, F_OK) < 0)
+	if (rc == -ENOENT && !tunnel_ref_has_file(&down->tunnel, section) && !tunnel_ref_has_undo_list(&down->tunnel) &&
+		access(down->tunnel.socket_path, F_OK) < 0)
 		return down_no_such(down->options);
 	rc = down_stop(down, &err);
 	if (rc < 0)
@@ -146,19 +148,19 @@ static int down_work(struct down *down, const char *section)
 	if (rc < 0)
 		return down_complain(down, err.text);
 	if (rc > 0)
-		log_notice(down->subject.name, "it had crashed; changes undone on this host, without hooks: %d", rc);
+		log_notice(down->tunnel.name, "it had crashed; changes undone on this host, without hooks: %d", rc);
 	return EXIT_DONE;
 }
 
 /* Return: the exit code of @work. */
-static int with_subject(const struct options *options, const char *role, const char *section,
+static int with_tunnel(const struct options *options, const char *role, const char *section,
 	int (*work)(struct down *down, const char *section))
 {
 	struct down down = {.options = options, .begun_us = clock_now_us()};
 	struct ini_report report = {0};
 	int code;
 
-	if (tunnel_ref_find(&down.subject, options, role, &report) < 0)
+	if (tunnel_ref_find(&down.tunnel, options, role, &report) < 0)
 		code = options_complain(&report, NULL);
 	else
 		code = work(&down, section);
@@ -169,7 +171,7 @@ static int with_subject(const struct options *options, const char *role, const c
 
 int down_run(const struct options *options, const char *role, const char *section)
 {
-	return with_subject(options, role, section, down_work);
+	return with_tunnel(options, role, section, down_work);
 }
 
 /* --- reload --- */
@@ -179,11 +181,11 @@ static int reload_tell(const struct down *down, const json_t *answer)
 	const char *restart = tunnel_ref_text(answer, "restart"), *error = tunnel_ref_text(answer, "error");
 
 	if (*error) {
-		fprintf(stderr, "%s\n%s: not reloaded, everything stays as it was\n", error, down->subject.name);
+		fprintf(stderr, "%s\n%s: not reloaded, everything stays as it was\n", error, down->tunnel.name);
 		return json_integer_value(json_object_get(answer, "exit")) == EXIT_USAGE ? EXIT_USAGE : EXIT_FAILED;
 	}
 	if (*restart)
-		log_notice(down->subject.name, "reloaded; what needs a restart: %s", restart);
+		log_notice(down->tunnel.name, "reloaded; what needs a restart: %s", restart);
 	return EXIT_DONE;
 }
 
@@ -191,9 +193,9 @@ static int reload_work(struct down *down, const char *section)
 {
 	struct err err = {""};
 	json_t *answer;
-	int code, rc = tunnel_ref_ask(&down->subject, "reload", &answer, &err);
+	int code, rc = tunnel_ref_ask(&down->tunnel, "reload", &answer, &err);
 
-	if (rc == -ENOENT && !tunnel_ref_has_file(&down->subject, section))
+	if (rc == -ENOENT && !tunnel_ref_has_file(&down->tunnel, section))
 		return down_no_such(down->options);
 	if (rc == -ENOENT)
 		return down_complain(down, "it does not run; up or systemctl start starts it");
@@ -208,5 +210,5 @@ static int reload_work(struct down *down, const char *section)
 
 int reload_run(const struct options *options, const char *role, const char *section)
 {
-	return with_subject(options, role, section, reload_work);
+	return with_tunnel(options, role, section, reload_work);
 }

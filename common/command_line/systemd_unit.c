@@ -8,9 +8,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static const char *unit_name(char *buf, const struct tunnel_ref *subject)
+static const char *unit_name(char *buf, const struct tunnel_ref *tunnel)
 {
-	snprintf(buf, SYSTEMD_UNIT_NAME_MAX, "towpath-%s@%s.service", subject->role, subject->name);
+	snprintf(buf, SYSTEMD_UNIT_NAME_MAX, "towpath-%s@%s.service", tunnel->role, tunnel->name);
 	return buf;
 }
 
@@ -24,7 +24,7 @@ static bool is_line_of_unit(const char *line, const char *unit)
 	return at && at > line && at[-1] == '/' && (at[len] == '/' || at[len] == '\n' || at[len] == '\0');
 }
 
-bool systemd_unit_has_process(const struct tunnel_ref *subject, pid_t pid)
+bool systemd_unit_has_process(const struct tunnel_ref *tunnel, pid_t pid)
 {
 	char path[64] = "/proc/self/cgroup", unit[SYSTEMD_UNIT_NAME_MAX], line[4096];
 	bool found = false;
@@ -33,7 +33,7 @@ bool systemd_unit_has_process(const struct tunnel_ref *subject, pid_t pid)
 	if (pid > 0)
 		snprintf(path, sizeof(path), "/proc/%ld/cgroup", (long)pid);
 	file = fopen(path, "re");
-	unit_name(unit, subject);
+	unit_name(unit, tunnel);
 	while (file && !found && fgets(line, sizeof(line), file))
 		found = is_line_of_unit(line, unit);
 	if (file)
@@ -62,11 +62,11 @@ static int unit_systemctl(const char *const *arguments, int out_fd)
 }
 
 /* "active", "activating", "inactive", …: shorter than what a pipe holds. */
-static void unit_state(const struct tunnel_ref *subject, char *ret, size_t size)
+static void unit_state(const struct tunnel_ref *tunnel, char *ret, size_t size)
 {
 	char unit[SYSTEMD_UNIT_NAME_MAX];
 	const char *const arguments[7] = {
-		"systemctl", "show", "--property=ActiveState", "--value", "--", unit_name(unit, subject), NULL};
+		"systemctl", "show", "--property=ActiveState", "--value", "--", unit_name(unit, tunnel), NULL};
 	ssize_t got = 0;
 	int out[2];
 
@@ -82,20 +82,20 @@ static void unit_state(const struct tunnel_ref *subject, char *ret, size_t size)
 	ret[strcspn(ret, "\n")] = '\0';
 }
 
-bool systemd_unit_is_active(const struct tunnel_ref *subject)
+bool systemd_unit_is_active(const struct tunnel_ref *tunnel)
 {
 	char state[32];
 
 	if (access("/run/systemd/system", F_OK) < 0)
 		return false;
-	unit_state(subject, state, sizeof(state));
+	unit_state(tunnel, state, sizeof(state));
 	return strcmp(state, "active") == 0 || strcmp(state, "activating") == 0;
 }
 
-int systemd_unit_stop(const struct tunnel_ref *subject, struct err *err)
+int systemd_unit_stop(const struct tunnel_ref *tunnel, struct err *err)
 {
 	char unit[SYSTEMD_UNIT_NAME_MAX];
-	const char *const arguments[7] = {"systemctl", "stop", "--", unit_name(unit, subject), NULL};
+	const char *const arguments[7] = {"systemctl", "stop", "--", unit_name(unit, tunnel), NULL};
 
 	if (unit_systemctl(arguments, STDOUT_FILENO) == 0)
 		return 0;

@@ -11,12 +11,12 @@
 #define SYSTEMD_UNIT_NAME_MAX 128
 
 /* Does that process run in the tunnel's unit? @pid: 0: we ourselves. */
-bool systemd_unit_has_process(const struct tunnel_ref *subject, pid_t pid);
+bool systemd_unit_has_process(const struct tunnel_ref *tunnel, pid_t pid);
 
 /* Is there a systemd, and is the unit loaded and about to start or running? Also between two starts. */
-bool systemd_unit_is_active(const struct tunnel_ref *subject);
+bool systemd_unit_is_active(const struct tunnel_ref *tunnel);
 
 /* `systemctl stop`, waits for it. Return: 0, or a negative errno with @err set. */
-int systemd_unit_stop(const struct tunnel_ref *subject, struct err *err);
+int systemd_unit_stop(const struct tunnel_ref *tunnel, struct err *err);
 
 #endif

@@ -20,23 +20,23 @@ static const char *twin_role(const char *role)
 int tunnel_ref_set(struct tunnel_ref *ret, const struct options *options, const char *role, const char *name,
 	const char *file_path, struct err *err)
 {
-	struct tunnel_ref subject = {.role = role};
-	size_t max = sizeof(subject.socket_path);
+	struct tunnel_ref tunnel = {.role = role};
+	size_t max = sizeof(tunnel.socket_path);
 
-	if ((size_t)snprintf(subject.name, sizeof(subject.name), "%s", name) >= sizeof(subject.name) ||
-		(size_t)snprintf(subject.file_path, max, "%s", file_path ? file_path : "") >= max ||
-		(size_t)snprintf(subject.socket_path, max, "%s/%s.%s", options->runtime_dir, name, role) >= max ||
-		(size_t)snprintf(subject.twin_path, max, "%s/%s.%s", options->runtime_dir, name, twin_role(role)) >=
+	if ((size_t)snprintf(tunnel.name, sizeof(tunnel.name), "%s", name) >= sizeof(tunnel.name) ||
+		(size_t)snprintf(tunnel.file_path, max, "%s", file_path ? file_path : "") >= max ||
+		(size_t)snprintf(tunnel.socket_path, max, "%s/%s.%s", options->runtime_dir, name, role) >= max ||
+		(size_t)snprintf(tunnel.twin_path, max, "%s/%s.%s", options->runtime_dir, name, twin_role(role)) >=
 			max ||
-		(size_t)snprintf(subject.undo_path, max, "%s/%s/undo", options->state_dir, name) >= max)
+		(size_t)snprintf(tunnel.undo_path, max, "%s/%s/undo", options->state_dir, name) >= max)
 		return err_set(err, -ENAMETOOLONG, "%s: its name or the folders are too long", name);
-	*ret = subject;
+	*ret = tunnel;
 	return 0;
 }
 
 int tunnel_ref_find(struct tunnel_ref *ret, const struct options *options, const char *role, struct ini_report *report)
 {
-	const char *word = options->subject;
+	const char *word = options->tunnel_word;
 	char name[TUNNEL_FILE_NAME_MAX + 1];
 	char path[PATH_MAX];
 	int rc;
@@ -58,18 +58,18 @@ int tunnel_ref_find(struct tunnel_ref *ret, const struct options *options, const
 	return rc < 0 ? -EINVAL : 0;
 }
 
-void tunnel_ref_look_at_roots(struct tunnel_ref *subject, const struct options *options)
+void tunnel_ref_look_at_roots(struct tunnel_ref *tunnel, const struct options *options)
 {
 	char path[PATH_MAX];
 
-	if (!options->is_users_runtime_dir || access(subject->socket_path, F_OK) == 0)
+	if (!options->is_users_runtime_dir || access(tunnel->socket_path, F_OK) == 0)
 		return;
-	snprintf(path, sizeof(path), OPTIONS_RUNTIME_DIR "/%s.%s", subject->name, subject->role);
+	snprintf(path, sizeof(path), OPTIONS_RUNTIME_DIR "/%s.%s", tunnel->name, tunnel->role);
 	if (access(path, F_OK) == 0)
-		memcpy(subject->socket_path, path, sizeof(path));
+		memcpy(tunnel->socket_path, path, sizeof(path));
 }
 
-bool tunnel_ref_has_file(const struct tunnel_ref *subject, const char *section)
+bool tunnel_ref_has_file(const struct tunnel_ref *tunnel, const char *section)
 {
 	struct ini_report report = {0};
 	struct err err = {""};
@@ -77,9 +77,9 @@ bool tunnel_ref_has_file(const struct tunnel_ref *subject, const char *section)
 	bool found;
 	int rc;
 
-	if (!subject->file_path[0])
+	if (!tunnel->file_path[0])
 		return false;
-	rc = ini_read(subject->file_path, &ini, &report, &err);
+	rc = ini_read(tunnel->file_path, &ini, &report, &err);
 	found = rc < 0 && rc != -EINVAL && rc != -ENOENT && rc != -ENOTDIR;
 	for (size_t i = 0; i < ini.section_count; i++)
 		found |= strcasecmp(ini.sections[i].name, section) == 0;
@@ -88,15 +88,15 @@ bool tunnel_ref_has_file(const struct tunnel_ref *subject, const char *section)
 	return found;
 }
 
-bool tunnel_ref_has_undo_list(const struct tunnel_ref *subject)
+bool tunnel_ref_has_undo_list(const struct tunnel_ref *tunnel)
 {
-	return access(subject->undo_path, F_OK) == 0;
+	return access(tunnel->undo_path, F_OK) == 0;
 }
 
-int tunnel_ref_ask(const struct tunnel_ref *subject, const char *word, json_t **ret, struct err *err)
+int tunnel_ref_ask(const struct tunnel_ref *tunnel, const char *word, json_t **ret, struct err *err)
 {
 	char *text = NULL;
-	int rc = control_ask(subject->socket_path, word, &text, err);
+	int rc = control_ask(tunnel->socket_path, word, &text, err);
 
 	if (rc == -ECONNREFUSED || rc == -ENOTDIR || rc == -ECONNRESET) /* the last: it ended just now */
 		rc = -ENOENT;
@@ -117,38 +117,38 @@ const char *tunnel_ref_text(const json_t *object, const char *key)
 	return text ? text : "";
 }
 
-int tunnel_ref_refuse_running(const struct tunnel_ref *subject, struct err *err)
+int tunnel_ref_refuse_running(const struct tunnel_ref *tunnel, struct err *err)
 {
 	json_t *status;
-	int rc = tunnel_ref_ask(subject, "status", &status, err);
+	int rc = tunnel_ref_ask(tunnel, "status", &status, err);
 
 	if (rc == -ENOENT)
 		return 0;
 	if (rc < 0)
-		return err_wrap(err, rc, "%s", subject->name);
-	err_set(err, -EEXIST, "%s: runs already, state: %s, process %.0f; 'towpath-%s down %s' stops it", subject->name,
-		tunnel_ref_text(status, "state"), json_number_value(json_object_get(status, "pid")), subject->role,
-		subject->name);
+		return err_wrap(err, rc, "%s", tunnel->name);
+	err_set(err, -EEXIST, "%s: runs already, state: %s, process %.0f; 'towpath-%s down %s' stops it", tunnel->name,
+		tunnel_ref_text(status, "state"), json_number_value(json_object_get(status, "pid")), tunnel->role,
+		tunnel->name);
 	json_decref(status);
 	return -EEXIST;
 }
 
-static bool twin_runs(const struct tunnel_ref *subject)
+static bool twin_runs(const struct tunnel_ref *tunnel)
 {
 	char *text = NULL;
-	bool runs = control_ask(subject->twin_path, "status", &text, NULL) == 0;
+	bool runs = control_ask(tunnel->twin_path, "status", &text, NULL) == 0;
 
 	free(text);
 	return runs;
 }
 
-int tunnel_ref_clean(const struct tunnel_ref *subject, const char *state_dir, struct err *err)
+int tunnel_ref_clean(const struct tunnel_ref *tunnel, const char *state_dir, struct err *err)
 {
-	int count = tunnel_ref_has_undo_list(subject) ? host_clean(state_dir, subject->name, err) : 0;
+	int count = tunnel_ref_has_undo_list(tunnel) ? host_clean(state_dir, tunnel->name, err) : 0;
 	int rc;
 
-	if (count == -EBUSY && twin_runs(subject))
+	if (count == -EBUSY && twin_runs(tunnel))
 		count = 0;
-	rc = count < 0 ? 0 : control_clear(subject->socket_path, err);
+	rc = count < 0 ? 0 : control_clear(tunnel->socket_path, err);
 	return rc < 0 ? rc : count;
 }

@@ -31,24 +31,24 @@ int tunnel_ref_set(struct tunnel_ref *ret, const struct options *options, const 
 	const char *file_path, struct err *err);
 
 /* Who is not root may mean one of root's, whose socket can be seen: asking there says at least that it runs. */
-void tunnel_ref_look_at_roots(struct tunnel_ref *subject, const struct options *options);
+void tunnel_ref_look_at_roots(struct tunnel_ref *tunnel, const struct options *options);
 
 /* Has it a file, with such a section? One that may not be read could be it. */
-bool tunnel_ref_has_file(const struct tunnel_ref *subject, const char *section);
-bool tunnel_ref_has_undo_list(const struct tunnel_ref *subject);
+bool tunnel_ref_has_file(const struct tunnel_ref *tunnel, const char *section);
+bool tunnel_ref_has_undo_list(const struct tunnel_ref *tunnel);
 
 /* What a running tunnel says to @word. Return: 0 (json_decref() it), -ENOENT where it does not run, another negative errno. */
-int tunnel_ref_ask(const struct tunnel_ref *subject, const char *word, json_t **ret, struct err *err);
+int tunnel_ref_ask(const struct tunnel_ref *tunnel, const char *word, json_t **ret, struct err *err);
 
 /* A text in an answer; "" where there is none. */
 const char *tunnel_ref_text(const json_t *object, const char *key);
 
 /* Before it is started. Return: 0, -EEXIST where it runs already (the state it is in, and what stops it, in @err), or another
  * negative errno. */
-int tunnel_ref_refuse_running(const struct tunnel_ref *subject, struct err *err);
+int tunnel_ref_refuse_running(const struct tunnel_ref *tunnel, struct err *err);
 
 /* Undo what a crash left: changes on the host, the control socket. A list that the other program's running tunnel of this name
  * holds is that one's. Return: how many changes, -EBUSY while it runs or somebody else cleans up, or another negative errno. */
-int tunnel_ref_clean(const struct tunnel_ref *subject, const char *state_dir, struct err *err);
+int tunnel_ref_clean(const struct tunnel_ref *tunnel, const char *state_dir, struct err *err);
 
 #endif

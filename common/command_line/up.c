@@ -7,8 +7,8 @@
 #include "common/command_line/up.h"
 
 #include "common/base/clock.h"
-#include "common/base/log.h"
 #include "common/base/folder.h"
+#include "common/base/log.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -67,7 +67,7 @@ static int up_open_file(const struct up_plan *plan, struct err *err)
 	char path[PATH_MAX];
 	int fd, rc;
 
-	if (snprintf(path, sizeof(path), "%s/%s.log", plan->runtime_dir, plan->subject->name) >= (int)sizeof(path))
+	if (snprintf(path, sizeof(path), "%s/%s.log", plan->runtime_dir, plan->tunnel->name) >= (int)sizeof(path))
 		return err_system(err, -ENAMETOOLONG, "log in %s", plan->runtime_dir);
 	rc = folder_ensure_parent(path, err);
 	if (rc < 0)
@@ -170,10 +170,10 @@ static void up_pass_rest(struct up *up, int patience_ms)
 static void up_say_last(const struct up *up)
 {
 	char line[ERR_TEXT_MAX + TUNNEL_REF_NAME_MAX + 8];
-	int len = snprintf(line, sizeof(line), "%s: %s\n", up->plan->subject->name, up->last_words);
+	int len = snprintf(line, sizeof(line), "%s: %s\n", up->plan->tunnel->name, up->last_words);
 
 	up_write(up->log_fd, line, (size_t)len);
-	log_error(up->plan->subject->name, "%s", up->last_words);
+	log_error(up->plan->tunnel->name, "%s", up->last_words);
 }
 
 static _Noreturn void up_on_flowing(struct up *up)
@@ -189,10 +189,10 @@ static void up_clean(const struct up *up)
 	int rc;
 
 	do {
-		rc = tunnel_ref_clean(up->plan->subject, up->plan->state_dir, &err);
+		rc = tunnel_ref_clean(up->plan->tunnel, up->plan->state_dir, &err);
 	} while (rc == -EBUSY && usleep(50000) == 0);
 	if (rc < 0)
-		log_error(up->plan->subject->name, "cleaning up: %s", err.text);
+		log_error(up->plan->tunnel->name, "cleaning up: %s", err.text);
 }
 
 static _Noreturn void up_on_child_end(struct up *up, int status)
@@ -242,7 +242,7 @@ static void up_ask_state(struct up *up)
 	struct err err = {""};
 	json_t *status = NULL;
 
-	if (tunnel_ref_ask(up->plan->subject, "status", &status, &err) < 0)
+	if (tunnel_ref_ask(up->plan->tunnel, "status", &status, &err) < 0)
 		status = NULL;
 	up_describe(up, status);
 	json_decref(status);
@@ -265,7 +265,7 @@ static void up_on_deadline(struct up *up)
 		up_stop(up);
 		break;
 	case UP_STOPPING:
-		log_warning(up->plan->subject->name, "it does not stop; it is killed");
+		log_warning(up->plan->tunnel->name, "it does not stop; it is killed");
 		kill(up->child, SIGKILL);
 		up->phase = UP_KILLED;
 		up->deadline_us = UINT64_MAX;

@@ -16,7 +16,7 @@
 
 struct up_plan {
 	const char *program; /* "towpath-client" */
-	const struct tunnel_ref *subject;
+	const struct tunnel_ref *tunnel;
 	const char *runtime_dir;
 	const char *state_dir;
 	uint64_t timeout_ms;
