@@ -5,12 +5,12 @@
 #include "client/config.h"
 #include "client/supervisor.h"
 #include "client/worker.h"
-#include "common/process/channel.h"
-#include "common/command_line/stop_reload.h"
 #include "common/command_line/options.h"
-#include "common/process/spawn.h"
 #include "common/command_line/status.h"
+#include "common/command_line/stop_reload.h"
 #include "common/command_line/up.h"
+#include "common/process/channel.h"
+#include "common/process/spawn.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -73,7 +73,7 @@ static int run(const struct client_config *config, const struct options *options
 static int start(const struct client_config *config, const struct options *options)
 {
 	struct tunnel_ref tunnel;
-	const struct up_plan plan = {.program = "towpath-client",
+	const struct up_setup setup = {.program = "towpath-client",
 		.tunnel = &tunnel,
 		.runtime_dir = options->runtime_dir,
 		.state_dir = options->state_dir,
@@ -85,7 +85,7 @@ static int start(const struct client_config *config, const struct options *optio
 	if (rc == 0)
 		rc = tunnel_ref_refuse_running(&tunnel, &err);
 	if (rc == 0 && options->verb == OPTIONS_UP)
-		rc = up_fd = up_fork(&plan, &err);
+		rc = up_fd = up_fork(&setup, &err);
 	if (rc >= 0)
 		return run(config, options, up_fd);
 	options_complain(&(struct ini_report){0}, &err);

@@ -8,10 +8,10 @@
  */
 #include "client/supervisor.h"
 
-#include "client/other_device.h"
-#include "client/local_port.h"
-#include "client/link_marks.h"
 #include "client/address_cache.h"
+#include "client/link_marks.h"
+#include "client/local_port.h"
+#include "client/other_device.h"
 #include "client/restart.h"
 #include "client/settings_build.h"
 #include "common/base/clock.h"
@@ -395,7 +395,7 @@ static int run(struct supervisor *s)
 		.birth_netns_fd = -1,
 		.endpoint = s->port.addr,
 	};
-	const struct supervise_plan plan = {
+	const struct supervise_setup setup = {
 		.name = config->name,
 		.role = "client",
 		.area = "link",
@@ -409,7 +409,7 @@ static int run(struct supervisor *s)
 	};
 
 	memcpy(host.device, config->device, sizeof(host.device));
-	return supervise_run(&plan, &program, s, &s->supervise);
+	return supervise_run(&setup, &program, s, &s->supervise);
 }
 
 /* Before anything is opened that needs privilege or a folder of root's: this complaint names the device. */

@@ -161,7 +161,7 @@ static void on_socket(void *owner, uint64_t ticket, int error, int fd)
 	socket_request_on_socket(&worker->client, ticket, error, fd);
 }
 
-static const struct work_plan plan = {
+static const struct work_setup setup = {
 	.sandbox = SANDBOX_CLIENT,
 	.area = "link",
 	.on_settings = on_settings,
@@ -184,7 +184,7 @@ int client_worker_main(int channel_fd)
 	if (!worker)
 		return 1;
 	worker->local_fd = -1;
-	code = work_run(&plan, worker, &worker->client.loop, &worker->client.channel, channel_fd);
+	code = work_run(&setup, worker, &worker->client.loop, &worker->client.channel, channel_fd);
 	free(worker);
 	return code;
 }

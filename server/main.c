@@ -2,12 +2,12 @@
  * the supervisor for `run` and `up`, to the configuration's reader for `check`, to a running supervisor's control socket
  * for `down`, `reload` and `status`.
  */
-#include "common/process/channel.h"
-#include "common/command_line/stop_reload.h"
 #include "common/command_line/options.h"
-#include "common/process/spawn.h"
 #include "common/command_line/status.h"
+#include "common/command_line/stop_reload.h"
 #include "common/command_line/up.h"
+#include "common/process/channel.h"
+#include "common/process/spawn.h"
 #include "server/config.h"
 #include "server/supervisor.h"
 #include "server/worker.h"
@@ -63,7 +63,7 @@ static int run(const struct server_config *config, const struct options *options
 static int start(const struct server_config *config, const struct options *options)
 {
 	struct tunnel_ref tunnel;
-	const struct up_plan plan = {.program = "towpath-server",
+	const struct up_setup setup = {.program = "towpath-server",
 		.tunnel = &tunnel,
 		.runtime_dir = options->runtime_dir,
 		.state_dir = options->state_dir,
@@ -75,7 +75,7 @@ static int start(const struct server_config *config, const struct options *optio
 	if (rc == 0)
 		rc = tunnel_ref_refuse_running(&tunnel, &err);
 	if (rc == 0 && options->verb == OPTIONS_UP)
-		rc = up_fd = up_fork(&plan, &err);
+		rc = up_fd = up_fork(&setup, &err);
 	if (rc >= 0)
 		return run(config, options, up_fd);
 	options_complain(&(struct ini_report){0}, &err);

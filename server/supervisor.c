@@ -9,17 +9,17 @@
 
 #include "common/base/base64.h"
 #include "common/base/clock.h"
+#include "common/base/folder.h"
 #include "common/base/log.h"
 #include "common/host/check.h"
 #include "common/net/netmon.h"
-#include "common/base/folder.h"
 #include "common/process/spawn.h"
 #include "common/process/supervise.h"
-#include "server/settings_build.h"
 #include "server/flow_socket.h"
 #include "server/listener.h"
 #include "server/open_port.h"
 #include "server/restart.h"
+#include "server/settings_build.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -129,7 +129,8 @@ static void pass_clock_on(struct supervisor *s, const struct channel_clock *cloc
 	struct host *host = supervise_host(s->supervise);
 	struct client_list_entry *entry = client_list_find(&s->edition.roster, clock->client);
 
-	if (host && entry && entry->client->has_public_key && client_list_note_clock(entry, clock->wall_s, clock_wall_s()))
+	if (host && entry && entry->client->has_public_key &&
+		client_list_note_clock(entry, clock->wall_s, clock_wall_s()))
 		host_on_peer_clock(host, entry->client->public_key, &entry->from, entry->rtt_ms, clock->wall_s);
 }
 
@@ -452,7 +453,7 @@ static int supervisor_run(struct supervisor *s)
 		.on_report = on_report,
 		.on_close = on_close};
 	const struct host_setup host = describe_host(s);
-	const struct supervise_plan plan = {.name = s->first->name,
+	const struct supervise_setup setup = {.name = s->first->name,
 		.role = "server",
 		.area = "session",
 		.worker_title = "towpath-server: worker",
@@ -462,7 +463,7 @@ static int supervisor_run(struct supervisor *s)
 		.host = s->first->has_device ? &host : NULL,
 		.up_fd = s->options->up_fd};
 
-	return supervise_run(&plan, &program, s, &s->supervise);
+	return supervise_run(&setup, &program, s, &s->supervise);
 }
 
 /* Before namespaces are made, which needs the same privilege: this complaint names the device. */

@@ -278,7 +278,7 @@ static void on_socket(void *owner, uint64_t ticket, int error, int fd)
 	flow_table_on_socket(&worker->hub.flows, ticket, error, fd);
 }
 
-static const struct work_plan plan = {
+static const struct work_setup setup = {
 	.sandbox = SANDBOX_SERVER,
 	.area = "session",
 	.on_settings = on_settings,
@@ -303,7 +303,7 @@ int server_worker_main(int channel_fd)
 		return 1;
 	for (i = 0; i < LISTENERS_MAX; i++)
 		worker->listeners[i].fd = -1;
-	code = work_run(&plan, worker, &worker->hub.loop, &worker->hub.channel, channel_fd);
+	code = work_run(&setup, worker, &worker->hub.loop, &worker->hub.channel, channel_fd);
 	free(worker);
 	return code;
 }

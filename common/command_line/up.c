@@ -36,7 +36,7 @@
 enum up_phase { UP_WAITING, UP_STOPPING, UP_KILLED };
 
 struct up {
-	const struct up_plan *plan;
+	const struct up_setup *setup;
 	pid_t child;
 	int says_fd, flows_fd, signal_fd, log_fd; /* says_fd, flows_fd: -1 after their end; log_fd: -1 without */
 	enum up_phase phase;
@@ -50,25 +50,25 @@ struct up {
 /* --- the log --- */
 
 /* Return: a stream of the journal's, or -1. */
-static int up_open_journal(const struct up_plan *plan)
+static int up_open_journal(const struct up_setup *setup)
 {
 #ifdef HAVE_SYSTEMD
-	int fd = sd_journal_stream_fd(plan->program, LOG_INFO, true);
+	int fd = sd_journal_stream_fd(setup->program, LOG_INFO, true);
 
 	return fd < 0 ? -1 : fd;
 #else
-	(void)plan;
+	(void)setup;
 	return -1;
 #endif
 }
 
-static int up_open_file(const struct up_plan *plan, struct err *err)
+static int up_open_file(const struct up_setup *setup, struct err *err)
 {
 	char path[PATH_MAX];
 	int fd, rc;
 
-	if (snprintf(path, sizeof(path), "%s/%s.log", plan->runtime_dir, plan->tunnel->name) >= (int)sizeof(path))
-		return err_system(err, -ENAMETOOLONG, "log in %s", plan->runtime_dir);
+	if (snprintf(path, sizeof(path), "%s/%s.log", setup->runtime_dir, setup->tunnel->name) >= (int)sizeof(path))
+		return err_system(err, -ENAMETOOLONG, "log in %s", setup->runtime_dir);
 	rc = folder_ensure_parent(path, err);
 	if (rc < 0)
 		return rc;
@@ -93,7 +93,7 @@ static void up_set_journal_stream(int fd)
 /* --- the supervisor to be --- */
 
 /* Its standard files: nothing, the log, the pipe @says_fd. Return: 0 or a negative errno, told on the pipe already. */
-static int up_become_supervisor(const struct up_plan *plan, int says_fd, struct err *err)
+static int up_become_supervisor(const struct up_setup *setup, int says_fd, struct err *err)
 {
 	int null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	int journal_fd, log_fd;
@@ -101,9 +101,9 @@ static int up_become_supervisor(const struct up_plan *plan, int says_fd, struct 
 	dup2(says_fd, STDERR_FILENO);
 	setsid();
 	signal(SIGPIPE, SIG_IGN); /* who waits may leave */
-	journal_fd = up_open_journal(plan);
+	journal_fd = up_open_journal(setup);
 	up_set_journal_stream(journal_fd);
-	log_fd = journal_fd < 0 ? up_open_file(plan, err) : journal_fd;
+	log_fd = journal_fd < 0 ? up_open_file(setup, err) : journal_fd;
 	if (log_fd < 0)
 		return log_fd;
 	dup2(null_fd, STDIN_FILENO);
@@ -170,10 +170,10 @@ static void up_pass_rest(struct up *up, int patience_ms)
 static void up_say_last(const struct up *up)
 {
 	char line[ERR_TEXT_MAX + TUNNEL_REF_NAME_MAX + 8];
-	int len = snprintf(line, sizeof(line), "%s: %s\n", up->plan->tunnel->name, up->last_words);
+	int len = snprintf(line, sizeof(line), "%s: %s\n", up->setup->tunnel->name, up->last_words);
 
 	up_write(up->log_fd, line, (size_t)len);
-	log_error(up->plan->tunnel->name, "%s", up->last_words);
+	log_error(up->setup->tunnel->name, "%s", up->last_words);
 }
 
 static _Noreturn void up_on_flowing(struct up *up)
@@ -189,10 +189,10 @@ static void up_clean(const struct up *up)
 	int rc;
 
 	do {
-		rc = tunnel_ref_clean(up->plan->tunnel, up->plan->state_dir, &err);
+		rc = tunnel_ref_clean(up->setup->tunnel, up->setup->state_dir, &err);
 	} while (rc == -EBUSY && usleep(50000) == 0);
 	if (rc < 0)
-		log_error(up->plan->tunnel->name, "cleaning up: %s", err.text);
+		log_error(up->setup->tunnel->name, "cleaning up: %s", err.text);
 }
 
 static _Noreturn void up_on_child_end(struct up *up, int status)
@@ -218,7 +218,7 @@ static void up_describe(struct up *up, const json_t *status)
 {
 	const char *state = tunnel_ref_text(status, "state"),
 		   *error = tunnel_ref_text(json_object_get(status, "link"), "last_error");
-	unsigned seconds = (unsigned)(up->plan->timeout_ms / 1000);
+	unsigned seconds = (unsigned)(up->setup->timeout_ms / 1000);
 
 	if (strcmp(state, "up") == 0)
 		snprintf(up->last_words, sizeof(up->last_words),
@@ -242,7 +242,7 @@ static void up_ask_state(struct up *up)
 	struct err err = {""};
 	json_t *status = NULL;
 
-	if (tunnel_ref_ask(up->plan->tunnel, "status", &status, &err) < 0)
+	if (tunnel_ref_ask(up->setup->tunnel, "status", &status, &err) < 0)
 		status = NULL;
 	up_describe(up, status);
 	json_decref(status);
@@ -265,7 +265,7 @@ static void up_on_deadline(struct up *up)
 		up_stop(up);
 		break;
 	case UP_STOPPING:
-		log_warning(up->plan->tunnel->name, "it does not stop; it is killed");
+		log_warning(up->setup->tunnel->name, "it does not stop; it is killed");
 		kill(up->child, SIGKILL);
 		up->phase = UP_KILLED;
 		up->deadline_us = UINT64_MAX;
@@ -357,21 +357,22 @@ static int up_open_signals(sigset_t *ret_before)
 	return signalfd(-1, &wanted, SFD_CLOEXEC);
 }
 
-static _Noreturn void up_be_parent(const struct up_plan *plan, pid_t child, int says_fd, int flows_fd, int signal_fd)
+static _Noreturn void up_be_parent(const struct up_setup *setup, pid_t child, int says_fd, int flows_fd, int signal_fd)
 {
-	struct up up = {.plan = plan, .child = child, .says_fd = says_fd, .flows_fd = flows_fd, .signal_fd = signal_fd};
+	struct up up = {
+		.setup = setup, .child = child, .says_fd = says_fd, .flows_fd = flows_fd, .signal_fd = signal_fd};
 	struct err ignored = {""};
 
 	signal(SIGPIPE, SIG_IGN); /* `up … 2>&1 | head`: who reads no more still wants it up, or nothing left behind */
 	up.passes_priorities = getenv("JOURNAL_STREAM") != NULL;
-	up.log_fd = up_open_journal(plan);
+	up.log_fd = up_open_journal(setup);
 	if (up.log_fd < 0)
-		up.log_fd = up_open_file(plan, &ignored); /* the supervisor complains */
-	up.deadline_us = clock_now_us() + plan->timeout_ms * CLOCK_US_PER_MS;
+		up.log_fd = up_open_file(setup, &ignored); /* the supervisor complains */
+	up.deadline_us = clock_now_us() + setup->timeout_ms * CLOCK_US_PER_MS;
 	up_wait(&up);
 }
 
-int up_fork(const struct up_plan *plan, struct err *err)
+int up_fork(const struct up_setup *setup, struct err *err)
 {
 	int says[2], flows[2], rc, signal_fd;
 	sigset_t before;
@@ -388,12 +389,12 @@ int up_fork(const struct up_plan *plan, struct err *err)
 	if (child > 0) {
 		close(says[1]);
 		close(flows[1]);
-		up_be_parent(plan, child, says[0], flows[0], signal_fd);
+		up_be_parent(setup, child, says[0], flows[0], signal_fd);
 	}
 	close(says[0]);
 	close(flows[0]);
 	close(signal_fd);
-	rc = up_become_supervisor(plan, says[1], err);
+	rc = up_become_supervisor(setup, says[1], err);
 	close(says[1]);
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	return rc < 0 ? rc : flows[1];

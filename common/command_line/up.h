@@ -14,7 +14,7 @@
 
 #include <stdint.h>
 
-struct up_plan {
+struct up_setup {
 	const char *program; /* "towpath-client" */
 	const struct tunnel_ref *tunnel;
 	const char *runtime_dir;
@@ -22,9 +22,9 @@ struct up_plan {
 	uint64_t timeout_ms;
 };
 
-/* Return: in the supervisor to be: a descriptor for supervise_plan.up_fd; in the one who waits: does not return, exits with
+/* Return: in the supervisor to be: a descriptor for supervise_setup.up_fd; in the one who waits: does not return, exits with
  * 0, 1 or the supervisor's own exit code, at the time limit or SIGINT after stopping it, with nothing left behind.
  * -errno with @err set: it could not be started. */
-int up_fork(const struct up_plan *plan, struct err *err);
+int up_fork(const struct up_setup *setup, struct err *err);
 
 #endif

@@ -53,12 +53,12 @@ static bool spawn_is_mapped(const char *map_path, unsigned long id)
 	return found;
 }
 
-int spawn_plan_user(struct spawn_plan *plan, struct err *err)
+int spawn_choose_user(struct spawn_setup *setup, struct err *err)
 {
 	const struct passwd *user;
 	static const char *const names[] = {"towpath", "nobody"};
 
-	plan->has_user = false;
+	setup->has_user = false;
 	if (geteuid() != 0)
 		return 0;
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -76,9 +76,9 @@ int spawn_plan_user(struct spawn_plan *plan, struct err *err)
 				"there is no user 'towpath'; the worker runs as '%s'; "
 				"add one with: useradd --system --shell /usr/sbin/nologin towpath",
 				names[i]);
-		plan->uid = user->pw_uid;
-		plan->gid = user->pw_gid;
-		plan->has_user = true;
+		setup->uid = user->pw_uid;
+		setup->gid = user->pw_gid;
+		setup->has_user = true;
 		return 0;
 	}
 	return err_set(
@@ -147,15 +147,15 @@ static void spawn_raise_nofile(void)
 }
 
 /* The bounding set goes while we still may; the other sets go with the user, or in the sandbox. */
-static void spawn_drop_user(const struct spawn_plan *plan)
+static void spawn_drop_user(const struct spawn_setup *setup)
 {
 	for (unsigned long cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
 		prctl(PR_CAPBSET_DROP, cap, 0, 0, 0);
-	if (plan->has_user && setgroups(0, NULL) < 0)
+	if (setup->has_user && setgroups(0, NULL) < 0)
 		spawn_fail("giving up its groups");
-	if (plan->has_user && setresgid(plan->gid, plan->gid, plan->gid) < 0)
+	if (setup->has_user && setresgid(setup->gid, setup->gid, setup->gid) < 0)
 		spawn_fail("changing its group");
-	if (plan->has_user && setresuid(plan->uid, plan->uid, plan->uid) < 0)
+	if (setup->has_user && setresuid(setup->uid, setup->uid, setup->uid) < 0)
 		spawn_fail("changing its user");
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		spawn_fail("no_new_privs");
@@ -182,7 +182,7 @@ struct spawn_fds {
 	int channel, exe, report, netns; /* all ≥ SPAWN_FIRST_FD or, netns, -1 */
 };
 
-static void spawn_child(const struct spawn_plan *plan, const struct spawn_fds *fds, char *argv[], char *envp[])
+static void spawn_child(const struct spawn_setup *setup, const struct spawn_fds *fds, char *argv[], char *envp[])
 {
 	spawn_move_fd(fds->report, SPAWN_REPORT_FD, O_CLOEXEC);
 	spawn_move_fd(fds->exe, SPAWN_EXE_FD, O_CLOEXEC);
@@ -193,7 +193,7 @@ static void spawn_child(const struct spawn_plan *plan, const struct spawn_fds *f
 	spawn_raise_nofile();
 	if (fds->netns >= 0)
 		spawn_enter_namespace();
-	spawn_drop_user(plan);
+	spawn_drop_user(setup);
 	fexecve(SPAWN_EXE_FD, argv, envp);
 	if (errno == ENOSYS || errno == ENOENT)
 		execve("/proc/self/exe", argv, envp);
@@ -236,7 +236,7 @@ static void spawn_close_fds(const struct spawn_fds *fds)
 }
 
 /* Open what the child needs; ours are *ret_channel and *ret_report. */
-static int spawn_open_fds(const struct spawn_plan *plan, struct spawn_fds *ret, int *ret_channel, int *ret_report)
+static int spawn_open_fds(const struct spawn_setup *setup, struct spawn_fds *ret, int *ret_channel, int *ret_report)
 {
 	int channel[2], report[2];
 
@@ -253,8 +253,8 @@ static int spawn_open_fds(const struct spawn_plan *plan, struct spawn_fds *ret, 
 	ret->report = spawn_lift(report[1]);
 	ret->exe = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
 	ret->exe = ret->exe < 0 ? -1 : spawn_lift(ret->exe);
-	ret->netns = plan->netns_fd < 0 ? -1 : fcntl(plan->netns_fd, F_DUPFD_CLOEXEC, SPAWN_FIRST_FD);
-	if (ret->channel >= 0 && ret->report >= 0 && ret->exe >= 0 && (plan->netns_fd < 0 || ret->netns >= 0))
+	ret->netns = setup->netns_fd < 0 ? -1 : fcntl(setup->netns_fd, F_DUPFD_CLOEXEC, SPAWN_FIRST_FD);
+	if (ret->channel >= 0 && ret->report >= 0 && ret->exe >= 0 && (setup->netns_fd < 0 || ret->netns >= 0))
 		return 0;
 	spawn_close_fds(ret);
 	close(*ret_channel);
@@ -262,23 +262,23 @@ static int spawn_open_fds(const struct spawn_plan *plan, struct spawn_fds *ret, 
 	return -EMFILE;
 }
 
-static pid_t spawn_fork(const struct spawn_plan *plan, const struct spawn_fds *fds)
+static pid_t spawn_fork(const struct spawn_setup *setup, const struct spawn_fds *fds)
 {
 	char level[16], title[64];
 	char *envp[8];
 	char argument[] = SPAWN_WORKER_ARGUMENT, verbose[] = "verbose", plain[] = "plain";
-	char *argv[] = {title, argument, level, plan->log_level >= LOG_LEVEL_DEBUG ? verbose : plain, NULL};
+	char *argv[] = {title, argument, level, setup->log_level >= LOG_LEVEL_DEBUG ? verbose : plain, NULL};
 	sigset_t all, before;
 	pid_t pid;
 
-	snprintf(title, sizeof(title), "%s", plan->process_title);
-	snprintf(level, sizeof(level), "%d", plan->log_level);
+	snprintf(title, sizeof(title), "%s", setup->process_title);
+	snprintf(level, sizeof(level), "%d", setup->log_level);
 	spawn_environment(envp, sizeof(envp) / sizeof(envp[0]));
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, &before); /* no handler of ours may run in the child */
 	pid = fork();
 	if (pid == 0)
-		spawn_child(plan, fds, argv, envp);
+		spawn_child(setup, fds, argv, envp);
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	return pid < 0 ? -errno : pid;
 }
@@ -303,16 +303,16 @@ static int spawn_await_exec(pid_t pid, int report_fd, struct err *err)
 	return err_system(err, report.code > 0 ? -report.code : -EIO, "worker: %s", report.step);
 }
 
-int spawn_worker(const struct spawn_plan *plan, pid_t *ret_pid, int *ret_channel_fd, struct err *err)
+int spawn_worker(const struct spawn_setup *setup, pid_t *ret_pid, int *ret_channel_fd, struct err *err)
 {
 	struct spawn_fds fds = {.channel = -1, .exe = -1, .report = -1, .netns = -1};
 	int channel = -1, report = -1;
-	int rc = spawn_open_fds(plan, &fds, &channel, &report);
+	int rc = spawn_open_fds(setup, &fds, &channel, &report);
 	pid_t pid;
 
 	if (rc < 0)
 		return err_system(err, rc, "worker: opening its channel");
-	pid = spawn_fork(plan, &fds);
+	pid = spawn_fork(setup, &fds);
 	spawn_close_fds(&fds);
 	rc = pid < 0 ? err_system(err, (int)pid, "worker: fork") : spawn_await_exec(pid, report, err);
 	close(report);

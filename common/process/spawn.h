@@ -14,7 +14,7 @@
 
 #define SPAWN_WORKER_ARGUMENT "--worker" /* argv[1] of a worker; main() hands over before it parses anything */
 
-struct spawn_plan {
+struct spawn_setup {
 	const char *process_title; /* argv[0] of the worker: "towpath-server: worker" shows in ps */
 	int netns_fd;		   /* namespace to enter first; -1: stay */
 	uid_t uid;		   /* with has_user: to become, together with gid, no supplementary groups */
@@ -24,7 +24,7 @@ struct spawn_plan {
 };
 
 /* The user a worker becomes: `towpath`, else `nobody` with a warning. Without root: has_user = false. */
-int spawn_plan_user(struct spawn_plan *plan, struct err *err);
+int spawn_choose_user(struct spawn_setup *setup, struct err *err);
 
 /* A network namespace that holds nothing but `lo`, up. It lives as long as the descriptor. Without root it is made
  * inside a user namespace where the host allows that. Return: descriptor, or a negative errno. */
@@ -32,6 +32,6 @@ int spawn_open_lo_namespace(struct err *err);
 
 /* Fork and exec. @ret_channel_fd: the supervisor's end, close-on-exec. Every other descriptor but 0 to 3 is closed in
  * the worker. Return: 0 or a negative errno. */
-int spawn_worker(const struct spawn_plan *plan, pid_t *ret_pid, int *ret_channel_fd, struct err *err);
+int spawn_worker(const struct spawn_setup *setup, pid_t *ret_pid, int *ret_channel_fd, struct err *err);
 
 #endif

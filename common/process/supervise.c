@@ -43,7 +43,7 @@ enum supervise_phase {
 };
 
 struct supervise {
-	const struct supervise_plan *plan;
+	const struct supervise_setup *setup;
 	const struct supervise_program *program;
 	void *owner;
 	uv_loop_t loop;
@@ -128,10 +128,10 @@ static void supervise_switch_log(struct supervise *s)
 {
 	struct channel *channel = supervise_worker_channel(s->worker);
 
-	if (s->plan->up_fd < 0)
+	if (s->setup->up_fd < 0)
 		return;
 	log_flush();
-	notify_flowing(s->plan->up_fd);
+	notify_flowing(s->setup->up_fd);
 	if (channel)
 		channel_send(channel, CHANNEL_LOG, NULL, 0, STDERR_FILENO);
 }
@@ -140,9 +140,9 @@ static void supervise_check_flowing(struct supervise *s)
 {
 	if (s->is_flowing || !s->is_ready || s->is_ending || !s->worker_state[0])
 		return;
-	if (s->plan->flows_when_linked && !supervise_is_linked(s))
+	if (s->setup->flows_when_linked && !supervise_is_linked(s))
 		return;
-	if (s->plan->flows_when_linked && s->host && !s->has_shaken_hands)
+	if (s->setup->flows_when_linked && s->host && !s->has_shaken_hands)
 		return;
 	s->is_flowing = true;
 	supervise_switch_log(s);
@@ -158,7 +158,7 @@ static void supervise_step(struct supervise *s)
 
 static void supervise_tell_host_of_link(struct supervise *s)
 {
-	if (s->plan->flows_when_linked && s->host_phase == SUPERVISE_HOST_UP && supervise_is_linked(s))
+	if (s->setup->flows_when_linked && s->host_phase == SUPERVISE_HOST_UP && supervise_is_linked(s))
 		host_link_is_up(s->host);
 }
 
@@ -245,7 +245,7 @@ static void on_worker_ready(void *owner)
 	bool is_first = !s->was_worker_ready;
 
 	s->was_worker_ready = true;
-	supervise_set_worker_state(s, s->plan->ready_state);
+	supervise_set_worker_state(s, s->setup->ready_state);
 	if (is_first)
 		s->program->on_ready(s->owner);
 	supervise_step(s);
@@ -293,7 +293,7 @@ static void on_worker_end(void *owner, const char *text)
 	status_asks_abandon(s->asks);
 	supervise_set_worker_state(s, "");
 	if (text)
-		supervise_end(s, s->plan->area, text);
+		supervise_end(s, s->setup->area, text);
 	else
 		supervise_end_step(s);
 }
@@ -392,8 +392,8 @@ static json_t *supervise_describe(void *owner)
 	json_t *wireguard = s->host_phase == SUPERVISE_HOST_UP ? host_report(s->host) : NULL;
 	char since[32];
 
-	json_object_set_new(object, "name", json_string(s->plan->name));
-	json_object_set_new(object, "role", json_string(s->plan->role));
+	json_object_set_new(object, "name", json_string(s->setup->name));
+	json_object_set_new(object, "role", json_string(s->setup->role));
 	json_object_set_new(object, "state", json_stringn(s->state, state_word_len(s->state)));
 	json_object_set_new(object, "since", json_string(clock_format_utc(since, sizeof(since), s->state_since_s)));
 	json_object_set_new(object, "pid", json_integer(getpid()));
@@ -510,7 +510,7 @@ static int supervise_open_control(struct supervise *s, struct err *err)
 {
 	char path[512];
 
-	snprintf(path, sizeof(path), "%s/%s.%s", s->plan->runtime_dir, s->plan->name, s->plan->role);
+	snprintf(path, sizeof(path), "%s/%s.%s", s->setup->runtime_dir, s->setup->name, s->setup->role);
 	return control_open(&s->control, &s->loop, path, &control_handlers, s, err);
 }
 
@@ -518,9 +518,9 @@ static int supervise_open_host(struct supervise *s, struct err *err)
 {
 	int rc;
 
-	if (!s->plan->host)
+	if (!s->setup->host)
 		return 0;
-	rc = host_open(&s->host, &s->loop, s->plan->host, &host_handlers, s, err);
+	rc = host_open(&s->host, &s->loop, s->setup->host, &host_handlers, s, err);
 	if (rc == 0)
 		s->host_phase = SUPERVISE_HOST_OPEN;
 	return rc;
@@ -537,13 +537,13 @@ static void supervise_open_netmon(struct supervise *s)
 
 static int supervise_open(struct supervise *s, struct err *err)
 {
-	const struct supervise_worker_plan worker_plan = {
-		.area = s->plan->area, .title = s->plan->worker_title, .netns_fd = s->plan->netns_fd};
+	const struct supervise_worker_setup worker_setup = {
+		.area = s->setup->area, .title = s->setup->worker_title, .netns_fd = s->setup->netns_fd};
 	int rc;
 
 	if (status_asks_open(&s->asks, &s->loop, &status_handlers, s) < 0)
 		return err_system(err, -ENOMEM, "status");
-	rc = supervise_worker_open(&s->worker, &s->loop, &worker_plan, &worker_handlers, s, err);
+	rc = supervise_worker_open(&s->worker, &s->loop, &worker_setup, &worker_handlers, s, err);
 	if (rc == 0)
 		rc = supervise_open_control(s, err);
 	if (rc == 0)
@@ -578,10 +578,10 @@ struct channel *supervise_channel(struct supervise *s)
 	return supervise_worker_channel(s->worker);
 }
 
-int supervise_run(
-	const struct supervise_plan *plan, const struct supervise_program *program, void *owner, struct supervise **ret)
+int supervise_run(const struct supervise_setup *setup, const struct supervise_program *program, void *owner,
+	struct supervise **ret)
 {
-	struct supervise s = {.plan = plan, .program = program, .owner = owner};
+	struct supervise s = {.setup = setup, .program = program, .owner = owner};
 	struct err err = {""};
 
 	*ret = &s;

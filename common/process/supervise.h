@@ -49,7 +49,7 @@ struct supervise_program {
 	void (*on_close)(void *owner);
 };
 
-struct supervise_plan {
+struct supervise_setup {
 	const char *name;	  /* of the tunnel */
 	const char *role;	  /* "server", "client": of status, and the control socket's ending */
 	const char *area;	  /* log area of the worker's comings and goings: "session", "link" */
@@ -64,7 +64,7 @@ struct supervise_plan {
 
 /* Run until SIGTERM, SIGINT or `down`. What goes wrong is logged here. @ret: set before the first call back, for the two
  * functions below. Return: exit code, 0 or 1. */
-int supervise_run(const struct supervise_plan *plan, const struct supervise_program *program, void *owner,
+int supervise_run(const struct supervise_setup *setup, const struct supervise_program *program, void *owner,
 	struct supervise **ret);
 
 /* NULL: no device of ours. */

@@ -20,10 +20,10 @@
 enum worker_phase { WORKER_NONE, WORKER_STARTING, WORKER_RUNNING, WORKER_WAITING, WORKER_STOPPING };
 
 struct supervise_worker {
-	struct supervise_worker_plan plan;
+	struct supervise_worker_setup setup;
 	const struct supervise_worker_handlers *handlers;
 	void *owner;
-	struct spawn_plan spawn;
+	struct spawn_setup spawn;
 	uv_timer_t timer;	 /* start patience, pause before a restart, stop patience */
 	struct channel *channel; /* NULL: none */
 	pid_t pid;		 /* 0: none */
@@ -78,7 +78,7 @@ static void worker_start_again(struct supervise_worker *w, const char *text)
 {
 	uint64_t lived_ms = uv_now(w->timer.loop) - w->started_ms;
 
-	log_warning(w->plan.area, "the worker ended: %s; it is started again", text);
+	log_warning(w->setup.area, "the worker ended: %s; it is started again", text);
 	w->short_lives = lived_ms < WORKER_LIVED_MS ? w->short_lives + 1 : 0;
 	worker_wait(w, w->short_lives > 1 ? WORKER_PAUSE_MS : 0);
 	w->handlers->on_gone(w->owner);
@@ -94,7 +94,7 @@ static void worker_on_death(struct supervise_worker *w, int status)
 	uv_timer_stop(&w->timer);
 	if (w->phase == WORKER_STOPPING) {
 		if (status != 0)
-			log_warning(w->plan.area, "the worker ended: %s", text);
+			log_warning(w->setup.area, "the worker ended: %s", text);
 		worker_end(w, NULL);
 	} else if (w->failure[0]) {
 		worker_end(w, w->failure);
@@ -150,7 +150,7 @@ static void on_channel_end(void *owner, const char *reason)
 {
 	struct supervise_worker *w = owner;
 
-	log_debug(w->plan.area, "channel to the worker: %s", reason);
+	log_debug(w->setup.area, "channel to the worker: %s", reason);
 	w->channel = NULL;
 	if (w->phase != WORKER_STOPPING)
 		supervise_worker_kill(w);
@@ -200,7 +200,7 @@ void supervise_worker_start(struct supervise_worker *w)
 	if (!w->was_ready)
 		snprintf(w->failure, sizeof(w->failure), "%.*s", CHANNEL_TEXT_MAX - 1, err.text);
 	else
-		log_warning(w->plan.area, "%s; tried again", err.text);
+		log_warning(w->setup.area, "%s; tried again", err.text);
 	if (w->pid > 0)
 		return;
 	if (w->was_ready)
@@ -215,7 +215,7 @@ static void on_timer(uv_timer_t *timer)
 
 	switch (w->phase) {
 	case WORKER_STARTING:
-		log_warning(w->plan.area, "the worker is not ready after %d s; it is killed",
+		log_warning(w->setup.area, "the worker is not ready after %d s; it is killed",
 			WORKER_START_PATIENCE_MS / 1000);
 		supervise_worker_kill(w);
 		break;
@@ -224,7 +224,7 @@ static void on_timer(uv_timer_t *timer)
 		supervise_worker_start(w);
 		break;
 	case WORKER_STOPPING:
-		log_warning(w->plan.area, "the worker does not stop; it is killed");
+		log_warning(w->setup.area, "the worker does not stop; it is killed");
 		supervise_worker_kill(w);
 		break;
 	case WORKER_RUNNING:
@@ -267,7 +267,7 @@ unsigned supervise_worker_restarts(const struct supervise_worker *w)
 	return w->restarts;
 }
 
-int supervise_worker_open(struct supervise_worker **ret, uv_loop_t *loop, const struct supervise_worker_plan *plan,
+int supervise_worker_open(struct supervise_worker **ret, uv_loop_t *loop, const struct supervise_worker_setup *setup,
 	const struct supervise_worker_handlers *handlers, void *owner, struct err *err)
 {
 	struct supervise_worker *w = calloc(1, sizeof(*w));
@@ -275,12 +275,12 @@ int supervise_worker_open(struct supervise_worker **ret, uv_loop_t *loop, const 
 
 	if (!w)
 		return err_system(err, -ENOMEM, "worker");
-	w->plan = *plan;
+	w->setup = *setup;
 	w->handlers = handlers;
 	w->owner = owner;
-	w->spawn = (struct spawn_plan){
-		.process_title = plan->title, .netns_fd = plan->netns_fd, .log_level = log_get_level()};
-	rc = spawn_plan_user(&w->spawn, err);
+	w->spawn = (struct spawn_setup){
+		.process_title = setup->title, .netns_fd = setup->netns_fd, .log_level = log_get_level()};
+	rc = spawn_choose_user(&w->spawn, err);
 	if (rc < 0) {
 		free(w);
 		return rc;

@@ -17,7 +17,7 @@
 #include <sys/types.h>
 #include <uv.h>
 
-struct supervise_worker_plan {
+struct supervise_worker_setup {
 	const char *area;  /* of log lines */
 	const char *title; /* argv[0] */
 	int netns_fd;	   /* -1: ours; borrowed */
@@ -37,7 +37,7 @@ struct supervise_worker_handlers {
 
 struct supervise_worker;
 
-int supervise_worker_open(struct supervise_worker **ret, uv_loop_t *loop, const struct supervise_worker_plan *plan,
+int supervise_worker_open(struct supervise_worker **ret, uv_loop_t *loop, const struct supervise_worker_setup *setup,
 	const struct supervise_worker_handlers *handlers, void *owner, struct err *err);
 void supervise_worker_start(struct supervise_worker *worker);
 

@@ -19,7 +19,7 @@
 #define TICKS_TO_FLUSH 120u /* counts of repeated log lines are told this late */
 
 struct work {
-	const struct work_plan *plan;
+	const struct work_setup *setup;
 	void *owner;
 	uv_loop_t *loop;
 	struct channel *channel; /* NULL: it has ended */
@@ -44,7 +44,7 @@ static void work_stop(struct work *work)
 		return;
 	work->is_stopping = true;
 	uv_close((uv_handle_t *)&work->tick, NULL);
-	work->plan->close(work->owner);
+	work->setup->close(work->owner);
 	if (work->channel)
 		channel_close(work->channel);
 	uv_timer_start(&work->stop_timer, on_stop_timeout, STOP_TIMEOUT_MS, 0);
@@ -56,8 +56,8 @@ static void work_done(struct work *work)
 	uv_close((uv_handle_t *)&work->stop_timer, NULL);
 	uv_run(work->loop, UV_RUN_NOWAIT);
 	if (uv_loop_close(work->loop) == UV_EBUSY)
-		log_debug(work->plan->area, "handles were left open");
-	work->plan->done(work->owner);
+		log_debug(work->setup->area, "handles were left open");
+	work->setup->done(work->owner);
 	log_flush();
 }
 
@@ -65,7 +65,7 @@ static void work_done(struct work *work)
 
 static void answer_status(struct work *work, const struct channel_ticket *ticket, int fd)
 {
-	json_t *object = work->plan->report(work->owner);
+	json_t *object = work->setup->report(work->owner);
 
 	if (json_dumpfd(object, fd, JSON_COMPACT) == 0)
 		channel_send(work->channel, CHANNEL_STATUS_DONE, ticket, sizeof(*ticket), -1);
@@ -87,15 +87,15 @@ static void on_message(void *owner, enum channel_kind kind, const void *payload,
 
 	(void)len;
 	if (kind == CHANNEL_FLOW_SOCKET || kind == CHANNEL_LINK_SOCKET)
-		work->plan->on_socket(work->owner, reply->ticket, reply->error, fd);
+		work->setup->on_socket(work->owner, reply->ticket, reply->error, fd);
 	else if (kind == CHANNEL_STATUS)
 		answer_status(work, payload, fd);
 	else if (kind == CHANNEL_STOP)
 		work_stop(work);
 	else if (kind == CHANNEL_LOG)
 		switch_log(fd);
-	else if (work->plan->on_message && !work->is_stopping)
-		work->plan->on_message(work->owner, kind, payload, fd);
+	else if (work->setup->on_message && !work->is_stopping)
+		work->setup->on_message(work->owner, kind, payload, fd);
 	else if (fd >= 0)
 		close(fd);
 }
@@ -104,7 +104,7 @@ static void on_channel_end(void *owner, const char *reason)
 {
 	struct work *work = owner;
 
-	log_debug(work->plan->area, "supervisor: %s", reason);
+	log_debug(work->setup->area, "supervisor: %s", reason);
 	work->channel = NULL;
 	work_stop(work);
 }
@@ -116,9 +116,9 @@ static const struct channel_handlers channel_handlers = {.on_message = on_messag
 static int take_start_message(struct work *work, enum channel_kind kind, const void *payload, int fd, struct err *err)
 {
 	if (kind == CHANNEL_SETTINGS)
-		return work->plan->on_settings(work->owner, fd, err);
+		return work->setup->on_settings(work->owner, fd, err);
 	if (kind == CHANNEL_LISTENER)
-		return work->plan->on_listener(work->owner, ((const struct channel_index *)payload)->index, fd, err);
+		return work->setup->on_listener(work->owner, ((const struct channel_index *)payload)->index, fd, err);
 	if (fd >= 0)
 		close(fd);
 	return err_set(err, -EPROTO, "message %d before the start", kind);
@@ -153,7 +153,7 @@ static void work_trim(struct work *work)
 static void on_tick(uv_timer_t *timer)
 {
 	struct work *work = timer->data;
-	uint64_t turns = work->plan->on_tick(work->owner, clock_now_us());
+	uint64_t turns = work->setup->on_tick(work->owner, clock_now_us());
 
 	if (turns - work->turns < QUIET_TURNS && work->ticks - work->trimmed >= TICKS_TO_TRIM)
 		work_trim(work);
@@ -164,7 +164,7 @@ static void on_tick(uv_timer_t *timer)
 
 static int work_start(struct work *work, struct err *err)
 {
-	int rc = work->plan->open(work->owner, err);
+	int rc = work->setup->open(work->owner, err);
 
 	if (rc < 0)
 		return rc;
@@ -172,10 +172,10 @@ static int work_start(struct work *work, struct err *err)
 	uv_timer_init(work->loop, &work->stop_timer);
 	work->tick.data = work;
 	uv_timer_start(&work->tick, on_tick, WORK_TICK_MS, WORK_TICK_MS);
-	rc = sandbox_enter(work->plan->sandbox, err);
+	rc = sandbox_enter(work->setup->sandbox, err);
 	if (rc < 0)
 		return rc;
-	rc = work->plan->start(work->owner, err);
+	rc = work->setup->start(work->owner, err);
 	if (rc < 0)
 		return rc;
 	return channel_send(work->channel, CHANNEL_READY, NULL, 0, -1);
@@ -190,9 +190,9 @@ static _Noreturn void work_fail(struct work *work, const struct err *err)
 	_exit(1);
 }
 
-int work_run(const struct work_plan *plan, void *owner, uv_loop_t *loop, struct channel **ret_channel, int channel_fd)
+int work_run(const struct work_setup *setup, void *owner, uv_loop_t *loop, struct channel **ret_channel, int channel_fd)
 {
-	struct work work = {.plan = plan, .owner = owner, .loop = loop};
+	struct work work = {.setup = setup, .owner = owner, .loop = loop};
 	struct err err = {0};
 	int rc;
 

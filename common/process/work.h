@@ -18,7 +18,7 @@
 
 #define WORK_TICK_MS 500
 
-struct work_plan {
+struct work_setup {
 	enum sandbox_profile sandbox;
 	const char *area; /* of log lines */
 	/* In order; each returns 0 or a negative errno with @err set. @fd is owned by the callee. */
@@ -38,6 +38,7 @@ struct work_plan {
 };
 
 /* Live it. @loop is initialised here; *ret_channel is set before `open`. Return: the exit code. */
-int work_run(const struct work_plan *plan, void *owner, uv_loop_t *loop, struct channel **ret_channel, int channel_fd);
+int work_run(
+	const struct work_setup *setup, void *owner, uv_loop_t *loop, struct channel **ret_channel, int channel_fd);
 
 #endif

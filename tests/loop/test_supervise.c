@@ -419,8 +419,8 @@ static void supervisor_main(const char *folder, const struct way *way)
 	struct program own = {
 		.settings_fd = memfd_create("settings", MFD_CLOEXEC), .storms = strcmp(way->word, "storm") == 0};
 	char events_path[128], log_path[128];
-	struct host_setup setup = {.name = "home", .state_dir = events_path};
-	struct supervise_plan plan = {.name = "home",
+	struct host_setup host = {.name = "home", .state_dir = events_path};
+	struct supervise_setup setup = {.name = "home",
 		.role = "server",
 		.area = "session",
 		.worker_title = "stand-in: worker",
@@ -428,12 +428,12 @@ static void supervisor_main(const char *folder, const struct way *way)
 		.ready_state = way->flows_when_linked ? "connecting" : "up: and listening",
 		.netns_fd = -1,
 		.flows_when_linked = way->flows_when_linked,
-		.host = way->device[0] ? &setup : NULL,
+		.host = way->device[0] ? &host : NULL,
 		.up_fd = way->up_fd};
 	struct err err = {""};
 	int exit_code;
 
-	snprintf(setup.device, sizeof(setup.device), "%s", way->device);
+	snprintf(host.device, sizeof(host.device), "%s", way->device);
 	snprintf(events_path, sizeof(events_path), "%s/events", folder);
 	snprintf(log_path, sizeof(log_path), "%s/log", folder);
 	dup2(open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600), STDERR_FILENO);
@@ -443,11 +443,11 @@ static void supervisor_main(const char *folder, const struct way *way)
 	if (write(own.settings_fd, way->word, strlen(way->word)) < 0)
 		_exit(90);
 	if (geteuid() == 0)
-		plan.netns_fd = spawn_open_lo_namespace(&err);
-	exit_code = supervise_run(&plan, &program, &own, &own.supervise);
+		setup.netns_fd = spawn_open_lo_namespace(&err);
+	exit_code = supervise_run(&setup, &program, &own, &own.supervise);
 	close(own.settings_fd);
-	if (plan.netns_fd >= 0)
-		close(plan.netns_fd);
+	if (setup.netns_fd >= 0)
+		close(setup.netns_fd);
 	exit(exit_code);
 }
 
