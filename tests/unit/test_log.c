@@ -1,5 +1,6 @@
 /* Lines on stderr: prefix, levels, repetitions, one event one line, text from outside. */
 #include "common/base/log.h"
+#include "common/base/require.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -169,6 +171,28 @@ static void quote_escapes(void **state)
 	assert_string_equal(log_quote(buf, sizeof(buf), "a\0b", 3), "a\\x00b");
 }
 
+/* What cannot be is told with its place and ends the program; what holds costs nothing and is told nowhere. */
+static void broken_requirement_is_told_and_aborts(void **state)
+{
+	int status = 0, evaluated = 0;
+	pid_t pid = fork();
+
+	(void)state;
+	if (pid == 0) {
+		require(1 + 1 == 3);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+	assert_non_null(strstr(output(), "internal: "));
+	assert_non_null(strstr(output(), "test_log.c:"));
+	assert_non_null(strstr(output(), "1 + 1 == 3"));
+	assert_int_equal(ftruncate(STDERR_FILENO, 0), 0);
+	require(++evaluated == 1);
+	assert_int_equal(evaluated, 1);
+	assert_string_equal(output(), "");
+}
+
 #define LOG_TEST(name) cmocka_unit_test_setup_teardown(name, capture, release)
 
 int main(void)
@@ -184,6 +208,7 @@ int main(void)
 		LOG_TEST(flush_tells_the_count),
 		LOG_TEST(text_is_flattened),
 		LOG_TEST(long_line_is_cut),
+		LOG_TEST(broken_requirement_is_told_and_aborts),
 		cmocka_unit_test(quote_escapes),
 	};
 
