@@ -1,11 +1,37 @@
-/* Flows by client and instance, in a hash table. Claim → socket wanted of the supervisor → session_on_flow. */
+/* Flows by client and instance (flow_table.h).
+ *
+ * Theory of operation. A flow is one UDP socket connected to Target, a queue of datagrams for the client, and counters. It
+ * exists because WireGuard behind Target knows a client by the source address and port of its datagrams: when the client's
+ * TCP connection breaks and it comes again, the same socket must serve it, or WireGuard would answer to the old address.
+ * So a flow outlives the sessions that carry it. flow_table.h lists its states, and what may be called in each.
+ *
+ * A new client:     attach → no flow → ask the supervisor (ASKED) → on_socket → on_flow (CARRIED)
+ * It comes again:   attach → the flow is LONELY or CARRIED → it can be used at once; a session that still carries it retires
+ * It stays away:    the last session detaches (LONELY) → after FLOW_LINGER_US the tick closes it (CLOSING) → freed
+ *
+ * While a flow is CARRIED by two sessions, both deliver what the client sends, but only the newest gets what Target sends:
+ * flow.carrier is the newest carrier, and pump_out() sends nothing through another one. While a flow is LONELY, Target's
+ * datagrams go into the queue as ever. They soon get too old there and are dropped, except the newest WireGuard handshake
+ * initiation: WireGuard behind Target would wait seconds before it sends another one to the client that has come back.
+ *
+ * Two tables stand side by side. `buckets` finds a flow by its key; a flow's ticket is a counter above its bucket's number,
+ * so that the supervisor's answer finds the flow in the same bucket. `client_counts` counts the flows of each client that
+ * has one, for MaxSessionsPerClient. All work for a new session is thus independent of how many flows there are, except for
+ * a client at its limit: then all flows are searched for the one of its own that has been lonely longest.
+ *
+ * Calls come from sessions (attach, detach), from the worker (on_socket, tick, sum) and from the loop (a readable socket).
+ * Into sessions go on_flow and on_retire, and carrier_send() for datagrams. Any of these may end a session, which detaches;
+ * so a function here calls out last, or looks at ->state afterwards.
+ *
+ * Failure: no memory or a limit is returned from attach. A socket that cannot be had closes the flow and tells the waiter
+ * NULL. A flow that is closed counts what nobody will read: datagrams in the queue, and those in the socket's buffer.
+ */
 #include "server/flow_table.h"
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/base/require.h"
 #include "common/tunnel/carrier.h"
-#include "server/hub.h"
-#include "server/session.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -13,26 +39,29 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+/* Datagrams that are counted in a socket's buffer when it closes: more than any buffer holds, and an end to the loop. */
 #define UNREAD_MAX 65536u
 
-void flow_table_init(struct flow_table *table, struct hub *hub)
+struct client_count {
+	uint32_t client, flows;
+	struct client_count *next;
+};
+
+void flow_table_init(struct flow_table *table, const struct flow_table_setup *setup)
 {
-	*table = (struct flow_table){.hub = hub};
+	*table = (struct flow_table){.setup = *setup};
 }
 
-/* The instance id is random and comes from an admitted client; the ticket spreads stock sessions. */
-static uint32_t bucket_of(uint32_t client, bool has_instance, const uint8_t *instance, uint64_t ticket)
-{
-	uint32_t word = (uint32_t)ticket;
+/* --- finding --- */
 
-	if (has_instance)
-		memcpy(&word, instance, sizeof(word));
-	return (word + client * 2654435761u) % FLOW_TABLE_BUCKETS;
-}
-
-static struct hub_flow **bucket_of_flow(struct flow_table *table, const struct hub_flow *flow)
+/* An instance id is random, and comes from an admitted client: nobody gains by choosing a bucket. */
+static uint64_t bucket_of(uint32_t client, const uint8_t *instance)
 {
-	return &table->buckets[bucket_of(flow->client, flow->has_instance, flow->instance, flow->ticket)];
+	uint32_t word;
+
+	memcpy(&word, instance, sizeof(word));
+	return (word + client * 2654435761u) %
+	       FLOW_TABLE_BUCKETS; /* Knuth's multiplicative hash: 2^32 / golden ratio */
 }
 
 static struct hub_flow *find_flow(struct flow_table *table, const struct admit_grant *grant)
@@ -41,7 +70,7 @@ static struct hub_flow *find_flow(struct flow_table *table, const struct admit_g
 
 	if (!grant->has_instance)
 		return NULL;
-	flow = table->buckets[bucket_of(grant->client, true, grant->instance, 0)];
+	flow = table->buckets[bucket_of(grant->client, grant->instance)];
 	for (; flow; flow = flow->next)
 		if (flow->has_instance && flow->client == grant->client &&
 			memcmp(flow->instance, grant->instance, sizeof(flow->instance)) == 0)
@@ -49,50 +78,68 @@ static struct hub_flow *find_flow(struct flow_table *table, const struct admit_g
 	return NULL;
 }
 
-static void table_remove(struct flow_table *table, struct hub_flow *flow)
+/* All flows one after the other; NULL gives the first. Fetch the next one before a flow is closed. */
+static struct hub_flow *next_flow(const struct flow_table *table, const struct hub_flow *flow)
 {
-	struct hub_flow **link = bucket_of_flow(table, flow);
+	uint64_t bucket = flow ? flow->ticket % FLOW_TABLE_BUCKETS + 1 : 0;
 
-	while (*link && *link != flow)
-		link = &(*link)->next;
-	if (*link)
-		*link = flow->next;
-	table->flow_count--;
+	if (flow && flow->next)
+		return flow->next;
+	while (bucket < FLOW_TABLE_BUCKETS && !table->buckets[bucket])
+		bucket++;
+	return bucket < FLOW_TABLE_BUCKETS ? table->buckets[bucket] : NULL;
 }
+
+/* Where the client's count is, or belongs. Numbers spread by themselves: they follow from hashes of names. */
+static struct client_count **find_count(struct flow_table *table, uint32_t client)
+{
+	struct client_count **link = &table->client_counts[client % FLOW_TABLE_BUCKETS];
+
+	while (*link && (*link)->client != client)
+		link = &(*link)->next;
+	return link;
+}
+
+/* --- closing --- */
 
 static void flow_free(struct hub_flow *flow)
 {
 	flow_done(&flow->flow); /* counts what still waits */
-	flow_counters_add(&flow->hub->gone, &flow->flow.counters);
+	flow_counters_add(&flow->table->ended, &flow->flow.counters);
 	free(flow);
-}
-
-/* What Target sent and nobody reads any more; the buffer holds a few thousand at most. */
-static void count_unread(struct hub_flow *flow)
-{
-	unsigned left = UNREAD_MAX;
-	char byte;
-
-	while (left-- > 0 && recv(flow->socket.fd, &byte, sizeof(byte), MSG_DONTWAIT | MSG_TRUNC) >= 0)
-		flow->flow.counters.dropped.count[DROP_CARRIER_LOST]++;
 }
 
 static void on_poll_closed(uv_handle_t *handle)
 {
 	struct hub_flow *flow = handle->data;
+	char byte;
 
-	count_unread(flow);
+	for (unsigned left = UNREAD_MAX; left > 0; left--) {
+		if (recv(flow->socket.fd, &byte, sizeof(byte), MSG_DONTWAIT | MSG_TRUNC) < 0)
+			break;
+		flow->flow.counters.dropped.count[DROP_CARRIER_LOST]++;
+	}
 	close(flow->socket.fd);
 	flow_free(flow);
 }
 
 static void flow_close(struct hub_flow *flow)
 {
-	if (flow->is_closing)
-		return;
-	flow->is_closing = true;
-	table_remove(&flow->hub->flows, flow);
-	if (flow->has_socket) {
+	struct hub_flow **link = &flow->table->buckets[flow->ticket % FLOW_TABLE_BUCKETS];
+	struct client_count **count_link = find_count(flow->table, flow->client), *count = *count_link;
+	bool has_socket = flow->state != FLOW_ASKED;
+
+	require(flow->state != FLOW_CLOSING && flow->session_count == 0);
+	while (*link && *link != flow)
+		link = &(*link)->next;
+	require(*link == flow && count && count->flows > 0);
+	*link = flow->next;
+	if (--count->flows == 0) {
+		*count_link = count->next;
+		free(count);
+	}
+	flow->state = FLOW_CLOSING;
+	if (has_socket) {
 		flow->flow.counters.dropped.count[DROP_UDP_OVERFLOW] += flow_socket_overflow(flow->socket.fd);
 		uv_close((uv_handle_t *)&flow->poll, on_poll_closed);
 	} else {
@@ -100,179 +147,160 @@ static void flow_close(struct hub_flow *flow)
 	}
 }
 
+/* --- datagrams from Target --- */
+
 static bool on_target_batch(void *owner, unsigned count, uint64_t now_us)
 {
 	struct hub_flow *flow = owner;
+	struct pump *pump = flow->table->setup.pump;
 
 	for (unsigned i = 0; i < count; i++)
-		pump_take(&flow->hub->pump, i, &flow->flow, now_us);
+		pump_take(pump, i, &flow->flow, now_us);
 	if (flow->flow.carrier)
-		carrier_send(flow->flow.carrier, now_us);
-	return !flow->is_closing;
+		carrier_send(flow->flow.carrier, now_us); /* may end the session, and with it a stock client's flow */
+	return flow->state != FLOW_CLOSING;
 }
 
-/* Datagrams from Target: take what waits, then let the carrier send. */
-static void on_udp_readable(uv_poll_t *poll, int status, int events)
+static void on_target_readable(uv_poll_t *poll, int status, int events)
 {
 	struct hub_flow *flow = poll->data;
 
 	(void)events;
 	if (status < 0) /* libuv stops the handle at an error, here an ICMP message; receiving clears it */
-		uv_poll_start(poll, UV_READABLE, on_udp_readable);
-	pump_receive(&flow->hub->pump, &flow->socket, &flow->flow.counters.dropped, on_target_batch, flow);
+		uv_poll_start(poll, UV_READABLE, on_target_readable);
+	pump_receive(flow->table->setup.pump, &flow->socket, &flow->flow.counters.dropped, on_target_batch, flow);
 }
 
-/* The client's flow that has been without a session longest. */
-static struct hub_flow *find_lonely(struct flow_table *table, uint32_t client)
+/* --- attaching --- */
+
+/* Return: true if the client may have one flow more. At its limit the flow that has been lonely longest gives way. */
+static bool make_room(struct flow_table *table, uint32_t client)
 {
+	const struct client_count *count = *find_count(table, client);
 	struct hub_flow *oldest = NULL;
-	unsigned i;
 
-	for (i = 0; i < FLOW_TABLE_BUCKETS; i++) {
-		struct hub_flow *flow = table->buckets[i];
-
-		for (; flow; flow = flow->next)
-			if (flow->client == client && flow->session_count == 0 && !flow->waiter &&
-				(!oldest || flow->lonely_since_us < oldest->lonely_since_us))
-				oldest = flow;
-	}
-	return oldest;
-}
-
-static uint32_t count_of_client(const struct flow_table *table, uint32_t client)
-{
-	uint32_t count = 0;
-	unsigned i;
-
-	for (i = 0; i < FLOW_TABLE_BUCKETS; i++) {
-		const struct hub_flow *flow = table->buckets[i];
-
-		for (; flow; flow = flow->next)
-			count += flow->client == client;
-	}
-	return count;
-}
-
-static bool make_place(struct flow_table *table, uint32_t client)
-{
-	struct hub_flow *lonely;
-
-	if (count_of_client(table, client) < table->hub->settings.max_sessions_per_client)
+	if (!count || count->flows < table->setup.settings->max_sessions_per_client)
 		return true;
-	lonely = find_lonely(table, client);
-	if (lonely)
-		flow_close(lonely);
-	return lonely != NULL;
+	for (struct hub_flow *flow = next_flow(table, NULL); flow; flow = next_flow(table, flow))
+		if (flow->client == client && flow->state == FLOW_LONELY &&
+			(!oldest || flow->lonely_since_us < oldest->lonely_since_us))
+			oldest = flow;
+	if (oldest)
+		flow_close(oldest);
+	return oldest != NULL;
 }
 
-static void want_socket(struct hub_flow *flow)
-{
-	struct channel_flow wanted = {.ticket = flow->ticket,
-		.client = flow->client,
-		.has_instance = flow->has_instance,
-		.rtt_ms = session_rtt_ms(flow->waiter)};
-
-	memcpy(wanted.instance, flow->instance, sizeof(wanted.instance));
-	if (channel_send(flow->hub->channel, CHANNEL_FLOW_WANTED, &wanted, sizeof(wanted), -1) < 0)
-		log_warning("session", "%s: the supervisor takes no request", hub_client_name(flow->hub, flow->client));
-}
-
+/* A flow that waits for its socket. Return: NULL: out of memory. */
 static struct hub_flow *flow_open(struct flow_table *table, const struct admit_grant *grant)
 {
-	struct hub_flow *flow = calloc(1, sizeof(*flow));
-	struct hub_flow **bucket;
+	struct client_count **count = find_count(table, grant->client);
+	struct hub_flow *flow = calloc(1, sizeof(*flow)), **bucket;
+	uint64_t number = ++table->last_ticket;
 
-	if (!flow)
+	if (flow && !*count) {
+		*count = calloc(1, sizeof(**count));
+		if (*count)
+			(*count)->client = grant->client;
+	}
+	if (!flow || !*count) {
+		free(flow);
 		return NULL;
-	flow_init(&flow->flow, &table->hub->pump.pool, &flow->socket);
-	flow->hub = table->hub;
-	flow->ticket = ++table->last_ticket;
+	}
+	(*count)->flows++;
+	flow_init(&flow->flow, &table->setup.pump->pool, &flow->socket);
+	flow->state = FLOW_ASKED;
+	flow->table = table;
 	flow->client = grant->client;
 	flow->has_instance = grant->has_instance;
 	memcpy(flow->instance, grant->instance, sizeof(flow->instance));
-	bucket = bucket_of_flow(table, flow);
+	/* Stock sessions are found by their ticket only, which spreads them. */
+	flow->ticket = number * FLOW_TABLE_BUCKETS +
+		       (grant->has_instance ? bucket_of(grant->client, grant->instance) : number % FLOW_TABLE_BUCKETS);
+	bucket = &table->buckets[flow->ticket % FLOW_TABLE_BUCKETS];
 	flow->next = *bucket;
 	*bucket = flow;
-	table->flow_count++;
 	return flow;
 }
 
-/* The flow is there: the session carries it, the one before it is left to end. */
-static void flow_hand_over(struct hub_flow *flow, struct session *session)
+static const char *client_name(const struct hub_flow *flow)
+{
+	return server_settings_find(flow->table->setup.settings, flow->client)->name;
+}
+
+/* Where the question cannot be sent, nobody answers: the session's own deadline ends the wait. */
+static void ask_for_socket(const struct hub_flow *flow, uint32_t rtt_ms)
+{
+	struct channel_flow wanted = {
+		.ticket = flow->ticket, .client = flow->client, .has_instance = flow->has_instance, .rtt_ms = rtt_ms};
+
+	memcpy(wanted.instance, flow->instance, sizeof(wanted.instance));
+	if (channel_send(flow->table->setup.channel, CHANNEL_FLOW_WANTED, &wanted, sizeof(wanted), -1) < 0)
+		log_warning("session", "%s: the supervisor takes no request", client_name(flow));
+}
+
+/* @session carries @flow from now on, and whichever did until now retires. */
+static void carry(struct hub_flow *flow, struct session *session)
 {
 	struct session *before = flow->session;
 
+	flow->state = FLOW_CARRIED;
 	flow->session = session;
 	flow->session_count++;
-	session_on_flow(session, flow);
+	flow->table->session_count++;
 	if (before)
-		session_retire(before);
+		flow->table->setup.handlers->on_retire(before);
 }
 
-int flow_table_claim(struct flow_table *table, const struct admit_grant *grant, struct session *session)
+int flow_table_attach(struct flow_table *table, const struct admit_grant *grant, uint32_t rtt_ms,
+	struct session *session, struct hub_flow **ret)
 {
 	struct hub_flow *flow = find_flow(table, grant);
-	bool replaces = flow && flow->session_count > 0;
+	struct session *before;
 
-	if (!replaces && table->hub->tunnel_count >= table->hub->settings.max_clients)
+	if ((!flow || flow->state != FLOW_CARRIED) && table->session_count >= table->setup.settings->max_clients)
 		return -ENOSPC;
-	if (flow && flow->has_socket) {
-		flow_hand_over(flow, session);
+	if (!flow) {
+		if (!make_room(table, grant->client))
+			return -EUSERS;
+		flow = flow_open(table, grant);
+		if (!flow)
+			return -ENOMEM;
+		ask_for_socket(flow, rtt_ms);
+	}
+	*ret = flow;
+	if (flow->state != FLOW_ASKED) {
+		carry(flow, session);
 		return 0;
 	}
-	if (flow) { /* the same instance twice in a moment: the newer one waits instead */
-		struct session *before = flow->waiter;
-
-		flow->waiter = session;
-		session_set_claim(session, flow);
-		if (before)
-			session_on_flow(before, NULL);
-		return 0;
-	}
-	if (!make_place(table, grant->client))
-		return -EUSERS;
-	flow = flow_open(table, grant);
-	if (!flow)
-		return -ENOMEM;
+	before = flow->waiter; /* the same instance asked twice within a moment */
 	flow->waiter = session;
-	session_set_claim(session, flow);
-	want_socket(flow);
+	if (before)
+		table->setup.handlers->on_flow(before, NULL);
 	return 0;
 }
 
-static struct hub_flow *find_ticket(struct flow_table *table, uint64_t ticket)
+/* Serve @fd. Return: 0 or a negative errno; @fd is the flow's once the state is no longer FLOW_ASKED. */
+static int take_socket(struct hub_flow *flow, int fd)
 {
-	unsigned i;
-
-	for (i = 0; i < FLOW_TABLE_BUCKETS; i++) {
-		struct hub_flow *flow = table->buckets[i];
-
-		for (; flow; flow = flow->next)
-			if (flow->ticket == ticket && !flow->has_socket)
-				return flow;
-	}
-	return NULL;
-}
-
-static int attach_socket(struct hub_flow *flow, int fd)
-{
-	int rc = uv_poll_init(&flow->hub->loop, &flow->poll, fd);
+	int rc = uv_poll_init(flow->table->setup.loop, &flow->poll, fd);
 
 	if (rc < 0)
 		return rc;
 	flow->poll.data = flow;
-	flow->has_socket = true;
 	flow->flow.has_peer = true;
 	dgram_socket_init(&flow->socket, fd, true);
-	return uv_poll_start(&flow->poll, UV_READABLE, on_udp_readable);
+	flow->state = FLOW_LONELY;
+	return uv_poll_start(&flow->poll, UV_READABLE, on_target_readable);
 }
 
 void flow_table_on_socket(struct flow_table *table, uint64_t ticket, int error, int fd)
 {
-	struct hub_flow *flow = find_ticket(table, ticket);
+	struct hub_flow *flow = table->buckets[ticket % FLOW_TABLE_BUCKETS];
 	struct session *waiter;
 
-	if (!flow) { /* who asked is gone */
+	while (flow && (flow->ticket != ticket || flow->state != FLOW_ASKED))
+		flow = flow->next;
+	if (!flow) { /* the session that asked has ended, and the flow with it */
 		if (fd >= 0)
 			close(fd);
 		return;
@@ -280,105 +308,78 @@ void flow_table_on_socket(struct flow_table *table, uint64_t ticket, int error, 
 	waiter = flow->waiter;
 	flow->waiter = NULL;
 	if (error == 0)
-		error = attach_socket(flow, fd);
+		error = take_socket(flow, fd);
 	if (error < 0) {
-		log_warning("session", "%s: UDP socket towards the target: %s",
-			hub_client_name(table->hub, flow->client), strerror(-error));
-		if (fd >= 0 && !flow->has_socket)
+		log_warning("session", "%s: UDP socket towards the target: %s", client_name(flow), strerror(-error));
+		if (fd >= 0 && flow->state == FLOW_ASKED)
 			close(fd);
 		flow_close(flow);
-		if (waiter)
-			session_on_flow(waiter, NULL);
+		table->setup.handlers->on_flow(waiter, NULL);
 		return;
 	}
-	if (waiter)
-		flow_hand_over(flow, waiter);
-	else
-		flow->lonely_since_us = clock_now_us();
+	carry(flow, waiter);
+	table->setup.handlers->on_flow(waiter, flow);
 }
 
-void flow_table_release(struct hub_flow *flow, struct session *session)
+void flow_table_detach(struct hub_flow *flow, struct session *session)
 {
-	if (flow->waiter == session) {
-		flow->waiter = NULL;
-		if (!flow->has_socket)
-			flow_close(flow);
+	if (flow->state == FLOW_ASKED) {
+		require(flow->waiter == session);
+		flow_close(flow);
 		return;
 	}
+	require(flow->state == FLOW_CARRIED && flow->session_count > 0 && flow->table->session_count > 0);
+	flow->table->session_count--;
 	if (flow->session == session)
 		flow->session = NULL;
 	if (--flow->session_count > 0)
 		return;
+	flow->state = FLOW_LONELY;
 	flow->lonely_since_us = clock_now_us();
 	if (!flow->has_instance)
-		flow_close(flow);
+		flow_close(flow); /* no later session could find it */
 }
 
-/* A session that ended in the same tick has set a time a little later than the tick's. */
-static bool is_lonely_for_long(const struct hub_flow *flow, uint64_t now_us)
+/* --- all flows --- */
+
+void flow_table_tick(struct flow_table *table, uint64_t now_us)
 {
-	return flow->session_count == 0 && !flow->waiter && now_us > flow->lonely_since_us &&
-	       now_us - flow->lonely_since_us > FLOW_LINGER_US;
-}
-
-void flow_table_step(struct flow_table *table, uint64_t now_us)
-{
-	unsigned i;
-
-	for (i = 0; i < FLOW_TABLE_BUCKETS; i++) {
-		struct hub_flow *flow = table->buckets[i];
-
-		while (flow) {
-			struct hub_flow *next = flow->next;
-
-			dgram_queue_expire(&flow->flow.queue, now_us);
-			if (is_lonely_for_long(flow, now_us))
-				flow_close(flow);
-			flow = next;
-		}
+	for (struct hub_flow *flow = next_flow(table, NULL), *next; flow; flow = next) {
+		next = next_flow(table, flow);
+		dgram_queue_expire(&flow->flow.queue, now_us);
+		/* A session that ended in this tick has read the clock a little later than the tick did. */
+		if (flow->state == FLOW_LONELY && now_us > flow->lonely_since_us &&
+			now_us - flow->lonely_since_us > FLOW_LINGER_US)
+			flow_close(flow);
 	}
 }
 
-void flow_table_end(struct flow_table *table, uint32_t client)
+void flow_table_end_lonely(struct flow_table *table, uint32_t client)
 {
-	unsigned i;
-
-	for (i = 0; i < FLOW_TABLE_BUCKETS; i++) {
-		struct hub_flow *flow = table->buckets[i];
-
-		while (flow) {
-			struct hub_flow *next = flow->next;
-
-			if (flow->client == client && flow->session_count == 0 && !flow->waiter)
-				flow_close(flow);
-			flow = next;
-		}
+	for (struct hub_flow *flow = next_flow(table, NULL), *next; flow; flow = next) {
+		next = next_flow(table, flow);
+		if (flow->client == client && flow->state == FLOW_LONELY)
+			flow_close(flow);
 	}
 }
 
 void flow_table_sum(const struct flow_table *table, struct flow_counters *total, uint32_t *depth, uint64_t *sojourn_us)
 {
-	unsigned i;
-
-	for (i = 0; i < FLOW_TABLE_BUCKETS; i++) {
-		const struct hub_flow *flow = table->buckets[i];
-
-		for (; flow; flow = flow->next) {
-			flow_counters_add(total, &flow->flow.counters);
-			if (flow->has_socket)
-				total->dropped.count[DROP_UDP_OVERFLOW] += flow_socket_overflow(flow->socket.fd);
-			*depth += flow->flow.queue.depth;
-			if (flow->flow.queue.sojourn_us > *sojourn_us)
-				*sojourn_us = flow->flow.queue.sojourn_us;
-		}
+	flow_counters_add(total, &table->ended);
+	for (const struct hub_flow *flow = next_flow(table, NULL); flow; flow = next_flow(table, flow)) {
+		flow_counters_add(total, &flow->flow.counters);
+		if (flow->state != FLOW_ASKED)
+			total->dropped.count[DROP_UDP_OVERFLOW] += flow_socket_overflow(flow->socket.fd);
+		*depth += flow->flow.queue.depth;
+		if (flow->flow.queue.sojourn_us > *sojourn_us)
+			*sojourn_us = flow->flow.queue.sojourn_us;
 	}
 }
 
 void flow_table_done(struct flow_table *table)
 {
-	unsigned i;
-
-	for (i = 0; i < FLOW_TABLE_BUCKETS; i++)
-		while (table->buckets[i])
-			flow_close(table->buckets[i]);
+	for (struct hub_flow *flow = next_flow(table, NULL), *next; flow; flow = next) {
+		next = next_flow(table, flow);
+		flow_close(flow);
+	}
 }

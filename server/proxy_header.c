@@ -1,4 +1,7 @@
-/* Both versions of the PROXY protocol's header, and X-Forwarded-For. Fails by saying that it is none, or a bad one. */
+/* Reads both versions of the PROXY protocol's header, and X-Forwarded-For (proxy_header.h).
+ *
+ * Happy path: the socket is readable, its bytes are looked at without taking them, the whole header is there, and exactly
+ * the header is taken. It fails by telling what the bytes are: no header, a bad one, or the end of the connection. */
 #include "server/proxy_header.h"
 
 #include <errno.h>
@@ -6,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #define V1_MAX 107 /* with CRLF */
 #define V2_SIGNATURE_LEN 12
@@ -109,6 +113,35 @@ enum proxy_header_result proxy_header_parse(const uint8_t *buf, size_t len, size
 	if (begins_alike(buf, len, "PROXY ", 6))
 		return len < 6 ? PROXY_HEADER_MORE : parse_v1(buf, len, ret_used, ret_from);
 	return PROXY_HEADER_NONE;
+}
+
+/* Take the next @len bytes, which a peek has shown. Return: false where they are not there any more. */
+static bool consume(struct proxy_header *header, int fd, size_t len)
+{
+	ssize_t n = recv(fd, header->bytes + header->len, len, MSG_DONTWAIT);
+
+	header->len += len;
+	return n == (ssize_t)len;
+}
+
+enum proxy_header_result proxy_header_receive(struct proxy_header *header, int fd, struct addr *ret_from)
+{
+	size_t used = 0, before = header->len;
+	enum proxy_header_result result;
+	/* There is room: a header longer than ->bytes is PROXY_HEADER_BAD as soon as its length is known. */
+	ssize_t n = recv(fd, header->bytes + before, sizeof(header->bytes) - before, MSG_PEEK | MSG_DONTWAIT);
+
+	if (n <= 0)
+		return n < 0 && errno == EAGAIN ? PROXY_HEADER_MORE : PROXY_HEADER_LOST;
+	result = proxy_header_parse(header->bytes, before + (size_t)n, &used, ret_from);
+	if (result == PROXY_HEADER_MORE)
+		return consume(header, fd, (size_t)n) ? result : PROXY_HEADER_LOST;
+	if (result != PROXY_HEADER_OK)
+		return result;
+	if (!consume(header, fd, used - before))
+		return PROXY_HEADER_LOST;
+	header->len = 0;
+	return result;
 }
 
 int proxy_header_forwarded_for(const struct http_head *head, struct addr *ret_from)

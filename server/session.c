@@ -1,194 +1,213 @@
-/* A connection's way from accept() to tunnel, or to the web site. Every failure ends in session_close(), which lets go
- * of flow, visitor and stream in that order; the memory goes with the stream's on_closed. */
+/* A connection's way from accept() to a tunnel, or to the web site.
+ *
+ * Theory of operation. A session is one TCP connection. What it does next depends on its state alone; the table `rules`
+ * says for each state how long it may last and which events of the stream it takes:
+ *
+ *    PROXIED ──header──▶ TLS ──handshake──▶ REQUEST ──upgrade accepted──▶ ADMITTED ──visitor closed──▶ WAITING
+ *                                              │                                                     │ flow is there
+ *                     ┌──last answer is given──┘                                                     ▼
+ *                     ▼                                                       RETIRED ◀──replaced── TUNNEL
+ *                  FLUSHING ──all bytes have left──▶ LINGERING              any state ──▶ CLOSED
+ *
+ *    PROXIED    From one of TrustedProxies: its PROXY header is awaited, if it sends one. The stream is not TLS yet.
+ *    TLS        The handshake. On a listener without TLS only the first turn of the loop.
+ *    REQUEST    ->visitor reads HTTP requests and answers them. It has a timeout of its own.
+ *    ADMITTED   on_upgrade() has said yes inside visitor_feed(), which must return before the visitor may go. Nothing else
+ *               can happen meanwhile. Bytes behind the request are in ->rest from then on.
+ *    WAITING    Attached to ->flow, whose socket the supervisor is asked for. Reading is paused.
+ *    TUNNEL     The 101 is written; ->carrier has the stream's events and moves ->flow's datagrams.
+ *    RETIRED    As TUNNEL, but a newer session carries the flow: what is under way is still taken for five seconds.
+ *    FLUSHING   The last answer is being sent; then the connection ends.
+ *    LINGERING  FIN was sent. What the peer still says is read and dropped: closing a socket with unread bytes sends a
+ *               reset, which can overtake the answer.
+ *    CLOSED     Out of hub->sessions. Only on_stream_closed() is to come, and it frees the session.
+ *
+ * Callbacks come from the stream (until the carrier has it), the visitor, the carrier, and the flow table. All but the
+ * worker's tick may come from inside a call of ours, and any of them may close the session. So each call that can call back
+ * is the last one in its function, or ->state is looked at behind it.
+ *
+ * Failure. Whatever goes wrong ends in session_close(), which is safe in any state and lets go of the visitor, the stream
+ * and the flow in this order; the carrier leaves the flow before the flow is given back. A peer that is no client learns
+ * nothing: it sees the web site, a TLS alert, or the end. The reason goes to the debug log. A client over a limit gets a 503.
+ */
 #include "server/session.h"
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/base/require.h"
 #include "common/tunnel/carrier.h"
 #include "common/tunnel/tcp_rate.h"
 #include "common/tunnel/tls.h"
 #include "common/tunnel/tls_stream.h"
 #include "common/tunnel/upgrade.h"
+#include "server/client_number.h"
 #include "server/hub.h"
 #include "server/proxy_header.h"
-#include "server/client_number.h"
 #include "server/visitor.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
-#define TLS_DEADLINE_US (10 * CLOCK_US_PER_S)
-#define WAITING_DEADLINE_US (5 * CLOCK_US_PER_S)
-#define LEAVING_DEADLINE_US (5 * CLOCK_US_PER_S)
-#define LINGER_US (2 * CLOCK_US_PER_S)
-#define RETIRED_US (5 * CLOCK_US_PER_S)
-
-enum session_state { SESSION_PROXIED, SESSION_TLS, SESSION_REQUEST, SESSION_WAITING, SESSION_TUNNEL, SESSION_LEAVING };
+enum session_state {
+	SESSION_PROXIED,
+	SESSION_TLS,
+	SESSION_REQUEST,
+	SESSION_ADMITTED,
+	SESSION_WAITING,
+	SESSION_TUNNEL,
+	SESSION_RETIRED,
+	SESSION_FLUSHING,
+	SESSION_LINGERING,
+	SESSION_CLOSED,
+	SESSION_STATE_COUNT,
+};
 
 struct session {
 	struct hub *hub;
-	struct session *next, *before;
+	struct session_node node; /* in hub->sessions */
 	struct tls_stream stream;
-	struct carrier carrier;
-	struct visitor *visitor;
-	struct hub_flow *flow; /* claimed or carried */
+	struct carrier carrier;	     /* TUNNEL, RETIRED */
+	struct visitor *visitor;     /* from REQUEST until ADMITTED or CLOSED; else NULL */
+	struct hub_flow *flow;	     /* attached to it; else NULL */
+	struct proxy_header *header; /* PROXIED; else NULL */
 	enum session_state state;
-	bool is_closing;
-	bool is_cleartext; /* of the listener */
-	bool is_trusted;   /* a reverse proxy of TrustedProxies: it may say the visitor's address */
-	bool is_throttled;
-	bool is_retired;
-	bool is_lingering;
+	bool is_cleartext;    /* of the listener */
+	bool is_trusted;      /* a reverse proxy of TrustedProxies: it may say the visitor's address */
+	bool is_throttled;    /* its source opens connections at a rate no visitor has */
 	uint64_t deadline_us; /* of the state; 0: none */
-	uint64_t answer_us;   /* throttled: no answer before */
-	int64_t since_s;
-	struct addr from;
+	uint64_t answer_us;   /* throttled: no answer before; 0: nothing is to be answered */
+	int64_t since_s;      /* a tunnel since, wall clock */
+	struct addr from;     /* the visitor, as far as it is known; port 0 from X-Forwarded-For */
 	char from_text[ADDR_TEXT_MAX];
-	struct admit_grant grant;
-	char key[UPGRADE_KEY_TEXT_LEN + 1];
-	uint8_t *rest; /* what came and has not been taken: behind a head, or the beginning of a PROXY header */
+	struct admit_grant grant;	    /* from ADMITTED on */
+	char key[UPGRADE_KEY_TEXT_LEN + 1]; /* of the request, for the 101 */
+	uint8_t *rest;			    /* what came and the visitor has not taken */
 	size_t rest_len;
 };
+
+/* What may happen in a state. An event without a handler is ignored: it cannot come, or a later state takes it. */
+struct state_rule {
+	uint64_t time_us; /* how long the state may last; 0: as long as it likes */
+	void (*on_open)(struct session *session);
+	void (*on_readable)(struct session *session);
+	void (*on_writable)(struct session *session); /* all that was written has left */
+	bool has_grant;				      /* it is a client's */
+	bool has_carrier;
+};
+
+static const struct state_rule rules[SESSION_STATE_COUNT]; /* at the end of this file */
+
+static void enter(struct session *session, enum session_state state)
+{
+	uint64_t time_us = rules[state].time_us;
+
+	session->state = state;
+	session->deadline_us = time_us ? clock_now_us() + time_us : 0;
+}
 
 static const char *client_name(const struct session *session)
 {
 	return hub_client_name(session->hub, session->grant.client);
 }
 
-struct session *session_next(const struct session *session)
-{
-	return session->next;
-}
-
 /* --- the end --- */
 
-static void session_on_closed(void *owner)
+static void on_stream_closed(void *owner)
 {
 	struct session *session = owner;
 
+	free(session->header);
 	free(session->rest);
 	free(session);
 }
 
-static void hub_remove(struct session *session)
+/* @code: of the WebSocket close frame; only a tunnel has one. */
+static void close_with(struct session *session, uint16_t code)
 {
-	struct hub *hub = session->hub;
+	bool has_carrier = rules[session->state].has_carrier;
 
-	if (session->before)
-		session->before->next = session->next;
-	else
-		hub->sessions = session->next;
-	if (session->next)
-		session->next->before = session->before;
-	hub->connection_count--;
-}
-
-static void session_end(struct session *session, uint16_t code)
-{
-	bool was_tunnel = session->state == SESSION_TUNNEL;
-
-	if (session->is_closing)
+	if (session->state == SESSION_CLOSED)
 		return;
-	session->is_closing = true;
-	hub_remove(session);
+	enter(session, SESSION_CLOSED);
+	session_list_remove(&session->hub->sessions, &session->node);
 	visitor_close(session->visitor);
 	session->visitor = NULL;
-	if (was_tunnel) {
-		session->hub->tunnel_count--;
+	if (has_carrier)
 		carrier_close(&session->carrier, code);
-	} else {
+	else
 		tls_stream_close(&session->stream);
-	}
 	if (session->flow)
-		flow_table_release(session->flow, session);
+		flow_table_detach(session->flow, session);
 	session->flow = NULL;
 }
 
 void session_close(struct session *session)
 {
-	session_end(session, FRAME_CLOSE_GOING_AWAY);
+	close_with(session, FRAME_CLOSE_GOING_AWAY);
 }
 
 const struct admit_grant *session_grant(const struct session *session)
 {
-	bool is_in = session->state == SESSION_WAITING || session->state == SESSION_TUNNEL;
-
-	return is_in && !session->is_closing ? &session->grant : NULL;
+	return rules[session->state].has_grant ? &session->grant : NULL;
 }
 
 void session_revoke(struct session *session)
 {
 	log_notice(
 		"session", "%s: ended from %s: it may not come in any more", client_name(session), session->from_text);
-	session_end(session, FRAME_CLOSE_POLICY);
+	close_with(session, FRAME_CLOSE_POLICY);
 }
 
-/* All has been written. What the peer still sends is read and dropped for a moment: closing on it would be a reset, which
- * can overtake the answer. */
-static void session_linger(struct session *session)
+static void start_lingering(struct session *session)
 {
-	session->is_lingering = true;
-	session->deadline_us = clock_now_us() + LINGER_US;
+	enter(session, SESSION_LINGERING);
 	tls_stream_finish(&session->stream);
 	tls_stream_pause(&session->stream, false);
 }
 
-/* Flush what was written, then close. */
-static void session_leave(struct session *session)
+/* Send what was written, then end. */
+static void flush_and_end(struct session *session)
 {
 	int rc = tls_stream_flush(&session->stream);
 
-	session->state = SESSION_LEAVING;
-	session->deadline_us = clock_now_us() + LEAVING_DEADLINE_US;
+	enter(session, SESSION_FLUSHING);
 	if (rc < 0)
 		session_close(session);
 	else if (rc == 0)
-		session_linger(session);
+		start_lingering(session);
+}
+
+static void discard_input(struct session *session)
+{
+	ssize_t n;
+
+	do
+		n = tls_stream_read(&session->stream, session->hub->pump.in, TLS_RECORD_MAX);
+	while (n > 0);
+	if (n < 0)
+		session_close(session);
 }
 
 /* --- tunnel --- */
 
-static void tunnel_on_end(void *owner, const char *reason)
+static void on_carrier_end(void *owner, const char *reason)
 {
 	struct session *session = owner;
 
-	if (!session->is_retired)
+	if (session->state == SESSION_TUNNEL) /* the end of a retired one is no news */
 		log_info("session", "%s: down from %s: %s", client_name(session), session->from_text, reason);
 	session_close(session);
 }
 
 static const struct carrier_handlers tunnel_handlers = {
-	.on_end = tunnel_on_end,
-	.on_closed = session_on_closed,
+	.on_end = on_carrier_end,
+	.on_closed = on_stream_closed,
 };
 
-static void log_up(const struct session *session)
-{
-	const char *tls = session->stream.ssl ? SSL_get_version(session->stream.ssl) : "cleartext";
-
-	log_info("session", "%s: up from %s, %s%s", client_name(session), session->from_text, tls,
-		session->grant.has_instance ? "" : ", stock client");
-}
-
-static bool write_answer(struct session *session)
-{
-	char answer[UPGRADE_ANSWER_MAX];
-	struct http_span key = {session->key, UPGRADE_KEY_TEXT_LEN};
-	int len = upgrade_write_answer(answer, sizeof(answer), key, clock_wall_s());
-
-	return len > 0 && tls_stream_write(&session->stream, answer, (size_t)len) == 0;
-}
-
-void session_set_claim(struct session *session, struct hub_flow *flow)
-{
-	session->flow = flow;
-}
-
-/* A client without a clock, which WireGuard may ignore (DESIGN §6): the supervisor can help where it runs the device. */
+/* WireGuard behind Target ignores a client whose clock is behind what it said before. The supervisor can help where it runs
+ * the device, if it knows the client's time. */
 static void tell_clock(const struct session *session)
 {
 	const struct admit_grant *grant = &session->grant;
@@ -198,67 +217,51 @@ static void tell_clock(const struct session *session)
 		channel_send(session->hub->channel, CHANNEL_CLOCK, &clock, sizeof(clock), -1);
 }
 
-/* The 101 and the first frames may share a record's send: the carrier flushes both. */
-static void session_start_tunnel(struct session *session)
+/* The flow can be used: write the 101, then hand the stream and what came behind the request to a carrier. */
+static void start_tunnel(struct session *session)
 {
+	struct hub *hub = session->hub;
+	SSL *ssl = session->stream.ssl;
 	uint8_t *rest = session->rest;
-	size_t rest_len = session->rest_len;
+	char answer[UPGRADE_ANSWER_MAX];
+	struct http_span key = {session->key, UPGRADE_KEY_TEXT_LEN};
+	int len = upgrade_write_answer(answer, sizeof(answer), key, clock_wall_s());
 
-	session->rest = NULL;
-	session->rest_len = 0;
-	session->state = SESSION_TUNNEL;
-	session->deadline_us = 0;
-	session->since_s = clock_wall_s();
-	session->hub->tunnel_count++;
-	log_up(session);
-	tell_clock(session);
-	tls_stream_flush(&session->stream);
-	tls_stream_pause(&session->stream, false);
-	carrier_start(&session->carrier, &session->hub->pump, &session->stream, &session->flow->flow, CARRIER_MASK_NONE,
-		session->hub->settings.ping_interval_ms, &tunnel_handlers, session, rest, rest_len, clock_now_us());
-	free(rest);
-}
-
-void session_on_flow(struct session *session, struct hub_flow *flow)
-{
-	session->flow = flow;
-	if (!flow || !write_answer(session)) {
+	if (len < 0 || tls_stream_write(&session->stream, answer, (size_t)len) < 0) {
 		session_close(session);
 		return;
 	}
-	session_start_tunnel(session);
+	session->rest = NULL;
+	enter(session, SESSION_TUNNEL);
+	session->since_s = clock_wall_s();
+	log_info("session", "%s: up from %s, %s%s", client_name(session), session->from_text,
+		ssl ? SSL_get_version(ssl) : "cleartext", session->grant.has_instance ? "" : ", stock client");
+	tell_clock(session);
+	tls_stream_flush(&session->stream); /* where it fails, the carrier notices */
+	tls_stream_pause(&session->stream, false);
+	carrier_start(&session->carrier, &hub->pump, &session->stream, &session->flow->flow, CARRIER_MASK_NONE,
+		hub->settings.ping_interval_ms, &tunnel_handlers, session, rest, session->rest_len, clock_now_us());
+	free(rest);
 }
 
-void session_retire(struct session *session)
+static void on_flow(struct session *session, struct hub_flow *flow)
 {
-	session->is_retired = true;
-	session->deadline_us = clock_now_us() + RETIRED_US;
-}
-
-/* --- who is it --- */
-
-static void set_from(struct session *session, const struct addr *from)
-{
-	session->from = *from;
-	if (addr_port(from) != 0)
-		addr_format(session->from_text, sizeof(session->from_text), from);
+	require(session->state == SESSION_WAITING);
+	session->flow = flow;
+	if (flow)
+		start_tunnel(session);
 	else
-		addr_format_host(session->from_text, sizeof(session->from_text), from);
+		session_close(session);
 }
 
-static bool is_trusted_proxy(const struct hub *hub, const struct addr *from)
+static void on_retire(struct session *session)
 {
-	struct addr bare = *from;
-	size_t i;
-
-	addr_set_port(&bare, 0);
-	for (i = 0; i < hub->settings.trusted_proxy_count; i++)
-		if (addr_equal(&bare, &hub->settings.trusted_proxies[i]))
-			return true;
-	return false;
+	enter(session, SESSION_RETIRED);
 }
 
-/* --- request --- */
+const struct flow_handlers session_flow_handlers = {.on_flow = on_flow, .on_retire = on_retire};
+
+/* --- attaching to a flow --- */
 
 static void refuse_over_limit(struct session *session, const char *reason)
 {
@@ -270,35 +273,51 @@ static void refuse_over_limit(struct session *session, const char *reason)
 
 	log_notice("session", "%s: refused from %s: %s", client_name(session), session->from_text, reason);
 	tls_stream_write(&session->stream, answer, (size_t)len);
-	session_leave(session);
+	flush_and_end(session);
 }
 
-/* The upgrade was admitted and the visitor is gone: get the flow. */
-static void session_claim(struct session *session)
+/* The upgrade was admitted and the visitor has returned: close it, get the flow. */
+static void attach(struct session *session)
 {
-	struct hub *hub = session->hub;
+	struct tcp_rate rate;
+	uint32_t rtt_ms = tcp_rate_read(session->stream.fd, &rate) == 0 ? rate.rtt_us / 1000 : 0;
 	int rc;
 
-	session->state = SESSION_WAITING;
-	session->deadline_us = clock_now_us() + WAITING_DEADLINE_US;
+	visitor_close(session->visitor);
+	session->visitor = NULL;
+	enter(session, SESSION_WAITING);
 	tls_stream_pause(&session->stream, true);
-	rc = flow_table_claim(&hub->flows, &session->grant, session);
+	rc = flow_table_attach(&session->hub->flows, &session->grant, rtt_ms, session, &session->flow);
 	if (rc == -ENOSPC)
 		refuse_over_limit(session, "too many sessions on this server (MaxClients)");
 	else if (rc == -EUSERS)
 		refuse_over_limit(session, "too many sessions of this client (MaxSessionsPerClient)");
 	else if (rc < 0)
 		session_close(session);
+	else if (session->flow->state == FLOW_CARRIED)
+		start_tunnel(session);
 }
 
-static bool visitor_on_output(void *owner, const uint8_t *data, size_t len)
+/* --- request --- */
+
+static void set_from(struct session *session, const struct addr *from)
+{
+	session->from = *from;
+	if (addr_port(from) != 0)
+		addr_format(session->from_text, sizeof(session->from_text), from);
+	else
+		addr_format_host(session->from_text, sizeof(session->from_text), from);
+}
+
+/* A throttled source waits for each answer. The visitor keeps the bytes; session_tick() asks for them again. */
+static bool on_visitor_output(void *owner, const uint8_t *data, size_t len)
 {
 	struct session *session = owner;
 
 	if (session->is_throttled && session->answer_us == 0)
 		session->answer_us = clock_now_us() + THROTTLE_WAIT_US;
 	if (session->is_throttled && clock_now_us() < session->answer_us)
-		return false; /* offered again by session_step() */
+		return false;
 	if (session->stream.is_blocked || tls_stream_room(&session->stream) < len)
 		return false;
 	if (tls_stream_write(&session->stream, data, len) < 0 || tls_stream_flush(&session->stream) < 0)
@@ -306,7 +325,7 @@ static bool visitor_on_output(void *owner, const uint8_t *data, size_t len)
 	return true;
 }
 
-static bool visitor_on_upgrade(void *owner, const struct http_head *head, const struct upgrade_request *request)
+static bool on_visitor_upgrade(void *owner, const struct http_head *head, const struct upgrade_request *request)
 {
 	struct session *session = owner;
 	/* Stays zero, which fits no token, for a session that cannot be bound (TLS 1.2 without extended master secret). */
@@ -324,47 +343,38 @@ static bool visitor_on_upgrade(void *owner, const struct http_head *head, const 
 		return false;
 	}
 	memcpy(session->key, request->key.text, UPGRADE_KEY_TEXT_LEN);
-	session->state = SESSION_WAITING;
+	enter(session, SESSION_ADMITTED);
 	return true;
 }
 
-static void visitor_on_end(void *owner)
-{
-	session_leave(owner);
-}
-
-/* Keep what the visitor did not take; reading goes on when it has room, or the tunnel starts. */
+/* Keep what the visitor did not take, until it has room or the tunnel starts. Return: false: out of memory. */
 static bool keep_rest(struct session *session, const uint8_t *data, size_t len)
 {
-	uint8_t *rest = NULL;
+	uint8_t *rest = len > 0 ? malloc(len) : NULL;
 
-	if (len > 0) {
-		rest = malloc(len);
-		if (!rest)
-			return false;
+	if (len > 0 && !rest)
+		return false;
+	if (len > 0)
 		memcpy(rest, data, len);
-	}
 	free(session->rest);
 	session->rest = rest;
 	session->rest_len = len;
 	return true;
 }
 
-/* Return: false where the visitor took less than all, or the session went on to something else. */
-static bool session_feed(struct session *session, const uint8_t *data, size_t len)
+/* Return: true if the visitor takes more; false where it took less than all, or the session went on to another state. */
+static bool feed_visitor(struct session *session, const uint8_t *data, size_t len)
 {
 	size_t taken = visitor_feed(session->visitor, data, len);
 
-	if (session->is_closing)
+	if (session->state == SESSION_CLOSED)
 		return false;
 	if (!keep_rest(session, data + taken, len - taken)) {
 		session_close(session);
 		return false;
 	}
-	if (session->state == SESSION_WAITING) {
-		visitor_close(session->visitor);
-		session->visitor = NULL;
-		session_claim(session);
+	if (session->state == SESSION_ADMITTED) {
+		attach(session);
 		return false;
 	}
 	if (taken < len)
@@ -372,26 +382,17 @@ static bool session_feed(struct session *session, const uint8_t *data, size_t le
 	return taken == len && session->state == SESSION_REQUEST;
 }
 
-static void proxied_on_readable(struct session *session);
-
-static void session_on_readable(void *owner)
+static void read_request(struct session *session)
 {
-	struct session *session = owner;
 	uint8_t *buf = session->hub->pump.in;
 	ssize_t n;
 
-	if (session->state == SESSION_PROXIED) {
-		proxied_on_readable(session);
-		return;
-	}
 	while ((n = tls_stream_read(&session->stream, buf, TLS_RECORD_MAX)) > 0) {
-		if (session->is_lingering)
-			continue;
 		session->answer_us = 0;
-		if (session->state != SESSION_REQUEST || !session_feed(session, buf, (size_t)n))
+		if (!feed_visitor(session, buf, (size_t)n))
 			return;
 	}
-	if (n == -EPIPE && session->state == SESSION_REQUEST) {
+	if (n == -EPIPE) { /* the peer asks nothing more, and may still read the answer */
 		tls_stream_pause(&session->stream, true);
 		visitor_feed_end(session->visitor);
 	} else if (n < 0) {
@@ -399,141 +400,130 @@ static void session_on_readable(void *owner)
 	}
 }
 
-static void visitor_on_room(void *owner)
+static void on_visitor_room(void *owner)
 {
 	struct session *session = owner;
 	uint8_t *rest = session->rest;
-	size_t rest_len = session->rest_len;
 	bool goes_on;
 
 	session->rest = NULL;
-	session->rest_len = 0;
-	goes_on = !rest || session_feed(session, rest, rest_len);
+	goes_on = !rest || feed_visitor(session, rest, session->rest_len);
 	free(rest);
 	if (!goes_on)
 		return;
 	tls_stream_pause(&session->stream, false);
-	session_on_readable(session); /* OpenSSL may hold what the poll does not show */
+	read_request(session); /* OpenSSL may hold what the poll does not show */
+}
+
+static void on_visitor_end(void *owner)
+{
+	flush_and_end(owner);
 }
 
 static const struct visitor_callbacks visitor_callbacks = {
-	.on_output = visitor_on_output,
-	.on_upgrade = visitor_on_upgrade,
-	.on_room = visitor_on_room,
-	.on_end = visitor_on_end,
+	.on_output = on_visitor_output,
+	.on_upgrade = on_visitor_upgrade,
+	.on_room = on_visitor_room,
+	.on_end = on_visitor_end,
 };
 
-static void session_on_writable(void *owner)
+static void drain_visitor(struct session *session)
 {
-	struct session *session = owner;
-
-	if (session->state == SESSION_LEAVING && !session->is_lingering)
-		session_linger(session);
-	else if (session->visitor)
-		visitor_output_drained(session->visitor);
+	visitor_output_drained(session->visitor);
 }
 
-/* --- TLS --- */
+/* --- before the first request --- */
 
+/* The handshake is done, or the listener has no TLS. */
 static void start_request(struct session *session)
 {
-	struct visitor_plan plan = {.loop = &session->hub->loop,
+	struct visitor_setup setup = {.loop = &session->hub->loop,
 		.website = session->hub->website,
 		.callbacks = &visitor_callbacks,
 		.owner = session};
 
-	session->state = SESSION_REQUEST;
-	session->deadline_us = 0; /* the visitor has its own */
-	if (visitor_open(&session->visitor, &plan) < 0)
+	enter(session, SESSION_REQUEST);
+	if (visitor_open(&session->visitor, &setup) < 0)
 		session_close(session);
 }
 
-static void start_tls(struct session *session)
+/* The proxy's header is read, or there is none: go on as on any connection. What of it was taken from the socket and is no
+ * header belongs to the request. Before TLS it is lost, with a connection that could not become TLS any more. */
+static void leave_proxied(struct session *session)
 {
-	SSL *ssl = SSL_new(session->hub->tls);
-	struct err err = {0};
+	struct proxy_header *header = session->header;
+	struct err err = {""};
 
-	session->state = SESSION_TLS;
-	if (!ssl || tls_stream_secure(&session->stream, ssl, true, &err) < 0)
-		session_close(session);
-}
-
-/* The stream is open: in the clear, then with TLS where the listener has it. */
-static void session_on_open(void *owner)
-{
-	struct session *session = owner;
-
-	if (session->state == SESSION_PROXIED)
-		return; /* the header comes first */
-	if (!session->stream.ssl && !session->is_cleartext)
-		start_tls(session);
-	else
+	session->header = NULL;
+	if (session->is_cleartext) {
 		start_request(session);
-}
-
-/* --- behind a trusted proxy: its header, if it sends one, before anything else --- */
-
-static void proxied_go_on(struct session *session)
-{
-	uint8_t *rest = session->rest;
-	size_t rest_len = session->rest_len;
-
-	session->rest = NULL;
-	session->rest_len = 0;
-	if (!session->is_cleartext) {
-		start_tls(session);
+		if (session->state == SESSION_REQUEST &&
+			(header->len == 0 || feed_visitor(session, header->bytes, header->len)))
+			read_request(session);
 	} else {
-		start_request(session);
-		if (!session->is_closing && (rest_len == 0 || session_feed(session, rest, rest_len)))
-			session_on_readable(session);
+		SSL *ssl = SSL_new(session->hub->tls);
+
+		enter(session, SESSION_TLS);
+		if (!ssl || tls_stream_secure(&session->stream, ssl, true, &err) < 0)
+			session_close(session);
 	}
-	free(rest);
+	free(header);
 }
 
-/* Look at what is there without taking it: what follows the header is TLS's. */
-static void proxied_on_readable(struct session *session)
+static void read_proxy_header(struct session *session)
 {
-	uint8_t buf[PROXY_HEADER_MAX];
 	struct addr from = {.sa.sa_family = AF_UNSPEC};
-	size_t used = 0, before = session->rest_len;
-	ssize_t n = recv(session->stream.fd, buf + before, sizeof(buf) - before, MSG_PEEK | MSG_DONTWAIT);
 
-	if (n <= 0) {
-		if (n == 0 || errno != EAGAIN)
-			session_close(session);
-		return;
-	}
-	if (before > 0)
-		memcpy(buf, session->rest, before);
-	switch (proxy_header_parse(buf, before + (size_t)n, &used, &from)) {
-	case PROXY_HEADER_MORE: /* all of it is the header's: take it, or the poll would not rest */
-		if (recv(session->stream.fd, buf + before, (size_t)n, 0) != n ||
-			!keep_rest(session, buf, before + (size_t)n))
-			session_close(session);
+	switch (proxy_header_receive(session->header, session->stream.fd, &from)) {
+	case PROXY_HEADER_MORE:
 		return;
 	case PROXY_HEADER_OK:
-		if (recv(session->stream.fd, buf, used - before, 0) != (ssize_t)(used - before)) {
-			session_close(session);
-			return;
-		}
-		keep_rest(session, NULL, 0);
 		if (from.sa.sa_family != AF_UNSPEC) {
 			set_from(session, &from);
 			session->is_throttled = throttle_count(&session->hub->throttle, &from, clock_now_us());
 		}
-		proxied_go_on(session);
+		leave_proxied(session);
 		return;
 	case PROXY_HEADER_NONE:
-		proxied_go_on(session);
+		leave_proxied(session);
 		return;
 	case PROXY_HEADER_BAD:
 		log_warning("session", "%s: a bad PROXY header", session->from_text);
 		session_close(session);
 		return;
+	case PROXY_HEADER_LOST:
+		session_close(session);
+		return;
 	}
 }
 
-static void session_on_failed(void *owner, const char *reason)
+/* --- the stream's events, until a carrier has it --- */
+
+static void on_stream_open(void *owner)
+{
+	struct session *session = owner;
+
+	if (rules[session->state].on_open)
+		rules[session->state].on_open(session);
+}
+
+static void on_stream_readable(void *owner)
+{
+	struct session *session = owner;
+
+	if (rules[session->state].on_readable)
+		rules[session->state].on_readable(session);
+}
+
+static void on_stream_writable(void *owner)
+{
+	struct session *session = owner;
+
+	if (rules[session->state].on_writable)
+		rules[session->state].on_writable(session);
+}
+
+static void on_stream_failed(void *owner, const char *reason)
 {
 	struct session *session = owner;
 
@@ -542,95 +532,101 @@ static void session_on_failed(void *owner, const char *reason)
 }
 
 static const struct tls_stream_handlers stream_handlers = {
-	.on_open = session_on_open,
-	.on_readable = session_on_readable,
-	.on_writable = session_on_writable,
-	.on_failed = session_on_failed,
-	.on_closed = session_on_closed,
+	.on_open = on_stream_open,
+	.on_readable = on_stream_readable,
+	.on_writable = on_stream_writable,
+	.on_failed = on_stream_failed,
+	.on_closed = on_stream_closed,
 };
 
-static void hub_add(struct session *session)
-{
-	struct hub *hub = session->hub;
+static const struct state_rule rules[SESSION_STATE_COUNT] = {
+	[SESSION_PROXIED] = {.time_us = 10 * CLOCK_US_PER_S, .on_readable = read_proxy_header},
+	[SESSION_TLS] = {.time_us = 10 * CLOCK_US_PER_S, .on_open = start_request},
+	[SESSION_REQUEST] = {.on_readable = read_request, .on_writable = drain_visitor},
+	[SESSION_ADMITTED] = {.has_grant = true},
+	[SESSION_WAITING] = {.time_us = 5 * CLOCK_US_PER_S, .has_grant = true},
+	[SESSION_TUNNEL] = {.has_grant = true, .has_carrier = true},
+	[SESSION_RETIRED] = {.time_us = 5 * CLOCK_US_PER_S, .has_grant = true, .has_carrier = true},
+	[SESSION_FLUSHING] = {.time_us = 5 * CLOCK_US_PER_S,
+		.on_readable = discard_input,
+		.on_writable = start_lingering},
+	[SESSION_LINGERING] = {.time_us = 2 * CLOCK_US_PER_S, .on_readable = discard_input},
+	[SESSION_CLOSED] = {0},
+};
 
-	session->next = hub->sessions;
-	if (hub->sessions)
-		hub->sessions->before = session;
-	hub->sessions = session;
-	hub->connection_count++;
+/* --- from the worker --- */
+
+static bool is_trusted_proxy(const struct hub *hub, const struct addr *from)
+{
+	struct addr bare = *from;
+
+	addr_set_port(&bare, 0);
+	for (size_t i = 0; i < hub->settings.trusted_proxy_count; i++)
+		if (addr_equal(&bare, &hub->settings.trusted_proxies[i]))
+			return true;
+	return false;
 }
 
 void session_open(struct hub *hub, int fd, bool is_cleartext, const struct addr *from)
 {
 	struct session *session = calloc(1, sizeof(*session));
-	bool is_trusted = is_trusted_proxy(hub, from);
-	SSL *ssl = session && !is_cleartext && !is_trusted ? SSL_new(hub->tls) : NULL;
-	uint64_t now_us = clock_now_us();
-	struct err err = {0};
+	bool is_trusted = is_trusted_proxy(hub, from), has_tls = !is_cleartext && !is_trusted;
+	struct proxy_header *header = is_trusted ? calloc(1, sizeof(*header)) : NULL;
+	SSL *ssl = session && has_tls ? SSL_new(hub->tls) : NULL;
+	struct err err = {""};
 
-	if (!session || (!is_cleartext && !is_trusted && !ssl)) {
+	if (!session || (is_trusted && !header) || (has_tls && !ssl)) {
 		close(fd);
+		SSL_free(ssl);
+		free(header);
 		free(session);
 		return;
 	}
 	session->hub = hub;
 	session->is_cleartext = is_cleartext;
 	session->is_trusted = is_trusted;
+	session->header = header;
 	set_from(session, from);
-	session->is_throttled = !is_trusted && throttle_count(&hub->throttle, from, now_us);
-	session->state = is_trusted ? SESSION_PROXIED : SESSION_TLS;
-	session->deadline_us = now_us + TLS_DEADLINE_US;
+	session->is_throttled = !is_trusted && throttle_count(&hub->throttle, from, clock_now_us());
+	enter(session, is_trusted ? SESSION_PROXIED : SESSION_TLS);
 	if (tls_stream_open(&session->stream, &hub->loop, fd, ssl, true, &hub->pump.buffers, &stream_handlers, session,
 		    &err) < 0) {
 		log_warning("session", "%s: %s", session->from_text, err.text);
-		free(session);
+		on_stream_closed(session);
 		return;
 	}
-	hub_add(session);
+	session_list_add(&hub->sessions, &session->node, session);
 }
 
-void session_step(struct session *session, uint64_t now_us)
+void session_tick(struct session *session, uint64_t now_us)
 {
 	if (session->deadline_us != 0 && now_us >= session->deadline_us) {
 		log_debug("session", "%s: deadline", session->from_text);
-		session_end(session, FRAME_CLOSE_NORMAL);
+		close_with(session, FRAME_CLOSE_NORMAL);
 		return;
 	}
-	if (session->state == SESSION_TUNNEL)
+	if (rules[session->state].has_carrier)
 		carrier_step(&session->carrier, now_us);
-	else if (session->visitor && session->is_throttled && now_us >= session->answer_us)
-		visitor_output_drained(session->visitor); /* also where the wait began anew: it is asked for again */
-}
-
-uint32_t session_rtt_ms(const struct session *session)
-{
-	struct tcp_rate rate;
-
-	return tcp_rate_read(session->stream.fd, &rate) == 0 ? rate.rtt_us / 1000 : 0;
-}
-
-/* As `wg show` has it, without the port. IPv6 has one loopback address for all. */
-static const char *source_text(char *buf, size_t size, const struct session *session)
-{
-	struct addr source;
-
-	if (session->hub->settings.target.sa.sa_family != AF_INET)
-		return "::1";
-	client_number_address(session->grant.client, &source);
-	return addr_format_host(buf, size, &source);
+	else if (session->state == SESSION_REQUEST && session->is_throttled && now_us >= session->answer_us)
+		visitor_output_drained(
+			session->visitor); /* answer_us may be 0 again: then its next output waits anew */
 }
 
 json_t *session_report(const struct session *session)
 {
-	char since[32], source[ADDR_TEXT_MAX];
+	char since[32], source_text[ADDR_TEXT_MAX] = "::1"; /* IPv6 has one loopback address for all clients */
+	struct addr source;
 	json_t *object;
 
-	if (session->state != SESSION_TUNNEL || !session->flow)
+	if (!rules[session->state].has_carrier || !session->flow)
 		return NULL;
+	if (session->hub->settings.target.sa.sa_family == AF_INET) { /* as `wg show` has it, without the port */
+		client_number_address(session->grant.client, &source);
+		addr_format_host(source_text, sizeof(source_text), &source);
+	}
 	object = json_pack("{s:s,s:s,s:s,s:s,s:b,s:f}", "client", client_name(session), "from", session->from_text,
-		"source", source_text(source, sizeof(source), session), "since",
-		clock_format_utc(since, sizeof(since), session->since_s), "stock", !session->grant.has_instance,
-		"rtt_ms", (double)session->carrier.liveness.rtt_us / CLOCK_US_PER_MS);
+		"source", source_text, "since", clock_format_utc(since, sizeof(since), session->since_s), "stock",
+		!session->grant.has_instance, "rtt_ms", (double)session->carrier.liveness.rtt_us / CLOCK_US_PER_MS);
 	if (object)
 		flow_counters_report(&session->flow->flow.counters, object);
 	return object;

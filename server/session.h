@@ -1,8 +1,7 @@
 /* One connection to the hub: TLS, then a visitor of the web site, until an admitted upgrade makes it a tunnel.
  *
- *     (PROXIED →) TLS → REQUEST → WAITING (for the flow's socket) → TUNNEL;  any → LEAVING (last bytes flushed) → closed
- *
- * A session frees itself when its stream has closed. All of them are in hub->sessions.
+ * A session frees itself when its stream has closed, some turns of the loop after session_close(). All sessions that are not
+ * closed are in hub->sessions. session.c has the states.
  */
 #ifndef TOWPATH_SERVER_SESSION_H
 #define TOWPATH_SERVER_SESSION_H
@@ -17,33 +16,25 @@
 struct hub;
 struct session;
 
-/* A connection was accepted on a listener. Owns @fd. */
+/* How the flow table calls sessions. */
+extern const struct flow_handlers session_flow_handlers;
+
+/* A connection was accepted on a listener. Owns @fd. Where there is no memory the connection is closed. */
 void session_open(struct hub *hub, int fd, bool is_cleartext, const struct addr *from);
 
-/* From the flow table: the flow to wait for; then the flow itself, or NULL where it can't be had. */
-void session_set_claim(struct session *session, struct hub_flow *flow);
-void session_on_flow(struct session *session, struct hub_flow *flow);
+/* Deadlines, pings, answers to a throttled source. Call about twice a second. */
+void session_tick(struct session *session, uint64_t now_us);
 
-/* A newer carrier has the flow: what is under way is still taken, then the session ends. */
-void session_retire(struct session *session);
-
-/* Deadlines, pings. About twice a second. */
-void session_step(struct session *session, uint64_t now_us);
-struct session *session_next(const struct session *session);
-
-/* Close in an orderly way: WebSocket close 1001. */
+/* Close in an orderly way, a tunnel with WebSocket close 1001 (going away). */
 void session_close(struct session *session);
 
-/* What let it in; NULL while it is no client's. */
+/* Whose session it is, and what admitted it; NULL where it is no client's. Borrowed. */
 const struct admit_grant *session_grant(const struct session *session);
 
-/* Its client may not come in any more: WebSocket close 1008, now. */
+/* After a reload: the client is no longer admitted. Close now, with WebSocket close 1008 (policy). */
 void session_revoke(struct session *session);
 
-/* Round trip of its TCP connection, from the first packet on; 0 where nobody knows. */
-uint32_t session_rtt_ms(const struct session *session);
-
-/* The session's object in status; NULL where it is no tunnel. */
+/* The session's object in status, owned by the caller; NULL where it is no tunnel. */
 json_t *session_report(const struct session *session);
 
 #endif

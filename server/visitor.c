@@ -45,7 +45,7 @@ struct site {
 };
 
 struct visitor {
-	struct visitor_plan plan;
+	struct visitor_setup plan;
 	enum visitor_state state;
 	uv_timer_t idle;
 	struct site *site; /* NULL: none */
@@ -675,7 +675,7 @@ void visitor_output_drained(struct visitor *visitor)
 	visitor_offer_room(visitor);
 }
 
-int visitor_open(struct visitor **ret, const struct visitor_plan *plan)
+int visitor_open(struct visitor **ret, const struct visitor_setup *plan)
 {
 	struct visitor *visitor = calloc(1, sizeof(*visitor));
 

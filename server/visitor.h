@@ -48,7 +48,7 @@ struct visitor_callbacks {
 	void (*on_end)(void *owner);
 };
 
-struct visitor_plan {
+struct visitor_setup {
 	uv_loop_t *loop;
 	struct website *website; /* borrowed, must outlive the visitor */
 	const struct visitor_callbacks *callbacks;
@@ -57,7 +57,7 @@ struct visitor_plan {
 };
 
 /* Return: 0 or a negative errno. */
-int visitor_open(struct visitor **ret, const struct visitor_plan *plan);
+int visitor_open(struct visitor **ret, const struct visitor_setup *plan);
 
 /**
  * visitor_feed() - Bytes from the peer

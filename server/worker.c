@@ -1,5 +1,10 @@
-/* The hub's worker: receives settings and listeners over the channel, makes everything that needs the file system, enters
- * the sandbox, then accepts and serves on one loop. Fails before READY with CHANNEL_FAILED, later only with its channel. */
+/* The hub's worker (worker.h); common/process/work.c calls it back at each step of a worker's life.
+ *
+ * Happy path: settings and listeners come over the channel, everything that needs a file or random numbers is made, the
+ * sandbox closes, then one loop accepts connections (session.c) and serves them. Twice a second each session and flow looks
+ * at its deadlines. Before READY a failure goes to the supervisor as CHANNEL_FAILED; after that the worker ends only with its
+ * channel, or where it cannot take new settings.
+ */
 #include "server/worker.h"
 
 #include "common/base/clock.h"
@@ -7,6 +12,7 @@
 #include "common/process/work.h"
 #include "common/tunnel/tls.h"
 #include "server/hub.h"
+#include "server/reload.h"
 #include "server/session.h"
 
 #include <errno.h>
@@ -18,7 +24,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define ACCEPTS_MAX 64	  /* per turn of the loop */
+#define ACCEPTS_MAX 64	  /* of one listener per turn of the loop, so that tunnels get their turn too */
 #define POOL_CELLS 65536u /* 128 MiB of address space, touched as used */
 #define LISTENERS_MAX 64u
 #define FDS_OF_A_CONNECTION 3u /* its own, and the web site's pair or the flow's UDP socket */
@@ -58,31 +64,35 @@ static int on_listener(void *owner, uint32_t index, int fd, struct err *err)
 	return 0;
 }
 
-/* What needs files or addresses of its own, before the sandbox takes them away. */
+/* Everything that needs files or the kernel's random numbers, before the sandbox takes them away. */
 static int worker_open(void *owner, struct err *err)
 {
 	struct worker *worker = owner;
 	struct hub *hub = &worker->hub;
+	const struct flow_table_setup flows = {.loop = &hub->loop,
+		.pump = &hub->pump,
+		.channel = hub->channel,
+		.settings = &hub->settings,
+		.handlers = &session_flow_handlers};
 	uint64_t seed = 0;
 	int rc;
 
 	if (getrandom(&seed, sizeof(seed), 0) < 0)
 		return err_system(err, -errno, "random numbers");
 	throttle_init(&hub->throttle, seed);
-	flow_table_init(&hub->flows, hub);
-	rc = hub_open(hub, err);
-	if (rc < 0)
-		return rc;
-	rc = pump_init(&hub->pump, POOL_CELLS, err);
-	if (rc < 0)
-		return rc;
-	return website_open(&hub->website, &hub->loop, hub->settings.page_html, err);
+	flow_table_init(&hub->flows, &flows);
+	rc = hub_make_tls(&hub->tls, &hub->settings, err);
+	if (rc == 0)
+		rc = hub_make_admit(&hub->admit, &hub->settings, err);
+	if (rc == 0)
+		rc = pump_init(&hub->pump, POOL_CELLS, err);
+	return rc < 0 ? rc : website_open(&hub->website, &hub->loop, hub->settings.page_html, err);
 }
 
 /* --- accepting --- */
 
-/* So many that there is always a descriptor for what a connection, the channel or the web site needs next. The sandbox
- * raises the limit as far as it may. */
+/* How many connections may be open, so that a descriptor is always left for what a connection, the channel or the web site
+ * needs next. The sandbox has raised the limit of open files as far as it may. */
 static uint32_t count_connections_max(const struct server_settings *settings)
 {
 	struct rlimit files;
@@ -94,8 +104,7 @@ static uint32_t count_connections_max(const struct server_settings *settings)
 	return (uint32_t)(max < wanted ? max : wanted);
 }
 
-static void on_listener_readable(uv_poll_t *poll, int status, int events);
-
+/* No descriptor is left: connections wait in the listener's backlog. The tick wakes the listener. */
 static void listener_rest(struct listener *listener, int error)
 {
 	log_warning("session", "%s: accept: %s",
@@ -107,18 +116,17 @@ static void listener_rest(struct listener *listener, int error)
 static void on_listener_readable(uv_poll_t *poll, int status, int events)
 {
 	struct listener *listener = poll->data;
-	unsigned i;
 
 	(void)status;
 	(void)events;
-	for (i = 0; i < ACCEPTS_MAX; i++) {
+	for (unsigned i = 0; i < ACCEPTS_MAX; i++) {
 		struct sockaddr_storage storage;
 		socklen_t len = sizeof(storage);
 		struct addr from;
 		int fd;
 
-		if (listener->worker->hub.connection_count >= listener->worker->connections_max) {
-			listener_rest(listener, EMFILE); /* who is in the backlog waits */
+		if (listener->worker->hub.sessions.count >= listener->worker->connections_max) {
+			listener_rest(listener, EMFILE);
 			return;
 		}
 		fd = accept4(listener->fd, (struct sockaddr *)&storage, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -135,10 +143,9 @@ static void on_listener_readable(uv_poll_t *poll, int status, int events)
 static int worker_start(void *owner, struct err *err)
 {
 	struct worker *worker = owner;
-	size_t i;
 
 	worker->connections_max = count_connections_max(&worker->hub.settings);
-	for (i = 0; i < worker->hub.settings.listener_count; i++) {
+	for (size_t i = 0; i < worker->hub.settings.listener_count; i++) {
 		struct listener *listener = &worker->listeners[i];
 		int rc;
 
@@ -159,9 +166,7 @@ static int worker_start(void *owner, struct err *err)
 
 static void wake_listeners(struct worker *worker)
 {
-	size_t i;
-
-	for (i = 0; i < worker->hub.settings.listener_count; i++) {
+	for (size_t i = 0; i < worker->hub.settings.listener_count; i++) {
 		struct listener *listener = &worker->listeners[i];
 
 		if (!listener->is_resting)
@@ -174,23 +179,20 @@ static void wake_listeners(struct worker *worker)
 static uint64_t on_tick(void *owner, uint64_t now_us)
 {
 	struct worker *worker = owner;
-	struct session *session = worker->hub.sessions;
 
-	while (session) {
-		struct session *next = session_next(session);
-
-		session_step(session, now_us);
-		session = next;
+	for (struct session_node *node = worker->hub.sessions.first, *next; node; node = next) {
+		next = node->next;
+		session_tick(node->session, now_us); /* may close this session, but no other one */
 	}
-	flow_table_step(&worker->hub.flows, now_us);
+	flow_table_tick(&worker->hub.flows, now_us);
 	wake_listeners(worker);
 	return worker->hub.pump.turns;
 }
 
 /* --- reload --- */
 
-/* One that cannot take them must not go on with the old ones, which may let somebody in who is revoked: the next worker is
- * given them at its start. */
+/* A worker that cannot take new settings must not go on with the old ones, which may admit a client that was revoked. The
+ * supervisor starts another worker, which is given the new ones at its start. */
 static void reload(struct worker *worker, int fd)
 {
 	struct server_settings settings;
@@ -215,30 +217,22 @@ static void on_message(void *owner, enum channel_kind kind, const void *payload,
 
 /* --- status --- */
 
-static json_t *report_sessions(const struct hub *hub)
-{
-	json_t *list = json_array();
-	const struct session *session;
-
-	for (session = hub->sessions; session; session = session_next(session)) {
-		json_t *object = session_report(session);
-
-		if (object)
-			json_array_append_new(list, object);
-	}
-	return list;
-}
-
 static json_t *report(void *owner)
 {
 	const struct hub *hub = &((struct worker *)owner)->hub;
-	struct flow_counters total = hub->gone;
+	struct flow_counters total = {0};
 	uint64_t sojourn_us = 0;
 	uint32_t depth = 0;
-	json_t *object = json_object();
+	json_t *object = json_object(), *sessions = json_array();
 
+	for (const struct session_node *node = hub->sessions.first; node; node = node->next) {
+		json_t *session = session_report(node->session);
+
+		if (session)
+			json_array_append_new(sessions, session);
+	}
+	json_object_set_new(object, "sessions", sessions);
 	flow_table_sum(&hub->flows, &total, &depth, &sojourn_us);
-	json_object_set_new(object, "sessions", report_sessions(hub));
 	flow_counters_report(&total, object);
 	json_object_set_new(object, "queue",
 		json_pack("{s:f,s:i}", "delay_ms", (double)sojourn_us / CLOCK_US_PER_MS, "depth", (int)depth));
@@ -251,12 +245,11 @@ static void worker_close(void *owner)
 {
 	struct worker *worker = owner;
 	struct hub *hub = &worker->hub;
-	size_t i;
 
-	for (i = 0; i < hub->settings.listener_count; i++)
+	for (size_t i = 0; i < hub->settings.listener_count; i++)
 		uv_close((uv_handle_t *)&worker->listeners[i].poll, NULL);
-	while (hub->sessions)
-		session_close(hub->sessions);
+	while (hub->sessions.first)
+		session_close(hub->sessions.first->session);
 	flow_table_done(&hub->flows);
 	website_close(hub->website);
 }
@@ -296,12 +289,11 @@ static const struct work_setup setup = {
 int server_worker_main(int channel_fd)
 {
 	struct worker *worker = calloc(1, sizeof(*worker));
-	size_t i;
 	int code;
 
 	if (!worker)
 		return 1;
-	for (i = 0; i < LISTENERS_MAX; i++)
+	for (size_t i = 0; i < LISTENERS_MAX; i++)
 		worker->listeners[i].fd = -1;
 	code = work_run(&setup, worker, &worker->hub.loop, &worker->hub.channel, channel_fd);
 	free(worker);

@@ -125,7 +125,7 @@ static const struct visitor_callbacks callbacks = {on_output, on_upgrade, on_roo
 
 static void peer_open(struct peer *peer, uint64_t idle_timeout_ms)
 {
-	struct visitor_plan plan = {.loop = &loop,
+	struct visitor_setup plan = {.loop = &loop,
 		.website = website,
 		.callbacks = &callbacks,
 		.owner = peer,
