@@ -11,13 +11,13 @@
 
 static bool has_port(const struct net_link *link, uint16_t port)
 {
-	struct wg_device_state state;
+	struct wg_state state;
 	bool has;
 
 	if (strcmp(link->kind, "wireguard") != 0 || wg_device_read(link->name, &state, NULL) < 0)
 		return false;
 	has = state.listen_port == port;
-	wg_device_state_done(&state);
+	wg_state_done(&state);
 	return has;
 }
 

@@ -217,7 +217,7 @@ static int try_port(int family, uint16_t port)
 /* The WireGuard device that is up and has that port. Return: 1, 0 or a negative errno. */
 static int find_holder(const struct checking *checking, uint16_t port, char ret_name[IFNAMSIZ])
 {
-	struct wg_device_state state;
+	struct wg_state state;
 	struct net_link *links;
 	size_t count;
 	int rc = net_link_list(checking->netlink, &links, &count, checking->err);
@@ -232,7 +232,7 @@ static int find_holder(const struct checking *checking, uint16_t port, char ret_
 		found = state.listen_port == port;
 		if (found)
 			memcpy(ret_name, links[i].name, IFNAMSIZ);
-		wg_device_state_done(&state);
+		wg_state_done(&state);
 	}
 	free(links);
 	return found;

@@ -199,7 +199,7 @@ static void look_by_netlink(struct host *host)
 
 /* --- endpoints that went elsewhere --- */
 
-static const struct wg_config_peer *find_through(const struct host *host, const struct wg_device_peer *peer)
+static const struct wg_config_peer *find_through(const struct host *host, const struct wg_state_peer *peer)
 {
 	const struct wg_config *config = host->setup.wireguard;
 
@@ -213,13 +213,13 @@ static const struct wg_config_peer *find_through(const struct host *host, const 
 /* WireGuard follows whoever shows the key: a packet that came by another road takes the endpoint away from our port. */
 static void look_at_endpoints(struct host *host)
 {
-	struct wg_device_state state;
+	struct wg_state state;
 	struct err err = {""};
 
 	if (host->setup.endpoint.sa.sa_family == 0 || wg_device_read(host->setup.device, &state, NULL) < 0)
 		return;
 	for (size_t i = 0; i < state.peer_count; i++) {
-		const struct wg_device_peer *peer = &state.peers[i];
+		const struct wg_state_peer *peer = &state.peers[i];
 		char text[ADDR_TEXT_MAX];
 
 		if (addr_equal(&peer->endpoint, &host->setup.endpoint) || !find_through(host, peer))
@@ -231,7 +231,7 @@ static void look_at_endpoints(struct host *host)
 				peer->endpoint.sa.sa_family ? addr_format(text, sizeof(text), &peer->endpoint)
 							    : "nowhere");
 	}
-	wg_device_state_done(&state);
+	wg_state_done(&state);
 }
 
 /* --- by programs --- */

@@ -30,7 +30,7 @@ static json_t *time_or_null(int64_t wall_s)
 	return wall_s == 0 ? json_null() : json_string(clock_format_utc(text, sizeof(text), wall_s));
 }
 
-static json_t *describe_peer(const struct wg_device_peer *peer)
+static json_t *describe_peer(const struct wg_state_peer *peer)
 {
 	json_t *object = json_object(), *allowed = json_array();
 	char text[PREFIX_TEXT_MAX];
@@ -47,7 +47,7 @@ static json_t *describe_peer(const struct wg_device_peer *peer)
 	return object;
 }
 
-static json_t *describe_peers(const struct wg_device_state *state)
+static json_t *describe_peers(const struct wg_state *state)
 {
 	json_t *array = json_array();
 
@@ -86,7 +86,7 @@ static void describe_link(struct host *host, json_t *object)
 
 json_t *host_report(struct host *host)
 {
-	struct wg_device_state state;
+	struct wg_state state;
 	json_t *object;
 
 	if (host->phase != HOST_UP && host->phase != HOST_PRE_DOWN)
@@ -106,6 +106,6 @@ json_t *host_report(struct host *host)
 	describe_routing(host, object);
 	describe_link(host, object);
 	json_object_set_new(object, "peers", describe_peers(&state));
-	wg_device_state_done(&state);
+	wg_state_done(&state);
 	return object;
 }

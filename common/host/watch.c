@@ -28,7 +28,7 @@
 #define GREET_SLACK_MS 200
 #define GREET_RTT_MAX_MS 3000 /* it is the worker who says what it is */
 
-static const struct wg_device_peer *find_peer(const struct wg_device_state *state, const uint8_t *public_key)
+static const struct wg_state_peer *find_peer(const struct wg_state *state, const uint8_t *public_key)
 {
 	for (size_t i = 0; i < state->peer_count; i++)
 		if (memcmp(state->peers[i].public_key, public_key, WG_CONFIG_KEY_LEN) == 0)
@@ -36,7 +36,7 @@ static const struct wg_device_peer *find_peer(const struct wg_device_state *stat
 	return NULL;
 }
 
-static bool is_fresh(const struct wg_device_peer *peer)
+static bool is_fresh(const struct wg_state_peer *peer)
 {
 	int64_t age_s = clock_wall_s() - peer->latest_handshake_s;
 
@@ -65,12 +65,12 @@ static void has_shaken(struct host *host)
 
 /* --- as long as none has come --- */
 
-static bool has_new_one(const struct host *host, const struct wg_device_state *state)
+static bool has_new_one(const struct host *host, const struct wg_state *state)
 {
 	const struct wg_config *config = host->setup.wireguard;
 
 	for (size_t i = 0; i < config->peer_count && i < host->watch.count; i++) {
-		const struct wg_device_peer *peer = find_peer(state, config->peers[i].public_key);
+		const struct wg_state_peer *peer = find_peer(state, config->peers[i].public_key);
 
 		if (host_is_through(&config->peers[i]) && peer && peer->latest_handshake_s != host->watch.seen_s[i])
 			return true;
@@ -89,12 +89,12 @@ static void on_watch_timer(uv_timer_t *timer)
 {
 	struct host *host = timer->data;
 	uint64_t waited_ms = uv_now(host->loop) - host->watch.since_ms;
-	struct wg_device_state state;
+	struct wg_state state;
 	bool has_one;
 
 	if (wg_device_read(host->setup.device, &state, NULL) == 0) {
 		has_one = has_new_one(host, &state);
-		wg_device_state_done(&state);
+		wg_state_done(&state);
 		if (has_one) {
 			has_shaken(host);
 			return;
@@ -113,13 +113,13 @@ static void on_fresh_timer(uv_timer_t *timer)
 }
 
 /* Return: is there one already, or none to wait for? */
-static bool note_handshakes(struct host *host, const struct wg_device_state *state)
+static bool note_handshakes(struct host *host, const struct wg_state *state)
 {
 	const struct wg_config *config = host->setup.wireguard;
 	bool is_done = true;
 
 	for (size_t i = 0; i < config->peer_count; i++) {
-		const struct wg_device_peer *peer = find_peer(state, config->peers[i].public_key);
+		const struct wg_state_peer *peer = find_peer(state, config->peers[i].public_key);
 
 		if (!host_is_through(&config->peers[i]) || !peer)
 			continue;
@@ -133,7 +133,7 @@ static bool note_handshakes(struct host *host, const struct wg_device_state *sta
 
 void watch_start(struct host *host)
 {
-	struct wg_device_state state;
+	struct wg_state state;
 	struct err err = {""};
 	bool is_done;
 
@@ -146,7 +146,7 @@ void watch_start(struct host *host)
 	host->watch.count = host->setup.wireguard->peer_count;
 	host->watch.since_ms = uv_now(host->loop);
 	is_done = note_handshakes(host, &state);
-	wg_device_state_done(&state);
+	wg_state_done(&state);
 	if (!is_done)
 		watch_poke_all(host);
 	uv_timer_start(&host->timers[HOST_TIMER_WATCH], is_done ? on_fresh_timer : on_watch_timer, 0, 0);
@@ -172,14 +172,14 @@ void host_link_is_up(struct host *host)
 
 /* WireGuard takes no initiation that is older, by the peer's clock, than the newest it has seen. What that was by the peer's
  * clock nobody tells us; if it was right then, it was our own time of the last handshake. */
-static bool is_behind(const struct wg_device_state *state, const struct host_clock *clock)
+static bool is_behind(const struct wg_state *state, const struct host_clock *clock)
 {
-	const struct wg_device_peer *peer = find_peer(state, clock->guest.public_key);
+	const struct wg_state_peer *peer = find_peer(state, clock->guest.public_key);
 
 	return peer && peer->latest_handshake_s - CLOCK_SLACK_S > clock->wall_s;
 }
 
-static void keep_those_behind(struct host *host, const struct wg_device_state *state)
+static void keep_those_behind(struct host *host, const struct wg_state *state)
 {
 	size_t kept = 0;
 
@@ -211,14 +211,14 @@ static void revive_first(struct host *host)
 static void on_clock_timer(uv_timer_t *timer)
 {
 	struct host *host = timer->data;
-	struct wg_device_state state;
+	struct wg_state state;
 
 	if (!host->is_raised || wg_device_read(host->setup.device, &state, NULL) < 0) {
 		host->clock_count = 0;
 		return;
 	}
 	keep_those_behind(host, &state);
-	wg_device_state_done(&state);
+	wg_state_done(&state);
 	if (host->clock_count > 0)
 		revive_first(host);
 	uv_update_time(host->loop);
@@ -281,9 +281,9 @@ static void greet(struct host *host, const struct host_guest *guest)
 		log_debug("wireguard", "%s", err.text);
 }
 
-static void greet_where_silent(struct host *host, const struct wg_device_state *state, const struct host_guest *guest)
+static void greet_where_silent(struct host *host, const struct wg_state *state, const struct host_guest *guest)
 {
-	const struct wg_device_peer *peer = find_peer(state, guest->public_key);
+	const struct wg_state_peer *peer = find_peer(state, guest->public_key);
 
 	if (peer && peer->latest_handshake_s == 0)
 		greet(host, guest);
@@ -309,7 +309,7 @@ static void set_greet_timer(struct host *host)
 static void on_greet_timer(uv_timer_t *timer)
 {
 	struct host *host = timer->data;
-	struct wg_device_state state;
+	struct wg_state state;
 	size_t kept = 0;
 
 	if (!host->is_raised) {
@@ -325,7 +325,7 @@ static void on_greet_timer(uv_timer_t *timer)
 			host->guests[kept++] = host->guests[i];
 		else
 			greet_where_silent(host, &state, &host->guests[i]);
-	wg_device_state_done(&state);
+	wg_state_done(&state);
 	host->guest_count = kept;
 	uv_update_time(host->loop);
 	host->guests_looked_ms = uv_now(host->loop);

@@ -20,16 +20,16 @@ static bool is_no_wireguard(int rc)
 
 bool wg_device_kernel_has(void)
 {
-	struct wg_device_state state;
+	struct wg_state state;
 	int rc = wg_library_read("lo", &state, NULL);
 
 	/* "lo" is never a WireGuard device: where the family is there, the refusal is about the device or about us. */
 	if (rc == 0)
-		wg_device_state_done(&state);
+		wg_state_done(&state);
 	return rc == 0 || rc == -EOPNOTSUPP || rc == -ENODEV || rc == -EPERM;
 }
 
-int wg_device_read(const char *name, struct wg_device_state *ret, struct err *err)
+int wg_device_read(const char *name, struct wg_state *ret, struct err *err)
 {
 	int rc = wg_library_read(name, ret, NULL);
 
@@ -38,17 +38,9 @@ int wg_device_read(const char *name, struct wg_device_state *ret, struct err *er
 	return rc < 0 ? err_system(err, rc, "WireGuard device %s", name) : 0;
 }
 
-void wg_device_state_done(struct wg_device_state *state)
-{
-	for (size_t i = 0; i < state->peer_count; i++)
-		free(state->peers[i].allowed_ips);
-	free(state->peers);
-	*state = (struct wg_device_state){0};
-}
-
 /* --- whose endpoint is ours --- */
 
-static bool has_loopback_endpoint(const struct wg_device_state *state, uint16_t port)
+static bool has_loopback_endpoint(const struct wg_state *state, uint16_t port)
 {
 	for (size_t i = 0; i < state->peer_count; i++) {
 		const struct addr *endpoint = &state->peers[i].endpoint;
@@ -62,7 +54,7 @@ static bool has_loopback_endpoint(const struct wg_device_state *state, uint16_t 
 /* Return: 1 it is the one, 0 it is not or it is gone, or a negative errno. */
 static int try_device(const char *name, uint16_t port, char *ret_name, uint32_t *ret_fwmark, struct err *err)
 {
-	struct wg_device_state state;
+	struct wg_state state;
 	int rc = wg_device_read(name, &state, err);
 
 	if (rc < 0)
@@ -73,7 +65,7 @@ static int try_device(const char *name, uint16_t port, char *ret_name, uint32_t 
 		*ret_fwmark = state.fwmark;
 		rc = 1;
 	}
-	wg_device_state_done(&state);
+	wg_state_done(&state);
 	return rc;
 }
 

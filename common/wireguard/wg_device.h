@@ -11,8 +11,8 @@
 
 #include "common/base/addr.h"
 #include "common/base/err.h"
-#include "common/base/prefix.h"
 #include "common/wireguard/wg_config.h"
+#include "common/wireguard/wg_state.h"
 
 #include <net/if.h>
 #include <stdbool.h>
@@ -78,30 +78,8 @@ int wg_device_revive_peer(const char *name, const uint8_t public_key[WG_CONFIG_K
 
 /* --- look --- */
 
-struct wg_device_peer {
-	uint8_t public_key[WG_CONFIG_KEY_LEN];
-	bool has_preshared_key;
-	struct addr endpoint;	    /* family 0: none */
-	int64_t latest_handshake_s; /* since 1970; 0: none yet */
-	uint64_t received_bytes, sent_bytes;
-	uint16_t persistent_keepalive_s;
-	struct prefix *allowed_ips;
-	size_t allowed_ip_count;
-};
-
-struct wg_device_state {
-	int index;
-	uint16_t listen_port;
-	uint32_t fwmark;
-	uint8_t public_key[WG_CONFIG_KEY_LEN];
-	bool has_key;
-	struct wg_device_peer *peers;
-	size_t peer_count;
-};
-
-/* No private or preshared key comes along. Return: 0 (wg_device_state_done() it), -ENODEV (no such device, or not
+/* No private or preshared key comes along. Return: 0 (wg_state_done() it), -ENODEV (no such device, or not
  * WireGuard's), or another negative errno. */
-int wg_device_read(const char *name, struct wg_device_state *ret, struct err *err);
-void wg_device_state_done(struct wg_device_state *state);
+int wg_device_read(const char *name, struct wg_state *ret, struct err *err);
 
 #endif

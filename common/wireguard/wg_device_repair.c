@@ -66,16 +66,7 @@ int wg_device_poke(const char *name, const uint8_t public_key[WG_CONFIG_KEY_LEN]
 
 /* --- revive --- */
 
-/* Return: its place, or -1. */
-static ssize_t find_peer(const struct wg_device_state *state, const uint8_t *public_key)
-{
-	for (size_t i = 0; i < state->peer_count; i++)
-		if (memcmp(state->peers[i].public_key, public_key, WG_CONFIG_KEY_LEN) == 0)
-			return (ssize_t)i;
-	return -1;
-}
-
-static bool has_prefix(const struct wg_device_peer *peer, const struct prefix *prefix)
+static bool has_prefix(const struct wg_state_peer *peer, const struct prefix *prefix)
 {
 	for (size_t i = 0; i < peer->allowed_ip_count; i++)
 		if (prefix_compare(&peer->allowed_ips[i], prefix) == 0)
@@ -134,15 +125,15 @@ static int remove_peers(struct revival *revival, bool also_revived)
 }
 
 /* Step 2's question. A witness that is gone cannot tell: then nothing comes back. */
-static bool was_there(const struct revival *revival, const struct wg_device_state *after)
+static bool was_there(const struct revival *revival, const struct wg_state *after)
 {
-	ssize_t witness = find_peer(after, witness_key);
+	const struct wg_state_peer *witness = wg_state_find(after, witness_key);
 
-	return witness >= 0 && !has_prefix(&after->peers[witness], &revival->marker);
+	return witness && !has_prefix(witness, &revival->marker);
 }
 
 /* All allowed IPs of a device, sorted. Return: NULL without memory. */
-static struct prefix *collect_allowed_ips(const struct wg_device_state *state, size_t *ret_count)
+static struct prefix *collect_allowed_ips(const struct wg_state *state, size_t *ret_count)
 {
 	struct prefix *all;
 	size_t count = 0;
@@ -161,7 +152,7 @@ static struct prefix *collect_allowed_ips(const struct wg_device_state *state, s
 }
 
 /* Take those out of @peer's allowed IPs that somebody has by now. */
-static int leave_to_others(struct wg_device_peer *peer, const struct wg_device_state *after)
+static int leave_to_others(struct wg_state_peer *peer, const struct wg_state *after)
 {
 	size_t taken_count, kept = 0;
 	struct prefix *taken = collect_allowed_ips(after, &taken_count);
@@ -177,7 +168,7 @@ static int leave_to_others(struct wg_device_peer *peer, const struct wg_device_s
 }
 
 /* Step 3. */
-static int give_back(struct revival *revival, const struct wg_device_peer *peer, const uint8_t *preshared_key)
+static int give_back(struct revival *revival, const struct wg_state_peer *peer, const uint8_t *preshared_key)
 {
 	const struct wg_entry entry = {
 		.public_key = revival->public_key,
@@ -192,9 +183,9 @@ static int give_back(struct revival *revival, const struct wg_device_peer *peer,
 }
 
 /* All steps, for a peer that was there when it was read. Return: 1, 0 it was gone after all, or a negative errno. */
-static int revive(struct revival *revival, const char *name, struct wg_device_peer *peer, const uint8_t *preshared_key)
+static int revive(struct revival *revival, const char *name, struct wg_state_peer *peer, const uint8_t *preshared_key)
 {
-	struct wg_device_state after;
+	struct wg_state after;
 	bool revives;
 	int rc = replace_by_locked(revival);
 
@@ -209,7 +200,7 @@ static int revive(struct revival *revival, const char *name, struct wg_device_pe
 		rc = leave_to_others(peer, &after);
 	if (revives && rc == 0)
 		rc = give_back(revival, peer, preshared_key);
-	wg_device_state_done(&after);
+	wg_state_done(&after);
 	if (rc < 0) {
 		remove_peers(revival, true);
 		return rc;
@@ -221,9 +212,9 @@ static int revive(struct revival *revival, const char *name, struct wg_device_pe
 int wg_device_revive_peer(const char *name, const uint8_t public_key[WG_CONFIG_KEY_LEN], struct err *err)
 {
 	struct revival revival = {.public_key = public_key};
-	struct wg_device_state before;
+	struct wg_state before;
 	struct wg_library_keys keys;
-	ssize_t at;
+	struct wg_state_peer *peer;
 	int rc = wg_update_open(&revival.update, name, err);
 
 	if (rc < 0)
@@ -232,11 +223,11 @@ int wg_device_revive_peer(const char *name, const uint8_t public_key[WG_CONFIG_K
 	if (rc == 0)
 		rc = wg_library_read(name, &before, &keys);
 	if (rc == 0) {
-		at = find_peer(&before, public_key);
-		if (at >= 0)
-			rc = revive(&revival, name, &before.peers[at], keys.preshared_keys[at]);
+		peer = wg_state_find(&before, public_key);
+		if (peer)
+			rc = revive(&revival, name, peer, keys.preshared_keys[peer - before.peers]);
 		wg_library_keys_done(&keys);
-		wg_device_state_done(&before);
+		wg_state_done(&before);
 	}
 	wg_update_close(&revival.update);
 	return rc < 0 ? err_system(err, rc, "WireGuard device %s", name) : rc;

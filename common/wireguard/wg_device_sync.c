@@ -30,7 +30,7 @@ struct index {
 struct sync {
 	const struct wg_device_plan *plan;
 	const struct wg_config *before;
-	struct wg_device_state state;
+	struct wg_state state;
 	struct wg_library_keys keys;
 	struct index in_state, in_plan, in_before;
 };
@@ -65,7 +65,7 @@ static int index_config(struct index *ret, const struct wg_config *config)
 	return 0;
 }
 
-static int index_state(struct index *ret, const struct wg_device_state *state)
+static int index_state(struct index *ret, const struct wg_state *state)
 {
 	ret->places = calloc(state->peer_count + 1, sizeof(*ret->places));
 	if (!ret->places)
@@ -177,7 +177,7 @@ static bool is_endpoint_new(const struct sync *sync, const struct wg_config_peer
 
 /* Leave of @entry's allowed IPs what is to be sent so that the peer has just them: nothing, all of them to be added, or all
  * of them instead of what is there. */
-static void compare_allowed_ips(struct wg_entry *entry, struct wg_device_peer *now)
+static void compare_allowed_ips(struct wg_entry *entry, struct wg_state_peer *now)
 {
 	size_t common = 0;
 
@@ -195,7 +195,7 @@ static void compare_allowed_ips(struct wg_entry *entry, struct wg_device_peer *n
 static int update_peer(struct sync *sync, struct wg_update *update, size_t in_plan, size_t in_state)
 {
 	const struct wg_config_peer *peer = &sync->plan->config->peers[in_plan];
-	struct wg_device_peer *now = &sync->state.peers[in_state];
+	struct wg_state_peer *now = &sync->state.peers[in_state];
 	struct wg_entry entry;
 	int rc = wg_entry_from_config(peer, &sync->plan->endpoints[in_plan], &entry);
 
@@ -253,7 +253,7 @@ static void sync_done(struct sync *sync)
 	free(sync->in_plan.places);
 	free(sync->in_before.places);
 	wg_library_keys_done(&sync->keys);
-	wg_device_state_done(&sync->state);
+	wg_state_done(&sync->state);
 }
 
 int wg_device_sync(const char *name, const struct wg_device_plan *plan, const struct wg_config *before, struct err *err)

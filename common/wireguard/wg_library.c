@@ -151,7 +151,7 @@ static struct prefix prefix_from(const wg_allowedip *ip)
 	return prefix;
 }
 
-static int fill_peer(struct wg_device_peer *ret, const wg_peer *peer)
+static int fill_peer(struct wg_state_peer *ret, const wg_peer *peer)
 {
 	const wg_allowedip *ip;
 
@@ -169,12 +169,12 @@ static int fill_peer(struct wg_device_peer *ret, const wg_peer *peer)
 	return 0;
 }
 
-static int fill_state(struct wg_device_state *ret, const wg_device *device)
+static int fill_state(struct wg_state *ret, const wg_device *device)
 {
 	const wg_peer *peer;
 	int rc = 0;
 
-	*ret = (struct wg_device_state){
+	*ret = (struct wg_state){
 		.index = (int)device->ifindex,
 		.listen_port = device->listen_port,
 		.fwmark = device->fwmark,
@@ -188,7 +188,7 @@ static int fill_state(struct wg_device_state *ret, const wg_device *device)
 	{
 		rc = fill_peer(&ret->peers[ret->peer_count++], peer);
 		if (rc < 0) {
-			wg_device_state_done(ret);
+			wg_state_done(ret);
 			return rc;
 		}
 	}
@@ -237,9 +237,9 @@ static int read_device(const char *name, wg_device **ret)
 	return 0;
 }
 
-int wg_library_read(const char *name, struct wg_device_state *ret, struct wg_library_keys *ret_keys)
+int wg_library_read(const char *name, struct wg_state *ret, struct wg_library_keys *ret_keys)
 {
-	struct wg_device_state state;
+	struct wg_state state;
 	wg_device *device;
 	int rc = read_device(name, &device);
 
@@ -249,7 +249,7 @@ int wg_library_read(const char *name, struct wg_device_state *ret, struct wg_lib
 	if (rc == 0 && ret_keys) {
 		rc = fill_keys(ret_keys, device);
 		if (rc < 0)
-			wg_device_state_done(&state);
+			wg_state_done(&state);
 	}
 	wg_free_device(device);
 	if (rc == 0)

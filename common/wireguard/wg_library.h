@@ -5,8 +5,8 @@
 #ifndef TOWPATH_WIREGUARD_WG_LIBRARY_H
 #define TOWPATH_WIREGUARD_WG_LIBRARY_H
 
-#include "common/wireguard/wg_device.h"
 #include "common/wireguard/wg_entry.h"
+#include "common/wireguard/wg_state.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -22,9 +22,9 @@ struct wg_library_keys {
 
 void wg_library_keys_done(struct wg_library_keys *keys); /* wipes them */
 
-/* @ret_keys: NULL where no key is wanted. Return: 0 (wg_device_state_done(), wg_library_keys_done()), or wireguard.c's own
+/* @ret_keys: NULL where no key is wanted. Return: 0 (wg_state_done(), wg_library_keys_done()), or wireguard.c's own
  * negative errno. */
-int wg_library_read(const char *name, struct wg_device_state *ret, struct wg_library_keys *ret_keys);
+int wg_library_read(const char *name, struct wg_state *ret, struct wg_library_keys *ret_keys);
 
 /* Return: the names, each with its terminator, one more terminator at the end (free()); or NULL with errno. */
 char *wg_library_list_names(void);

@@ -31,12 +31,12 @@ static void key_of(int peer, uint8_t ret[WG_CONFIG_KEY_LEN])
 	memset(ret, peer, WG_CONFIG_KEY_LEN);
 }
 
-int wg_device_read(const char *name, struct wg_device_state *ret, struct err *err)
+int wg_device_read(const char *name, struct wg_state *ret, struct err *err)
 {
 	(void)name;
 	(void)err;
 	reads++;
-	*ret = (struct wg_device_state){.peers = calloc(PEERS, sizeof(*ret->peers)), .peer_count = PEERS};
+	*ret = (struct wg_state){.peers = calloc(PEERS, sizeof(*ret->peers)), .peer_count = PEERS};
 	assert_non_null(ret->peers);
 	for (int i = 0; i < PEERS; i++) {
 		key_of(i, ret->peers[i].public_key);
@@ -45,7 +45,7 @@ int wg_device_read(const char *name, struct wg_device_state *ret, struct err *er
 	return 0;
 }
 
-void wg_device_state_done(struct wg_device_state *state)
+void wg_state_done(struct wg_state *state)
 {
 	free(state->peers);
 }

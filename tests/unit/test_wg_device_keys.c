@@ -200,7 +200,7 @@ static void refusal_leaves_none(void **state)
 
 static void reading_leaves_none(void **state)
 {
-	struct wg_device_state device;
+	struct wg_state device;
 
 	(void)state;
 	make_device();
@@ -208,7 +208,7 @@ static void reading_leaves_none(void **state)
 	assert_int_equal(wg_device_read("wgt0", &device, NULL), 0);
 	assert_int_equal(device.peer_count, 1);
 	assert_no_key();
-	wg_device_state_done(&device);
+	wg_state_done(&device);
 }
 
 static void syncing_leaves_none(void **state)

@@ -194,11 +194,11 @@ static void missing_device_is_named(void **state)
 
 static int look(struct err *err)
 {
-	struct wg_device_state state;
+	struct wg_state state;
 	int rc = wg_device_read("wgt0", &state, err);
 
 	if (rc == 0)
-		wg_device_state_done(&state);
+		wg_state_done(&state);
 	return rc;
 }
 
@@ -527,7 +527,7 @@ static void race(int (*repair)(struct err *err), uint32_t max_us)
 	assert_int_equal(wg_update_open(&update, "wgt0", NULL), 0);
 	child = start_remover(&channel);
 	for (int i = 0; i < RACES; i++) {
-		struct wg_device_state device;
+		struct wg_state device;
 		uint32_t wait_us = (uint32_t)rand() % max_us;
 		char answer;
 		int rc;
@@ -543,7 +543,7 @@ static void race(int (*repair)(struct err *err), uint32_t max_us)
 		assert_int_equal(wg_device_read("wgt0", &device, NULL), 0);
 		if (device.peer_count != 0)
 			fail_msg("race %d: %zu peers after %u us", i, device.peer_count, wait_us);
-		wg_device_state_done(&device);
+		wg_state_done(&device);
 	}
 	wg_update_close(&update);
 	close(channel);

@@ -102,7 +102,7 @@ static int sync_to(const char *text, const char *before)
 /* What a configuration says is what is read back, keys apart. */
 static void configuration_is_read_back(void **state)
 {
-	struct wg_device_state device;
+	struct wg_state device;
 	char text[PREFIX_TEXT_MAX];
 	struct err err = {""};
 
@@ -124,14 +124,14 @@ static void configuration_is_read_back(void **state)
 	assert_int_equal(device.peers[0].persistent_keepalive_s, 25);
 	assert_int_equal(device.peers[0].latest_handshake_s, 0);
 	assert_int_equal(device.peers[0].allowed_ip_count, 2);
-	wg_device_state_done(&device);
+	wg_state_done(&device);
 }
 
 /* What is not there, and what is not WireGuard's, is no device. */
 static void no_device_is_told(void **state)
 {
 	static const char *const names[] = {"wgt0", "lo", "a-name-longer-than-any-device"};
-	struct wg_device_state device;
+	struct wg_state device;
 	struct err err;
 
 	(void)state;
