@@ -20,6 +20,7 @@
 #include "common/host/check.h"
 #include "common/net/dns.h"
 #include "common/net/netmon.h"
+#include "common/process/configuration.h"
 #include "common/process/socket_tune.h"
 #include "common/process/supervise.h"
 
@@ -34,9 +35,8 @@
 #define NAMESERVERS_FRESH_US CLOCK_US_PER_S /* asking resolved may take its time; not at every small event */
 
 struct supervisor {
-	const struct client_config *first; /* main's: local port, mark and device are its, as long as we run */
-	struct client_config *reloaded;	   /* in use; NULL: the first is */
-	struct client_config *of_device;   /* its part about WireGuard is the host's; NULL: the first's is */
+	const struct client_config *first;  /* main's: local port, mark and device are its, as long as we run */
+	struct configuration configuration; /* its first is the one above */
 	const struct supervisor_options *options;
 	struct supervise *supervise;
 	struct local_port port;
@@ -53,7 +53,7 @@ struct supervisor {
 
 static const struct client_config *config_of(const struct supervisor *s)
 {
-	return s->reloaded ? s->reloaded : s->first;
+	return configuration_in_use(&s->configuration);
 }
 
 /* --- the mark --- */
@@ -265,25 +265,6 @@ static void on_close(void *owner)
 
 /* --- a reload --- */
 
-static void config_free(struct client_config *config)
-{
-	if (config)
-		client_config_done(config);
-	free(config);
-}
-
-static void use_config(struct supervisor *s, struct client_config *config, struct client_config *of_device)
-{
-	struct client_config *before = s->reloaded, *of_device_before = s->of_device;
-
-	s->reloaded = config;
-	s->of_device = of_device;
-	if (before != of_device)
-		config_free(before);
-	if (of_device_before != before && of_device_before != of_device)
-		config_free(of_device_before);
-}
-
 /* What the worker is given, as bytes. Return: their number, or a negative errno. */
 static ssize_t settings_bytes(const struct client_settings *settings, char **ret, struct err *err)
 {
@@ -343,7 +324,7 @@ static int take_config(struct supervisor *s, struct channel *channel, struct cli
 	has_news = is_news(s, &settings);
 	client_settings_built_done(&s->settings);
 	s->settings = settings;
-	use_config(s, config, is_hosts ? config : s->of_device);
+	configuration_use(&s->configuration, config, is_hosts);
 	if (!has_news || !channel) /* a worker that is gone is followed by one that gets it */
 		return 0;
 	rc = send_settings(s, channel, CHANNEL_RELOAD, err);
@@ -353,24 +334,22 @@ static int take_config(struct supervisor *s, struct channel *channel, struct cli
 static int reload(void *owner, struct channel *channel, char *ret_restart, size_t restart_size, struct err *err)
 {
 	struct supervisor *s = owner;
-	struct client_config *config = calloc(1, sizeof(*config));
-	struct ini_report report = {0};
-	int rc;
+	void *config;
+	int rc = configuration_read(&s->configuration, &config, err);
 
-	if (!config)
-		return err_system(err, -ENOMEM, "configuration");
-	rc = s->options->read_config(s->options->context, config, &report, err);
-	if (rc < 0)
-		rc = ini_report_join(&report, SUPERVISE_FILE_IS_WRONG, err);
-	else
+	if (rc == 0)
 		rc = take_config(s, channel, config, ret_restart, restart_size, err);
-	ini_report_done(&report);
-	if (config != s->reloaded)
-		config_free(config);
+	configuration_release(&s->configuration, config);
 	return rc;
 }
 
 /* --- set-up --- */
+
+/* The file with [Interface]: complaints about the device name it. */
+static const char *wireguard_path(const struct client_config *config)
+{
+	return config->wireguard_path ? config->wireguard_path : config->path;
+}
 
 static int run(struct supervisor *s)
 {
@@ -387,7 +366,7 @@ static int run(struct supervisor *s)
 	struct host_setup host = {
 		.name = config->name,
 		.config_path = config->path,
-		.wireguard_path = config->wireguard_path ? config->wireguard_path : config->path,
+		.wireguard_path = wireguard_path(config),
 		.state_dir = s->options->state_dir,
 		.wireguard = &config->wireguard,
 		.gateways = config->gateways,
@@ -412,24 +391,22 @@ static int run(struct supervisor *s)
 	return supervise_run(&setup, &program, s, &s->supervise);
 }
 
-/* Before anything is opened that needs privilege or a folder of root's: this complaint names the device. */
-static int check_device(const struct client_config *config, struct err *err)
-{
-	const char *path = config->wireguard_path ? config->wireguard_path : config->path;
-
-	return config->has_device ? check_capable(path, &config->wireguard, err) : 0;
-}
-
 int client_supervisor_run(const struct client_config *config, const struct supervisor_options *options)
 {
-	struct supervisor s = {.first = config, .options = options, .port.fd = -1};
+	struct supervisor s = {.first = config,
+		.configuration = {options->type, options->context, config},
+		.options = options,
+		.port.fd = -1};
 	struct err err = {""};
 	int exit_code = 1;
 	int rc;
 
 	s.marks.keeps = is_beside(&s);
 	s.names = address_cache_open(options->state_dir, config->name);
-	rc = s.names ? check_device(config, &err) : err_system(&err, -ENOMEM, "names");
+	rc = s.names ? 0 : err_system(&err, -ENOMEM, "names");
+	/* Before anything is opened that needs privilege or a folder of root's: this complaint names the device. */
+	if (rc == 0 && config->has_device)
+		rc = check_capable(wireguard_path(config), &config->wireguard, &err);
 	if (rc == 0)
 		rc = local_port_open(&s.port, config, &err);
 	if (rc == 0)
@@ -439,7 +416,7 @@ int client_supervisor_run(const struct client_config *config, const struct super
 	else
 		exit_code = run(&s);
 	client_settings_built_done(&s.settings);
-	use_config(&s, NULL, NULL);
+	configuration_done(&s.configuration);
 	address_cache_close(s.names);
 	local_port_close(&s.port);
 	return exit_code;

@@ -1,20 +1,10 @@
-/* towpath-server: the hub. Reads the command line and hands over: to the worker where the supervisor started us, to
- * the supervisor for `run` and `up`, to the configuration's reader for `check`, to a running supervisor's control socket
- * for `down`, `reload` and `status`.
- */
-#include "common/command_line/options.h"
-#include "common/command_line/status.h"
-#include "common/command_line/stop_reload.h"
-#include "common/command_line/up.h"
-#include "common/process/channel.h"
-#include "common/process/spawn.h"
+/* towpath-server: the hub. What happens with the command line: common/command_line/program.h. */
+#include "common/command_line/program.h"
 #include "server/config.h"
 #include "server/supervisor.h"
 #include "server/worker.h"
 
 #include <errno.h>
-#include <stdio.h>
-#include <string.h>
 
 static const char help[] =
 	"towpath-server up hub               brings up the hub of /etc/towpath/hub.conf; returns when it listens\n"
@@ -36,10 +26,7 @@ static const char help[] =
 	"\n"
 	"Exit: 0 done, up or valid; 1 failed; 2 usage or file wrong; status: 3 not up; 4 no such tunnel.\n";
 
-static const struct options_program program = {.name = "towpath-server", .help = help};
-
-/* Also for a reload. */
-static int read_config(const void *context, struct server_config *ret, struct ini_report *report, struct err *err)
+static int read_config(const void *context, void *ret, struct ini_report *report, struct err *err)
 {
 	char path[PATH_MAX];
 
@@ -48,91 +35,35 @@ static int read_config(const void *context, struct server_config *ret, struct in
 	return server_config_read(path, ret, report, err);
 }
 
-static int run(const struct server_config *config, const struct options *options, int up_fd)
+static void free_config(void *config)
 {
-	const struct supervisor_options how = {.runtime_dir = options->runtime_dir,
-		.state_dir = options->state_dir,
-		.up_fd = up_fd,
-		.read_config = read_config,
-		.context = options};
-
-	return server_supervisor_run(config, &how);
+	server_config_done(config);
 }
 
-/* `up` goes on in the supervisor to be; the one who waits exits in there. */
-static int start(const struct server_config *config, const struct options *options)
+static void identify(const void *config, const char **ret_name, const char **ret_path)
 {
-	struct tunnel_ref tunnel;
-	const struct up_setup setup = {.program = "towpath-server",
-		.tunnel = &tunnel,
-		.runtime_dir = options->runtime_dir,
-		.state_dir = options->state_dir,
-		.timeout_ms = options->timeout_ms};
-	struct err err = {""};
-	int up_fd = -1;
-	int rc = tunnel_ref_set(&tunnel, options, "server", config->name, config->path, &err);
+	const struct server_config *read = config;
 
-	if (rc == 0)
-		rc = tunnel_ref_refuse_running(&tunnel, &err);
-	if (rc == 0 && options->verb == OPTIONS_UP)
-		rc = up_fd = up_fork(&setup, &err);
-	if (rc >= 0)
-		return run(config, options, up_fd);
-	options_complain(&(struct ini_report){0}, &err);
-	return EXIT_FAILED;
+	*ret_name = read->name;
+	*ret_path = read->path;
 }
 
-static int with_config(const struct options *options)
+static int supervise(const void *config, const struct supervisor_options *options)
 {
-	struct ini_report report = {0};
-	struct err err = {""};
-	struct server_config config;
-	int code = EXIT_DONE;
-
-	if (read_config(options, &config, &report, &err) < 0) {
-		code = options_complain(&report, &err);
-		ini_report_done(&report);
-		return code;
-	}
-	if (options->verb != OPTIONS_CHECK)
-		code = start(&config, options);
-	else if (!options->quiet)
-		printf("%s: valid\n", config.path);
-	server_config_done(&config);
-	return code;
+	return server_supervisor_run(config, options);
 }
 
-static int dispatch(const struct options *options)
-{
-	switch (options->verb) {
-	case OPTIONS_STATUS:
-		return status_show(options, "server", "Server");
-	case OPTIONS_DOWN:
-		return down_run(options, "server", "Server");
-	case OPTIONS_RELOAD:
-		return reload_run(options, "server", "Server");
-	case OPTIONS_RUN:
-	case OPTIONS_UP:
-	case OPTIONS_CHECK:
-		break;
-	}
-	return with_config(options);
-}
+static const struct program program = {
+	.command_line = {.name = "towpath-server", .help = help},
+	.role = "server",
+	.section = "Server",
+	.configuration = {sizeof(struct server_config), read_config, free_config},
+	.identify = identify,
+	.supervise = supervise,
+	.work = server_worker_main,
+};
 
 int main(int argc, char **argv)
 {
-	struct options options;
-	int code;
-
-	if (argc > 1 && strcmp(argv[1], SPAWN_WORKER_ARGUMENT) == 0) {
-		options_take_worker_log(argc, argv);
-		return server_worker_main(CHANNEL_FD);
-	}
-	options_guard_standard_files();
-	code = options_parse(&program, argc, argv, &options);
-	if (code >= 0)
-		return code;
-	code = dispatch(&options);
-	options_done(&options);
-	return code;
+	return program_main(&program, argc, argv);
 }

@@ -13,6 +13,7 @@
 #include "common/base/log.h"
 #include "common/host/check.h"
 #include "common/net/netmon.h"
+#include "common/process/configuration.h"
 #include "common/process/spawn.h"
 #include "common/process/supervise.h"
 #include "server/flow_socket.h"
@@ -33,9 +34,8 @@
 
 struct supervisor {
 	const struct supervisor_options *options;
-	const struct server_config *first; /* of the start: what only a restart changes */
-	struct server_config *reloaded;	   /* in use; NULL: the first is */
-	struct server_config *of_device;   /* its part about WireGuard is the host's; NULL: the first's is */
+	const struct server_config *first;  /* of the start: what only a restart changes */
+	struct configuration configuration; /* its first is the one above */
 	struct supervise *supervise;
 	char folder[PATH_MAX];
 	int *listener_fds;
@@ -178,25 +178,6 @@ static int hand_down(void *owner, struct channel *channel, struct err *err)
 
 /* --- a reload --- */
 
-static void config_free(struct server_config *config)
-{
-	if (config)
-		server_config_done(config);
-	free(config);
-}
-
-static void use_config(struct supervisor *s, struct server_config *config, struct server_config *of_device)
-{
-	struct server_config *before = s->reloaded, *of_device_before = s->of_device;
-
-	s->reloaded = config;
-	s->of_device = of_device;
-	if (before != of_device)
-		config_free(before);
-	if (of_device_before != before && of_device_before != of_device)
-		config_free(of_device_before);
-}
-
 /* A new edition is in use, also by a worker that is starting; one that is gone is followed by one that gets it. */
 static int use_edition(struct supervisor *s, struct channel *channel, struct settings_build *edition, struct err *err)
 {
@@ -227,7 +208,7 @@ static int take_config(struct supervisor *s, struct channel *channel, struct ser
 		return rc;
 	restart_append(ret_restart, restart_size, s->first, config);
 	rc = use_edition(s, channel, &edition, err);
-	use_config(s, config, is_hosts ? config : s->of_device);
+	configuration_use(&s->configuration, config, is_hosts);
 	if (is_hosts)
 		greet_all(s);
 	return rc;
@@ -236,22 +217,12 @@ static int take_config(struct supervisor *s, struct channel *channel, struct ser
 static int reload(void *owner, struct channel *channel, char *ret_restart, size_t restart_size, struct err *err)
 {
 	struct supervisor *s = owner;
-	struct server_config *config = calloc(1, sizeof(*config));
-	struct ini_report report = {0};
-	int rc;
+	void *config;
+	int rc = configuration_read(&s->configuration, &config, err);
 
-	if (!config)
-		return err_system(err, -ENOMEM, "configuration");
-	rc = s->options->read_config(s->options->context, config, &report, err);
-	if (rc < 0) {
-		free(config);
-		rc = ini_report_join(&report, SUPERVISE_FILE_IS_WRONG, err);
-		ini_report_done(&report);
-		return rc;
-	}
-	rc = take_config(s, channel, config, ret_restart, restart_size, err);
-	if (config != s->reloaded)
-		config_free(config);
+	if (rc == 0)
+		rc = take_config(s, channel, config, ret_restart, restart_size, err);
+	configuration_release(&s->configuration, config);
 	return rc;
 }
 
@@ -264,7 +235,7 @@ static void on_renew_timer(uv_timer_t *timer)
 	struct settings_build edition;
 	struct err err = {""};
 
-	if (settings_build_open(&edition, &s->frame, s->reloaded ? s->reloaded : s->first, &err) < 0 ||
+	if (settings_build_open(&edition, &s->frame, configuration_in_use(&s->configuration), &err) < 0 ||
 		use_edition(s, supervise_channel(s->supervise), &edition, &err) < 0)
 		log_warning("config", "looking at the certificate: %s; tried again tomorrow", err.text);
 }
@@ -376,6 +347,12 @@ static void describe_state(struct supervisor *s)
 
 /* --- set-up --- */
 
+/* The file with [Interface]: complaints about the device name it. */
+static const char *wireguard_path(const struct server_config *config)
+{
+	return config->wireguard_path ? config->wireguard_path : config->path;
+}
+
 static int open_frame(struct supervisor *s, struct err *err)
 {
 	int rc;
@@ -420,7 +397,7 @@ static void supervisor_close(struct supervisor *s)
 	free(s->listeners);
 	settings_build_close(&s->edition);
 	client_number_table_close(s->sources);
-	use_config(s, NULL, NULL);
+	configuration_done(&s->configuration);
 	flow_address_close(&s->flow_address);
 	if (s->netns_fd >= 0)
 		close(s->netns_fd);
@@ -431,7 +408,7 @@ static struct host_setup describe_host(const struct supervisor *s)
 	const struct server_config *config = s->first;
 	struct host_setup setup = {.name = config->name,
 		.config_path = config->path,
-		.wireguard_path = config->wireguard_path ? config->wireguard_path : config->path,
+		.wireguard_path = wireguard_path(config),
 		.state_dir = s->options->state_dir,
 		.wireguard = &config->wireguard,
 		.gateways = config->gateways,
@@ -466,25 +443,21 @@ static int supervisor_run(struct supervisor *s)
 	return supervise_run(&setup, &program, s, &s->supervise);
 }
 
-/* Before namespaces are made, which needs the same privilege: this complaint names the device. */
-static int check_device(const struct server_config *config, struct err *err)
-{
-	const char *path = config->wireguard_path ? config->wireguard_path : config->path;
-
-	return config->has_device ? check_capable(path, &config->wireguard, err) : 0;
-}
-
 int server_supervisor_run(const struct server_config *config, const struct supervisor_options *options)
 {
 	struct supervisor s = {.options = options,
 		.first = config,
+		.configuration = {options->type, options->context, config},
 		.edition = {.settings_fd = -1},
 		.flow_address = {.netns_fd = -1, .home_fd = -1},
 		.netns_fd = -1};
 	struct err err = {""};
-	int exit_code = 1;
+	int exit_code = 1, rc = 0;
 
-	if (check_device(config, &err) < 0 || supervisor_open(&s, &err) < 0)
+	/* Before namespaces are made, which needs the same privilege: this complaint names the device. */
+	if (config->has_device)
+		rc = check_capable(wireguard_path(config), &config->wireguard, &err);
+	if (rc < 0 || supervisor_open(&s, &err) < 0)
 		log_error("config", "%s", err.text);
 	else
 		exit_code = supervisor_run(&s);

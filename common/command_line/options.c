@@ -63,6 +63,7 @@ static const char *const future_verbs[] = {"doctor", "init", "add", "revoke", "s
 
 struct parsing {
 	const struct options_program *program;
+	const char *const *keys; /* the program's; NULL: none */
 	struct options *options;
 	struct option longs[LONG_MAX_COUNT];
 	const char *names[LONG_MAX_COUNT];	     /* for "did you mean", and of the longs */
@@ -109,9 +110,9 @@ static void build_longs(struct parsing *parsing)
 {
 	for (size_t i = 0; i < GENERAL_COUNT; i++)
 		add_long(parsing, general[i].name, general[i].has_arg, general[i].val);
-	for (int i = 0; parsing->program->keys && parsing->program->keys[i]; i++) {
-		add_long(parsing, parsing->program->keys[i], required_argument, OPTION_KEYS + i);
-		add_joined(parsing, parsing->program->keys[i], OPTION_KEYS + i);
+	for (int i = 0; parsing->keys && parsing->keys[i]; i++) {
+		add_long(parsing, parsing->keys[i], required_argument, OPTION_KEYS + i);
+		add_joined(parsing, parsing->keys[i], OPTION_KEYS + i);
 	}
 }
 
@@ -125,7 +126,7 @@ static int take_key(struct parsing *parsing, int value, const char *text)
 		return EXIT_FAILED;
 	}
 	options->keys = keys;
-	keys[options->key_count++] = (struct options_key){parsing->program->keys[value - OPTION_KEYS], text};
+	keys[options->key_count++] = (struct options_key){parsing->keys[value - OPTION_KEYS], text};
 	return -1;
 }
 
@@ -326,7 +327,7 @@ static int parse_words(struct parsing *parsing, int argc, char **argv)
 
 int options_parse(const struct options_program *program, int argc, char **argv, struct options *ret)
 {
-	struct parsing parsing = {.program = program, .options = ret};
+	struct parsing parsing = {.program = program, .keys = program->keys ? program->keys() : NULL, .options = ret};
 	int rc;
 
 	*ret = (struct options){

@@ -18,8 +18,9 @@ enum options_verb { OPTIONS_RUN, OPTIONS_UP, OPTIONS_DOWN, OPTIONS_STATUS, OPTIO
 struct options_program {
 	const char *name; /* "towpath-client" */
 	const char *help;
-	const char *const *keys; /* long options of `run` and `up` that take a value, NULL-terminated; NULL: none */
-	bool takes_url;		 /* run wss://…, up wss://… */
+	/* Long options of `run` and `up` that take a value, NULL-terminated. NULL: none. */
+	const char *const *(*keys)(void);
+	bool takes_url; /* run wss://…, up wss://… */
 };
 
 struct options_key {

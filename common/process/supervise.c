@@ -359,7 +359,7 @@ static void on_network(void *owner, unsigned kinds)
 
 static int exit_of(int rc)
 {
-	if (rc == SUPERVISE_FILE_IS_WRONG)
+	if (rc == CONFIGURATION_IS_WRONG)
 		return EXIT_USAGE;
 	return rc < 0 ? EXIT_FAILED : EXIT_DONE;
 }

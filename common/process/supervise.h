@@ -17,8 +17,8 @@
 #include "common/base/err.h"
 #include "common/host/host.h"
 #include "common/process/channel.h"
+#include "common/process/configuration.h"
 
-#include <errno.h>
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -26,7 +26,14 @@
 
 struct supervise;
 
-#define SUPERVISE_FILE_IS_WRONG (-EBADMSG) /* a reload's, which is 2 to the one who asked for it, as it is from check */
+/* What main() hands to the program's supervisor. */
+struct supervisor_options {
+	const char *runtime_dir;	       /* control socket: RUNTIME_DIR/NAME.ROLE */
+	const char *state_dir;		       /* undo list, own certificate: STATE_DIR/NAME/ */
+	int up_fd;			       /* the pipe of `up`, see notify.h; -1: in the foreground */
+	const struct configuration_type *type; /* for a reload: read the configuration again, as main() did */
+	const void *context;		       /* for its read() */
+};
 
 struct supervise_program {
 	/* A new worker is there: send CHANNEL_SETTINGS and CHANNEL_LISTENER; CHANNEL_START follows by itself. */
@@ -41,7 +48,7 @@ struct supervise_program {
 	void (*on_network)(void *owner, struct channel *channel, unsigned kinds);
 	/* Read the file again and take what can be taken: host_reload() on supervise_host(), CHANNEL_RELOAD on @channel (NULL: none).
 	 * @ret_restart: names what needs a restart, "" for nothing. Return: 0, or a negative errno with nothing changed
-	 * and @err set, lines of a report joined by newlines: SUPERVISE_FILE_IS_WRONG where the file alone is at fault. */
+	 * and @err set, lines of a report joined by newlines: CONFIGURATION_IS_WRONG where the file alone is at fault. */
 	int (*reload)(void *owner, struct channel *channel, char *ret_restart, size_t restart_size, struct err *err);
 	/* The device is described, @wireguard as host_report() has it: add what you know. NULL: not wanted. */
 	void (*on_report)(void *owner, json_t *wireguard);
@@ -59,7 +66,7 @@ struct supervise_setup {
 	int netns_fd;		       /* namespace of the worker, -1: ours; borrowed */
 	const struct host_setup *host; /* NULL: no device of ours */
 	bool flows_when_linked;	       /* the client: not before the worker's state is "up" */
-	int up_fd;		       /* of `up`, see up.h; -1: in the foreground */
+	int up_fd;		       /* of `up`, see notify.h; -1: in the foreground */
 };
 
 /* Run until SIGTERM, SIGINT or `down`. What goes wrong is logged here. @ret: set before the first call back, for the two
