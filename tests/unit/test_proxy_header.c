@@ -7,6 +7,8 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -106,6 +108,70 @@ static void test_bad_version_2_is_refused(void **state)
 	assert_int_equal(parse(endless, sizeof(endless) - 1, &used, text), PROXY_HEADER_BAD);
 }
 
+/* --- from a socket --- */
+
+#define LINE "PROXY TCP4 203.0.113.7 192.0.2.1 51544 443\r\n"
+
+/* Send @bytes in @pieces, receive after each. Return: the last result, with what the socket still holds in @ret_left. */
+static enum proxy_header_result receive(const char *bytes, size_t pieces, struct proxy_header *header, char *ret_left)
+{
+	enum proxy_header_result result = PROXY_HEADER_MORE;
+	size_t len = strlen(bytes), piece = (len + pieces - 1) / pieces;
+	struct addr from;
+	int ends[2];
+	ssize_t n;
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends), 0);
+	for (size_t at = 0; at < len && result == PROXY_HEADER_MORE; at += piece) {
+		size_t now = len - at < piece ? len - at : piece;
+
+		assert_int_equal(send(ends[0], bytes + at, now, 0), now);
+		result = proxy_header_receive(header, ends[1], &from);
+	}
+	n = recv(ends[1], ret_left, 63, MSG_DONTWAIT);
+	ret_left[n > 0 ? n : 0] = '\0';
+	close(ends[0]);
+	if (result == PROXY_HEADER_MORE)
+		result = proxy_header_receive(header, ends[1], &from);
+	close(ends[1]);
+	return result;
+}
+
+static void test_bytes_behind_the_header_stay_in_the_socket(void **state)
+{
+	struct proxy_header header = {.len = 0};
+	char left[64];
+
+	(void)state;
+	assert_int_equal(receive(LINE "GET /", 1, &header, left), PROXY_HEADER_OK);
+	assert_string_equal(left, "GET /");
+	assert_int_equal(receive(LINE, strlen(LINE), &header, left), PROXY_HEADER_OK);
+	assert_int_equal(header.len, 0);
+}
+
+static void test_beginning_that_is_no_header_is_kept(void **state)
+{
+	struct proxy_header header = {.len = 0};
+	char left[64];
+
+	(void)state;
+	assert_int_equal(receive("PROPFIND", 2, &header, left), PROXY_HEADER_NONE);
+	assert_int_equal(header.len, 0);
+	assert_int_equal(receive("PROXIMA", 3, &header, left), PROXY_HEADER_NONE);
+	assert_memory_equal(header.bytes, "PRO", header.len);
+	assert_int_equal(header.len, 3);
+	assert_string_equal(left, "XIM");
+}
+
+static void test_end_within_a_header_is_told(void **state)
+{
+	struct proxy_header header = {.len = 0};
+	char left[64];
+
+	(void)state;
+	assert_int_equal(receive("PROXY TCP4", 1, &header, left), PROXY_HEADER_LOST);
+}
+
 static void expect_forwarded(const char *fields, const char *address)
 {
 	char request[512], text[ADDR_TEXT_MAX] = "";
@@ -139,6 +205,9 @@ int main(void)
 		cmocka_unit_test(test_anything_else_is_no_header),
 		cmocka_unit_test(test_version_2_tells_the_visitor),
 		cmocka_unit_test(test_bad_version_2_is_refused),
+		cmocka_unit_test(test_bytes_behind_the_header_stay_in_the_socket),
+		cmocka_unit_test(test_beginning_that_is_no_header_is_kept),
+		cmocka_unit_test(test_end_within_a_header_is_told),
 		cmocka_unit_test(test_the_last_forwarded_address_counts),
 	};
 
