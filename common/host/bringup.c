@@ -172,8 +172,9 @@ static int make_now(struct host *host, struct change *change, struct err *err)
 			change_text(text, sizeof(text), change));
 	if (rc == 0 && change->kind == CHANGE_RAISE) {
 		host->is_raised = true;
+		wg_guests_start(&host->guests);
 		if (host->link_is_up)
-			watch_start(host);
+			wg_handshake_start(&host->handshake);
 	}
 	return rc;
 }

@@ -8,6 +8,7 @@
 #include "common/host/host_internal.h"
 
 #include "common/base/log.h"
+#include "common/base/require.h"
 #include "common/host/facts.h"
 
 #include <errno.h>
@@ -85,9 +86,32 @@ void host_run_hooks(struct host *host, enum hook_kind kind, void (*on_done)(void
 	hooks_start(&host->hooks);
 }
 
-bool host_is_through(const struct wg_config_peer *peer)
+/* --- what WireGuard needs while the tunnel is up --- */
+
+void host_link_is_up(struct host *host)
 {
-	return peer->has_public_key && !peer->endpoint;
+	host->link_is_up = true;
+	if (host->is_raised)
+		wg_handshake_start(&host->handshake);
+}
+
+static void on_handshake(void *owner)
+{
+	struct host *host = owner;
+
+	host->handlers.on_handshake(host->owner);
+}
+
+void host_on_peer_clock(struct host *host, const uint8_t public_key[WG_CONFIG_KEY_LEN], const struct addr *from,
+	uint32_t rtt_ms, int64_t wall_s)
+{
+	wg_guests_take_clock(&host->guests, public_key, from, rtt_ms, wall_s);
+}
+
+void host_greet_peer(
+	struct host *host, const uint8_t public_key[WG_CONFIG_KEY_LEN], const struct addr *from, uint32_t rtt_ms)
+{
+	wg_guests_greet(&host->guests, public_key, from, rtt_ms);
 }
 
 /* --- the end --- */
@@ -134,7 +158,8 @@ static void on_pre_down_done(void *owner, const char *failure)
 	struct host *host = owner;
 
 	(void)failure;
-	watch_stop(host);
+	wg_handshake_stop(&host->handshake);
+	wg_guests_stop(&host->guests);
 	host_go_on(host, unwind_all);
 }
 
@@ -148,7 +173,8 @@ static void undo_bringup(struct host *host)
 {
 	host->has_failed = true;
 	bringup_stop(host);
-	watch_stop(host);
+	wg_handshake_stop(&host->handshake);
+	wg_guests_stop(&host->guests);
 	hooks_stop(&host->hooks);
 	host->phase = HOST_UNWINDING;
 	host_go_on(host, unwind_all);
@@ -246,10 +272,41 @@ static void release(struct host *host)
 	net_routes_done(&host->routes);
 	free(host->firewall_listing);
 	free(host->addrs);
-	free(host->guests);
-	free(host->clocks);
 	free(host->overlaps);
-	free(host->watch.seen_s);
+}
+
+static void on_part_closed(void *owner)
+{
+	struct host *host = owner;
+
+	require(host->open_handles > 0);
+	if (--host->open_handles == 0)
+		free(host);
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+	on_part_closed(handle->data);
+}
+
+static void open_handles(struct host *host)
+{
+	const struct wg_handshake_setup handshake = {.loop = host->loop,
+		.device = host->setup.device,
+		.config = host->setup.wireguard,
+		.on_handshake = on_handshake,
+		.on_closed = on_part_closed,
+		.owner = host};
+	const struct wg_guests_setup guests = {
+		.loop = host->loop, .device = host->setup.device, .on_closed = on_part_closed, .owner = host};
+
+	for (int i = 0; i < HOST_TIMER_COUNT; i++) {
+		uv_timer_init(host->loop, &host->timers[i]);
+		host->timers[i].data = host;
+	}
+	wg_handshake_open(&host->handshake, &handshake);
+	wg_guests_open(&host->guests, &guests);
+	host->open_handles = HOST_TIMER_COUNT + 2;
 }
 
 int host_open(struct host **ret, uv_loop_t *loop, const struct host_setup *setup, const struct host_handlers *handlers,
@@ -271,20 +328,9 @@ int host_open(struct host **ret, uv_loop_t *loop, const struct host_setup *setup
 		free(host);
 		return rc;
 	}
-	for (; host->open_timers < HOST_TIMER_COUNT; host->open_timers++) {
-		uv_timer_init(loop, &host->timers[host->open_timers]);
-		host->timers[host->open_timers].data = host;
-	}
+	open_handles(host);
 	*ret = host;
 	return 0;
-}
-
-static void on_timer_closed(uv_handle_t *handle)
-{
-	struct host *host = handle->data;
-
-	if (--host->open_timers == 0)
-		free(host);
 }
 
 void host_close(struct host *host)
@@ -292,7 +338,6 @@ void host_close(struct host *host)
 	if (!host)
 		return;
 	bringup_stop(host);
-	watch_stop(host);
 	repair_stop(host);
 	hooks_stop(&host->hooks);
 	command_tails_close(&host->tails);
@@ -302,6 +347,8 @@ void host_close(struct host *host)
 		host->timers[i].data = host;
 		uv_close((uv_handle_t *)&host->timers[i], on_timer_closed);
 	}
+	wg_handshake_close(&host->handshake);
+	wg_guests_close(&host->guests);
 }
 
 /* --- what a crash left --- */

@@ -3,7 +3,6 @@
  *     host.c     its life: open, up, down, close
  *     bringup.c  the steps up, one after the other
  *     settle.c   programs of single changes: the resolver, nft, a rule in FORWARD
- *     watch.c    handshakes and clocks
  *     repair.c   what others took away
  *     later.c    what others did that we have to do something about
  *     overlap.c  networks of the host's own that the tunnel wants, too
@@ -23,6 +22,8 @@
 #include "common/net/command.h"
 #include "common/net/forward.h"
 #include "common/net/netlink.h"
+#include "common/wireguard/wg_guest.h"
+#include "common/wireguard/wg_handshake.h"
 
 enum host_phase {
 	HOST_NEW,
@@ -39,19 +40,10 @@ enum host_timer {
 	HOST_TIMER_STEP,    /* what comes next, from the loop */
 	HOST_TIMER_RESOLVE, /* endpoints */
 	HOST_TIMER_REPAIR,
-	HOST_TIMER_WATCH,
-	HOST_TIMER_GREET,
-	HOST_TIMER_CLOCK,
 	HOST_TIMER_COUNT,
 };
 
 #define HOST_PRINTS 8 /* of keys that cannot change without a restart: what the device was brought up with */
-
-struct host_watch {
-	int64_t *seen_s; /* each configured peer's latest handshake when the link came up */
-	size_t count;
-	uint64_t since_ms, poked_ms;
-};
 
 struct host_repair {
 	bool is_under_way, is_wanted; /* something has changed again meanwhile */
@@ -62,18 +54,6 @@ struct host_repair {
 	size_t later;		 /* the rule of host->forwards that is gone through */
 	uint64_t due_ms;
 	uint64_t looked_ms; /* when the last look ended */
-};
-
-struct host_guest {
-	uint8_t public_key[WG_CONFIG_KEY_LEN];
-	struct addr from;
-	uint32_t rtt_ms;
-	uint64_t due_ms; /* uv_now(): it is greeted then */
-};
-
-struct host_clock {
-	struct host_guest guest;
-	int64_t wall_s; /* what it says */
 };
 
 struct host {
@@ -87,7 +67,7 @@ struct host {
 	char failure[ERR_TEXT_MAX];
 
 	uv_timer_t timers[HOST_TIMER_COUNT];
-	size_t open_timers;
+	size_t open_handles; /* timers, the handshake and the guests: the last one to close frees the host */
 	void (*next)(struct host *host); /* of HOST_TIMER_STEP */
 
 	struct netlink netlink, birth;
@@ -115,13 +95,8 @@ struct host {
 	char *firewall_listing; /* of our table as we left it, normalised */
 
 	bool is_raised, link_is_up;
-	struct host_watch watch;
-	struct host_guest *guests; /* who has come in and is not greeted yet */
-	size_t guest_count;
-	uint64_t guests_looked_ms; /* when the last look ended */
-	struct host_clock *clocks; /* who has said a time that may be behind, and was not looked at yet */
-	size_t clock_count;
-	uint64_t clocks_looked_ms; /* when the last look ended */
+	struct wg_handshake handshake;
+	struct wg_guests guests;
 	struct host_repair repair;
 	uint64_t prints[HOST_PRINTS];
 	struct wg_config_interface routing; /* Table of then; nothing of it points anywhere */
@@ -139,8 +114,6 @@ void host_run(struct host *host, const char *const *argv, const char *input,
 	void (*on_done)(struct host *host, int status, const char *output));
 struct change_place host_place(struct host *host);
 void host_run_hooks(struct host *host, enum hook_kind kind, void (*on_done)(void *owner, const char *failure));
-/* A peer that is reached through the tunnel. */
-bool host_is_through(const struct wg_config_peer *peer);
 
 /* --- bringup.c --- */
 void bringup_start(struct host *host);
@@ -155,12 +128,6 @@ void settle_make(struct host *host, const struct change *change,
 void settle_look(struct host *host, const struct change *change,
 	void (*on_looked)(struct host *host, int status, const char *output));
 void settle_list_table(struct host *host, void (*on_listed)(struct host *host, int status, const char *output));
-
-/* --- watch.c --- */
-void watch_start(struct host *host);
-void watch_stop(struct host *host);
-/* Handshakes with all, now: WireGuard forgets its sessions when its device goes down, and the other ends do not hear of it. */
-void watch_poke_all(struct host *host);
 
 /* --- repair.c --- */
 void repair_begin(struct host *host); /* it is up now */

@@ -328,7 +328,6 @@ int host_reload(
 	repair_restart(host);
 	take_routes(host, &routed);
 	find_endpoints(host);
-	if (host->watch.seen_s)
-		watch_start(host); /* it goes by the peers' order */
+	wg_handshake_set_config(&host->handshake, wireguard);
 	return 0;
 }

@@ -179,7 +179,7 @@ static void put_back(struct host *host, struct change *change)
 	}
 	tell_put_back(host, change, text);
 	if (change->kind == CHANGE_RAISE)
-		watch_poke_all(host);
+		wg_handshake_poke_all(&host->handshake);
 }
 
 static void look_by_netlink(struct host *host)
@@ -204,7 +204,7 @@ static const struct wg_config_peer *find_through(const struct host *host, const 
 	const struct wg_config *config = host->setup.wireguard;
 
 	for (size_t i = 0; i < config->peer_count; i++)
-		if (host_is_through(&config->peers[i]) &&
+		if (wg_handshake_is_through(&config->peers[i]) &&
 			memcmp(config->peers[i].public_key, peer->public_key, WG_CONFIG_KEY_LEN) == 0)
 			return &config->peers[i];
 	return NULL;
@@ -381,7 +381,7 @@ void repair_restart(struct host *host)
 
 void repair_stop(struct host *host)
 {
-	if (host->open_timers > 0)
+	if (host->open_handles > 0)
 		uv_timer_stop(&host->timers[HOST_TIMER_REPAIR]);
 	command_close(host->command);
 	host->command = NULL;
