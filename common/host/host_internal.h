@@ -14,6 +14,7 @@
 
 #include "common/host/endpoints.h"
 #include "common/host/facts.h"
+#include "common/host/fingerprint.h"
 #include "common/host/hook.h"
 #include "common/host/host.h"
 #include "common/host/plan.h"
@@ -42,8 +43,6 @@ enum host_timer {
 	HOST_TIMER_REPAIR,
 	HOST_TIMER_COUNT,
 };
-
-#define HOST_PRINTS 8 /* of keys that cannot change without a restart: what the device was brought up with */
 
 struct host_repair {
 	bool is_under_way, is_wanted; /* something has changed again meanwhile */
@@ -98,9 +97,7 @@ struct host {
 	struct wg_handshake handshake;
 	struct wg_guests guests;
 	struct host_repair repair;
-	uint64_t prints[HOST_PRINTS];
-	struct wg_config_interface routing; /* Table of then; nothing of it points anywhere */
-	bool is_full[2];		    /* a full tunnel then, IPv4 and IPv6 */
+	struct fingerprint fingerprint; /* of the configuration it was brought up with */
 };
 
 /* --- host.c --- */

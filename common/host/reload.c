@@ -15,105 +15,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- fingerprints: FNV-1a --- */
-
-#define FNV_START 0xcbf29ce484222325u
-#define FNV_PRIME 0x100000001b3u
-
-static uint64_t print_bytes(uint64_t print, const void *bytes, size_t len)
-{
-	const uint8_t *at = bytes;
-
-	for (size_t i = 0; i < len; i++)
-		print = (print ^ at[i]) * FNV_PRIME;
-	return print;
-}
-
-static uint64_t print_number(uint64_t print, uint64_t number)
-{
-	return print_bytes(print, &number, sizeof(number));
-}
-
-/* With their terminators, so that where one ends counts. */
-static uint64_t print_texts(uint64_t print, char *const *texts, size_t count)
-{
-	for (size_t i = 0; i < count; i++)
-		print = print_bytes(print, texts[i], strlen(texts[i]) + 1);
-	return print;
-}
-
-static uint64_t print_addresses(const struct wg_config_interface *interface)
-{
-	uint64_t print = FNV_START;
-
-	for (size_t i = 0; i < interface->address_count; i++) {
-		const struct prefix prefix = {
-			.addr = interface->addresses[i].addr, .bits = interface->addresses[i].bits};
-		char text[PREFIX_TEXT_MAX];
-
-		prefix_format(text, sizeof(text), &prefix);
-		print = print_bytes(print, text, strlen(text) + 1);
-	}
-	return print;
-}
-
-enum { PRINT_PRIVATE_KEY, PRINT_LISTEN_PORT };
-
-static const char *const print_names[HOST_PRINTS] = {[PRINT_PRIVATE_KEY] = "PrivateKey",
-	[PRINT_LISTEN_PORT] = "ListenPort",
-	"FwMark",
-	"Address",
-	"MTU",
-	"Table",
-	"DNS",
-	"PreUp and PostUp"};
-
-static void take_prints(const struct wg_config_interface *interface, uint64_t ret[HOST_PRINTS])
-{
-	uint64_t ups = print_texts(FNV_START, interface->hooks[HOOK_PRE_UP], interface->hook_count[HOOK_PRE_UP]);
-
-	ret[PRINT_PRIVATE_KEY] = print_bytes(FNV_START, interface->private_key, sizeof(interface->private_key));
-	ret[PRINT_LISTEN_PORT] = print_number(FNV_START, interface->listen_port);
-	ret[2] = print_number(FNV_START, interface->fwmark);
-	ret[3] = print_addresses(interface);
-	ret[4] = print_number(FNV_START, interface->mtu);
-	ret[5] = print_number(print_number(FNV_START, interface->table_kind), interface->table);
-	ret[6] = print_texts(FNV_START, interface->dns, interface->dns_count);
-	ret[7] = print_texts(print_number(ups, 0), interface->hooks[HOOK_POST_UP], interface->hook_count[HOOK_POST_UP]);
-}
-
 void reload_remember(struct host *host)
 {
-	const struct wg_config *config = host->setup.wireguard;
-
-	take_prints(&config->interface, host->prints);
-	host->routing = (struct wg_config_interface){
-		.table_kind = config->interface.table_kind, .table = config->interface.table};
-	host->is_full[0] = plan_is_full_tunnel(config, AF_INET);
-	host->is_full[1] = plan_is_full_tunnel(config, AF_INET6);
-}
-
-static void name(char *ret, size_t size, const char *what)
-{
-	size_t len = strlen(ret);
-
-	snprintf(ret + len, size - len, "%s%s", len > 0 ? ", " : "", what);
-}
-
-static void name_what_stays(const struct host *host, const struct wg_config *routed,
-	const struct wg_config_interface *interface, char *ret, size_t size)
-{
-	uint64_t prints[HOST_PRINTS];
-
-	ret[0] = '\0';
-	take_prints(interface, prints);
-	for (int i = 0; i < HOST_PRINTS; i++)
-		if (prints[i] != host->prints[i])
-			name(ret, size, print_names[i]);
-	if (plan_is_full_tunnel(routed, AF_INET) != host->is_full[0])
-		name(ret, size, "AllowedIPs (0.0.0.0/0)");
-	if (plan_is_full_tunnel(routed, AF_INET6) != host->is_full[1])
-		name(ret, size, "AllowedIPs (::/0)");
+	fingerprint_take(&host->fingerprint, host->setup.wireguard);
 }
 
 /* --- routes --- */
@@ -122,7 +26,7 @@ static void name_what_stays(const struct host *host, const struct wg_config *rou
 static bool is_reloadable(const struct host *host, const struct change *change)
 {
 	return change->kind == CHANGE_ROUTE &&
-	       (change->route.to.bits > 0 || host->routing.table_kind != WG_CONFIG_TABLE_AUTO);
+	       (change->route.to.bits > 0 || host->fingerprint.routing.table_kind != WG_CONFIG_TABLE_AUTO);
 }
 
 static void drop_routes(struct host *host, const struct plan_index *wanted)
@@ -275,15 +179,14 @@ static struct wg_device_plan plan_sync(
 	const struct host *host, const struct wg_config *wireguard, const struct addr *addrs)
 {
 	const struct wg_config_interface *interface = &wireguard->interface;
-	uint64_t prints[HOST_PRINTS];
+	const struct fingerprint *then = &host->fingerprint;
 
-	take_prints(interface, prints);
 	return (struct wg_device_plan){.config = wireguard,
 		.fwmark = host->mark,
 		.endpoints = addrs,
 		.keeps_private_key =
-			!interface->has_private_key || prints[PRINT_PRIVATE_KEY] != host->prints[PRINT_PRIVATE_KEY],
-		.keeps_listen_port = prints[PRINT_LISTEN_PORT] != host->prints[PRINT_LISTEN_PORT]};
+			!interface->has_private_key || !fingerprint_is_same(then, FINGERPRINT_PRIVATE_KEY, interface),
+		.keeps_listen_port = !fingerprint_is_same(then, FINGERPRINT_LISTEN_PORT, interface)};
 }
 
 static int sync_peers(const struct host *host, const struct wg_config *wireguard, struct addr *addrs, struct err *err)
@@ -299,8 +202,7 @@ static int sync_peers(const struct host *host, const struct wg_config *wireguard
 int host_reload(
 	struct host *host, const struct wg_config *wireguard, char *ret_restart, size_t restart_size, struct err *err)
 {
-	const struct wg_config routed = {
-		.interface = host->routing, .peers = wireguard->peers, .peer_count = wireguard->peer_count};
+	const struct wg_config routed = fingerprint_route(&host->fingerprint, wireguard);
 	struct addr *addrs;
 	int rc;
 
@@ -320,7 +222,7 @@ int host_reload(
 		free(addrs);
 		return rc;
 	}
-	name_what_stays(host, &routed, &wireguard->interface, ret_restart, restart_size);
+	fingerprint_name_changes(&host->fingerprint, wireguard, ret_restart, restart_size);
 	endpoints_stop(&host->endpoints);
 	free(host->addrs);
 	host->addrs = addrs;
