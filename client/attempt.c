@@ -102,9 +102,17 @@ static void start_tunnel(struct attempt *attempt, size_t head_used)
 	attempt->step = ATTEMPT_UP;
 	attempt->deadline_us = 0;
 	link_on_attempt_up(attempt->link);
-	carrier_start(&attempt->carrier, &attempt->client->pump, &attempt->stream, attempt->link->flow, settings->mask,
-		settings->ping_interval_ms, &tunnel_handlers, attempt, (const uint8_t *)head + head_used,
-		attempt->head_len - head_used, clock_now_us());
+	carrier_start(&attempt->carrier,
+		&(struct carrier_setup){.pump = &attempt->client->pump,
+			.stream = &attempt->stream,
+			.flow = attempt->link->flow,
+			.mask = settings->mask,
+			.ping_interval_ms = settings->ping_interval_ms,
+			.handlers = &tunnel_handlers,
+			.owner = attempt,
+			.rest = (const uint8_t *)head + head_used,
+			.rest_len = attempt->head_len - head_used},
+		clock_now_us());
 	free(head);
 }
 
@@ -407,7 +415,7 @@ struct attempt *attempt_open(struct link *link, int fd)
 void attempt_step(struct attempt *attempt, uint64_t now_us)
 {
 	if (attempt->step == ATTEMPT_UP)
-		carrier_step(&attempt->carrier, now_us);
+		carrier_tick(&attempt->carrier, now_us);
 	else if (now_us >= attempt->deadline_us)
 		attempt_fail(
 			attempt, attempt->is_hurried ? "no answer since the network changed" : "no answer in 10 s");

@@ -239,8 +239,17 @@ static void start_tunnel(struct session *session)
 	tell_clock(session);
 	tls_stream_flush(&session->stream); /* where it fails, the carrier notices */
 	tls_stream_pause(&session->stream, false);
-	carrier_start(&session->carrier, &hub->pump, &session->stream, &session->flow->flow, CARRIER_MASK_NONE,
-		hub->settings.ping_interval_ms, &tunnel_handlers, session, rest, session->rest_len, clock_now_us());
+	carrier_start(&session->carrier,
+		&(struct carrier_setup){.pump = &hub->pump,
+			.stream = &session->stream,
+			.flow = &session->flow->flow,
+			.mask = CARRIER_MASK_NONE,
+			.ping_interval_ms = hub->settings.ping_interval_ms,
+			.handlers = &tunnel_handlers,
+			.owner = session,
+			.rest = rest,
+			.rest_len = session->rest_len},
+		clock_now_us());
 	free(rest);
 }
 
@@ -606,7 +615,7 @@ void session_tick(struct session *session, uint64_t now_us)
 		return;
 	}
 	if (rules[session->state].has_carrier)
-		carrier_step(&session->carrier, now_us);
+		carrier_tick(&session->carrier, now_us);
 	else if (session->state == SESSION_REQUEST && session->is_throttled && now_us >= session->answer_us)
 		visitor_output_drained(
 			session->visitor); /* answer_us may be 0 again: then its next output waits anew */

@@ -1,5 +1,11 @@
-/* A carrier's life: takes over an upgraded stream, serves its events with the pump, follows the line's rate, pings, and
- * tells its owner the end with a reason. */
+/* The life of a carrier: it takes over an upgraded stream, serves its events with the pump, follows the rate of the line,
+ * pings, and tells its owner the end with a reason.
+ *
+ * Happy path: carrier_start() → the stream's on_readable and on_writable, carrier_send() after each batch from UDP,
+ * carrier_tick() twice a second → carrier_close(). Every failure (the stream's, a close frame, a protocol error, a ping
+ * without an answer) goes through end_carrier(): the carrier leaves its flow, then calls on_end once. The owner may free
+ * its own things in there but not the carrier: that stays until on_closed.
+ */
 #include "common/tunnel/carrier.h"
 
 #include "common/base/clock.h"
@@ -9,7 +15,6 @@
 #include <openssl/rand.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #define RECORD_TIME_MS 4u /* a record is of no use until it is complete: it may take so long on the line */
 #define RECORD_LEN_MIN 1500u
@@ -18,7 +23,7 @@
 #define LOW_WATER_FIRST 32768u
 #define LOW_WATER_MAX (256u * 1024)
 #define RATE_CHECK_US 10000u
-#define RATE_CHECK_BYTES 4096u /* less tells nothing of the line, and asking delays whoever shares the core */
+#define RATE_CHECK_BYTES 4096u /* less tells nothing of the line, and the system call takes time from other carriers */
 #define IDLE_US (5 * CLOCK_US_PER_S)
 
 static uint32_t clamp(uint64_t value, uint32_t low, uint32_t high)
@@ -28,6 +33,7 @@ static uint32_t clamp(uint64_t value, uint32_t low, uint32_t high)
 	return value > high ? high : (uint32_t)value;
 }
 
+/* Changes of less than an eighth are not worth a system call. */
 static void set_low_water(struct carrier *carrier, uint32_t bytes)
 {
 	uint32_t old = carrier->low_water_bytes;
@@ -35,143 +41,96 @@ static void set_low_water(struct carrier *carrier, uint32_t bytes)
 	if (bytes < old + old / 8 && bytes > old - old / 8)
 		return;
 	/* Refused on an old kernel or a socket that is no TCP: the queue alone bounds the delay then. */
-	tcp_rate_set_low_water(carrier->stream->fd, bytes);
+	tcp_rate_set_low_water(carrier->pipe.stream->fd, bytes);
 	carrier->low_water_bytes = bytes;
 }
 
-static void set_limit(struct carrier *carrier, uint32_t bytes_per_s)
-{
-	if (bytes_per_s == carrier->limit_bytes_per_s)
-		return;
-	tcp_rate_set_limit(carrier->stream->fd, bytes_per_s);
-	carrier->limit_bytes_per_s = bytes_per_s;
-}
-
-/* Record and low water follow the delivery rate. A rate measured while we had little to send says nothing of the line
- * unless it is higher than the last. */
+/* Record and low water follow the delivery rate. The kernel's figure counts only what we gave it: a rate measured while
+ * we had little to send says nothing of the line unless it is higher than the last. */
 static void follow_rate(struct carrier *carrier, uint64_t now_us)
 {
+	const struct flow_counters *counters = &carrier->pipe.flow->counters;
+	int fd = carrier->pipe.stream->fd;
 	struct tcp_rate rate;
 	uint64_t record_len;
+	uint32_t limit;
 
 	if (now_us - carrier->rate_checked_us < RATE_CHECK_US ||
-		carrier->flow->counters.sent_bytes - carrier->rate_checked_bytes < RATE_CHECK_BYTES)
+		counters->sent_bytes - carrier->rate_checked_bytes < RATE_CHECK_BYTES)
 		return;
 	carrier->rate_checked_us = now_us;
-	carrier->rate_checked_bytes = carrier->flow->counters.sent_bytes;
-	if (tcp_rate_read(carrier->stream->fd, &rate) < 0 || rate.delivery_bytes_per_s == 0)
+	carrier->rate_checked_bytes = counters->sent_bytes;
+	if (tcp_rate_read(fd, &rate) < 0 || rate.delivery_bytes_per_s == 0)
 		return;
-	set_limit(carrier, tcp_rate_limit(&rate));
+	limit = tcp_rate_limit(&rate);
+	if (limit != carrier->limit_bytes_per_s) {
+		tcp_rate_set_limit(fd, limit);
+		carrier->limit_bytes_per_s = limit;
+	}
 	record_len = rate.delivery_bytes_per_s * RECORD_TIME_MS / 1000;
-	if (rate.is_app_limited && record_len < carrier->record_len)
+	if (rate.is_app_limited && record_len < carrier->pipe.record_len)
 		return;
-	carrier->record_len = clamp(record_len, RECORD_LEN_MIN, TLS_RECORD_MAX);
+	carrier->pipe.record_len = clamp(record_len, RECORD_LEN_MIN, TLS_RECORD_MAX);
 	set_low_water(carrier, clamp(2 * record_len, LOW_WATER_MIN, LOW_WATER_MAX));
 }
 
-const uint8_t *carrier_next_mask(struct carrier *carrier, uint8_t key[4])
+/* --- end --- */
+
+/* Leave the flow: its datagrams wait in the queue for the next carrier. What had been written into the send buffer but
+ * has not left counts as lost, not as sent; with TCP nobody knows how much of it the peer has got. */
+static void leave_flow(struct carrier *carrier)
 {
-	switch (carrier->mask) {
-	case CARRIER_MASK_NONE:
-		return NULL;
-	case CARRIER_MASK_ZERO:
-		memset(key, 0, 4);
-		return key;
-	case CARRIER_MASK_RANDOM:
-		/* Inside TLS the mask hides nothing; it must only vary (an LCG, Knuth's MMIX constants). */
-		carrier->mask_state = carrier->mask_state * 6364136223846793005u + 1442695040888963407u;
-		memcpy(key, (const uint8_t *)&carrier->mask_state + 4, 4);
-		return key;
-	}
-	return NULL;
-}
-
-int carrier_flush(struct carrier *carrier)
-{
-	int rc = tls_stream_flush(carrier->stream);
-
-	if (rc == 0) {
-		carrier->unsent_datagrams = carrier->unsent_bytes = 0;
-		carrier->pongs = 0;
-	}
-	return rc;
-}
-
-int carrier_write_control(struct carrier *carrier, enum frame_opcode opcode, const uint8_t *payload, size_t len)
-{
-	uint8_t frame[FRAME_HEADER_MAX + FRAME_CONTROL_MAX], key[4];
-	const uint8_t *mask = carrier_next_mask(carrier, key);
-	size_t header_len;
-
-	if (len > FRAME_CONTROL_MAX)
-		return -EMSGSIZE;
-	header_len = frame_encode_header(frame, opcode, len, mask);
-	if (len > 0)
-		memcpy(frame + header_len, payload, len);
-	if (carrier->mask == CARRIER_MASK_RANDOM)
-		frame_mask(frame + header_len, len, mask);
-	return tls_stream_write(carrier->stream, frame, header_len + len);
-}
-
-/* Leave the flow: datagrams wait in its queue for the next carrier. */
-static void carrier_leave(struct carrier *carrier)
-{
-	struct flow *flow = carrier->flow;
+	struct pump_pipe *pipe = &carrier->pipe;
+	struct flow *flow = pipe->flow;
 
 	if (!flow)
 		return;
-	flow->counters.dropped.count[DROP_CARRIER_LOST] += carrier->unsent_datagrams;
-	flow->counters.sent_datagrams -= carrier->unsent_datagrams;
-	flow->counters.sent_bytes -= carrier->unsent_bytes;
-	carrier->unsent_datagrams = carrier->unsent_bytes = 0;
+	flow->counters.dropped.count[DROP_CARRIER_LOST] += pipe->unsent_datagrams;
+	flow->counters.sent_datagrams -= pipe->unsent_datagrams;
+	flow->counters.sent_bytes -= pipe->unsent_bytes;
+	pipe->unsent_datagrams = pipe->unsent_bytes = 0;
 	if (flow->carrier == carrier) {
 		flow->carrier = NULL;
 		dgram_queue_set_carrier(&flow->queue, false, clock_now_us());
 	}
-	carrier->flow = NULL;
+	pipe->flow = NULL;
 }
 
-static void carrier_forget(struct carrier *carrier)
-{
-	frame_reader_done(&carrier->reader);
-	free(carrier->rest);
-	carrier->rest = NULL;
-	carrier->rest_len = 0;
-}
-
-static void carrier_end(struct carrier *carrier, const char *reason)
+static void end_carrier(struct carrier *carrier, const char *reason)
 {
 	if (carrier->is_ended)
 		return;
 	carrier->is_ended = true;
-	carrier_leave(carrier);
-	carrier_forget(carrier);
+	leave_flow(carrier);
+	pump_forget(&carrier->pipe);
 	carrier->handlers->on_end(carrier->owner, reason);
 }
 
-static void carrier_end_errno(struct carrier *carrier, int rc)
+/* @code: what tls_stream_read() or a flush returned. */
+static void end_by_errno(struct carrier *carrier, ssize_t code)
 {
 	char reason[256];
 
-	carrier_end(carrier, tls_stream_reason(carrier->stream, rc, reason, sizeof(reason)));
+	end_carrier(carrier, tls_stream_reason(carrier->pipe.stream, code, reason, sizeof(reason)));
 }
 
-static void carrier_say_close(struct carrier *carrier, uint16_t code)
+/* Best effort: where the send buffer is blocked or full the peer sees the TCP connection end without a close frame. */
+static void send_close(struct carrier *carrier, uint16_t code)
 {
-	uint8_t frame[FRAME_HEADER_MAX + 2], key[4];
-	size_t len = frame_encode_close(frame, code, carrier_next_mask(carrier, key));
+	uint8_t payload[2] = {(uint8_t)(code >> 8), (uint8_t)code}; /* RFC 6455 §5.5.1 */
+	struct tls_stream *stream = carrier->pipe.stream;
 
-	if (!carrier->stream->is_failed && tls_stream_write(carrier->stream, frame, len) == 0)
-		tls_stream_flush(carrier->stream);
+	if (!stream->is_failed && pump_write_control(&carrier->pipe, FRAME_CLOSE, payload, sizeof(payload)) == 0)
+		tls_stream_flush(stream);
 }
 
 static void end_with_close(struct carrier *carrier, uint16_t code, const char *reason)
 {
-	carrier_say_close(carrier, code);
-	carrier_end(carrier, reason);
+	send_close(carrier, code);
+	end_carrier(carrier, reason);
 }
 
-static void on_pump_end(struct carrier *carrier, enum pump_end end, long code)
+static void end_by_pump(struct carrier *carrier, enum pump_end end, long code)
 {
 	char reason[96];
 
@@ -179,7 +138,7 @@ static void on_pump_end(struct carrier *carrier, enum pump_end end, long code)
 	case PUMP_GOES_ON:
 		return;
 	case PUMP_STREAM_ENDED:
-		carrier_end_errno(carrier, (int)code);
+		end_by_errno(carrier, code);
 		return;
 	case PUMP_CLOSED:
 		snprintf(reason, sizeof(reason), "closed by the other side (%ld)", code);
@@ -198,44 +157,46 @@ static void on_pump_end(struct carrier *carrier, enum pump_end end, long code)
 	}
 }
 
-static void carrier_wake(struct carrier *carrier, uint64_t now_us)
+/* --- events of the stream --- */
+
+static void note_activity(struct carrier *carrier, uint64_t now_us)
 {
 	carrier->idle_since_us = now_us;
 	carrier->is_idle = false;
-	carrier->pump->turns++;
+	carrier->pipe.pump->turns++;
 }
 
 static void carrier_on_readable(void *owner)
 {
 	struct carrier *carrier = owner;
+	struct pump_pipe *pipe = &carrier->pipe;
 	uint64_t now_us = clock_now_us();
 	long code = 0;
 	enum pump_end end;
 	int rc;
 
-	carrier_wake(carrier, now_us);
+	note_activity(carrier, now_us);
 	liveness_on_received(&carrier->liveness, now_us);
-	end = pump_in(carrier, now_us, &code);
+	end = pump_in(pipe, now_us, &code);
 	if (end != PUMP_GOES_ON) {
-		on_pump_end(carrier, end, code);
+		end_by_pump(carrier, end, code);
 		return;
 	}
-	rc = carrier->stream->is_blocked ? 1 : carrier_flush(carrier); /* pongs */
+	rc = pipe->stream->is_blocked ? 1 : pump_flush(pipe); /* pongs */
 	if (rc < 0)
-		carrier_end_errno(carrier, rc);
-	else if (carrier->pongs >= CARRIER_PONGS_MAX)
-		tls_stream_pause(carrier->stream, true);
+		end_by_errno(carrier, rc);
+	else if (pipe->pongs >= PUMP_PONGS_MAX)
+		tls_stream_pause(pipe->stream, true); /* until on_writable: the pongs have left then */
 }
 
 static void carrier_on_writable(void *owner)
 {
 	struct carrier *carrier = owner;
-	bool was_paused = carrier->stream->is_paused;
+	bool was_paused = carrier->pipe.stream->is_paused;
 
-	carrier->unsent_datagrams = carrier->unsent_bytes = 0;
-	carrier->pongs = 0;
+	pump_on_flushed(&carrier->pipe);
 	if (was_paused) {
-		tls_stream_pause(carrier->stream, false);
+		tls_stream_pause(carrier->pipe.stream, false);
 		carrier_on_readable(carrier); /* what was read before waits in our own buffers */
 	}
 	if (!carrier->is_ended)
@@ -244,7 +205,7 @@ static void carrier_on_writable(void *owner)
 
 static void carrier_on_failed(void *owner, const char *reason)
 {
-	carrier_end(owner, reason);
+	end_carrier(owner, reason);
 }
 
 static void carrier_on_closed(void *owner)
@@ -261,49 +222,35 @@ static const struct tls_stream_handlers carrier_stream_handlers = {
 	.on_closed = carrier_on_closed,
 };
 
-/* Bytes that came in one go with the HTTP head. Return: false where there is no memory for them (and the carrier ended). */
-static bool keep_first_bytes(struct carrier *carrier, const uint8_t *bytes, size_t len)
-{
-	carrier->rest = len <= PUMP_IN_LEN ? malloc(PUMP_IN_LEN) : NULL;
-	if (!carrier->rest) {
-		carrier_end(carrier, "out of memory");
-		return false;
-	}
-	memcpy(carrier->rest, bytes, len);
-	carrier->rest_len = (uint32_t)len;
-	return true;
-}
+/* --- what the owner calls --- */
 
-static void carrier_join(struct carrier *carrier, struct flow *flow, uint64_t now_us)
-{
-	carrier->flow = flow;
-	flow->carrier = carrier;
-	dgram_queue_set_carrier(&flow->queue, true, now_us);
-}
-
-void carrier_start(struct carrier *carrier, struct pump *pump, struct tls_stream *stream, struct flow *flow,
-	enum carrier_mask mask, uint64_t ping_interval_ms, const struct carrier_handlers *handlers, void *owner,
-	const uint8_t *rest, size_t rest_len, uint64_t now_us)
+void carrier_start(struct carrier *carrier, const struct carrier_setup *setup, uint64_t now_us)
 {
 	*carrier = (struct carrier){
-		.pump = pump,
-		.stream = stream,
-		.handlers = handlers,
-		.owner = owner,
-		.mask = mask,
-		.record_len = RECORD_LEN_FIRST,
+		.pipe = {.pump = setup->pump,
+			.stream = setup->stream,
+			.flow = setup->flow,
+			.liveness = &carrier->liveness,
+			.masker = {.is_masked = setup->mask != CARRIER_MASK_NONE,
+				.is_random = setup->mask == CARRIER_MASK_RANDOM},
+			.record_len = RECORD_LEN_FIRST,
+			.rest_need = 1},
+		.handlers = setup->handlers,
+		.owner = setup->owner,
 		.limit_bytes_per_s = TCP_RATE_UNLIMITED,
 		.idle_since_us = now_us,
-		.rest_need = 1,
 	};
-	RAND_bytes((uint8_t *)&carrier->mask_state, sizeof(carrier->mask_state));
-	liveness_init(&carrier->liveness, ping_interval_ms * CLOCK_US_PER_MS, now_us);
-	liveness_ask_now(&carrier->liveness);
-	tls_stream_set_handlers(stream, &carrier_stream_handlers, carrier);
+	RAND_bytes((uint8_t *)&carrier->pipe.masker.state, sizeof(carrier->pipe.masker.state));
+	liveness_init(&carrier->liveness, setup->ping_interval_ms * CLOCK_US_PER_MS, now_us);
+	liveness_ask_now(&carrier->liveness); /* the round trip of a new carrier is known at once */
+	tls_stream_set_handlers(setup->stream, &carrier_stream_handlers, carrier);
 	set_low_water(carrier, LOW_WATER_FIRST);
-	carrier_join(carrier, flow, now_us);
+	setup->flow->carrier = carrier;
+	dgram_queue_set_carrier(&setup->flow->queue, true, now_us);
 	/* Also without a rest: the next record may be in OpenSSL's buffer already, where no poll shows it. */
-	if (rest_len == 0 || keep_first_bytes(carrier, rest, rest_len))
+	if (pump_keep(&carrier->pipe, setup->rest, setup->rest_len) < 0)
+		end_carrier(carrier, "out of memory");
+	else
 		carrier_on_readable(carrier);
 	if (!carrier->is_ended)
 		carrier_send(carrier, now_us);
@@ -311,79 +258,82 @@ void carrier_start(struct carrier *carrier, struct pump *pump, struct tls_stream
 
 void carrier_send(struct carrier *carrier, uint64_t now_us)
 {
+	struct flow *flow = carrier->pipe.flow;
 	uint64_t sent_before;
 	int rc;
 
-	if (carrier->is_ended || carrier->stream->is_blocked || dgram_queue_is_empty(&carrier->flow->queue))
+	if (carrier->is_ended || carrier->pipe.stream->is_blocked || dgram_queue_is_empty(&flow->queue))
 		return;
-	sent_before = carrier->flow->counters.sent_datagrams;
-	rc = pump_out(carrier, now_us);
+	if (flow->carrier != carrier) /* it is being replaced: new datagrams take the new one */
+		return;
+	sent_before = flow->counters.sent_datagrams;
+	rc = pump_out(&carrier->pipe, now_us);
 	if (rc < 0) {
-		carrier_end_errno(carrier, rc);
+		end_by_errno(carrier, rc);
 		return;
 	}
-	if (carrier->flow->counters.sent_datagrams == sent_before)
-		return;
-	carrier_wake(carrier, now_us);
+	if (flow->counters.sent_datagrams == sent_before)
+		return; /* all that waited was too old */
+	note_activity(carrier, now_us);
 	liveness_on_sent(&carrier->liveness, now_us);
 	follow_rate(carrier, now_us);
 }
 
-/* OpenSSL's buffers and our own go back while nothing is said: most of a session's memory. */
-static void carrier_go_idle(struct carrier *carrier)
-{
-	carrier->is_idle = true;
-	tls_stream_idle(carrier->stream);
-	if (carrier->rest_len == 0) {
-		free(carrier->rest);
-		carrier->rest = NULL;
-	}
-}
-
-static void carrier_ping(struct carrier *carrier)
+/* Where the stream is blocked the ping waits in the send buffer behind the datagrams: its round trip is theirs. No room
+ * (-ENOBUFS) is no failure: the ping counts as sent, and its deadline judges the line. */
+static void send_ping(struct carrier *carrier)
 {
 	uint8_t payload[LIVENESS_PING_LEN];
 	int rc;
 
 	liveness_ping_payload(&carrier->liveness, payload);
-	rc = carrier_write_control(carrier, FRAME_PING, payload, sizeof(payload));
-	if (rc == 0 && !carrier->stream->is_blocked)
-		rc = carrier_flush(carrier);
+	rc = pump_write_control(&carrier->pipe, FRAME_PING, payload, sizeof(payload));
+	if (rc == 0 && !carrier->pipe.stream->is_blocked)
+		rc = pump_flush(&carrier->pipe);
 	if (rc < 0 && rc != -ENOBUFS)
-		carrier_end_errno(carrier, rc);
+		end_by_errno(carrier, rc);
 }
 
-void carrier_step(struct carrier *carrier, uint64_t now_us)
+void carrier_tick(struct carrier *carrier, uint64_t now_us)
 {
+	struct pump_pipe *pipe = &carrier->pipe;
+
 	if (carrier->is_ended)
 		return;
-	switch (liveness_step(&carrier->liveness, now_us)) {
+	switch (liveness_tick(&carrier->liveness, now_us)) {
 	case LIVENESS_WAIT:
 		break;
 	case LIVENESS_PING:
-		carrier_ping(carrier);
+		send_ping(carrier);
 		break;
 	case LIVENESS_DEAD:
-		carrier_end(carrier, "no answer to a ping: the path is dead");
+		end_carrier(carrier, "no answer to a ping: the path is dead");
 		break;
 	}
-	if (!carrier->is_ended && !carrier->is_idle && now_us - carrier->idle_since_us > IDLE_US)
-		carrier_go_idle(carrier);
+	if (carrier->is_ended || carrier->is_idle || now_us - carrier->idle_since_us <= IDLE_US)
+		return;
+	/* OpenSSL's buffers and our own are most of a session's memory: nobody needs them while nothing is said. */
+	carrier->is_idle = true;
+	tls_stream_idle(pipe->stream);
+	if (pipe->rest_len == 0) {
+		free(pipe->rest);
+		pipe->rest = NULL;
+	}
 }
 
 void carrier_check(struct carrier *carrier, uint64_t now_us)
 {
 	liveness_check(&carrier->liveness, now_us);
-	carrier_step(carrier, now_us);
+	carrier_tick(carrier, now_us);
 }
 
 void carrier_close(struct carrier *carrier, uint16_t code)
 {
 	if (!carrier->is_ended) {
 		carrier->is_ended = true;
-		carrier_leave(carrier);
-		carrier_say_close(carrier, code);
-		carrier_forget(carrier);
+		leave_flow(carrier);
+		send_close(carrier, code);
+		pump_forget(&carrier->pipe);
 	}
-	tls_stream_close(carrier->stream);
+	tls_stream_close(carrier->pipe.stream);
 }

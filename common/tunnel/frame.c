@@ -60,14 +60,30 @@ size_t frame_encode_header(uint8_t *out, enum frame_opcode opcode, size_t payloa
 	return len;
 }
 
-size_t frame_encode_close(uint8_t *out, uint16_t code, const uint8_t *mask)
+size_t frame_encode_control(
+	uint8_t *out, enum frame_opcode opcode, const uint8_t *payload, size_t len, const uint8_t *mask)
 {
-	size_t len = frame_encode_header(out, FRAME_CLOSE, 2, mask);
+	size_t header_len = frame_encode_header(out, opcode, len, mask);
 
-	store_be(out + len, 2, code);
+	if (len > 0)
+		memcpy(out + header_len, payload, len);
 	if (mask)
-		frame_mask(out + len, 2, mask);
-	return len + 2;
+		frame_mask(out + header_len, len, mask);
+	return header_len + len;
+}
+
+const uint8_t *frame_masker_next(struct frame_masker *masker, uint8_t key[4])
+{
+	if (!masker->is_masked)
+		return NULL;
+	if (masker->is_random) {
+		/* Inside TLS the mask hides nothing; it must only vary (an LCG, Knuth's MMIX constants). */
+		masker->state = masker->state * 6364136223846793005u + 1442695040888963407u;
+		memcpy(key, (const uint8_t *)&masker->state + 4, 4);
+	} else {
+		memset(key, 0, 4);
+	}
+	return key;
 }
 
 /* memcpy() instead of a pointer to uint64_t: payloads lie at any address. */

@@ -51,8 +51,20 @@ enum frame_result {
  * Return: bytes written. */
 size_t frame_encode_header(uint8_t *out, enum frame_opcode opcode, size_t payload_len, const uint8_t *mask);
 
-/* A whole close frame: code, no reason. Return: bytes written to @out (FRAME_HEADER_MAX + 2 bytes). */
-size_t frame_encode_close(uint8_t *out, uint16_t code, const uint8_t *mask);
+/* A whole control frame: CLOSE, PING or PONG with at most FRAME_CONTROL_MAX bytes. Return: bytes written to @out
+ * (FRAME_HEADER_MAX + @len). */
+size_t frame_encode_control(
+	uint8_t *out, enum frame_opcode opcode, const uint8_t *payload, size_t len, const uint8_t *mask);
+
+/* Which masking key a sender puts on its next frame. */
+struct frame_masker {
+	bool is_masked; /* false: no mask bit, no key */
+	bool is_random; /* false: a key of zeros, which changes no byte */
+	uint64_t state; /* of the random keys; any start will do */
+};
+
+/* Return: @key with the next frame's masking key, or NULL for an unmasked frame: the @mask of frame_encode_…(). */
+const uint8_t *frame_masker_next(struct frame_masker *masker, uint8_t key[4]);
 
 /* XOR @len bytes with the key, word by word; a zero key costs nothing. */
 void frame_mask(uint8_t *data, size_t len, const uint8_t mask[4]);

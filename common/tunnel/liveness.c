@@ -68,7 +68,7 @@ static bool is_check_lost(const struct liveness *liveness, uint64_t now_us)
 	       elapsed_us(liveness->check_us, now_us) >= LIVENESS_CHECK_US + 4 * liveness->rtt_us;
 }
 
-enum liveness_action liveness_step(struct liveness *liveness, uint64_t now_us)
+enum liveness_action liveness_tick(struct liveness *liveness, uint64_t now_us)
 {
 	if (is_check_lost(liveness, now_us))
 		return LIVENESS_DEAD;

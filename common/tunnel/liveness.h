@@ -47,7 +47,7 @@ void liveness_on_sent(struct liveness *liveness, uint64_t now_us);
 void liveness_on_received(struct liveness *liveness, uint64_t now_us);
 /* Return: true where it answers the ping under way: rtt_us is new. */
 bool liveness_on_pong(struct liveness *liveness, const uint8_t *payload, size_t len, uint64_t now_us);
-enum liveness_action liveness_step(struct liveness *liveness, uint64_t now_us);
+enum liveness_action liveness_tick(struct liveness *liveness, uint64_t now_us);
 void liveness_ping_payload(const struct liveness *liveness, uint8_t out[LIVENESS_PING_LEN]);
 
 #endif

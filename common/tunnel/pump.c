@@ -1,10 +1,39 @@
-/* The path of a datagram between a flow's UDP side and its carrier, both ways (DESIGN: as many whole frames as are ready
- * in one TLS record, up to four records in one send; runs of equal size out). Fails only with the stream. */
+/* Theory of operation
+ *
+ * A worker is one thread with one loop. All its flows and carriers share one struct pump: the pool of cells, one receiver,
+ * one sender, one buffer for plaintext each way. That works because nothing stays in the sender or in the plaintext buffers
+ * when a call returns: what cannot be finished goes into the queue of its flow, into the send buffer of its stream, or into
+ * the `rest` of its pipe.
+ *
+ * Towards the stream. A batch of up to 64 datagrams is received straight into cells, and each cell is linked into the queue
+ * of its flow. Then the carrier of the flow is told once and calls pump_out(). That pops datagrams, which drops the late
+ * ones, and writes frame header and payload side by side into pump->record. When the next frame would make the record
+ * longer than record_len, the record is encrypted into the send buffer. Up to four records leave with one send(). If the
+ * socket does not take all of it, the stream is blocked: later datagrams wait in the queue, where they can still be dropped
+ * for their age, and the stream's on_writable leads back to pump_out(). No timer delays a datagram: a batch is what is
+ * waiting already.
+ *
+ * From the stream. pump_in() reads plaintext into pump->in, unmasks each whole frame where it lies, and lets the sender
+ * borrow the payload. The sender is flushed when it is full, before the bytes it borrows are moved or overwritten, and at
+ * the end. An incomplete frame at the end is copied to pipe->rest; the next call completes it there first, so that a frame
+ * that arrives byte by byte is not parsed and copied for each byte.
+ *
+ * Each ping is answered with exactly one pong, because a stock peer counts pongs and ends the tunnel when it gets one too
+ * many. A peer that pings and never reads could fill memory with pongs: after PUMP_PONGS_MAX unsent ones pump_in() stops
+ * in the middle of the bytes it has, keeps them in pipe->rest, and the carrier pauses the stream.
+ *
+ * Calls go down only: pump → flow, dgram_queue, dgram_batch, frame, tls_stream. Of these only tls_stream has handlers, and
+ * none of its functions used here calls one. So no flow, pipe or stream goes away while one of these functions runs. The
+ * exception is pump_receive(), whose on_batch may do anything, including to close the socket's owner; it says so by its
+ * return value.
+ *
+ * Failures. A datagram that does not get through is counted in its flow under a drop_reason. A stream that fails is a
+ * negative errno (pump_out) or an enum pump_end (pump_in); the carrier turns both into words and the end. What had been
+ * written but not sent then is in unsent_datagrams, and the carrier counts it as lost.
+ */
 #include "common/tunnel/pump.h"
 
 #include "common/base/clock.h"
-#include "common/tunnel/carrier.h"
-#include "common/tunnel/flow.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -26,7 +55,7 @@ int pump_init(struct pump *pump, size_t cells, struct err *err)
 	if (pump->in && pump->record)
 		return 0;
 	rc = err_system(err, -ENOMEM, "record buffers");
-	free(pump->in);
+	free(pump->in); /* one of the two may be there */
 	free(pump->record);
 	dgram_receiver_done(&pump->receiver);
 done_pool:
@@ -71,35 +100,36 @@ void pump_take(struct pump *pump, unsigned i, struct flow *flow, uint64_t now_us
 
 /* --- queue → stream --- */
 
-/* One datagram as a frame, at @out. Return: bytes written. */
-static size_t write_frame(struct carrier *carrier, uint8_t *out, const struct dgram *dgram)
+/* One datagram as a frame, at @out. The payload is written once, by the copy out of its cells. Return: bytes written. */
+static size_t write_frame(struct pump_pipe *pipe, uint8_t *out, const struct dgram *dgram)
 {
 	uint8_t key[4];
-	const uint8_t *mask = carrier_next_mask(carrier, key);
+	const uint8_t *mask = frame_masker_next(&pipe->masker, key);
 	size_t header_len = frame_encode_header(out, FRAME_BINARY, dgram->len, mask);
 
 	dgram_copy(dgram, out + header_len);
-	if (carrier->mask == CARRIER_MASK_RANDOM)
+	if (pipe->masker.is_random) /* a key of zeros changes nothing */
 		frame_mask(out + header_len, dgram->len, mask);
 	return header_len + dgram->len;
 }
 
-/* Put frames into one record until the next one of the same length would not fit. Return: plaintext bytes; 0: none left. */
-static size_t fill_record(struct carrier *carrier, uint64_t now_us)
+/* Put frames into one record until the next one of the same length would not fit; a run of full packets has one length.
+ * At least one frame goes in, whatever its length: PUMP_RECORD_LEN has room. Return: plaintext bytes; 0: none left. */
+static size_t fill_record(struct pump_pipe *pipe, uint64_t now_us)
 {
-	struct pump *pump = carrier->pump;
-	struct flow *flow = carrier->flow;
+	struct pump *pump = pipe->pump;
+	struct flow *flow = pipe->flow;
 	size_t used = 0, frame_len = 0;
 
-	while (used == 0 || used + frame_len <= carrier->record_len) {
+	while (used == 0 || used + frame_len <= pipe->record_len) {
 		struct dgram *dgram = dgram_queue_pop(&flow->queue, now_us);
 
 		if (!dgram)
 			break;
-		frame_len = write_frame(carrier, pump->record + used, dgram);
+		frame_len = write_frame(pipe, pump->record + used, dgram);
 		used += frame_len;
-		carrier->unsent_datagrams++;
-		carrier->unsent_bytes += dgram->len;
+		pipe->unsent_datagrams++;
+		pipe->unsent_bytes += dgram->len;
 		flow->counters.sent_datagrams++;
 		flow->counters.sent_bytes += dgram->len;
 		dgram_give(&pump->pool, dgram);
@@ -108,13 +138,11 @@ static size_t fill_record(struct carrier *carrier, uint64_t now_us)
 }
 
 /* Up to four records into the send buffer. Return: 1 there may be more, 0 the queue is empty, negative errno. */
-static int fill_burst(struct carrier *carrier, uint64_t now_us)
+static int fill_burst(struct pump_pipe *pipe, uint64_t now_us)
 {
-	unsigned record;
-
-	for (record = 0; record < 4 && tls_stream_room(carrier->stream) > 0; record++) {
-		size_t len = fill_record(carrier, now_us);
-		int rc = len ? tls_stream_write(carrier->stream, carrier->pump->record, len) : 0;
+	for (unsigned record = 0; record < 4 && tls_stream_room(pipe->stream) > 0; record++) {
+		size_t len = fill_record(pipe, now_us);
+		int rc = len ? tls_stream_write(pipe->stream, pipe->pump->record, len) : 0;
 
 		if (rc < 0)
 			return rc;
@@ -124,39 +152,63 @@ static int fill_burst(struct carrier *carrier, uint64_t now_us)
 	return 1;
 }
 
-int pump_out(struct carrier *carrier, uint64_t now_us)
+int pump_out(struct pump_pipe *pipe, uint64_t now_us)
 {
 	int more = 1;
 
-	if (carrier->flow->carrier != carrier)
-		return 0; /* it is being replaced: new datagrams take the new one */
-	while (more && !carrier->stream->is_blocked) {
+	while (more && !pipe->stream->is_blocked) {
 		int rc;
 
-		more = fill_burst(carrier, now_us);
-		rc = more < 0 ? more : carrier_flush(carrier);
+		more = fill_burst(pipe, now_us);
+		rc = more < 0 ? more : pump_flush(pipe);
 		if (rc < 0)
 			return rc;
 	}
 	return 0;
 }
 
+void pump_on_flushed(struct pump_pipe *pipe)
+{
+	pipe->unsent_datagrams = pipe->unsent_bytes = 0;
+	pipe->pongs = 0;
+}
+
+int pump_flush(struct pump_pipe *pipe)
+{
+	int rc = tls_stream_flush(pipe->stream);
+
+	if (rc == 0)
+		pump_on_flushed(pipe);
+	return rc;
+}
+
+int pump_write_control(struct pump_pipe *pipe, enum frame_opcode opcode, const uint8_t *payload, size_t len)
+{
+	uint8_t frame[FRAME_HEADER_MAX + FRAME_CONTROL_MAX], key[4];
+
+	if (len > FRAME_CONTROL_MAX)
+		return -EMSGSIZE;
+	len = frame_encode_control(frame, opcode, payload, len, frame_masker_next(&pipe->masker, key));
+	return tls_stream_write(pipe->stream, frame, len);
+}
+
 /* --- stream → UDP --- */
 
-static void deliver(struct carrier *carrier)
+/* Send what the sender has collected. After this, the buffers it borrowed from may be moved, freed or overwritten. */
+static void deliver(struct pump_pipe *pipe)
 {
-	struct flow *flow = carrier->flow;
+	struct flow *flow = pipe->flow;
 	const struct addr *to = flow->socket->is_connected ? NULL : &flow->peer;
-	struct dgram_sent sent = dgram_sender_flush(&carrier->pump->sender, flow->socket, to, &flow->counters.dropped);
+	struct dgram_sent sent = dgram_sender_flush(&pipe->pump->sender, flow->socket, to, &flow->counters.dropped);
 
 	flow->counters.received_datagrams += sent.datagrams;
 	flow->counters.received_bytes += sent.bytes;
 }
 
-static void take_datagram(struct carrier *carrier, uint8_t *payload, uint32_t len)
+static void take_message(struct pump_pipe *pipe, uint8_t *payload, uint32_t len)
 {
-	struct flow *flow = carrier->flow;
-	struct dgram_sender *sender = &carrier->pump->sender;
+	struct flow *flow = pipe->flow;
+	struct dgram_sender *sender = &pipe->pump->sender;
 
 	if (len == 0) {
 		flow->counters.dropped.count[DROP_EMPTY]++;
@@ -168,33 +220,33 @@ static void take_datagram(struct carrier *carrier, uint8_t *payload, uint32_t le
 	}
 	dgram_sender_add(sender, payload, len);
 	if (!dgram_sender_has_room(sender))
-		deliver(carrier);
+		deliver(pipe);
 }
 
-/* Answer with exactly one pong. Return: PUMP_GOES_ON also where the carrier now waits for pongs to leave. */
-static enum pump_end answer_ping(struct carrier *carrier, const struct frame_event *event)
+/* Return: PUMP_GOES_ON also where PUMP_PONGS_MAX wait now, blocked or not: the parser looks at the count. */
+static enum pump_end answer_ping(struct pump_pipe *pipe, const struct frame_event *event, long *ret_code)
 {
-	int rc = carrier_write_control(carrier, FRAME_PONG, event->payload, event->len);
+	int rc = pump_write_control(pipe, FRAME_PONG, event->payload, event->len);
 
-	carrier->pongs++;
-	if (rc == 0 && carrier->pongs >= CARRIER_PONGS_MAX)
-		rc = carrier_flush(carrier);
+	pipe->pongs++;
+	if (rc == 0 && pipe->pongs >= PUMP_PONGS_MAX)
+		rc = pump_flush(pipe);
+	*ret_code = rc;
 	return rc < 0 ? PUMP_STREAM_ENDED : PUMP_GOES_ON;
 }
 
 static enum pump_end take_event(
-	struct carrier *carrier, const struct frame_event *event, uint64_t now_us, long *ret_code)
+	struct pump_pipe *pipe, const struct frame_event *event, uint64_t now_us, long *ret_code)
 {
 	switch (event->opcode) {
 	case FRAME_BINARY:
-	case FRAME_TEXT:
-		take_datagram(carrier, event->payload, event->len);
+	case FRAME_TEXT: /* a stock peer takes a text message as a datagram too */
+		take_message(pipe, event->payload, event->len);
 		return PUMP_GOES_ON;
 	case FRAME_PING:
-		*ret_code = -EIO;
-		return answer_ping(carrier, event);
+		return answer_ping(pipe, event, ret_code);
 	case FRAME_PONG:
-		liveness_on_pong(&carrier->liveness, event->payload, event->len, now_us);
+		liveness_on_pong(pipe->liveness, event->payload, event->len, now_us);
 		return PUMP_GOES_ON;
 	case FRAME_CLOSE:
 		*ret_code = event->len >= 2 ? event->payload[0] << 8 | event->payload[1] : 1005; /* RFC 6455 §7.1.5 */
@@ -205,26 +257,26 @@ static enum pump_end take_event(
 	return PUMP_PROTOCOL_ERROR;
 }
 
-/* Take all whole frames of @in from *pos to @filled. */
-static enum pump_end parse(struct carrier *carrier, size_t *pos, size_t filled, uint64_t now_us, long *ret_code)
+/* Take all whole frames of pump->in from *pos to @filled. Where one is incomplete, rest_need says how long it will be. */
+static enum pump_end parse(struct pump_pipe *pipe, size_t *pos, size_t filled, uint64_t now_us, long *ret_code)
 {
-	uint8_t *in = carrier->pump->in;
+	uint8_t *in = pipe->pump->in;
 	enum pump_end end = PUMP_GOES_ON;
 
-	carrier->rest_need = 1;
-	while (end == PUMP_GOES_ON && *pos < filled && carrier->pongs < CARRIER_PONGS_MAX) {
+	pipe->rest_need = 1;
+	while (end == PUMP_GOES_ON && *pos < filled && pipe->pongs < PUMP_PONGS_MAX) {
 		struct frame_event event;
 		size_t used;
 
-		switch (frame_reader_next(&carrier->reader, in + *pos, filled - *pos, &used, &event)) {
+		switch (frame_reader_next(&pipe->reader, in + *pos, filled - *pos, &used, &event)) {
 		case FRAME_OK:
 			*pos += used;
-			end = take_event(carrier, &event, now_us, ret_code);
-			if (carrier->reader.message)
-				deliver(carrier); /* a put-together message is borrowed until the next call */
+			end = take_event(pipe, &event, now_us, ret_code);
+			if (pipe->reader.message)
+				deliver(pipe); /* a put-together message is borrowed until the next call */
 			break;
 		case FRAME_MORE:
-			carrier->rest_need = (uint32_t)used;
+			pipe->rest_need = (uint32_t)used;
 			return PUMP_GOES_ON;
 		case FRAME_PROTOCOL_ERROR:
 			return PUMP_PROTOCOL_ERROR;
@@ -235,72 +287,74 @@ static enum pump_end parse(struct carrier *carrier, size_t *pos, size_t filled, 
 	return end;
 }
 
-/* While a frame's beginning waits, its remainder is read right behind it, so that a frame that comes byte by byte is not
- * copied for each byte. Return: bytes now in pump->in, or 0 with *ret_end set. */
-static size_t complete_rest(struct carrier *carrier, enum pump_end *ret_end, long *ret_code)
+/* While the beginning of a frame waits, its remainder is read right behind it. Nothing is parsed until rest_need bytes
+ * are there. Return: bytes now in pump->in, or 0 with *ret_end set. */
+static size_t complete_rest(struct pump_pipe *pipe, enum pump_end *ret_end, long *ret_code)
 {
 	size_t len;
 
-	while (carrier->rest_len < carrier->rest_need) {
-		ssize_t n = tls_stream_read(
-			carrier->stream, carrier->rest + carrier->rest_len, carrier->rest_need - carrier->rest_len);
+	while (pipe->rest_len < pipe->rest_need) {
+		ssize_t n =
+			tls_stream_read(pipe->stream, pipe->rest + pipe->rest_len, pipe->rest_need - pipe->rest_len);
 
 		if (n <= 0) {
 			*ret_code = n;
 			*ret_end = n < 0 ? PUMP_STREAM_ENDED : PUMP_GOES_ON;
 			return 0;
 		}
-		carrier->rest_len += (uint32_t)n;
+		pipe->rest_len += (uint32_t)n;
 	}
-	len = carrier->rest_len;
-	memcpy(carrier->pump->in, carrier->rest, len);
-	carrier->rest_len = 0;
+	len = pipe->rest_len;
+	memcpy(pipe->pump->in, pipe->rest, len);
+	pipe->rest_len = 0;
 	return len;
 }
 
-static enum pump_end keep_rest(struct carrier *carrier, const uint8_t *bytes, size_t len, enum pump_end end)
+int pump_keep(struct pump_pipe *pipe, const uint8_t *bytes, size_t len)
 {
-	if (len == 0 || end != PUMP_GOES_ON)
-		return end;
-	if (!carrier->rest)
-		carrier->rest = malloc(PUMP_IN_LEN);
-	if (!carrier->rest)
-		return PUMP_NO_MEMORY;
-	memcpy(carrier->rest, bytes, len);
-	carrier->rest_len = (uint32_t)len;
-	return PUMP_GOES_ON;
+	if (len == 0)
+		return 0;
+	if (!pipe->rest)
+		pipe->rest = len <= PUMP_IN_LEN ? malloc(PUMP_IN_LEN) : NULL;
+	if (!pipe->rest)
+		return -ENOMEM;
+	memcpy(pipe->rest, bytes, len);
+	pipe->rest_len = (uint32_t)len;
+	return 0;
 }
 
-/* Deliver what borrows from the buffer, then move the unparsed end to its front. */
-static size_t make_room(struct carrier *carrier, size_t pos, size_t filled)
+void pump_forget(struct pump_pipe *pipe)
 {
-	deliver(carrier);
-	memmove(carrier->pump->in, carrier->pump->in + pos, filled - pos);
-	return filled - pos;
+	frame_reader_done(&pipe->reader);
+	free(pipe->rest);
+	pipe->rest = NULL;
+	pipe->rest_len = 0;
 }
 
-enum pump_end pump_in(struct carrier *carrier, uint64_t now_us, long *ret_code)
+enum pump_end pump_in(struct pump_pipe *pipe, uint64_t now_us, long *ret_code)
 {
-	uint8_t *in = carrier->pump->in;
+	uint8_t *in = pipe->pump->in;
 	enum pump_end end = PUMP_GOES_ON;
-	size_t filled = 0, pos = 0;
+	size_t filled = 0, pos = 0; /* bytes in @in, of these parsed */
 
-	if (carrier->rest_len > 0) {
-		filled = complete_rest(carrier, &end, ret_code);
+	if (pipe->rest_len > 0) {
+		filled = complete_rest(pipe, &end, ret_code);
 		if (filled == 0)
 			return end;
 	}
 	for (;;) {
 		ssize_t n;
 
-		end = parse(carrier, &pos, filled, now_us, ret_code);
-		if (end != PUMP_GOES_ON || carrier->pongs >= CARRIER_PONGS_MAX)
+		end = parse(pipe, &pos, filled, now_us, ret_code);
+		if (end != PUMP_GOES_ON || pipe->pongs >= PUMP_PONGS_MAX)
 			break;
-		if (PUMP_IN_LEN - filled < TLS_RECORD_MAX) {
-			filled = make_room(carrier, pos, filled);
+		if (PUMP_IN_LEN - filled < TLS_RECORD_MAX) { /* no room for one more record: begin at the front again */
+			deliver(pipe);
+			filled -= pos;
+			memmove(in, in + pos, filled);
 			pos = 0;
 		}
-		n = tls_stream_read(carrier->stream, in + filled, PUMP_IN_LEN - filled);
+		n = tls_stream_read(pipe->stream, in + filled, PUMP_IN_LEN - filled);
 		if (n <= 0) {
 			*ret_code = n;
 			end = n < 0 ? PUMP_STREAM_ENDED : PUMP_GOES_ON;
@@ -308,6 +362,8 @@ enum pump_end pump_in(struct carrier *carrier, uint64_t now_us, long *ret_code)
 		}
 		filled += (size_t)n;
 	}
-	deliver(carrier);
-	return keep_rest(carrier, in + pos, filled - pos, end);
+	deliver(pipe);
+	if (end == PUMP_GOES_ON && pump_keep(pipe, in + pos, filled - pos) < 0)
+		return PUMP_NO_MEMORY;
+	return end;
 }

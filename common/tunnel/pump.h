@@ -1,9 +1,11 @@
-/* What the datagram path of a worker shares: memory and batches, made once. And the path itself, both ways.
+/* The datagram path of both programs: between a flow's UDP socket and the stream of its carrier, both ways.
  *
- *     pump_out   queue → frames in one plaintext record → TLS records in the send buffer → one send()
- *     pump_in    TLS records → frames, unmasked in place → runs → writev() or sendmmsg() on the flow's UDP socket
+ *     pump_receive  UDP socket → cells of the pool → the queues of their flows, by pump_take()
+ *     pump_out      queue → frames in one plaintext record → TLS records in the send buffer → one send()
+ *     pump_in       TLS records → frames, unmasked in place → runs → writev() or sendmmsg() on the flow's UDP socket
  *
- * The same code in both programs. Nothing is allocated, logged or timed for a single datagram; a batch reads the clock once.
+ * struct pump is what all carriers of a worker share, made once. struct pump_pipe is what the path keeps of one carrier,
+ * which embeds it. Nothing is allocated, logged or timed for a single datagram; a batch reads the clock once.
  */
 #ifndef TOWPATH_TUNNEL_PUMP_H
 #define TOWPATH_TUNNEL_PUMP_H
@@ -11,7 +13,9 @@
 #include "common/base/err.h"
 #include "common/tunnel/dgram.h"
 #include "common/tunnel/dgram_batch.h"
+#include "common/tunnel/flow.h"
 #include "common/tunnel/frame.h"
+#include "common/tunnel/liveness.h"
 #include "common/tunnel/tls_stream.h"
 
 #include <stdbool.h>
@@ -19,24 +23,41 @@
 #include <stdint.h>
 
 #define PUMP_ROUNDS_MAX 4u		  /* recvmmsg() calls on one socket before the others get their turn */
+#define PUMP_PONGS_MAX 64u		  /* while so many wait to be sent, nothing more is read */
 #define PUMP_IN_LEN (8u * TLS_RECORD_MAX) /* plaintext parsed in one go: 64 full packets and a record to spare */
 #define PUMP_RECORD_LEN (TLS_RECORD_MAX + FRAME_HEADER_MAX + FRAME_PAYLOAD_MAX)
-
-struct carrier;
-struct flow;
 
 struct pump {
 	struct dgram_pool pool;
 	struct dgram_receiver receiver;
-	struct dgram_sender sender;
+	struct dgram_sender sender; /* empty between two calls */
 	struct tls_buffers buffers;
 	uint8_t *in;	 /* PUMP_IN_LEN bytes */
 	uint8_t *record; /* PUMP_RECORD_LEN bytes */
 	uint64_t turns;	 /* how often a carrier was served; tells a quiet worker from a busy one */
 };
 
-/* @cells: capacity of the pool. */
+/* A flow joined to a stream. The carrier sets the first block and record_len; the rest starts as zero. */
+struct pump_pipe {
+	struct pump *pump;
+	struct tls_stream *stream;
+	struct flow *flow;
+	struct liveness *liveness; /* is told of each pong */
+	struct frame_masker masker;
+	uint32_t record_len; /* plaintext bytes of a record */
+
+	struct frame_reader reader;
+	uint8_t *rest; /* bytes read but not parsed: the beginning of a frame, or what waits for pongs to leave */
+	uint32_t rest_len;
+	uint32_t rest_need;	   /* parse again when so many are there */
+	uint32_t unsent_datagrams; /* in the send buffer */
+	uint32_t unsent_bytes;	   /* of these datagrams */
+	uint32_t pongs;		   /* in the send buffer */
+};
+
+/* @cells: capacity of the pool. Return: 0 or a negative errno; then nothing is left. */
 int pump_init(struct pump *pump, size_t cells, struct err *err);
+/* Only when every flow and stream has given its cells and buffers back. */
 void pump_done(struct pump *pump);
 
 /* Receive from one UDP socket, up to PUMP_ROUNDS_MAX batches, until it holds nothing more. @on_batch is called once for each
@@ -48,8 +69,18 @@ void pump_receive(struct pump *pump, const struct dgram_socket *socket, struct d
 /* Within on_batch: queue the @i-th datagram of the batch in @flow, or count it there where the pool is used up. */
 void pump_take(struct pump *pump, unsigned i, struct flow *flow, uint64_t now_us);
 
-/* Send from the flow's queue as long as the carrier takes it. Return: 0, or a negative errno: the stream has failed. */
-int pump_out(struct carrier *carrier, uint64_t now_us);
+/* Send from the flow's queue as long as the stream takes it. Return: 0, or a negative errno: the stream has failed. */
+int pump_out(struct pump_pipe *pipe, uint64_t now_us);
+
+/* Write one control frame of up to FRAME_CONTROL_MAX bytes into the send buffer. Return: 0 or a negative errno. */
+int pump_write_control(struct pump_pipe *pipe, enum frame_opcode opcode, const uint8_t *payload, size_t len);
+
+/* Send what is in the send buffer. Return: as tls_stream_flush(). */
+int pump_flush(struct pump_pipe *pipe);
+
+/* The send buffer has left: what was counted as unsent is sent. pump_flush() calls it; so does the owner of the stream's
+ * on_writable. */
+void pump_on_flushed(struct pump_pipe *pipe);
 
 enum pump_end {
 	PUMP_GOES_ON,
@@ -60,7 +91,14 @@ enum pump_end {
 	PUMP_NO_MEMORY,
 };
 
-/* Read and deliver what is there. Control frames are answered into the send buffer; the caller flushes. */
-enum pump_end pump_in(struct carrier *carrier, uint64_t now_us, long *ret_code);
+/* Read and deliver what is there. Control frames are answered into the send buffer; the caller flushes. With
+ * PUMP_GOES_ON and PUMP_PONGS_MAX pongs the caller pauses the stream and calls again when they have left. */
+enum pump_end pump_in(struct pump_pipe *pipe, uint64_t now_us, long *ret_code);
+
+/* Keep bytes that are to be parsed before what the stream reads next, PUMP_IN_LEN at most. Return: 0 or -ENOMEM. */
+int pump_keep(struct pump_pipe *pipe, const uint8_t *bytes, size_t len);
+
+/* Free what the pipe holds of the stream's bytes. The pipe is not read any more. */
+void pump_forget(struct pump_pipe *pipe);
 
 #endif

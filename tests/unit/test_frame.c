@@ -126,13 +126,39 @@ static void mask_follows_length(void **state)
 /* A close 1000 is 88 02 03 e8, masked the code is masked too. */
 static void close_is_written_whole(void **state)
 {
+	const uint8_t code[2] = {0x03, 0xe8};
 	uint8_t out[FRAME_HEADER_MAX + 2];
 
 	(void)state;
-	assert_int_equal(frame_encode_close(out, FRAME_CLOSE_NORMAL, NULL), 4);
+	assert_int_equal(frame_encode_control(out, FRAME_CLOSE, code, 2, NULL), 4);
 	assert_memory_equal(out, ((uint8_t[]){0x88, 0x02, 0x03, 0xe8}), 4);
-	assert_int_equal(frame_encode_close(out, FRAME_CLOSE_NORMAL, (const uint8_t[]){1, 2, 3, 4}), 8);
+	assert_int_equal(frame_encode_control(out, FRAME_CLOSE, code, 2, (const uint8_t[]){1, 2, 3, 4}), 8);
 	assert_memory_equal(out, ((uint8_t[]){0x88, 0x82, 1, 2, 3, 4, 0x03 ^ 1, 0xe8 ^ 2}), 8);
+}
+
+/* A sender that does not mask has no key, one with a zero key has four zeros. */
+static void masker_without_random_keys(void **state)
+{
+	struct frame_masker none = {.is_random = true}, zero = {.is_masked = true, .state = 1};
+	uint8_t key[4] = {1, 2, 3, 4};
+
+	(void)state;
+	assert_null(frame_masker_next(&none, key));
+	assert_ptr_equal(frame_masker_next(&zero, key), key);
+	assert_memory_equal(key, "\0\0\0\0", 4);
+}
+
+/* Random keys differ from frame to frame. */
+static void random_keys_vary(void **state)
+{
+	struct frame_masker masker = {.is_masked = true, .is_random = true};
+	uint8_t first[4], second[4];
+
+	(void)state;
+	frame_masker_next(&masker, first);
+	frame_masker_next(&masker, second);
+	assert_memory_not_equal(first, second, 4);
+	assert_memory_not_equal(second, "\0\0\0\0", 4);
 }
 
 /* Masking is the byte-wise XOR of RFC 6455 §5.3 at every length and alignment, and its own inverse. */
@@ -386,6 +412,8 @@ int main(void)
 		CLAIM(lengths_switch_at_126),
 		CLAIM(mask_follows_length),
 		CLAIM(close_is_written_whole),
+		CLAIM(masker_without_random_keys),
+		CLAIM(random_keys_vary),
 		CLAIM(mask_is_bytewise_xor),
 		CLAIM(zero_key_changes_nothing),
 		CLAIM(half_zero_key_counts),

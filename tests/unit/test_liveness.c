@@ -41,11 +41,11 @@ static void ping_every_interval(void **state)
 {
 	struct liveness *l = *state;
 
-	assert_int_equal(liveness_step(l, START + INTERVAL - 1), LIVENESS_WAIT);
-	assert_int_equal(liveness_step(l, START + INTERVAL), LIVENESS_PING);
+	assert_int_equal(liveness_tick(l, START + INTERVAL - 1), LIVENESS_WAIT);
+	assert_int_equal(liveness_tick(l, START + INTERVAL), LIVENESS_PING);
 	assert_true(pong(l, START + INTERVAL + 5));
-	assert_int_equal(liveness_step(l, START + 2 * INTERVAL - 1), LIVENESS_WAIT);
-	assert_int_equal(liveness_step(l, START + 2 * INTERVAL), LIVENESS_PING);
+	assert_int_equal(liveness_tick(l, START + 2 * INTERVAL - 1), LIVENESS_WAIT);
+	assert_int_equal(liveness_tick(l, START + 2 * INTERVAL), LIVENESS_PING);
 }
 
 /* Asked for, a ping goes out at the next step; the interval begins anew with it. */
@@ -55,10 +55,10 @@ static void asked_for_it_pings_at_once(void **state)
 	const uint64_t now_us = START + 1;
 
 	liveness_ask_now(l);
-	assert_int_equal(liveness_step(l, now_us), LIVENESS_PING);
+	assert_int_equal(liveness_tick(l, now_us), LIVENESS_PING);
 	assert_true(pong(l, now_us + 5));
-	assert_int_equal(liveness_step(l, now_us + INTERVAL - 1), LIVENESS_WAIT);
-	assert_int_equal(liveness_step(l, now_us + INTERVAL), LIVENESS_PING);
+	assert_int_equal(liveness_tick(l, now_us + INTERVAL - 1), LIVENESS_WAIT);
+	assert_int_equal(liveness_tick(l, now_us + INTERVAL), LIVENESS_PING);
 }
 
 /* The pong tells the round trip. */
@@ -67,7 +67,7 @@ static void pong_tells_round_trip(void **state)
 	struct liveness *l = *state;
 
 	assert_int_equal(l->rtt_us, 0);
-	liveness_step(l, START + INTERVAL);
+	liveness_tick(l, START + INTERVAL);
 	assert_true(pong(l, START + INTERVAL + 41200));
 	assert_int_equal(l->rtt_us, 41200);
 }
@@ -79,7 +79,7 @@ static void payload_is_a_number(void **state)
 	uint8_t payload[LIVENESS_PING_LEN];
 
 	l->number = 0x01020304050607ff;
-	liveness_step(l, START + INTERVAL);
+	liveness_tick(l, START + INTERVAL);
 	liveness_ping_payload(l, payload);
 	assert_memory_equal(payload, ((uint8_t[]){1, 2, 3, 4, 5, 6, 8, 0}), sizeof(payload));
 }
@@ -89,9 +89,9 @@ static void missing_pong_is_the_end(void **state)
 {
 	struct liveness *l = *state;
 
-	liveness_step(l, START + INTERVAL);
-	assert_int_equal(liveness_step(l, START + INTERVAL + LIVENESS_DEADLINE_US - 1), LIVENESS_WAIT);
-	assert_int_equal(liveness_step(l, START + INTERVAL + LIVENESS_DEADLINE_US), LIVENESS_DEAD);
+	liveness_tick(l, START + INTERVAL);
+	assert_int_equal(liveness_tick(l, START + INTERVAL + LIVENESS_DEADLINE_US - 1), LIVENESS_WAIT);
+	assert_int_equal(liveness_tick(l, START + INTERVAL + LIVENESS_DEADLINE_US), LIVENESS_DEAD);
 }
 
 /* A check pings at once, and without an answer it is over after a second and four round trips. */
@@ -101,9 +101,9 @@ static void check_is_impatient(void **state)
 
 	l->rtt_us = 50000;
 	liveness_check(l, START + 1);
-	assert_int_equal(liveness_step(l, START + 1), LIVENESS_PING);
-	assert_int_equal(liveness_step(l, START + LIVENESS_CHECK_US + 200000), LIVENESS_WAIT);
-	assert_int_equal(liveness_step(l, START + 1 + LIVENESS_CHECK_US + 200000), LIVENESS_DEAD);
+	assert_int_equal(liveness_tick(l, START + 1), LIVENESS_PING);
+	assert_int_equal(liveness_tick(l, START + LIVENESS_CHECK_US + 200000), LIVENESS_WAIT);
+	assert_int_equal(liveness_tick(l, START + 1 + LIVENESS_CHECK_US + 200000), LIVENESS_DEAD);
 }
 
 /* A pong to a ping from before a check proves nothing; one to a ping sent after it ends the impatience. */
@@ -111,12 +111,12 @@ static void check_wants_a_ping_of_its_own(void **state)
 {
 	struct liveness *l = *state;
 
-	liveness_step(l, START + INTERVAL);
+	liveness_tick(l, START + INTERVAL);
 	liveness_check(l, START + INTERVAL + 10);
 	assert_true(pong(l, START + INTERVAL + 20));
-	assert_int_equal(liveness_step(l, START + INTERVAL + 20), LIVENESS_PING);
+	assert_int_equal(liveness_tick(l, START + INTERVAL + 20), LIVENESS_PING);
 	assert_true(pong(l, START + INTERVAL + 40));
-	assert_int_equal(liveness_step(l, START + INTERVAL + 10 + LIVENESS_CHECK_US + 1000), LIVENESS_WAIT);
+	assert_int_equal(liveness_tick(l, START + INTERVAL + 10 + LIVENESS_CHECK_US + 1000), LIVENESS_WAIT);
 }
 
 /* Checks that come again and again do not put the end off. */
@@ -126,9 +126,9 @@ static void checks_do_not_put_the_end_off(void **state)
 
 	for (uint64_t at_us = START + 1; at_us < START + LIVENESS_CHECK_US; at_us += LIVENESS_CHECK_US / 8) {
 		liveness_check(l, at_us);
-		assert_int_not_equal(liveness_step(l, at_us), LIVENESS_DEAD);
+		assert_int_not_equal(liveness_tick(l, at_us), LIVENESS_DEAD);
 	}
-	assert_int_equal(liveness_step(l, START + 1 + LIVENESS_CHECK_US), LIVENESS_DEAD);
+	assert_int_equal(liveness_tick(l, START + 1 + LIVENESS_CHECK_US), LIVENESS_DEAD);
 }
 
 /* Data does not postpone the end: only the pong of the ping under way does. */
@@ -136,9 +136,9 @@ static void data_does_not_postpone_the_end(void **state)
 {
 	struct liveness *l = *state;
 
-	liveness_step(l, START + INTERVAL);
+	liveness_tick(l, START + INTERVAL);
 	liveness_on_received(l, START + INTERVAL + LIVENESS_DEADLINE_US - 1);
-	assert_int_equal(liveness_step(l, START + INTERVAL + LIVENESS_DEADLINE_US), LIVENESS_DEAD);
+	assert_int_equal(liveness_tick(l, START + INTERVAL + LIVENESS_DEADLINE_US), LIVENESS_DEAD);
 }
 
 /* A foreign, late, short or unsolicited pong answers nothing. */
@@ -150,7 +150,7 @@ static void other_pongs_answer_nothing(void **state)
 
 	liveness_ping_payload(l, late);
 	assert_false(liveness_on_pong(l, late, sizeof(late), START + 1));
-	liveness_step(l, START + INTERVAL);
+	liveness_tick(l, START + INTERVAL);
 	liveness_ping_payload(l, own);
 	assert_false(liveness_on_pong(l, late, sizeof(late), START + INTERVAL + 1));
 	assert_false(liveness_on_pong(l, own, sizeof(own) - 1, START + INTERVAL + 1));
@@ -168,9 +168,9 @@ static void silence_asks_for_a_ping(void **state)
 
 	liveness_on_sent(l, START + 10);
 	liveness_on_sent(l, START + 1000000);
-	assert_int_equal(liveness_step(l, START + 10 + LIVENESS_DOUBT_US - 1), LIVENESS_WAIT);
-	assert_int_equal(liveness_step(l, START + 10 + LIVENESS_DOUBT_US), LIVENESS_PING);
-	assert_int_equal(liveness_step(l, START + 10 + LIVENESS_DOUBT_US + 1), LIVENESS_WAIT);
+	assert_int_equal(liveness_tick(l, START + 10 + LIVENESS_DOUBT_US - 1), LIVENESS_WAIT);
+	assert_int_equal(liveness_tick(l, START + 10 + LIVENESS_DOUBT_US), LIVENESS_PING);
+	assert_int_equal(liveness_tick(l, START + 10 + LIVENESS_DOUBT_US + 1), LIVENESS_WAIT);
 }
 
 /* Whatever comes back ends the doubt. */
@@ -180,7 +180,7 @@ static void anything_received_ends_doubt(void **state)
 
 	liveness_on_sent(l, START + 10);
 	liveness_on_received(l, START + 20);
-	assert_int_equal(liveness_step(l, START + 10 + LIVENESS_DOUBT_US), LIVENESS_WAIT);
+	assert_int_equal(liveness_tick(l, START + 10 + LIVENESS_DOUBT_US), LIVENESS_WAIT);
 }
 
 /* Who only sends is asked for a ping again and again, one after the other. */
@@ -189,11 +189,11 @@ static void one_way_traffic_pings_again(void **state)
 	struct liveness *l = *state;
 
 	liveness_on_sent(l, START);
-	assert_int_equal(liveness_step(l, START + LIVENESS_DOUBT_US), LIVENESS_PING);
+	assert_int_equal(liveness_tick(l, START + LIVENESS_DOUBT_US), LIVENESS_PING);
 	assert_true(pong(l, START + LIVENESS_DOUBT_US + 100));
 	liveness_on_sent(l, START + LIVENESS_DOUBT_US + 200);
-	assert_int_equal(liveness_step(l, START + LIVENESS_DOUBT_US + 300), LIVENESS_WAIT);
-	assert_int_equal(liveness_step(l, START + 2 * LIVENESS_DOUBT_US + 200), LIVENESS_PING);
+	assert_int_equal(liveness_tick(l, START + LIVENESS_DOUBT_US + 300), LIVENESS_WAIT);
+	assert_int_equal(liveness_tick(l, START + 2 * LIVENESS_DOUBT_US + 200), LIVENESS_PING);
 }
 
 /* Without traffic there is no doubt: an idle carrier is pinged by the interval alone. */
@@ -202,7 +202,7 @@ static void idle_carrier_has_no_doubt(void **state)
 	struct liveness *l = *state;
 
 	liveness_on_received(l, START + 1);
-	assert_int_equal(liveness_step(l, START + INTERVAL - 1), LIVENESS_WAIT);
+	assert_int_equal(liveness_tick(l, START + INTERVAL - 1), LIVENESS_WAIT);
 }
 
 /* A clock read a little earlier than the last event ends nothing. */
@@ -210,9 +210,9 @@ static void earlier_clock_ends_nothing(void **state)
 {
 	struct liveness *l = *state;
 
-	assert_int_equal(liveness_step(l, START - 5), LIVENESS_WAIT);
-	assert_int_equal(liveness_step(l, START + INTERVAL), LIVENESS_PING);
-	assert_int_equal(liveness_step(l, START + INTERVAL - 5), LIVENESS_WAIT);
+	assert_int_equal(liveness_tick(l, START - 5), LIVENESS_WAIT);
+	assert_int_equal(liveness_tick(l, START + INTERVAL), LIVENESS_PING);
+	assert_int_equal(liveness_tick(l, START + INTERVAL - 5), LIVENESS_WAIT);
 	assert_true(pong(l, START + INTERVAL - 5));
 	assert_int_equal(l->rtt_us, 0);
 }

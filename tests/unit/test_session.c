@@ -132,25 +132,20 @@ int tls_channel_binding(SSL *ssl, uint8_t ret[TLS_BINDING_LEN])
 	return 0;
 }
 
-void carrier_start(struct carrier *carrier, struct pump *pump, struct tls_stream *stream, struct flow *flow,
-	enum carrier_mask mask, uint64_t ping_interval_ms, const struct carrier_handlers *handlers, void *owner,
-	const uint8_t *rest, size_t rest_len, uint64_t now_us)
+void carrier_start(struct carrier *carrier, const struct carrier_setup *setup, uint64_t now_us)
 {
 	char text[64];
 
-	(void)pump;
-	(void)stream;
-	(void)mask;
-	(void)ping_interval_ms;
 	(void)now_us;
-	assert_ptr_equal(flow, &bed.flow.flow);
-	*carrier = (struct carrier){.handlers = handlers, .owner = owner};
+	assert_ptr_equal(setup->flow, &bed.flow.flow);
+	*carrier = (struct carrier){.handlers = setup->handlers, .owner = setup->owner};
 	bed.carrier = carrier;
-	snprintf(text, sizeof(text), "carrier(%.*s)", (int)rest_len, rest_len ? (const char *)rest : "");
+	snprintf(text, sizeof(text), "carrier(%.*s)", (int)setup->rest_len,
+		setup->rest ? (const char *)setup->rest : "");
 	note(text);
 }
 
-void carrier_step(struct carrier *carrier, uint64_t now_us)
+void carrier_tick(struct carrier *carrier, uint64_t now_us)
 {
 	(void)carrier;
 	(void)now_us;
