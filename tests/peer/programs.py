@@ -21,7 +21,7 @@ SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file_
 REPORTS = ('ERROR: AddressSanitizer', 'runtime error:', 'LeakSanitizer', 'MemorySanitizer', 'ThreadSanitizer')
 TOKEN = 'laptop-token-0123456789'
 STOCK_PATH = 'stock-word'
-_given = set()
+_reservations = []
 _libc = ctypes.CDLL(None)
 
 
@@ -37,18 +37,23 @@ def executable(role):
 
 
 def free_port(kind=socket.SOCK_STREAM, host='127.0.0.1'):
-    """A port nobody uses, not given out before, outside the range from which connections take theirs."""
+    """A free port below the range from which connections take theirs, given out once.
+
+    Other tests may run at the same moment: an abstract socket, held until this process ends, reserves the number among them.
+    """
+    family = socket.AF_INET6 if ':' in host else socket.AF_INET
     while True:
         port = 10000 + int.from_bytes(os.urandom(2), 'big') % 22000
-        family = socket.AF_INET6 if ':' in host else socket.AF_INET
-        with socket.socket(family, kind) as sock:
-            try:
+        reservation = socket.socket(socket.AF_UNIX)
+        try:
+            reservation.bind(f'\0towpath-test-port-{port}')
+            with socket.socket(family, kind) as sock:
                 sock.bind((host, port))
-            except OSError:
-                continue
-        if port not in _given:
-            _given.add(port)
-            return port
+        except OSError:
+            reservation.close()
+            continue
+        _reservations.append(reservation)
+        return port
 
 
 def is_listening(port, host='127.0.0.1'):
