@@ -847,7 +847,7 @@ static char *read_pem(
 
 /* Is it what OpenSSL takes? Nothing but the one that is asked about is in @plan. */
 static void check_plan(
-	const struct client_config *config, enum row row, const struct tls_client_plan *plan, struct ini_report *report)
+	const struct client_config *config, enum row row, const struct tls_client_setup *plan, struct ini_report *report)
 {
 	char option[KEY_OPTION_MAX + 2];
 	struct key_place place = place_of(config, row, NULL, option, report);
@@ -864,7 +864,7 @@ static void check_ca(const struct client_config *config, struct ini_report *repo
 	char *pem = read_pem(config, ROW_CA, config->ca_path, PEM_MAX, report);
 
 	if (pem)
-		check_plan(config, ROW_CA, &(struct tls_client_plan){.ca_pem = pem}, report);
+		check_plan(config, ROW_CA, &(struct tls_client_setup){.ca_pem = pem}, report);
 	free(pem);
 }
 
@@ -880,7 +880,7 @@ static void check_client_certificate(const struct client_config *config, struct 
 		complain_missing(config, ROW_CLIENT_CERTIFICATE, "ClientKey needs its certificate", report);
 	if (pem && key)
 		check_plan(config, ROW_CLIENT_CERTIFICATE,
-			&(struct tls_client_plan){.certificate_pem = pem, .key_pem = key, .has_pins = true}, report);
+			&(struct tls_client_setup){.certificate_pem = pem, .key_pem = key, .has_pins = true}, report);
 	if (key)
 		tunnel_file_warn_readable_path(config->client_key_path);
 	free(pem);

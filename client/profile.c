@@ -10,13 +10,13 @@
 static int open_tls(struct profile *profile, struct err *err)
 {
 	const struct client_settings *settings = &profile->settings;
-	struct tls_client_plan plan = {
+	struct tls_client_setup setup = {
 		.ca_pem = settings->ca_pem,
 		.certificate_pem = settings->client_certificate_pem,
 		.key_pem = settings->client_key_pem,
 		.has_pins = settings->pin_count > 0,
 	};
-	int rc = tls_client_context(&profile->tls, &plan, err);
+	int rc = tls_client_context(&profile->tls, &setup, err);
 
 	if (rc < 0)
 		return rc;

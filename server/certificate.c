@@ -9,6 +9,7 @@
 
 #include "common/base/file.h"
 #include "common/base/secret.h"
+#include "common/tunnel/tls.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -87,20 +88,10 @@ static int read_file(const char *path, char **ret_text, struct err *err)
 	return rc;
 }
 
-/* Never ask a terminal for a password. */
-static int no_password(char *buf, int size, int is_writing, void *argument)
-{
-	(void)buf;
-	(void)size;
-	(void)is_writing;
-	(void)argument;
-	return -1;
-}
-
 static int parse_certificate(const char *pem, const char *path, X509 **ret, struct err *err)
 {
 	BIO *bio = BIO_new_mem_buf(pem, -1);
-	X509 *certificate = bio ? PEM_read_bio_X509_AUX(bio, NULL, no_password, NULL) : NULL;
+	X509 *certificate = bio ? PEM_read_bio_X509_AUX(bio, NULL, tls_no_password, NULL) : NULL;
 
 	BIO_free(bio);
 	if (!certificate)
@@ -112,7 +103,7 @@ static int parse_certificate(const char *pem, const char *path, X509 **ret, stru
 static int parse_key(const char *pem, const char *path, EVP_PKEY **ret, struct err *err)
 {
 	BIO *bio = BIO_new_mem_buf(pem, -1);
-	EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, no_password, NULL) : NULL;
+	EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, tls_no_password, NULL) : NULL;
 
 	BIO_free(bio);
 	if (!key)

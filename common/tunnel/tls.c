@@ -1,15 +1,14 @@
-/* TLS contexts for both ends, and words for what went wrong (tls.h).
+/* TLS contexts for both ends.
  *
  * Happy path: a context is made once; the server makes SSLs from it with SSL_new(), the client with
  * tls_client_session(), which adds the name to ask for and to verify; after the handshake the caller compares pins and
  * takes the channel binding.
- * It fails by a negative errno and a text; a failed handshake is put into words by tls_explain_failure(), for which the
- * verify callback remembers the certificate that was refused.
+ * It fails by a negative errno and a text. OpenSSL's error queue is emptied where the call failed. A failed handshake is
+ * put into words by tls_explain.c, for which the verify callback remembers the certificate that was refused.
  */
 #include "common/tunnel/tls.h"
 
 #include "common/base/base64.h"
-#include "common/base/log.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -19,10 +18,7 @@
 #include <openssl/pem.h>
 #include <openssl/x509_vfy.h>
 #include <openssl/x509v3.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #if defined(__aarch64__) || defined(__arm__)
 #include <asm/hwcap.h>
@@ -31,9 +27,8 @@
 
 /* Four whole records at once: 4 * (16384 plaintext + 256 largest expansion + 5 header). */
 #define READ_BUFFER_LEN (4u * (16384u + 256u + 5u))
-#define TICKETS 2
-#define NAME_MAX_LEN 255
-#define NAMES_TOLD 3
+#define TICKETS 2	 /* of TLS 1.3 for each connection: one is spent at the next one */
+#define NAME_MAX_LEN 255 /* of a DNS name, RFC 1035 §2.3.4 */
 
 #define SUITES_AES_FIRST "TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_256_GCM_SHA384"
 #define SUITES_CHACHA_FIRST "TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384"
@@ -49,18 +44,15 @@
 static const unsigned char alpn_http11[] = {8, 'h', 't', 't', 'p', '/', '1', '.', '1'};
 static const unsigned char session_context[] = {1};
 
-/* What the verify callback refused, kept with the SSL until it is freed. */
-struct refusal {
-	X509 *leaf;
-	X509 *faulty; /* the certificate of the chain that the error is about; may be the leaf */
-};
+/* --- the certificate that was refused --- */
 
+/* A struct tls_refusal is kept with its SSL, under this index, until the SSL is freed. */
 static CRYPTO_ONCE refusal_once = CRYPTO_ONCE_STATIC_INIT;
 static int refusal_index = -1;
 
 static void refusal_free(void *parent, void *item, CRYPTO_EX_DATA *data, int index, long number, void *argument)
 {
-	struct refusal *refusal = item;
+	struct tls_refusal *refusal = item;
 
 	(void)parent;
 	(void)data;
@@ -79,15 +71,21 @@ static void refusal_make_index(void)
 	refusal_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, refusal_free);
 }
 
+const struct tls_refusal *tls_refused(SSL *ssl)
+{
+	return refusal_index < 0 ? NULL : SSL_get_ex_data(ssl, refusal_index);
+}
+
 static X509 *take_reference(X509 *certificate)
 {
 	return certificate && X509_up_ref(certificate) ? certificate : NULL;
 }
 
+/* Called by OpenSSL for each certificate of the chain. Changes no verdict: it only remembers the first refusal. */
 static int on_verify(int is_good, X509_STORE_CTX *store_context)
 {
 	SSL *ssl = X509_STORE_CTX_get_ex_data(store_context, SSL_get_ex_data_X509_STORE_CTX_idx());
-	struct refusal *refusal;
+	struct tls_refusal *refusal;
 
 	if (is_good || !ssl || SSL_get_ex_data(ssl, refusal_index))
 		return is_good;
@@ -101,8 +99,9 @@ static int on_verify(int is_good, X509_STORE_CTX *store_context)
 	return is_good;
 }
 
-/* Never ask a terminal for a password: a key that has one is an error. */
-static int no_password(char *buf, int size, int is_writing, void *argument)
+/* --- PEM --- */
+
+int tls_no_password(char *buf, int size, int is_writing, void *argument)
 {
 	(void)buf;
 	(void)size;
@@ -111,6 +110,8 @@ static int no_password(char *buf, int size, int is_writing, void *argument)
 	return -1;
 }
 
+/* Reading a text of several certificates ends with an error in any case. True if it is the harmless one: the text is over,
+ * rather than broken. */
 static bool is_end_of_pem(void)
 {
 	unsigned long code = ERR_peek_last_error();
@@ -123,7 +124,7 @@ static int add_chain(SSL_CTX *context, BIO *bio, struct err *err)
 {
 	X509 *issuer;
 
-	while ((issuer = PEM_read_bio_X509(bio, NULL, no_password, NULL))) {
+	while ((issuer = PEM_read_bio_X509(bio, NULL, tls_no_password, NULL))) {
 		if (!SSL_CTX_add0_chain_cert(context, issuer)) {
 			X509_free(issuer);
 			return err_openssl(err, -EINVAL, "certificate chain");
@@ -135,10 +136,11 @@ static int add_chain(SSL_CTX *context, BIO *bio, struct err *err)
 	return 0;
 }
 
+/* The first certificate of @pem is the leaf, what follows its chain: the order of fullchain.pem. */
 static int use_certificate(SSL_CTX *context, const char *pem, struct err *err)
 {
 	BIO *bio = BIO_new_mem_buf(pem, -1);
-	X509 *leaf = bio ? PEM_read_bio_X509_AUX(bio, NULL, no_password, NULL) : NULL;
+	X509 *leaf = bio ? PEM_read_bio_X509_AUX(bio, NULL, tls_no_password, NULL) : NULL;
 	int rc;
 
 	if (!leaf)
@@ -155,7 +157,7 @@ static int use_certificate(SSL_CTX *context, const char *pem, struct err *err)
 static int use_key(SSL_CTX *context, const char *pem, struct err *err)
 {
 	BIO *bio = BIO_new_mem_buf(pem, -1);
-	EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, no_password, NULL) : NULL;
+	EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, tls_no_password, NULL) : NULL;
 	int rc = 0;
 
 	if (!key) {
@@ -176,21 +178,12 @@ static int use_identity(SSL_CTX *context, const char *certificate_pem, const cha
 	return rc < 0 ? rc : use_key(context, key_pem, err);
 }
 
-static int set_ciphers(SSL_CTX *context, bool is_chacha_first, struct err *err)
-{
-	const char *suites = is_chacha_first ? SUITES_CHACHA_FIRST : SUITES_AES_FIRST;
-	const char *ciphers = is_chacha_first ? CIPHERS_CHACHA_FIRST : CIPHERS_AES_FIRST;
-
-	if (!SSL_CTX_set_ciphersuites(context, suites) || !SSL_CTX_set_cipher_list(context, ciphers))
-		return err_openssl(err, -ENOTSUP, "TLS ciphers");
-	return 0;
-}
+/* --- contexts --- */
 
 /* What both ends share: versions, no compression, no renegotiation, reads of several records at once. */
 static int make_context(SSL_CTX **ret, const SSL_METHOD *method, bool is_chacha_first, struct err *err)
 {
 	SSL_CTX *context = SSL_CTX_new(method);
-	int rc;
 
 	if (!context || !SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION)) {
 		SSL_CTX_free(context);
@@ -198,13 +191,15 @@ static int make_context(SSL_CTX **ret, const SSL_METHOD *method, bool is_chacha_
 	}
 	/* An end without close_notify is a plain end: stock peers and a vanished path look like that anyway. */
 	SSL_CTX_set_options(context, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION | SSL_OP_IGNORE_UNEXPECTED_EOF);
+	/* One SSL_write() is one record or fails: tls_stream.c has checked that there is room. */
 	SSL_CTX_clear_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_RELEASE_BUFFERS);
 	SSL_CTX_set_default_read_buffer_len(context, READ_BUFFER_LEN);
 	SSL_CTX_set_read_ahead(context, 1);
-	rc = set_ciphers(context, is_chacha_first, err);
-	if (rc < 0) {
+	/* TLS 1.3 has a list of its own. */
+	if (!SSL_CTX_set_ciphersuites(context, is_chacha_first ? SUITES_CHACHA_FIRST : SUITES_AES_FIRST) ||
+		!SSL_CTX_set_cipher_list(context, is_chacha_first ? CIPHERS_CHACHA_FIRST : CIPHERS_AES_FIRST)) {
 		SSL_CTX_free(context);
-		return rc;
+		return err_openssl(err, -ENOTSUP, "TLS ciphers");
 	}
 	*ret = context;
 	return 0;
@@ -241,10 +236,10 @@ int tls_server_context(SSL_CTX **ret, const char *certificate_pem, const char *k
 		SSL_CTX_free(context);
 		return rc;
 	}
-	/* The client's wish for ChaCha20 is followed: it may have no AES instructions. */
+	/* A client that asks for ChaCha20 gets it: it may have no AES instructions. */
 	SSL_CTX_set_options(context, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
 	SSL_CTX_set_alpn_select_cb(context, on_alpn, NULL);
-	/* Stateless tickets only: no memory is spent on sessions that nobody resumes. Early data stays off (the default). */
+	/* Stateless tickets only: sessions that are never resumed cost no memory. Early data stays off (the default). */
 	SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_session_id_context(context, session_context, sizeof(session_context));
 	SSL_CTX_set_num_tickets(context, TICKETS);
@@ -252,6 +247,7 @@ int tls_server_context(SSL_CTX **ret, const char *certificate_pem, const char *k
 	return 0;
 }
 
+/* Without them AES takes several times as long as ChaCha20: a Raspberry Pi up to model 4 has none. */
 static bool has_aes_instructions(void)
 {
 #if defined(__x86_64__) || defined(__i386__)
@@ -265,7 +261,7 @@ static bool has_aes_instructions(void)
 #endif
 }
 
-/* Every certificate of the text becomes an anchor, also one that is no root. */
+/* Every certificate of @pem becomes a trust anchor, also one that is no root. */
 static int trust_pem(SSL_CTX *context, const char *pem, struct err *err)
 {
 	X509_STORE *store = SSL_CTX_get_cert_store(context);
@@ -273,7 +269,7 @@ static int trust_pem(SSL_CTX *context, const char *pem, struct err *err)
 	X509 *anchor;
 	int count = 0;
 
-	while (bio && (anchor = PEM_read_bio_X509(bio, NULL, no_password, NULL))) {
+	while (bio && (anchor = PEM_read_bio_X509(bio, NULL, tls_no_password, NULL))) {
 		count += X509_STORE_add_cert(store, anchor);
 		X509_free(anchor);
 	}
@@ -285,32 +281,33 @@ static int trust_pem(SSL_CTX *context, const char *pem, struct err *err)
 	return 0;
 }
 
-static int set_verification(SSL_CTX *context, const struct tls_client_plan *plan, struct err *err)
+/* With pins OpenSSL verifies nothing, not even the date: a host whose clock stands at 1970 can still connect. */
+static int set_verification(SSL_CTX *context, const struct tls_client_setup *setup, struct err *err)
 {
-	if (plan->has_pins) {
+	if (setup->has_pins) {
 		SSL_CTX_set_verify(context, SSL_VERIFY_NONE, NULL);
 		return 0;
 	}
 	if (!CRYPTO_THREAD_run_once(&refusal_once, refusal_make_index) || refusal_index < 0)
 		return err_openssl(err, -ENOMEM, "TLS");
 	SSL_CTX_set_verify(context, SSL_VERIFY_PEER, on_verify);
-	if (plan->ca_pem)
-		return trust_pem(context, plan->ca_pem, err);
+	if (setup->ca_pem)
+		return trust_pem(context, setup->ca_pem, err);
 	if (!SSL_CTX_set_default_verify_paths(context))
 		return err_openssl(err, -EINVAL, "the system's certificate authorities");
 	return 0;
 }
 
-int tls_client_context(SSL_CTX **ret, const struct tls_client_plan *plan, struct err *err)
+int tls_client_context(SSL_CTX **ret, const struct tls_client_setup *setup, struct err *err)
 {
 	SSL_CTX *context = NULL;
 	int rc = make_context(&context, TLS_client_method(), !has_aes_instructions(), err);
 
 	if (rc < 0)
 		return rc;
-	rc = set_verification(context, plan, err);
-	if (rc == 0 && plan->certificate_pem)
-		rc = use_identity(context, plan->certificate_pem, plan->key_pem ? plan->key_pem : "", err);
+	rc = set_verification(context, setup, err);
+	if (rc == 0 && setup->certificate_pem)
+		rc = use_identity(context, setup->certificate_pem, setup->key_pem ? setup->key_pem : "", err);
 	if (rc == 0 && SSL_CTX_set_alpn_protos(context, alpn_http11, sizeof(alpn_http11)) != 0)
 		rc = err_openssl(err, -ENOMEM, "ALPN");
 	if (rc < 0) {
@@ -321,7 +318,9 @@ int tls_client_context(SSL_CTX **ret, const struct tls_client_plan *plan, struct
 	return 0;
 }
 
-/* Who is told of sessions; kept with the context until it is freed. */
+/* --- resumption --- */
+
+/* The function that is told of new sessions. Kept with the context until it is freed. */
 struct session_listener {
 	int (*on_session)(SSL *ssl, SSL_SESSION *session);
 };
@@ -344,8 +343,8 @@ static void listener_make_index(void)
 	listener_index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, listener_free);
 }
 
-/* A copy is handed out: OpenSSL spoils its own session when the connection ends without close_notify, and after a reset
- * is when resumption is wanted most. */
+/* Hand out a copy: OpenSSL spoils its own session when the connection ends without close_notify, and
+ * resumption is wanted most after a reset. */
 static int on_new_session(SSL *ssl, SSL_SESSION *session)
 {
 	const struct session_listener *listener = SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), listener_index);
@@ -375,17 +374,12 @@ int tls_client_on_session(SSL_CTX *context, int (*on_session)(SSL *ssl, SSL_SESS
 	return 0;
 }
 
-/* An address, in its form without brackets and zone? */
-static bool is_address(const char *name)
+/* Set the name to verify, and SNI where it is a DNS name: RFC 6066 §3 allows no address there. */
+static bool set_name(SSL *ssl, char *name) /* not modified; the SNI macro casts const away */
 {
 	struct in6_addr ignored;
 
-	return inet_pton(AF_INET, name, &ignored) == 1 || inet_pton(AF_INET6, name, &ignored) == 1;
-}
-
-static bool set_name(SSL *ssl, char *name) /* not modified; the SNI macro casts const away */
-{
-	if (is_address(name))
+	if (inet_pton(AF_INET, name, &ignored) == 1 || inet_pton(AF_INET6, name, &ignored) == 1)
 		return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), name) == 1;
 	SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
 	return SSL_set1_host(ssl, name) == 1 && SSL_set_tlsext_host_name(ssl, name) == 1;
@@ -413,7 +407,9 @@ int tls_client_session(SSL **ret, SSL_CTX *context, const char *server_name, SSL
 	return 0;
 }
 
-static bool pin_of_certificate(X509 *certificate, uint8_t ret_pin[TLS_PIN_LEN])
+/* --- pins and binding --- */
+
+bool tls_pin_of_certificate(X509 *certificate, uint8_t ret_pin[TLS_PIN_LEN])
 {
 	unsigned char *der = NULL;
 	int len = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(certificate), &der);
@@ -429,7 +425,7 @@ bool tls_check_pin(SSL *ssl, const uint8_t (*pins)[TLS_PIN_LEN], size_t pin_coun
 	uint8_t pin[TLS_PIN_LEN];
 	size_t i;
 
-	if (!certificate || !pin_of_certificate(certificate, pin))
+	if (!certificate || !tls_pin_of_certificate(certificate, pin))
 		return false;
 	for (i = 0; i < pin_count; i++) {
 		if (memcmp(pin, pins[i], TLS_PIN_LEN) == 0)
@@ -442,16 +438,16 @@ int tls_peer_pin(SSL *ssl, uint8_t ret_pin[TLS_PIN_LEN])
 {
 	X509 *certificate = SSL_get0_peer_certificate(ssl);
 
-	return certificate && pin_of_certificate(certificate, ret_pin) ? 0 : -ENOENT;
+	return certificate && tls_pin_of_certificate(certificate, ret_pin) ? 0 : -ENOENT;
 }
 
 int tls_pin_of_pem(const char *pem, uint8_t ret_pin[TLS_PIN_LEN], struct err *err)
 {
 	BIO *bio = BIO_new_mem_buf(pem, -1);
-	X509 *certificate = bio ? PEM_read_bio_X509_AUX(bio, NULL, no_password, NULL) : NULL;
+	X509 *certificate = bio ? PEM_read_bio_X509_AUX(bio, NULL, tls_no_password, NULL) : NULL;
 	int rc = 0;
 
-	if (!certificate || !pin_of_certificate(certificate, ret_pin))
+	if (!certificate || !tls_pin_of_certificate(certificate, ret_pin))
 		rc = err_openssl(err, -EINVAL, "no certificate in PEM form");
 	X509_free(certificate);
 	BIO_free(bio);
@@ -481,225 +477,4 @@ int tls_channel_binding(SSL *ssl, uint8_t ret[TLS_BINDING_LEN])
 		return -ENOTSUP;
 	}
 	return 0;
-}
-
-/* Append to a text that is cut at its buffer's end. */
-static void append(char *buf, size_t size, const char *format, ...) __attribute__((format(printf, 3, 4)));
-static void append(char *buf, size_t size, const char *format, ...)
-{
-	size_t len = strlen(buf);
-	va_list list;
-
-	va_start(list, format);
-	vsnprintf(buf + len, size - len, format, list);
-	va_end(list);
-}
-
-/* One of the certificate's names as text: a DNS name or an address. */
-static bool format_name(const GENERAL_NAME *name, char *buf, size_t size)
-{
-	int type;
-	const ASN1_STRING *value = GENERAL_NAME_get0_value(name, &type);
-	const unsigned char *data = type == GEN_DNS || type == GEN_IPADD ? ASN1_STRING_get0_data(value) : NULL;
-	int len = data ? ASN1_STRING_length(value) : 0;
-
-	if (type == GEN_DNS && len > 0)
-		return log_quote(buf, size, data, (size_t)len);
-	if (type == GEN_IPADD && len == 4)
-		return inet_ntop(AF_INET, data, buf, (socklen_t)size);
-	return type == GEN_IPADD && len == 16 && inet_ntop(AF_INET6, data, buf, (socklen_t)size);
-}
-
-static int append_alternative_names(X509 *certificate, char *list, size_t size, char *first, size_t first_size)
-{
-	GENERAL_NAMES *names = X509_get_ext_d2i(certificate, NID_subject_alt_name, NULL, NULL);
-	char name[NAME_MAX_LEN + 1];
-	int told = 0;
-	int i;
-
-	for (i = 0; i < sk_GENERAL_NAME_num(names); i++) {
-		if (!format_name(sk_GENERAL_NAME_value(names, i), name, sizeof(name)))
-			continue;
-		if (told == 0)
-			snprintf(first, first_size, "%s", name);
-		if (told < NAMES_TOLD)
-			append(list, size, "%s%s", told ? ", " : "", name);
-		told++;
-	}
-	if (told > NAMES_TOLD)
-		append(list, size, " and %d more", told - NAMES_TOLD);
-	GENERAL_NAMES_free(names);
-	return told;
-}
-
-/* Without alternative names the common name is looked at, as OpenSSL does. */
-static bool common_name(X509 *certificate, char *buf, size_t size)
-{
-	const X509_NAME *subject = X509_get_subject_name(certificate);
-	int at = X509_NAME_get_index_by_NID(subject, NID_commonName, -1);
-	const ASN1_STRING *value;
-
-	if (at < 0)
-		return false;
-	value = X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at));
-	log_quote(buf, size, ASN1_STRING_get0_data(value), (size_t)ASN1_STRING_length(value));
-	return true;
-}
-
-static void explain_name(X509 *leaf, const char *pin, char *buf, size_t size)
-{
-	char first[NAME_MAX_LEN + 1] = "";
-
-	snprintf(buf, size, "certificate is for ");
-	if (append_alternative_names(leaf, buf, size, first, sizeof(first)) == 0) {
-		if (common_name(leaf, first, sizeof(first)))
-			append(buf, size, "%s", first);
-		else
-			append(buf, size, "no name");
-	}
-	append(buf, size, "; add Pin = %s", pin);
-	if (first[0] && first[0] != '*')
-		append(buf, size, " or ServerName = %s", first);
-}
-
-static void explain_date(const char *before, const ASN1_TIME *time, const char *after, char *buf, size_t size)
-{
-	char date[32] = "an unreadable date";
-	struct tm tm;
-
-	if (ASN1_TIME_to_tm(time, &tm))
-		strftime(date, sizeof(date), "%Y-%m-%d", &tm);
-	snprintf(buf, size, "%s %s%s", before, date, after);
-}
-
-static void explain_certificate(long result, const struct refusal *refusal, const char *pin, char *buf, size_t size)
-{
-	switch (result) {
-	case X509_V_ERR_HOSTNAME_MISMATCH:
-	case X509_V_ERR_IP_ADDRESS_MISMATCH:
-		explain_name(refusal->leaf, pin, buf, size);
-		return;
-	case X509_V_ERR_CERT_HAS_EXPIRED:
-		explain_date(
-			refusal->faulty == refusal->leaf ? "certificate expired on" : "certificate's issuer expired on",
-			X509_get0_notAfter(refusal->faulty), "", buf, size);
-		return;
-	case X509_V_ERR_CERT_NOT_YET_VALID:
-		explain_date("certificate is not valid before", X509_get0_notBefore(refusal->faulty),
-			"; is this host's clock right?", buf, size);
-		return;
-	case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
-	case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
-	case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
-	case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
-	case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
-	case X509_V_ERR_CERT_UNTRUSTED:
-		snprintf(buf, size, "certificate is signed by an unknown authority; add CA = … or Pin = %s", pin);
-		return;
-	default:
-		snprintf(buf, size, "certificate refused: %s; Pin = %s would accept its key",
-			X509_verify_cert_error_string(result), pin);
-	}
-}
-
-static void explain_verification(SSL *ssl, char *buf, size_t size)
-{
-	const struct refusal *refusal = refusal_index < 0 ? NULL : SSL_get_ex_data(ssl, refusal_index);
-	long result = SSL_get_verify_result(ssl);
-	char text[TLS_PIN_TEXT_MAX];
-	uint8_t pin[TLS_PIN_LEN];
-
-	if (!refusal || !refusal->leaf || !refusal->faulty || !pin_of_certificate(refusal->leaf, pin))
-		snprintf(buf, size, "certificate refused: %s", X509_verify_cert_error_string(result));
-	else
-		explain_certificate(result, refusal, tls_pin_format(text, pin), buf, size);
-}
-
-static void explain_alert(int alert, char *buf, size_t size)
-{
-	const char *hint = "";
-
-	switch (alert) {
-	case SSL_AD_PROTOCOL_VERSION:
-		hint = "; it wants another TLS version than 1.2 or 1.3";
-		break;
-	case SSL_AD_NO_APPLICATION_PROTOCOL:
-		hint = "; it does not speak HTTP/1.1";
-		break;
-	case SSL_AD_UNRECOGNIZED_NAME:
-		hint = "; it knows no such name, try ServerName = …";
-		break;
-	case TLS13_AD_CERTIFICATE_REQUIRED:
-		hint = "; it wants ClientCertificate = … and ClientKey = …";
-		break;
-	case SSL_AD_UNKNOWN_CA:
-	case SSL_AD_BAD_CERTIFICATE:
-	case SSL_AD_CERTIFICATE_EXPIRED:
-	case SSL_AD_CERTIFICATE_REVOKED:
-	case SSL_AD_CERTIFICATE_UNKNOWN:
-		hint = "; it does not accept the certificate of this side";
-		break;
-	}
-	snprintf(buf, size, "the other side refused: %s%s", SSL_alert_desc_string_long(alert), hint);
-}
-
-static void explain_reason(unsigned long code, char *buf, size_t size)
-{
-	const char *words = ERR_reason_error_string(code);
-
-	switch (ERR_GET_REASON(code)) {
-	case SSL_R_WRONG_VERSION_NUMBER:
-	case SSL_R_PACKET_LENGTH_TOO_LONG:
-	case SSL_R_BAD_RECORD_TYPE:
-	case SSL_R_RECORD_LENGTH_MISMATCH:
-	case SSL_R_BAD_PROTOCOL_VERSION_NUMBER:
-		snprintf(buf, size, "the other side does not speak TLS");
-		return;
-	case SSL_R_HTTP_REQUEST:
-	case SSL_R_HTTPS_PROXY_REQUEST:
-		snprintf(buf, size, "the other side does not speak TLS but plain HTTP");
-		return;
-	case SSL_R_UNSUPPORTED_PROTOCOL:
-		snprintf(buf, size, "the other side speaks neither TLS 1.2 nor TLS 1.3");
-		return;
-	case SSL_R_NO_SHARED_CIPHER:
-		snprintf(buf, size, "no cipher in common with the other side");
-		return;
-	case SSL_R_UNEXPECTED_EOF_WHILE_READING:
-		snprintf(buf, size, "closed by the other side during the TLS handshake");
-		return;
-	}
-	snprintf(buf, size, "%s", words ? words : "unknown reason");
-}
-
-/* The first error of OpenSSL's own TLS layer, else the first one; leaves the queue empty. */
-static unsigned long take_error(void)
-{
-	unsigned long first = 0;
-	unsigned long code;
-
-	while ((code = ERR_get_error())) {
-		if (!first || (ERR_GET_LIB(code) == ERR_LIB_SSL && ERR_GET_LIB(first) != ERR_LIB_SSL))
-			first = code;
-	}
-	return first;
-}
-
-const char *tls_explain_failure(SSL *ssl, char *buf, size_t size)
-{
-	unsigned long code = take_error();
-	int reason = ERR_GET_REASON(code);
-
-	if (code == 0)
-		snprintf(buf, size, "closed by the other side during the TLS handshake");
-	else if (ERR_GET_LIB(code) != ERR_LIB_SSL)
-		snprintf(buf, size, "%s",
-			ERR_reason_error_string(code) ? ERR_reason_error_string(code) : "unknown reason");
-	else if (reason == SSL_R_CERTIFICATE_VERIFY_FAILED)
-		explain_verification(ssl, buf, size);
-	else if (reason >= SSL_AD_REASON_OFFSET)
-		explain_alert(reason - SSL_AD_REASON_OFFSET, buf, size);
-	else
-		explain_reason(code, buf, size);
-	return buf;
 }

@@ -22,14 +22,14 @@
  * without ALPN, refuses a list that lacks it with no_application_protocol. An unknown SNI gets this certificate. */
 int tls_server_context(SSL_CTX **ret, const char *certificate_pem, const char *key_pem, struct err *err);
 
-struct tls_client_plan {
+struct tls_client_setup {
 	const char *ca_pem;	     /* NULL: the system's store */
 	const char *certificate_pem; /* client certificate chain; NULL: none */
 	const char *key_pem;
 	bool has_pins; /* no chain is verified; tls_check_pin() afterwards is the caller's duty */
 };
 
-int tls_client_context(SSL_CTX **ret, const struct tls_client_plan *plan, struct err *err);
+int tls_client_context(SSL_CTX **ret, const struct tls_client_setup *setup, struct err *err);
 
 /* A client's SSL for one connection: SNI (not for addresses) and the name or address to verify. @resume: a session to
  * resume, or NULL (borrowed). */
@@ -46,7 +46,9 @@ bool tls_check_pin(SSL *ssl, const uint8_t (*pins)[TLS_PIN_LEN], size_t pin_coun
 /* After the handshake: the pin that would fit, for the message about one that does not. Return: 0 or -ENOENT. */
 int tls_peer_pin(SSL *ssl, uint8_t ret_pin[TLS_PIN_LEN]);
 
-/* SHA-256 of the SubjectPublicKeyInfo of the first certificate in @pem. Return: 0 or a negative errno. */
+/* SHA-256 of the certificate's SubjectPublicKeyInfo. Return: false where memory ran out. */
+bool tls_pin_of_certificate(X509 *certificate, uint8_t ret_pin[TLS_PIN_LEN]);
+/* The same of the first certificate in @pem. Return: 0 or a negative errno. */
 int tls_pin_of_pem(const char *pem, uint8_t ret_pin[TLS_PIN_LEN], struct err *err);
 const char *tls_pin_format(char buf[TLS_PIN_TEXT_MAX], const uint8_t pin[TLS_PIN_LEN]); /* "sha256//BASE64" */
 
@@ -54,8 +56,16 @@ const char *tls_pin_format(char buf[TLS_PIN_TEXT_MAX], const uint8_t pin[TLS_PIN
  * without extended master secret). */
 int tls_channel_binding(SSL *ssl, uint8_t ret[TLS_BINDING_LEN]);
 
-/* Why the handshake failed, in words an operator can act on: certificate expired, for another name (which), unknown CA,
- * alert received, plain HTTP spoken ... Empties the error queue. Return: @buf. */
-const char *tls_explain_failure(SSL *ssl, char *buf, size_t size);
+/* The certificate of a failed verification; for tls_explain.c. */
+struct tls_refusal {
+	X509 *leaf;   /* NULL: could not be kept */
+	X509 *faulty; /* the certificate of the chain that the error is about; may be the leaf */
+};
+
+/* Return: what this connection refused first, borrowed from @ssl, or NULL. */
+const struct tls_refusal *tls_refused(SSL *ssl);
+
+/* For OpenSSL's functions that read PEM: never ask a terminal for a password. A key that has one is an error. */
+int tls_no_password(char *buf, int size, int is_writing, void *argument);
 
 #endif

@@ -2,7 +2,7 @@
  * and writes into the stream's send buffer, which leaves with one send(). Fails with a reason; never blocks. */
 #include "common/tunnel/tls_stream.h"
 
-#include "common/tunnel/tls.h"
+#include "common/tunnel/tls_explain.h"
 
 #include <errno.h>
 #include <openssl/bio.h>

@@ -211,7 +211,7 @@ static void second_start(void **state)
 /* It can be given to a TLS server, and trusted by itself. */
 static void usable_for_tls(void **state)
 {
-	struct tls_client_plan plan = {0};
+	struct tls_client_setup plan = {0};
 	SSL_CTX *context = NULL;
 	struct place place;
 

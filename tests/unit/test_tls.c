@@ -1,5 +1,6 @@
 /* TLS contexts of both ends, shaking hands in memory. */
 #include "common/tunnel/tls.h"
+#include "common/tunnel/tls_explain.h"
 
 #include <errno.h>
 #include <openssl/err.h>
@@ -147,7 +148,7 @@ static int keep_session(SSL *ssl, SSL_SESSION *session)
 	return 1;
 }
 
-static void pair_init(struct pair *pair, const struct identity *server, const struct tls_client_plan *plan)
+static void pair_init(struct pair *pair, const struct identity *server, const struct tls_client_setup *plan)
 {
 	struct err err = {""};
 
@@ -229,9 +230,9 @@ static void pair_done(struct pair *pair)
 	ERR_clear_error();
 }
 
-static struct tls_client_plan with_authority(void)
+static struct tls_client_setup with_authority(void)
 {
-	return (struct tls_client_plan){.ca_pem = authority.certificate_pem};
+	return (struct tls_client_setup){.ca_pem = authority.certificate_pem};
 }
 
 #define ASSERT_HAS(text, part)                                                                                         \
@@ -250,7 +251,7 @@ static void pin_text_of(const struct identity *identity, char text[TLS_PIN_TEXT_
 
 /* Connect with @plan to @name at @server and hand back why the client refused. */
 static void refused_because(
-	const struct identity *server, const struct tls_client_plan *plan, const char *name, char reason[REASON_MAX])
+	const struct identity *server, const struct tls_client_setup *plan, const char *name, char reason[REASON_MAX])
 {
 	struct pair pair;
 
@@ -266,7 +267,7 @@ static void refused_because(
 /* A certificate of a given authority, for the asked name, is accepted, by TLS 1.3. */
 static void good_certificate(void **state)
 {
-	struct tls_client_plan plan = with_authority();
+	struct tls_client_setup plan = with_authority();
 	struct pair pair;
 
 	(void)state;
@@ -281,7 +282,7 @@ static void good_certificate(void **state)
 /* The hub's own certificate, named as CA, is enough. */
 static void own_certificate_as_authority(void **state)
 {
-	struct tls_client_plan plan = {.ca_pem = own.certificate_pem};
+	struct tls_client_setup plan = {.ca_pem = own.certificate_pem};
 	struct pair pair;
 
 	(void)state;
@@ -295,7 +296,7 @@ static void own_certificate_as_authority(void **state)
 static void address_in_url(void **state)
 {
 	static const char *const addresses[] = {"127.0.0.1", "::1", "::1%lo"};
-	struct tls_client_plan plan = with_authority();
+	struct tls_client_setup plan = with_authority();
 	char reason[REASON_MAX];
 
 	(void)state;
@@ -315,7 +316,7 @@ static void address_in_url(void **state)
 /* A wrong name is refused, and told which would be right. */
 static void wrong_name(void **state)
 {
-	struct tls_client_plan plan = with_authority();
+	struct tls_client_setup plan = with_authority();
 	char reason[REASON_MAX];
 	char pin[TLS_PIN_TEXT_MAX];
 
@@ -330,7 +331,7 @@ static void wrong_name(void **state)
 /* An expired certificate is refused with its date. */
 static void expired_certificate(void **state)
 {
-	struct tls_client_plan plan = with_authority();
+	struct tls_client_setup plan = with_authority();
 	char reason[REASON_MAX];
 	char expected[64];
 	struct tm tm;
@@ -345,7 +346,7 @@ static void expired_certificate(void **state)
 /* One that is not valid yet points at the clock. */
 static void certificate_of_the_future(void **state)
 {
-	struct tls_client_plan plan = with_authority();
+	struct tls_client_setup plan = with_authority();
 	char reason[REASON_MAX];
 
 	(void)state;
@@ -357,7 +358,7 @@ static void certificate_of_the_future(void **state)
 /* An unknown authority is refused with the pin that would do, for chains and for self-signed ones. */
 static void unknown_authority(void **state)
 {
-	struct tls_client_plan plan = {.ca_pem = own.certificate_pem};
+	struct tls_client_setup plan = {.ca_pem = own.certificate_pem};
 	char reason[REASON_MAX];
 	char pin[TLS_PIN_TEXT_MAX];
 
@@ -369,7 +370,7 @@ static void unknown_authority(void **state)
 	plan = with_authority();
 	refused_because(&own, &plan, "hub.example.org", reason);
 	ASSERT_HAS(reason, "unknown authority");
-	plan = (struct tls_client_plan){0}; /* the system's */
+	plan = (struct tls_client_setup){0}; /* the system's */
 	refused_because(&own, &plan, "hub.example.org", reason);
 	ASSERT_HAS(reason, "unknown authority");
 }
@@ -378,7 +379,7 @@ static void unknown_authority(void **state)
 static void pins(void **state)
 {
 	static const struct identity *const servers[] = {&hub, &expired, &own, &elsewhere};
-	struct tls_client_plan plan = {.has_pins = true};
+	struct tls_client_setup plan = {.has_pins = true};
 
 	(void)state;
 	for (size_t i = 0; i < 4; i++) {
@@ -429,7 +430,7 @@ static void pin_of_a_known_certificate(void **state)
 /* A key of another certificate, half a certificate, no key, a CA without certificates: each is told. */
 static void unusable_files(void **state)
 {
-	struct tls_client_plan plan = {.ca_pem = "nothing"};
+	struct tls_client_setup plan = {.ca_pem = "nothing"};
 	char half[200];
 	SSL_CTX *context = NULL;
 	struct err err = {""};
@@ -451,7 +452,7 @@ static void unusable_files(void **state)
 /* A name that is empty or longer than names can be is refused. */
 static void impossible_names(void **state)
 {
-	struct tls_client_plan plan = with_authority();
+	struct tls_client_setup plan = with_authority();
 	SSL_CTX *context = NULL;
 	char name[300];
 	SSL *ssl = NULL;
@@ -530,7 +531,7 @@ static void alpn_lists(void **state)
 /* Our client offers http/1.1 and nothing else: a server that knows h2 only refuses. */
 static void client_offers_http11(void **state)
 {
-	struct tls_client_plan plan = with_authority();
+	struct tls_client_setup plan = with_authority();
 	const unsigned char *picked;
 	struct pair pair;
 	unsigned len;
@@ -600,7 +601,7 @@ static void let_tickets_through(struct pair *pair)
 /* A second connection resumes the first; no early data is offered. */
 static void resumption(void **state)
 {
-	struct tls_client_plan plan = with_authority();
+	struct tls_client_setup plan = with_authority();
 	struct pair pair;
 
 	(void)state;
@@ -623,7 +624,7 @@ static void resumption(void **state)
 /* Pins are checked on a resumed connection too. */
 static void resumed_connection_has_its_pin(void **state)
 {
-	struct tls_client_plan plan = {.has_pins = true};
+	struct tls_client_setup plan = {.has_pins = true};
 	uint8_t pin[1][TLS_PIN_LEN];
 	struct pair pair;
 
@@ -647,7 +648,7 @@ static void resumed_connection_has_its_pin(void **state)
 /* A ticket of another server does no harm: a whole handshake is made. */
 static void foreign_ticket(void **state)
 {
-	struct tls_client_plan plan = with_authority();
+	struct tls_client_setup plan = with_authority();
 	struct pair first;
 	struct pair second;
 
@@ -722,7 +723,7 @@ static void other_protocols(void **state)
 		{"GET / HTTP/1.1\r\nHost: x\r\n\r\n", NULL, "plain HTTP"},
 		{"CONNECT x:443 HTTP/1.1\r\n\r\n", NULL, "plain HTTP"},
 	};
-	struct tls_client_plan plan = with_authority();
+	struct tls_client_setup plan = with_authority();
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -750,7 +751,7 @@ static void other_protocols(void **state)
 /* An end in the middle of the handshake is told as such. */
 static void end_during_handshake(void **state)
 {
-	struct tls_client_plan plan = with_authority();
+	struct tls_client_setup plan = with_authority();
 	char reason[REASON_MAX] = "";
 	struct pair pair;
 	BIO *in = BIO_new(BIO_s_mem());
@@ -768,7 +769,7 @@ static void end_during_handshake(void **state)
 /* A text that does not fit is cut, not run over. */
 static void words_in_a_small_buffer(void **state)
 {
-	struct tls_client_plan plan = with_authority();
+	struct tls_client_setup plan = with_authority();
 	char buf[16];
 	struct pair pair;
 
