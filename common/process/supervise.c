@@ -1,12 +1,33 @@
-/* What both supervisors have in common (supervise.h): this file brings the host and the worker together, and both to an
- * end in the right order. The worker's life is supervise_worker.c's, the host's common/host's.
+/* Supervise: what both supervisors have in common (supervise.h).
  *
- * Happy path: control socket, undo list, then host_up() and the worker at the same time; ready when both are; nothing but
- * requests until SIGTERM: host_down(), the worker's end, exit 0.
+ * Theory of operation
  *
- *     WORKING ──SIGTERM, "stop", worker FAILED, host failed──▶ ENDING ──host down, then worker stopped──▶ finished
+ * Two lives run side by side and know nothing of each other: the worker's (supervise_worker.c), which reads the network
+ * and may die at any time, and the host's (common/host), which owns the WireGuard device, routes and hooks. This file
+ * keeps for each of them where it stands, and derives three facts from both:
  *
- * What it failed of is the last line on stderr, after everything is put back.
+ *     ready    the worker has said READY once, and the host is up: systemd hears READY=1. Never taken back: a worker that
+ *              is replaced within 100 ms is no reason to restart what depends on the tunnel.
+ *     flowing  ready, and for a client also linked to its server, and with a device of ours shaken hands through it:
+ *              the waiting `up` hears it, and the log takes the place of its terminal. Once, too.
+ *     state    one line for systemd's STATUS= and for `status`: "starting", the worker's own words, "stopping".
+ *
+ * The two start at the same time, because a PostUp hook may ping through the tunnel and so needs a worker before the host
+ * is up. They end one after the other, because a PreDown hook may still use the tunnel:
+ *
+ *     WORKING ──SIGTERM, "stop", worker FAILED, host failed──▶ ENDING ──host down──▶ ──worker ended──▶ finished
+ *
+ * ENDING is entered once, by begin_ending(), with or without a reason; the first reason is the exit code's and the last line on
+ * stderr, printed after everything is put back, where an operator looks first. go_on_ending() is called whenever one of
+ * the two has come to its end, and does what is next. finish_ending() closes every handle; the loop then runs dry.
+ *
+ * Who may call back, and when: handlers of worker, host, netmon, control socket and status run from the loop only, with
+ * two exceptions: the worker's on_end also from inside supervise_worker_start() and _stop(), and status answers from
+ * inside status_asks_add(). After finish_ending() nothing calls the program any more.
+ *
+ * Failures. A worker that dies is replaced, see supervise_worker.c; the host is left alone meanwhile. A host that cannot
+ * be brought up ends all of it. Without netmon nothing is repaired, and changes are noticed later; that is a warning.
+ * An impatient operator (a second SIGTERM) has the running hook killed and the worker, too.
  */
 #include "common/process/supervise.h"
 
@@ -26,69 +47,67 @@
 #include <string.h>
 #include <unistd.h>
 
-#define SUPERVISE_IMPATIENT_MS 300 /* a second SIGTERM this much later waits for nobody; timeout(1) sends two at once */
-#define SUPERVISE_FLUSH_MS 10000   /* counts of repeated log lines are told this late */
-#define SUPERVISE_STATE_MAX 128
-#define SUPERVISE_RESTART_MAX 256
+#define IMPATIENT_MS 300 /* a second SIGTERM at least this much later ends at once; timeout(1) sends two together */
+#define FLUSH_MS 10000	 /* counts of repeated log lines are logged at most this late */
+#define STATE_MAX 128	 /* bytes; longer words of the worker are cut */
+#define RESTART_MAX 256	 /* bytes of "Address, MTU"; names that do not fit are left out */
 
-static const int supervise_signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGCHLD};
-#define SUPERVISE_SIGNAL_COUNT (sizeof(supervise_signals) / sizeof(supervise_signals[0]))
+static const int handled_signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGCHLD};
+#define SIGNAL_COUNT (sizeof(handled_signals) / sizeof(handled_signals[0]))
 
-enum supervise_phase {
-	SUPERVISE_HOST_NONE,
-	SUPERVISE_HOST_OPEN,
-	SUPERVISE_HOST_STARTING,
-	SUPERVISE_HOST_UP,
-	SUPERVISE_HOST_GONE
-};
+/* Where the host stands. NONE: no device of ours. GONE: it is down again, or could not be brought up. */
+enum supervise_phase { SUPERVISE_NONE, SUPERVISE_OPEN, SUPERVISE_STARTING, SUPERVISE_UP, SUPERVISE_GONE };
 
 struct supervise {
 	const struct supervise_setup *setup;
 	const struct supervise_program *program;
 	void *owner;
 	uv_loop_t loop;
-	uv_signal_t signals[SUPERVISE_SIGNAL_COUNT];
+	uv_signal_t signals[SIGNAL_COUNT];
 	uv_timer_t alive_timer; /* systemd's watchdog */
 	uv_timer_t flush_timer;
-	uv_timer_t reload_timer;
+	uv_timer_t reload_timer; /* SIGHUP: one reload for all that came meanwhile */
 	struct control *control;
 	struct status_asks *asks;
 	struct netmon *netmon;
 	struct host *host; /* NULL: no device of ours */
 	enum supervise_phase host_phase;
 	struct supervise_worker *worker;
-	bool is_worker_there;			/* one is, or another one comes */
-	char worker_state[SUPERVISE_STATE_MAX]; /* "up", "connecting: why", quoted; "" while it is not ready */
-	bool was_worker_ready, is_ready;
-	bool has_shaken_hands, is_flowing;
-	char state[SUPERVISE_STATE_MAX]; /* as told to systemd and in status */
+	bool is_worker_there;	      /* one runs, or the next one is about to be started */
+	char worker_state[STATE_MAX]; /* "up", "connecting: why", quoted; "" while it is not ready */
+	bool was_worker_ready;	      /* once; is_ready, is_flowing: see above */
+	bool is_ready;
+	bool has_shaken_hands; /* WireGuard, with the hub, through the tunnel */
+	bool is_flowing;
+	char state[STATE_MAX]; /* as systemd and `status` know it */
 	int64_t state_since_s;
 	bool is_ending, is_finished;
-	uint64_t ending_ms; /* uv_now() */
+	uint64_t ending_ms; /* uv_now() when the end began */
 	int exit_code;
 	const char *last_area;
-	char last_words[ERR_TEXT_MAX]; /* why it ends with 1 */
+	char last_words[ERR_TEXT_MAX]; /* why the exit code is 1; "": it was asked to stop */
 };
 
 /* --- the state in words --- */
 
+/* "connecting: why" counts as "connecting": `since` and `status` follow the word before the colon. */
 static size_t state_word_len(const char *state)
 {
 	return strcspn(state, ":");
 }
 
-static const char *supervise_state(const struct supervise *s)
+static const char *current_state(const struct supervise *s)
 {
 	if (s->is_ending)
 		return "stopping";
 	if (!s->worker_state[0])
 		return "starting";
-	return s->host_phase == SUPERVISE_HOST_STARTING ? "starting: bringing up the device" : s->worker_state;
+	return s->host_phase == SUPERVISE_STARTING ? "starting: bringing up the device" : s->worker_state;
 }
 
-static void supervise_tell_state(struct supervise *s)
+static void tell_state(struct supervise *s)
 {
-	const char *state = supervise_state(s);
+	const char *state = current_state(s);
 	size_t len = state_word_len(state);
 
 	if (len != state_word_len(s->state) || strncmp(s->state, state, len) != 0)
@@ -97,74 +116,65 @@ static void supervise_tell_state(struct supervise *s)
 	notify_status(s->state);
 }
 
-static void supervise_set_worker_state(struct supervise *s, const char *text)
+/* @text is the worker's, who reads the network: quoted, because it ends on terminals. "": none is ready. */
+static void set_worker_state(struct supervise *s, const char *text)
 {
 	log_quote(s->worker_state, sizeof(s->worker_state), text, strlen(text));
-	supervise_tell_state(s);
+	tell_state(s);
 }
 
-static bool supervise_is_linked(const struct supervise *s)
+/* Only a client's worker says "up" when the way to its server is open; a server's says so when it listens. */
+static bool is_linked(const struct supervise *s)
 {
 	return state_word_len(s->worker_state) == 2 && strncmp(s->worker_state, "up", 2) == 0;
 }
 
 /* --- ready, and flowing --- */
 
-static bool is_host_up(const struct supervise *s)
-{
-	return s->host_phase == SUPERVISE_HOST_NONE || s->host_phase == SUPERVISE_HOST_UP;
-}
-
-static void supervise_check_ready(struct supervise *s)
-{
-	if (s->is_ready || s->is_ending || !s->was_worker_ready || !is_host_up(s))
-		return;
-	s->is_ready = true;
-	notify_ready();
-}
-
-/* A worker started later inherits our standard error; this one has to be given the log. */
-static void supervise_switch_log(struct supervise *s)
+/* The log takes the place of the pipe to `up`, which then exits. A worker started later inherits our standard error; the
+ * one that runs has to be given it. */
+static void switch_log(struct supervise *s)
 {
 	struct channel *channel = supervise_worker_channel(s->worker);
 
-	if (s->setup->up_fd < 0)
-		return;
 	log_flush();
 	notify_flowing(s->setup->up_fd);
 	if (channel)
 		channel_send(channel, CHANNEL_LOG, NULL, 0, STDERR_FILENO);
 }
 
-static void supervise_check_flowing(struct supervise *s)
+/* Called whenever something of the worker or of the host has changed. */
+static void note_progress(struct supervise *s)
 {
-	if (s->is_flowing || !s->is_ready || s->is_ending || !s->worker_state[0])
+	bool is_host_up = s->host_phase == SUPERVISE_NONE || s->host_phase == SUPERVISE_UP;
+
+	tell_state(s);
+	if (s->is_ending)
 		return;
-	if (s->setup->flows_when_linked && !supervise_is_linked(s))
+	if (!s->is_ready && s->was_worker_ready && is_host_up) {
+		s->is_ready = true;
+		notify_ready();
+	}
+	if (s->is_flowing || !s->is_ready || !s->worker_state[0])
 		return;
-	if (s->setup->flows_when_linked && s->host && !s->has_shaken_hands)
+	if (s->setup->flows_when_linked && (!is_linked(s) || (s->host && !s->has_shaken_hands)))
 		return;
 	s->is_flowing = true;
-	supervise_switch_log(s);
+	if (s->setup->up_fd >= 0)
+		switch_log(s);
 }
 
-/* Something of the worker or the host has changed. */
-static void supervise_step(struct supervise *s)
+/* A device whose link has just come up begins a handshake at once instead of at its next datagram. */
+static void tell_host_of_link(struct supervise *s)
 {
-	supervise_tell_state(s);
-	supervise_check_ready(s);
-	supervise_check_flowing(s);
-}
-
-static void supervise_tell_host_of_link(struct supervise *s)
-{
-	if (s->setup->flows_when_linked && s->host_phase == SUPERVISE_HOST_UP && supervise_is_linked(s))
+	if (s->setup->flows_when_linked && s->host_phase == SUPERVISE_UP && is_linked(s))
 		host_link_is_up(s->host);
 }
 
 /* --- the end --- */
 
-static void supervise_finish(struct supervise *s)
+/* Both have come to their end. Memory of what is closed here goes while the loop runs on. */
+static void finish_ending(struct supervise *s)
 {
 	s->is_finished = true;
 	supervise_worker_close(s->worker);
@@ -178,25 +188,25 @@ static void supervise_finish(struct supervise *s)
 	uv_close((uv_handle_t *)&s->alive_timer, NULL);
 	uv_close((uv_handle_t *)&s->flush_timer, NULL);
 	uv_close((uv_handle_t *)&s->reload_timer, NULL);
-	for (size_t i = 0; i < SUPERVISE_SIGNAL_COUNT; i++)
+	for (size_t i = 0; i < SIGNAL_COUNT; i++)
 		uv_close((uv_handle_t *)&s->signals[i], NULL);
 }
 
-/* First the host, then the worker: hooks may still use the tunnel. */
-static void supervise_end_step(struct supervise *s)
+/* What is next: first the host, because hooks may still use the tunnel, then the worker, then everything else. */
+static void go_on_ending(struct supervise *s)
 {
 	if (!s->is_ending || s->is_finished)
 		return;
-	if (s->host_phase == SUPERVISE_HOST_STARTING || s->host_phase == SUPERVISE_HOST_UP)
-		return; /* on_down follows */
+	if (s->host_phase == SUPERVISE_STARTING || s->host_phase == SUPERVISE_UP)
+		return; /* on_host_down() comes back here */
 	if (s->is_worker_there)
-		supervise_worker_stop(s->worker); /* on_end follows */
+		supervise_worker_stop(s->worker); /* on_worker_end() comes back here */
 	else
-		supervise_finish(s);
+		finish_ending(s);
 }
 
-/* @text: NULL where it ends as it was asked to. The first reason counts. */
-static void supervise_end(struct supervise *s, const char *area, const char *text)
+/* Begin to end. @text: why it has failed, NULL if it was asked to stop. Once: later reasons follow from the first. */
+static void begin_ending(struct supervise *s, const char *area, const char *text)
 {
 	if (s->is_ending)
 		return;
@@ -208,22 +218,22 @@ static void supervise_end(struct supervise *s, const char *area, const char *tex
 		snprintf(s->last_words, sizeof(s->last_words), "%s", text);
 	}
 	notify_stopping();
-	supervise_tell_state(s);
-	if (s->host_phase == SUPERVISE_HOST_STARTING || s->host_phase == SUPERVISE_HOST_UP)
+	tell_state(s);
+	if (s->host_phase == SUPERVISE_STARTING || s->host_phase == SUPERVISE_UP)
 		host_down(s->host);
-	supervise_end_step(s);
+	go_on_ending(s);
 }
 
-/* A second time is from somebody who does not want to wait. */
-static void supervise_stop(struct supervise *s)
+/* SIGTERM, SIGINT or `down`. The second time is from an operator who does not want to wait. */
+static void obey_stop(struct supervise *s)
 {
 	if (!s->is_ending) {
-		supervise_end(s, NULL, NULL);
+		begin_ending(s, NULL, NULL);
 		return;
 	}
-	if (uv_now(&s->loop) - s->ending_ms < SUPERVISE_IMPATIENT_MS)
+	if (uv_now(&s->loop) - s->ending_ms < IMPATIENT_MS)
 		return;
-	if (s->host_phase == SUPERVISE_HOST_STARTING || s->host_phase == SUPERVISE_HOST_UP)
+	if (s->host_phase == SUPERVISE_STARTING || s->host_phase == SUPERVISE_UP)
 		host_down(s->host); /* kills the hook that runs */
 	if (s->is_worker_there)
 		supervise_worker_stop(s->worker);
@@ -239,63 +249,59 @@ static int on_worker_hand_down(void *owner, struct channel *channel, struct err 
 	return s->program->hand_down(s->owner, channel, err);
 }
 
+/* Each worker says it; the program hears only of the first one. */
 static void on_worker_ready(void *owner)
 {
 	struct supervise *s = owner;
 	bool is_first = !s->was_worker_ready;
 
 	s->was_worker_ready = true;
-	supervise_set_worker_state(s, s->setup->ready_state);
+	set_worker_state(s, s->setup->ready_state);
 	if (is_first)
 		s->program->on_ready(s->owner);
-	supervise_step(s);
-}
-
-static void on_worker_state(struct supervise *s, const char *text)
-{
-	bool was_linked = supervise_is_linked(s);
-
-	if (!supervise_worker_channel(s->worker))
-		return;
-	supervise_set_worker_state(s, text);
-	if (!was_linked)
-		supervise_tell_host_of_link(s);
-	supervise_step(s);
+	note_progress(s);
 }
 
 static void on_worker_message(void *owner, struct channel *channel, enum channel_kind kind, const void *payload)
 {
 	struct supervise *s = owner;
+	bool was_linked = is_linked(s);
 
-	if (kind == CHANNEL_STATE)
-		on_worker_state(s, payload);
-	else if (kind == CHANNEL_STATUS_DONE)
+	if (kind == CHANNEL_STATUS_DONE) {
 		status_asks_done(s->asks, ((const struct channel_ticket *)payload)->ticket);
-	else
+	} else if (kind != CHANNEL_STATE) {
 		s->program->on_message(s->owner, channel, kind, payload);
+	} else if (supervise_worker_channel(s->worker)) { /* else it is being stopped, and the state is ours */
+		set_worker_state(s, payload);
+		if (!was_linked)
+			tell_host_of_link(s);
+		note_progress(s);
+	}
 }
 
+/* It has died and will be replaced: nobody answers the status requests it took along. */
 static void on_worker_gone(void *owner)
 {
 	struct supervise *s = owner;
 
 	status_asks_abandon(s->asks);
-	supervise_set_worker_state(s, "");
+	set_worker_state(s, "");
 	if (s->program->on_worker_gone)
 		s->program->on_worker_gone(s->owner);
 }
 
+/* There will be no other one: it was stopped (@text NULL), or cannot be made to work. */
 static void on_worker_end(void *owner, const char *text)
 {
 	struct supervise *s = owner;
 
 	s->is_worker_there = false;
 	status_asks_abandon(s->asks);
-	supervise_set_worker_state(s, "");
+	set_worker_state(s, "");
 	if (text)
-		supervise_end(s, s->setup->area, text);
+		begin_ending(s, s->setup->area, text);
 	else
-		supervise_end_step(s);
+		go_on_ending(s);
 }
 
 static const struct supervise_worker_handlers worker_handlers = {
@@ -312,18 +318,18 @@ static void on_host_up(void *owner)
 {
 	struct supervise *s = owner;
 
-	s->host_phase = SUPERVISE_HOST_UP;
-	supervise_tell_host_of_link(s);
-	supervise_step(s);
+	s->host_phase = SUPERVISE_UP;
+	tell_host_of_link(s);
+	note_progress(s);
 }
 
 static void on_host_failed(void *owner, const char *text)
 {
 	struct supervise *s = owner;
 
-	s->host_phase = SUPERVISE_HOST_GONE;
-	supervise_end(s, "config", text);
-	supervise_end_step(s);
+	s->host_phase = SUPERVISE_GONE;
+	begin_ending(s, "config", text);
+	go_on_ending(s);
 }
 
 static void on_host_handshake(void *owner)
@@ -331,21 +337,22 @@ static void on_host_handshake(void *owner)
 	struct supervise *s = owner;
 
 	s->has_shaken_hands = true;
-	supervise_step(s);
+	note_progress(s);
 }
 
 static void on_host_down(void *owner)
 {
 	struct supervise *s = owner;
 
-	s->host_phase = SUPERVISE_HOST_GONE;
-	supervise_end_step(s);
+	s->host_phase = SUPERVISE_GONE;
+	go_on_ending(s);
 }
 
 static const struct host_handlers host_handlers = {
 	.on_up = on_host_up, .on_failed = on_host_failed, .on_handshake = on_host_handshake, .on_down = on_host_down};
 
-static void on_network(void *owner, unsigned kinds)
+/* The kernel's news (enum netmon_kind): the host repairs what another program took away, the program tries again. */
+static void on_netmon_change(void *owner, unsigned kinds)
 {
 	struct supervise *s = owner;
 
@@ -357,39 +364,38 @@ static void on_network(void *owner, unsigned kinds)
 
 /* --- reload --- */
 
-static int exit_of(int rc)
+/* Return: the answer to "reload": {"restart":"MTU","error":"","exit":0} or {…,"error":"lines","exit":1}; also logged. */
+static json_t *reload_now(struct supervise *s)
 {
-	if (rc == CONFIGURATION_IS_WRONG)
-		return EXIT_USAGE;
-	return rc < 0 ? EXIT_FAILED : EXIT_DONE;
-}
-
-/* Return: the answer to "reload": {"restart":"MTU"} or {"error":"lines","exit":1}; also logged. */
-static json_t *supervise_reload(struct supervise *s)
-{
-	char restart[SUPERVISE_RESTART_MAX] = "";
+	struct channel *channel = supervise_worker_channel(s->worker);
+	char restart[RESTART_MAX] = "";
 	struct err err = {""};
-	int rc = s->is_ending ? err_set(&err, -EBUSY, "it is stopping")
-			      : s->program->reload(
-					s->owner, supervise_worker_channel(s->worker), restart, sizeof(restart), &err);
+	int rc, code = EXIT_DONE;
 
-	if (rc < 0)
-		log_error("config", "not reloaded, everything stays as it was: %s", err.text);
-	else if (restart[0])
-		log_notice("config", "reloaded; what needs a restart: %s", restart);
+	if (s->is_ending)
+		rc = err_set(&err, -EBUSY, "it is stopping");
 	else
+		rc = s->program->reload(s->owner, channel, restart, sizeof(restart), &err);
+	if (rc < 0) {
+		code = rc == CONFIGURATION_IS_WRONG ? EXIT_USAGE : EXIT_FAILED;
+		log_error("config", "not reloaded, everything stays as it was: %s", err.text);
+	} else if (restart[0]) {
+		log_notice("config", "reloaded; what needs a restart: %s", restart);
+	} else {
 		log_notice("config", "reloaded");
-	return json_pack("{s:s, s:s, s:i}", "restart", restart, "error", rc < 0 ? err.text : "", "exit", exit_of(rc));
+	}
+	return json_pack("{s:s, s:s, s:i}", "restart", restart, "error", rc < 0 ? err.text : "", "exit", code);
 }
 
 /* --- control socket --- */
 
-static json_t *supervise_describe(void *owner)
+/* Our part of `status`; supervise_status.c adds the worker's. */
+static json_t *describe(void *owner)
 {
 	struct supervise *s = owner;
 	pid_t worker_pid = supervise_worker_pid(s->worker);
 	json_t *object = json_object();
-	json_t *wireguard = s->host_phase == SUPERVISE_HOST_UP ? host_report(s->host) : NULL;
+	json_t *wireguard = s->host_phase == SUPERVISE_UP ? host_report(s->host) : NULL;
 	char since[32];
 
 	json_object_set_new(object, "name", json_string(s->setup->name));
@@ -415,10 +421,10 @@ static void on_status_answer(void *owner, void *asker, const char *text, size_t 
 		log_notice("config", "status: %.*s", (int)len, text);
 }
 
-static const struct status_handlers status_handlers = {supervise_describe, on_status_answer};
+static const struct status_handlers status_handlers = {describe, on_status_answer};
 
-/* @asker: NULL for the log. */
-static void supervise_ask(struct supervise *s, void *asker)
+/* @asker: a control_request; NULL for SIGUSR1, whose answer goes to the log. */
+static void ask_status(struct supervise *s, void *asker)
 {
 	status_asks_add(s->asks, supervise_worker_channel(s->worker), asker);
 }
@@ -432,17 +438,18 @@ static void answer_object(struct control_request *request, json_t *object)
 	json_decref(object);
 }
 
+/* Each request is answered exactly once: "status" when the worker has been heard, the others at once. */
 static void on_control_request(void *owner, const char *word, struct control_request *request)
 {
 	struct supervise *s = owner;
 
 	if (strcmp(word, "status") == 0) {
-		supervise_ask(s, request);
+		ask_status(s, request);
 	} else if (strcmp(word, "reload") == 0) {
-		answer_object(request, supervise_reload(s));
+		answer_object(request, reload_now(s));
 	} else if (strcmp(word, "stop") == 0) {
 		answer_object(request, json_pack("{s:s}", "error", ""));
-		supervise_stop(s);
+		obey_stop(s);
 	} else {
 		answer_object(request, json_pack("{s:s}", "error", "unknown request"));
 	}
@@ -454,7 +461,7 @@ static const struct control_handlers control_handlers = {on_control_request};
 
 static void on_reload_timer(uv_timer_t *timer)
 {
-	json_decref(supervise_reload(timer->data));
+	json_decref(reload_now(timer->data));
 }
 
 static void on_signal(uv_signal_t *handle, int number)
@@ -462,12 +469,12 @@ static void on_signal(uv_signal_t *handle, int number)
 	struct supervise *s = handle->data;
 
 	if (number == SIGTERM || number == SIGINT)
-		supervise_stop(s);
+		obey_stop(s);
 	else if (number == SIGCHLD && s->worker)
 		supervise_worker_reap(s->worker);
 	else if (number == SIGUSR1)
-		supervise_ask(s, NULL);
-	else if (number == SIGHUP) /* what came while the last one was under way is one */
+		ask_status(s, NULL);
+	else if (number == SIGHUP) /* all that come before the loop turns are one reload */
 		uv_timer_start(&s->reload_timer, on_reload_timer, 0, 0);
 }
 
@@ -485,15 +492,16 @@ static void on_flush_timer(uv_timer_t *timer)
 
 /* --- set-up --- */
 
-static void supervise_init(struct supervise *s)
+/* First of all: signals are caught before anything exists that would have to be put back. */
+static void init_loop(struct supervise *s)
 {
 	uint64_t alive_ms = notify_alive_interval_ms();
 
 	uv_loop_init(&s->loop);
-	for (size_t i = 0; i < SUPERVISE_SIGNAL_COUNT; i++) {
+	for (size_t i = 0; i < SIGNAL_COUNT; i++) {
 		uv_signal_init(&s->loop, &s->signals[i]);
 		s->signals[i].data = s;
-		uv_signal_start(&s->signals[i], on_signal, supervise_signals[i]);
+		uv_signal_start(&s->signals[i], on_signal, handled_signals[i]);
 	}
 	signal(SIGPIPE, SIG_IGN); /* an asker of the control socket may leave */
 	uv_timer_init(&s->loop, &s->alive_timer);
@@ -502,66 +510,50 @@ static void supervise_init(struct supervise *s)
 	s->reload_timer.data = s;
 	if (alive_ms > 0)
 		uv_timer_start(&s->alive_timer, on_alive_timer, alive_ms, alive_ms);
-	uv_timer_start(&s->flush_timer, on_flush_timer, SUPERVISE_FLUSH_MS, SUPERVISE_FLUSH_MS);
-	supervise_tell_state(s);
+	uv_timer_start(&s->flush_timer, on_flush_timer, FLUSH_MS, FLUSH_MS);
+	tell_state(s);
 }
 
-static int supervise_open_control(struct supervise *s, struct err *err)
-{
-	char path[512];
-
-	snprintf(path, sizeof(path), "%s/%s.%s", s->setup->runtime_dir, s->setup->name, s->setup->role);
-	return control_open(&s->control, &s->loop, path, &control_handlers, s, err);
-}
-
-static int supervise_open_host(struct supervise *s, struct err *err)
-{
-	int rc;
-
-	if (!s->setup->host)
-		return 0;
-	rc = host_open(&s->host, &s->loop, s->setup->host, &host_handlers, s, err);
-	if (rc == 0)
-		s->host_phase = SUPERVISE_HOST_OPEN;
-	return rc;
-}
-
-/* Without it nothing is repaired and nothing tried sooner; it works all the same. */
-static void supervise_open_netmon(struct supervise *s)
-{
-	struct err err = {""};
-
-	if ((s->host || s->program->on_network) && netmon_open(&s->netmon, &s->loop, on_network, s, &err) < 0)
-		log_warning("config", "changes of the network are not heard: %s", err.text);
-}
-
-static int supervise_open(struct supervise *s, struct err *err)
+/* Everything that can fail before anything is changed. What is open when it fails is closed by finish_ending(). */
+static int open_parts(struct supervise *s, struct err *err)
 {
 	const struct supervise_worker_setup worker_setup = {
 		.area = s->setup->area, .title = s->setup->worker_title, .netns_fd = s->setup->netns_fd};
+	struct err netmon_err = {""};
+	char path[512]; /* longer ones do not fit into a socket's address; control_open() says so */
 	int rc;
 
 	if (status_asks_open(&s->asks, &s->loop, &status_handlers, s) < 0)
 		return err_system(err, -ENOMEM, "status");
 	rc = supervise_worker_open(&s->worker, &s->loop, &worker_setup, &worker_handlers, s, err);
-	if (rc == 0)
-		rc = supervise_open_control(s, err);
-	if (rc == 0)
-		rc = supervise_open_host(s, err);
-	if (rc == 0)
-		supervise_open_netmon(s);
+	if (rc < 0)
+		return rc;
+	snprintf(path, sizeof(path), "%s/%s.%s", s->setup->runtime_dir, s->setup->name, s->setup->role);
+	rc = control_open(&s->control, &s->loop, path, &control_handlers, s, err);
+	if (rc == 0 && s->setup->host) {
+		rc = host_open(&s->host, &s->loop, s->setup->host, &host_handlers, s, err);
+		if (rc == 0)
+			s->host_phase = SUPERVISE_OPEN;
+	}
+	/* Without it nothing is repaired and no address tried sooner; the tunnel works all the same. */
+	if (rc == 0 && (s->host || s->program->on_network) &&
+		netmon_open(&s->netmon, &s->loop, on_netmon_change, s, &netmon_err) < 0)
+		log_warning("config", "changes of the network are not heard: %s", netmon_err.text);
 	return rc;
 }
 
-static void supervise_start(struct supervise *s)
+/* Both at the same time, see above. */
+static void start_both(struct supervise *s)
 {
 	if (s->host) {
-		s->host_phase = SUPERVISE_HOST_STARTING;
+		s->host_phase = SUPERVISE_STARTING;
 		host_up(s->host);
 	}
 	s->is_worker_there = true;
 	supervise_worker_start(s->worker);
 }
+
+/* --- the public face --- */
 
 struct host *supervise_host(struct supervise *s)
 {
@@ -585,11 +577,11 @@ int supervise_run(const struct supervise_setup *setup, const struct supervise_pr
 	struct err err = {""};
 
 	*ret = &s;
-	supervise_init(&s);
-	if (supervise_open(&s, &err) < 0)
-		supervise_end(&s, "config", err.text);
+	init_loop(&s);
+	if (open_parts(&s, &err) < 0)
+		begin_ending(&s, "config", err.text);
 	else
-		supervise_start(&s);
+		start_both(&s);
 	uv_run(&s.loop, UV_RUN_DEFAULT);
 	uv_loop_close(&s.loop);
 	if (s.last_words[0])

@@ -1,15 +1,15 @@
 /* What both supervisors have in common: the worker's life, the host's (common/host), the control socket, signals, systemd.
  *
- * The program hands in what differs. A worker that dies is started again, and everything is handed down to it anew;
- * what the program itself holds (listeners, addresses, settings) and the host's device stay.
+ * The program hands in what differs. A worker that dies is started again, and everything is handed down to it anew.
+ * Listeners, addresses and settings are the program's and stay, and so does the host's device.
  *
  *     start   the host is brought up and the worker started at the same time: PostUp may ping through the tunnel
- *     ready   when the worker says READY and the host is up: systemd hears of it
- *     flowing `up` returns: ready, and for a client also linked, and with a device of ours shaken hands
+ *     ready   the worker has said READY and the host is up: systemd hears of it
+ *     flowing ready, and a client is also linked and, with a device of ours, has shaken hands: `up` returns
  *     stop    the host goes down (PreDown may still use the tunnel), then the worker, exit 0
  *
  * A host that cannot be brought up, or a worker that says FAILED, ends it with exit code 1 after everything is put back.
- * Calls back from the loop only.
+ * How it works inside: supervise.c. Handlers are called from the loop only.
  */
 #ifndef TOWPATH_PROCESS_SUPERVISE_H
 #define TOWPATH_PROCESS_SUPERVISE_H
@@ -36,13 +36,13 @@ struct supervisor_options {
 };
 
 struct supervise_program {
-	/* A new worker is there: send CHANNEL_SETTINGS and CHANNEL_LISTENER; CHANNEL_START follows by itself. */
+	/* A new worker runs: send CHANNEL_SETTINGS and CHANNEL_LISTENER; CHANNEL_START follows by itself. */
 	int (*hand_down)(void *owner, struct channel *channel, struct err *err);
-	/* What the worker says that is not ours: CHANNEL_FLOW_WANTED, LINK_WANTED, ADDRESSES, CLOCK. */
+	/* A message of the worker that is the program's: CHANNEL_FLOW_WANTED, LINK_WANTED, ADDRESSES, CLOCK. */
 	void (*on_message)(void *owner, struct channel *channel, enum channel_kind kind, const void *payload);
-	/* It is ready, for the first time. */
+	/* The first worker is ready. Later ones are not told. */
 	void (*on_ready)(void *owner);
-	/* The worker is gone; another one comes. NULL: not wanted. */
+	/* The worker has died; another one will be started. NULL: not wanted. */
 	void (*on_worker_gone)(void *owner);
 	/* Something changed in the kernel (enum netmon_kind). @channel: NULL without a worker. NULL: not wanted. */
 	void (*on_network)(void *owner, struct channel *channel, unsigned kinds);
@@ -50,26 +50,27 @@ struct supervise_program {
 	 * @ret_restart: names what needs a restart, "" for nothing. Return: 0, or a negative errno with nothing changed
 	 * and @err set, lines of a report joined by newlines: CONFIGURATION_IS_WRONG where the file alone is at fault. */
 	int (*reload)(void *owner, struct channel *channel, char *ret_restart, size_t restart_size, struct err *err);
-	/* The device is described, @wireguard as host_report() has it: add what you know. NULL: not wanted. */
+	/* For `status`: add to @wireguard, host_report()'s description of the device, what only the program knows, such as
+	 * names of peers. NULL: not wanted. */
 	void (*on_report)(void *owner, json_t *wireguard);
-	/* It ends: close what you have open on its loop. Nothing is called after this. NULL: not wanted. */
+	/* The end: close what is open on supervise_loop(). No handler is called after this. NULL: not wanted. */
 	void (*on_close)(void *owner);
 };
 
 struct supervise_setup {
 	const char *name;	  /* of the tunnel */
 	const char *role;	  /* "server", "client": of status, and the control socket's ending */
-	const char *area;	  /* log area of the worker's comings and goings: "session", "link" */
+	const char *area;	  /* log area of lines about the worker: "session", "link" */
 	const char *worker_title; /* argv[0] of the worker */
 	const char *runtime_dir;
-	const char *ready_state;       /* state from READY on, until the worker says another: "up", "connecting" */
+	const char *ready_state;       /* the state from READY until the worker says another: "up", "connecting" */
 	int netns_fd;		       /* namespace of the worker, -1: ours; borrowed */
 	const struct host_setup *host; /* NULL: no device of ours */
 	bool flows_when_linked;	       /* the client: not before the worker's state is "up" */
 	int up_fd;		       /* of `up`, see notify.h; -1: in the foreground */
 };
 
-/* Run until SIGTERM, SIGINT or `down`. What goes wrong is logged here. @ret: set before the first call back, for the two
+/* Run until SIGTERM, SIGINT or `down`. Failures are logged here. *ret is set before the first handler is called, for the
  * functions below. Return: exit code, 0 or 1. */
 int supervise_run(const struct supervise_setup *setup, const struct supervise_program *program, void *owner,
 	struct supervise **ret);
@@ -77,7 +78,7 @@ int supervise_run(const struct supervise_setup *setup, const struct supervise_pr
 /* NULL: no device of ours. */
 struct host *supervise_host(struct supervise *supervise);
 uv_loop_t *supervise_loop(struct supervise *supervise);
-/* To the worker. NULL: there is none just now. */
+/* The channel to the worker. NULL: none runs at the moment. */
 struct channel *supervise_channel(struct supervise *supervise);
 
 #endif
