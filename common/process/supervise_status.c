@@ -1,9 +1,11 @@
-/* Status requests (supervise_status.h).
+/* Status requests, see supervise_status.h.
  *
  * Happy path: a memfd with a ticket goes to the worker, CHANNEL_STATUS_DONE brings the ticket back, the memfd holds a
- * JSON object, its fields are merged under ours. Whatever is wrong with it (late, too large, no JSON) only means that
- * the answer holds our fields alone. Asks are kept in the order they came, all with the same patience.
- * The worker's texts end on a terminal, root's as a rule: what would steer that is quoted.
+ * JSON object, its fields are merged under ours. An object that is late, too large or
+ * no JSON only means that the answer holds our fields alone. Asks are kept in the order they came in; all have the same
+ * patience, so one timer for the first is enough.
+ *
+ * The worker reads the network, and its texts end on root's terminal as a rule: control characters are quoted.
  */
 #include "common/process/supervise_status.h"
 
@@ -16,14 +18,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define TEXT_MAX 1024 /* of a text that is quoted */
+#define TEXT_MAX 1024 /* bytes of a text after quoting; the rest is cut */
 
 struct status_ask {
 	struct status_ask *next;
 	uint64_t ticket;
 	uint64_t deadline_ms; /* uv_now() */
-	int fd;
-	void *asker;
+	int fd;		      /* the memfd; -1: none was sent */
+	void *asker;	      /* the owner's; NULL is the owner's business */
 };
 
 struct status_asks {
@@ -36,7 +38,8 @@ struct status_asks {
 
 /* --- the worker's object --- */
 
-static char *status_read(int fd, size_t *ret_len)
+/* Read by pread(): the worker shares the file offset, and may keep its descriptor. What it adds later is not seen. */
+static char *read_memfd(int fd, size_t *ret_len)
 {
 	struct stat status;
 	size_t done = 0;
@@ -56,60 +59,50 @@ static char *status_read(int fd, size_t *ret_len)
 	return text;
 }
 
-/* ESC and its like; of Unicode U+0080 to U+009F, which are such, too. */
-static bool is_control(const char *at)
-{
-	unsigned char byte = (unsigned char)*at, following = (unsigned char)at[1];
-
-	return byte < ' ' || byte == 0x7f || (byte == 0xc2 && following >= 0x80 && following <= 0x9f);
-}
-
+/* Free of control characters: C0, DEL, and C1, which is U+0080 to U+009F and in UTF-8 two bytes, 0xc2 and the number. */
 static bool is_plain(const char *text)
 {
-	for (; *text; text++)
-		if (is_control(text))
+	for (; *text; text++) {
+		unsigned char byte = (unsigned char)*text, next = (unsigned char)text[1];
+
+		if (byte < ' ' || byte == 0x7f || (byte == 0xc2 && next >= 0x80 && next <= 0x9f))
 			return false;
+	}
 	return true;
 }
 
-static void clean_string(json_t *value)
+/* Quote the texts of @value and of all that it holds. Recursion is safe: jansson refuses depths over 2,048. */
+static void clean_texts(json_t *value)
 {
 	const char *text = json_string_value(value);
 	char quoted[TEXT_MAX];
-
-	if (!is_plain(text))
-		json_string_set_nocheck(value, log_quote(quoted, sizeof(quoted), text, strlen(text)));
-}
-
-/* In everything that is in @value; jansson has limited its depth. */
-static void clean(json_t *value)
-{
 	const char *key;
 	json_t *item;
 	void *next;
 	size_t i;
 
-	if (json_is_string(value))
-		clean_string(value);
+	if (text && !is_plain(text))
+		json_string_set_nocheck(value, log_quote(quoted, sizeof(quoted), text, strlen(text)));
 	json_array_foreach (value, i, item)
-		clean(item);
+		clean_texts(item);
 	json_object_foreach_safe (value, next, key, item) {
-		if (is_plain(key))
-			clean(item);
+		if (is_plain(key)) /* a key cannot be set anew while the object is walked */
+			clean_texts(item);
 		else
 			json_object_del(value, key);
 	}
 }
 
-static json_t *status_parse(int fd)
+/* Return: the worker's object, or NULL. */
+static json_t *parse_memfd(int fd)
 {
 	size_t len = 0;
-	char *text = status_read(fd, &len);
+	char *text = read_memfd(fd, &len);
 	json_t *object = text ? json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL) : NULL;
 
 	free(text);
 	if (json_is_object(object)) {
-		clean(object);
+		clean_texts(object);
 		return object;
 	}
 	json_decref(object);
@@ -119,6 +112,7 @@ static json_t *status_parse(int fd)
 
 /* --- answering --- */
 
+/* Answer @ask and free it; it is out of the list already. @from_worker: NULL where it has not answered; released here. */
 static void status_answer(struct status_asks *asks, struct status_ask *ask, json_t *from_worker)
 {
 	json_t *object = asks->handlers->describe(asks->owner);
@@ -130,7 +124,7 @@ static void status_answer(struct status_asks *asks, struct status_ask *ask, json
 	text = object ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
 	len = text ? strlen(text) : 0;
 	if (text)
-		text[len] = '\n'; /* the terminator's place: the length says where it ends */
+		text[len] = '\n'; /* in place of the terminator; the length is told */
 	asks->handlers->on_answer(asks->owner, ask->asker, text ? text : "{}\n", text ? len + 1 : 3);
 	free(text);
 	json_decref(object);
@@ -142,6 +136,7 @@ static void status_answer(struct status_asks *asks, struct status_ask *ask, json
 
 static void status_on_timer(uv_timer_t *timer);
 
+/* Set the timer to the first deadline, or stop it. */
 static void status_watch(struct status_asks *asks)
 {
 	uint64_t now_ms = uv_now(asks->timer.loop);
@@ -183,49 +178,43 @@ int status_asks_open(struct status_asks **ret, uv_loop_t *loop, const struct sta
 	return 0;
 }
 
-static int status_send(struct status_ask *ask, struct channel *channel)
-{
-	const struct channel_ticket ticket = {.ticket = ask->ticket};
-
-	ask->fd = memfd_create("status", MFD_CLOEXEC);
-	if (ask->fd < 0)
-		return -errno;
-	return channel_send(channel, CHANNEL_STATUS, &ticket, sizeof(ticket), ask->fd);
-}
-
 void status_asks_add(struct status_asks *asks, struct channel *channel, void *asker)
 {
 	struct status_ask *ask = calloc(1, sizeof(*ask));
-	struct status_ask **at;
+	struct channel_ticket ticket;
+	struct status_ask **link;
 
-	if (!ask) {
+	if (!ask) { /* out of memory: the asker must be answered all the same */
 		asks->handlers->on_answer(asks->owner, asker, "{}\n", 3);
 		return;
 	}
-	*ask = (struct status_ask){.ticket = ++asks->last_ticket, .fd = -1, .asker = asker};
+	ticket.ticket = ++asks->last_ticket;
+	*ask = (struct status_ask){.ticket = ticket.ticket, .fd = -1, .asker = asker};
 	ask->deadline_ms = uv_now(asks->timer.loop) + SUPERVISE_STATUS_PATIENCE_MS;
-	if (!channel || status_send(ask, channel) < 0) {
+	if (channel)
+		ask->fd = memfd_create("status", MFD_CLOEXEC);
+	if (ask->fd < 0 || channel_send(channel, CHANNEL_STATUS, &ticket, sizeof(ticket), ask->fd) < 0) {
 		status_answer(asks, ask, NULL);
 		return;
 	}
-	for (at = &asks->first; *at; at = &(*at)->next)
+	for (link = &asks->first; *link; link = &(*link)->next)
 		;
-	*at = ask;
+	*link = ask;
 	status_watch(asks);
 }
 
 void status_asks_done(struct status_asks *asks, uint64_t ticket)
 {
-	struct status_ask **at = &asks->first;
+	struct status_ask **link = &asks->first;
 	struct status_ask *ask;
 
-	while (*at && (*at)->ticket != ticket)
-		at = &(*at)->next;
-	ask = *at;
+	while (*link && (*link)->ticket != ticket)
+		link = &(*link)->next;
+	ask = *link;
 	if (!ask)
-		return; /* answered without it already */
-	*at = ask->next;
-	status_answer(asks, ask, status_parse(ask->fd));
+		return; /* too late: answered without it, or never asked */
+	*link = ask->next;
+	status_answer(asks, ask, parse_memfd(ask->fd));
 	status_watch(asks);
 }
 

@@ -15,18 +15,18 @@
 struct status_asks;
 
 struct status_handlers {
-	/* What the supervisor knows, a new object; its fields win over the worker's. */
+	/* A new object with what the supervisor knows; its fields win over the worker's. */
 	json_t *(*describe)(void *owner);
-	/* @asker as given to status_asks_add(), @text one line of JSON. */
+	/* Called once for each status_asks_add(), perhaps from inside it. @asker as given there, @text one line of JSON. */
 	void (*on_answer)(void *owner, void *asker, const char *text, size_t len);
 };
 
 int status_asks_open(struct status_asks **ret, uv_loop_t *loop, const struct status_handlers *handlers, void *owner);
 
-/* Ask the worker on @channel, NULL: there is none, answered at once. */
+/* Ask the worker on @channel. NULL: none runs, answered at once without it. */
 void status_asks_add(struct status_asks *asks, struct channel *channel, void *asker);
 
-/* CHANNEL_STATUS_DONE came. */
+/* CHANNEL_STATUS_DONE came with @ticket. A ticket that is not known is ignored. */
 void status_asks_done(struct status_asks *asks, uint64_t ticket);
 
 /* The worker is gone: answer all without it. */

@@ -1,5 +1,11 @@
-/* The life of a worker on one loop. Its end: everything is closed, the loop runs until the last handle has let go, or a
- * second and a half at most. */
+/* The life of a worker on one loop, see work.h.
+ *
+ * Happy path: receive_start() blocks on the channel until CHANNEL_START, because nothing can be served before; then the
+ * loop. The order around the sandbox is the point of this file: whatever needs a file, a name or a system call that the
+ * sandbox denies happens in on_settings, on_listener and open; start and everything after it run inside.
+ * Fails before READY: CHANNEL_FAILED with the reason, _exit(1). After that only the channel's end and CHANNEL_STOP end a
+ * worker: everything is closed, the loop runs until the last handle has let go, or a second and a half at most.
+ */
 #include "common/process/work.h"
 
 #include "common/base/clock.h"
@@ -12,17 +18,17 @@
 #include <unistd.h>
 
 #define LIBUV_WITH_IO_URING 0x012e00u /* 1.46 */
-#define START_TIMEOUT_MS 10000
-#define STOP_TIMEOUT_MS 1500
-#define TICKS_TO_TRIM 20u   /* ten seconds */
-#define QUIET_TURNS 100u    /* of the datagram path in one tick */
-#define TICKS_TO_FLUSH 120u /* counts of repeated log lines are told this late */
+#define START_TIMEOUT_MS 10000	      /* for one message of the supervisor, which reads certificates meanwhile */
+#define STOP_TIMEOUT_MS 1500 /* for close handshakes; less than WORKER_STOP_PATIENCE_MS of supervise_worker.c */
+#define TICKS_TO_TRIM 20u    /* ten seconds */
+#define QUIET_TURNS 100u     /* of the datagram path in one tick: less than this is little traffic */
+#define TICKS_TO_FLUSH 120u  /* a minute: counts of repeated log lines are logged at most this late */
 
 struct work {
 	const struct work_setup *setup;
 	void *owner;
 	uv_loop_t *loop;
-	struct channel *channel; /* NULL: it has ended */
+	struct channel *channel; /* NULL: it has ended, the supervisor is gone */
 	uv_timer_t tick;
 	uv_timer_t stop_timer;
 	unsigned ticks;
@@ -38,6 +44,7 @@ static void on_stop_timeout(uv_timer_t *timer)
 	uv_stop(timer->loop);
 }
 
+/* Close everything. The stop timer is unreferenced: it ends a loop that hangs, and keeps none alive. */
 static void work_stop(struct work *work)
 {
 	if (work->is_stopping)
@@ -51,56 +58,39 @@ static void work_stop(struct work *work)
 	uv_unref((uv_handle_t *)&work->stop_timer);
 }
 
-static void work_done(struct work *work)
-{
-	uv_close((uv_handle_t *)&work->stop_timer, NULL);
-	uv_run(work->loop, UV_RUN_NOWAIT);
-	if (uv_loop_close(work->loop) == UV_EBUSY)
-		log_debug(work->setup->area, "handles were left open");
-	work->setup->done(work->owner);
-	log_flush();
-}
-
 /* --- the channel --- */
 
-static void answer_status(struct work *work, const struct channel_ticket *ticket, int fd)
-{
-	json_t *object = work->setup->report(work->owner);
-
-	if (json_dumpfd(object, fd, JSON_COMPACT) == 0)
-		channel_send(work->channel, CHANNEL_STATUS_DONE, ticket, sizeof(*ticket), -1);
-	json_decref(object);
-	close(fd);
-}
-
-static void switch_log(int fd)
-{
-	log_flush();
-	dup3(fd, STDERR_FILENO, 0);
-	close(fd);
-}
-
-static void on_message(void *owner, enum channel_kind kind, const void *payload, size_t len, int fd)
+static void on_supervisor_message(void *owner, enum channel_kind kind, const void *payload, size_t len, int fd)
 {
 	struct work *work = owner;
 	const struct channel_reply *reply = payload;
 
 	(void)len;
-	if (kind == CHANNEL_FLOW_SOCKET || kind == CHANNEL_LINK_SOCKET)
+	if (kind == CHANNEL_FLOW_SOCKET || kind == CHANNEL_LINK_SOCKET) {
 		work->setup->on_socket(work->owner, reply->ticket, reply->error, fd);
-	else if (kind == CHANNEL_STATUS)
-		answer_status(work, payload, fd);
-	else if (kind == CHANNEL_STOP)
-		work_stop(work);
-	else if (kind == CHANNEL_LOG)
-		switch_log(fd);
-	else if (work->setup->on_message && !work->is_stopping)
-		work->setup->on_message(work->owner, kind, payload, fd);
-	else if (fd >= 0)
+	} else if (kind == CHANNEL_STATUS) {
+		json_t *object = work->setup->report(work->owner);
+
+		/* A report that cannot be written is not said to be done: the supervisor stops waiting by itself. */
+		if (json_dumpfd(object, fd, JSON_COMPACT) == 0)
+			channel_send(work->channel, CHANNEL_STATUS_DONE, payload, sizeof(struct channel_ticket), -1);
+		json_decref(object);
 		close(fd);
+	} else if (kind == CHANNEL_STOP) {
+		work_stop(work);
+	} else if (kind == CHANNEL_LOG) {
+		log_flush();
+		dup3(fd, STDERR_FILENO, 0);
+		close(fd);
+	} else if (work->setup->on_message && !work->is_stopping) {
+		work->setup->on_message(work->owner, kind, payload, fd);
+	} else if (fd >= 0) {
+		close(fd);
+	}
 }
 
-static void on_channel_end(void *owner, const char *reason)
+/* Without its supervisor a worker gets no sockets and no news: it ends in an orderly way, as for CHANNEL_STOP. */
+static void on_supervisor_end(void *owner, const char *reason)
 {
 	struct work *work = owner;
 
@@ -109,24 +99,16 @@ static void on_channel_end(void *owner, const char *reason)
 	work_stop(work);
 }
 
-static const struct channel_handlers channel_handlers = {.on_message = on_message, .on_end = on_channel_end};
+static const struct channel_handlers channel_handlers = {
+	.on_message = on_supervisor_message, .on_end = on_supervisor_end};
 
 /* --- the start --- */
 
-static int take_start_message(struct work *work, enum channel_kind kind, const void *payload, int fd, struct err *err)
-{
-	if (kind == CHANNEL_SETTINGS)
-		return work->setup->on_settings(work->owner, fd, err);
-	if (kind == CHANNEL_LISTENER)
-		return work->setup->on_listener(work->owner, ((const struct channel_index *)payload)->index, fd, err);
-	if (fd >= 0)
-		close(fd);
-	return err_set(err, -EPROTO, "message %d before the start", kind);
-}
-
+/* Take settings and listeners until CHANNEL_START. The supervisor sends nothing else before; if it does, that is a bug. */
 static int receive_start(struct work *work, int channel_fd, struct err *err)
 {
 	_Alignas(8) uint8_t payload[CHANNEL_PAYLOAD_MAX];
+	const struct channel_index *index = (const struct channel_index *)payload;
 	enum channel_kind kind;
 	int fd, rc;
 
@@ -136,27 +118,31 @@ static int receive_start(struct work *work, int channel_fd, struct err *err)
 			return err_system(err, rc, "channel");
 		if (kind == CHANNEL_START)
 			return 0;
-		rc = take_start_message(work, kind, payload, fd, err);
+		if (kind == CHANNEL_SETTINGS) {
+			rc = work->setup->on_settings(work->owner, fd, err);
+		} else if (kind == CHANNEL_LISTENER) {
+			rc = work->setup->on_listener(work->owner, index->index, fd, err);
+		} else {
+			if (fd >= 0)
+				close(fd);
+			rc = err_set(err, -EPROTO, "message %d before the start", kind);
+		}
 		if (rc < 0)
 			return rc;
 	}
 }
 
-/* What sessions give back when they go idle lies between what others keep: a third of all memory at rest. Walking the
- * heap takes its time, so only while little is said. */
-static void work_trim(struct work *work)
-{
-	work->trimmed = work->ticks;
-	malloc_trim(0);
-}
-
-static void on_tick(uv_timer_t *timer)
+/* Memory: what sessions give back when they go idle lies in pieces between what others keep, a third of all memory at
+ * rest. malloc_trim() gives it to the kernel, but walks the whole heap, so it waits until there is little traffic. */
+static void on_work_tick(uv_timer_t *timer)
 {
 	struct work *work = timer->data;
 	uint64_t turns = work->setup->on_tick(work->owner, clock_now_us());
 
-	if (turns - work->turns < QUIET_TURNS && work->ticks - work->trimmed >= TICKS_TO_TRIM)
-		work_trim(work);
+	if (turns - work->turns < QUIET_TURNS && work->ticks - work->trimmed >= TICKS_TO_TRIM) {
+		work->trimmed = work->ticks;
+		malloc_trim(0);
+	}
 	work->turns = turns;
 	if (++work->ticks % TICKS_TO_FLUSH == 0)
 		log_flush();
@@ -164,14 +150,14 @@ static void on_tick(uv_timer_t *timer)
 
 static int work_start(struct work *work, struct err *err)
 {
-	int rc = work->setup->open(work->owner, err);
+	int rc = work->setup->open(work->owner, err); /* the last chance to read files */
 
 	if (rc < 0)
 		return rc;
 	uv_timer_init(work->loop, &work->tick);
 	uv_timer_init(work->loop, &work->stop_timer);
 	work->tick.data = work;
-	uv_timer_start(&work->tick, on_tick, WORK_TICK_MS, WORK_TICK_MS);
+	uv_timer_start(&work->tick, on_work_tick, WORK_TICK_MS, WORK_TICK_MS);
 	rc = sandbox_enter(work->setup->sandbox, err);
 	if (rc < 0)
 		return rc;
@@ -179,15 +165,6 @@ static int work_start(struct work *work, struct err *err)
 	if (rc < 0)
 		return rc;
 	return channel_send(work->channel, CHANNEL_READY, NULL, 0, -1);
-}
-
-/* Set-up failed: the supervisor tells the operator. What is half open goes with the process. */
-static _Noreturn void work_fail(struct work *work, const struct err *err)
-{
-	size_t len = strlen(err->text);
-
-	channel_send(work->channel, CHANNEL_FAILED, err->text, len < CHANNEL_TEXT_MAX ? len : CHANNEL_TEXT_MAX - 1, -1);
-	_exit(1);
 }
 
 int work_run(const struct work_setup *setup, void *owner, uv_loop_t *loop, struct channel **ret_channel, int channel_fd)
@@ -204,9 +181,20 @@ int work_run(const struct work_setup *setup, void *owner, uv_loop_t *loop, struc
 	if (channel_open(&work.channel, loop, channel_fd, CHANNEL_WORKER, &channel_handlers, &work, &err) < 0)
 		return 1;
 	*ret_channel = work.channel;
-	if (rc < 0 || work_start(&work, &err) < 0)
-		work_fail(&work, &err);
+	if (rc < 0 || work_start(&work, &err) < 0) {
+		/* The supervisor tells the operator. What is half open goes with the process. */
+		size_t len = strlen(err.text);
+
+		len = len < CHANNEL_TEXT_MAX ? len : CHANNEL_TEXT_MAX - 1;
+		channel_send(work.channel, CHANNEL_FAILED, err.text, len, -1);
+		_exit(1);
+	}
 	uv_run(loop, UV_RUN_DEFAULT);
-	work_done(&work);
+	uv_close((uv_handle_t *)&work.stop_timer, NULL);
+	uv_run(loop, UV_RUN_NOWAIT);
+	if (uv_loop_close(loop) == UV_EBUSY) /* uv_stop() by the stop timer */
+		log_debug(setup->area, "handles were left open");
+	setup->done(owner);
+	log_flush();
 	return 0;
 }

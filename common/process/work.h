@@ -3,7 +3,7 @@
  *
  *     on_settings, on_listener … → open → (sandbox) → start → READY → on_socket, on_tick, report … → close → done
  *
- * A failure before READY is told to the supervisor as CHANNEL_FAILED; after that there is none that ends a worker.
+ * A failure before READY is told to the supervisor as CHANNEL_FAILED. After READY no failure ends a worker.
  */
 #ifndef TOWPATH_PROCESS_WORK_H
 #define TOWPATH_PROCESS_WORK_H
@@ -32,12 +32,12 @@ struct work_setup {
 	void (*on_message)(void *owner, enum channel_kind kind, const void *payload, int fd);
 	/* Every WORK_TICK_MS. Return: how often the datagram path was served since the start. */
 	uint64_t (*on_tick)(void *owner, uint64_t now_us);
-	json_t *(*report)(void *owner); /* the worker's keys of status */
+	json_t *(*report)(void *owner); /* the worker's fields of `status`, a new object */
 	void (*close)(void *owner);	/* close all handles; they let go while the loop runs on */
 	void (*done)(void *owner);	/* free what is no handle; the loop has ended */
 };
 
-/* Live it. @loop is initialised here; *ret_channel is set before `open`. Return: the exit code. */
+/* Live that life. @loop is initialised here; *ret_channel is set before `open`. Return: the exit code. */
 int work_run(
 	const struct work_setup *setup, void *owner, uv_loop_t *loop, struct channel **ret_channel, int channel_fd);
 
