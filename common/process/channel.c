@@ -3,9 +3,14 @@
  * Each message is one SEQPACKET: a header with the kind, then the payload. Happy path: uv_poll says readable, up to
  * CHANNEL_READS_MAX messages are read, each is checked against one row of the table of kinds and handed to the owner.
  * What the socket does not take is queued with a duplicate of its descriptor and sent when it becomes writable.
- * Fails by ending: whatever breaks the rules closes the channel and tells the owner why, once.
+ * Fails by ending: a message that breaks the rules closes the channel, and the owner is told why, once.
+ *
+ * A channel may be closed by its owner from inside on_message, so every loop here asks is_closing after a message. The
+ * struct lives until libuv has let go of the poll handle; pointers to it stay good for the rest of the turn.
  */
 #include "common/process/channel.h"
+
+#include "common/base/require.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,10 +21,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define CHANNEL_QUEUE_MAX 512 /* messages; a worker that answers none of them is stuck */
+#define CHANNEL_QUEUE_MAX 512 /* messages; a side that reads none of that many is stuck */
 #define CHANNEL_READS_MAX 64  /* messages a wake-up, so that the loop's other handles get their turn */
-#define CHANNEL_FDS_SEEN 4 /* descriptors a message may bring before the kernel cuts: one is right, more is a breach */
+#define CHANNEL_FDS_SEEN 4    /* room for descriptors of one message; at most one is allowed, the others are closed */
 
+/* Descriptors only go down to the worker. UNLESS_ERROR: a channel_reply whose error is not 0 has none. */
 enum channel_fd_rule { CHANNEL_FD_NEVER, CHANNEL_FD_ALWAYS, CHANNEL_FD_UNLESS_ERROR };
 
 #define CHANNEL_LEN_TEXT ((size_t)-1)
@@ -31,6 +37,7 @@ struct channel_rule {
 	bool is_kind; /* false: a hole in the numbering */
 };
 
+/* One row a kind. A new kind needs a row here, a struct in channel.h, and a case in tests/loop/test_channel.c. */
 static const struct channel_rule channel_rules[] = {
 	[CHANNEL_SETTINGS] = {CHANNEL_SUPERVISOR, 0, CHANNEL_FD_ALWAYS, true},
 	[CHANNEL_LISTENER] = {CHANNEL_SUPERVISOR, sizeof(struct channel_index), CHANNEL_FD_ALWAYS, true},
@@ -74,12 +81,13 @@ struct channel {
 	enum channel_side side;
 	const struct channel_handlers *handlers;
 	void *owner;
-	bool closing;
+	bool is_closing;
 	struct channel_queued *queue_head, **queue_tail;
 	size_t queue_count;
 };
 
-static const struct channel_rule *channel_rule_find(uint32_t kind)
+/* NULL: no such kind. */
+static const struct channel_rule *find_rule(uint32_t kind)
 {
 	if (kind >= sizeof(channel_rules) / sizeof(channel_rules[0]) || !channel_rules[kind].is_kind)
 		return NULL;
@@ -88,7 +96,7 @@ static const struct channel_rule *channel_rule_find(uint32_t kind)
 
 /* --- checking --- */
 
-static const char *channel_check_fd(const struct channel_rule *rule, const void *payload, int fd_count)
+static const char *check_fd(const struct channel_rule *rule, const void *payload, int fd_count)
 {
 	int wanted = rule->fd == CHANNEL_FD_ALWAYS;
 
@@ -104,7 +112,7 @@ static const char *channel_check_fd(const struct channel_rule *rule, const void 
 }
 
 /* Return: NULL where the packet is right, else what is wrong. */
-static const char *channel_check(
+static const char *check_packet(
 	const struct channel_packet *packet, size_t received, enum channel_side sender, int fd_count)
 {
 	const struct channel_rule *rule;
@@ -112,18 +120,19 @@ static const char *channel_check(
 
 	if (received < CHANNEL_HEADER_LEN)
 		return "a message without header";
-	rule = channel_rule_find(packet->kind);
+	rule = find_rule(packet->kind);
 	if (!rule || rule->sender != sender)
 		return "a message of a wrong kind";
 	len = received - CHANNEL_HEADER_LEN;
 	if (rule->len == CHANNEL_LEN_TEXT ? len >= CHANNEL_TEXT_MAX : len != rule->len)
 		return "a message of a wrong length";
-	return channel_check_fd(rule, packet->payload, fd_count);
+	return check_fd(rule, packet->payload, fd_count);
 }
 
 /* --- receiving --- */
 
-static int channel_take_fds(struct msghdr *message, int fds[CHANNEL_FDS_SEEN])
+/* Copy out the descriptors of @message, all of them, so that none is left open. Return: their number. */
+static int take_fds(struct msghdr *message, int fds[CHANNEL_FDS_SEEN])
 {
 	int count = 0;
 
@@ -138,29 +147,11 @@ static int channel_take_fds(struct msghdr *message, int fds[CHANNEL_FDS_SEEN])
 	return count;
 }
 
-/* With no descriptor free the kernel keeps what came along and says so. A reply then becomes a refusal; what has no
- * place for one stays as it is. Return: true where the packet is still one. */
-static bool channel_refuse_lost_fd(struct channel_packet *packet, size_t received)
-{
-	const struct channel_rule *rule = received >= CHANNEL_HEADER_LEN ? channel_rule_find(packet->kind) : NULL;
-	const int32_t error = -EMFILE;
-
-	if (!rule || rule->fd != CHANNEL_FD_UNLESS_ERROR ||
-		received != CHANNEL_HEADER_LEN + sizeof(struct channel_reply))
-		return false;
-	memcpy(packet->payload + offsetof(struct channel_reply, error), &error, sizeof(error));
-	return true;
-}
-
-static enum channel_side channel_other(enum channel_side side)
-{
-	return side == CHANNEL_SUPERVISOR ? CHANNEL_WORKER : CHANNEL_SUPERVISOR;
-}
-
 /* Read one packet and check it. Return: payload length, -EAGAIN, -EPIPE (the end), -EPROTO with *ret_reason. */
-static ssize_t channel_read(
+static ssize_t read_packet(
 	int fd, enum channel_side side, struct channel_packet *packet, int *ret_fd, const char **ret_reason)
 {
+	const enum channel_side sender = side == CHANNEL_SUPERVISOR ? CHANNEL_WORKER : CHANNEL_SUPERVISOR;
 	union {
 		struct cmsghdr align;
 		char bytes[CMSG_SPACE(sizeof(int) * CHANNEL_FDS_SEEN)];
@@ -177,18 +168,25 @@ static ssize_t channel_read(
 	while (got < 0 && errno == EINTR);
 	if (got < 0)
 		return errno == EAGAIN ? -EAGAIN : -EPIPE;
-	fd_count = channel_take_fds(&message, fds);
-	if (got == 0 && fd_count == 0)
+	fd_count = take_fds(&message, fds);
+	if (got == 0 && fd_count == 0) /* an empty packet looks the same; neither side sends one */
 		return -EPIPE;
 	if ((message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == MSG_CTRUNC && fd_count == 0) {
-		if (got >= (ssize_t)CHANNEL_HEADER_LEN && packet->kind == CHANNEL_STATUS)
-			return -EAGAIN; /* who asks for the status hears that none came */
-		if (channel_refuse_lost_fd(packet, (size_t)got))
+		/* This process has no descriptor free, so the kernel has kept the one that came along. */
+		const struct channel_rule *rule = got >= (ssize_t)CHANNEL_HEADER_LEN ? find_rule(packet->kind) : NULL;
+		const int32_t error = -EMFILE;
+
+		if (rule && packet->kind == CHANNEL_STATUS)
+			return -EAGAIN; /* passed over: the supervisor stops waiting for this status by itself */
+		if (rule && rule->fd == CHANNEL_FD_UNLESS_ERROR && got == (ssize_t)(CHANNEL_HEADER_LEN + rule->len)) {
+			/* A reply becomes a refusal. A kind that must have its descriptor breaks the rules below. */
+			memcpy(packet->payload + offsetof(struct channel_reply, error), &error, sizeof(error));
 			message.msg_flags &= ~MSG_CTRUNC;
+		}
 	}
 	*ret_reason = message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)
 			      ? "a message too long"
-			      : channel_check(packet, (size_t)got, channel_other(side), fd_count);
+			      : check_packet(packet, (size_t)got, sender, fd_count);
 	if (*ret_reason) {
 		while (fd_count > 0)
 			close(fds[--fd_count]);
@@ -198,36 +196,37 @@ static ssize_t channel_read(
 	return got - (ssize_t)CHANNEL_HEADER_LEN;
 }
 
-static void channel_end(struct channel *channel, const char *reason)
+/* Closed before the owner hears of it: it may free itself in there. */
+static void end_channel(struct channel *channel, const char *reason)
 {
 	channel_close(channel);
 	channel->handlers->on_end(channel->owner, reason);
 }
 
 /* Return: false where reading is over for this wake-up. */
-static bool channel_read_one(struct channel *channel)
+static bool read_message(struct channel *channel)
 {
 	struct channel_packet packet;
 	const char *reason = NULL;
 	int fd = -1;
-	ssize_t len = channel_read(channel->fd, channel->side, &packet, &fd, &reason);
+	ssize_t len = read_packet(channel->fd, channel->side, &packet, &fd, &reason);
 
 	if (len == -EAGAIN)
 		return false;
 	if (len < 0) {
-		channel_end(channel, reason ? reason : "the other side has ended");
+		end_channel(channel, reason ? reason : "the other side has ended");
 		return false;
 	}
 	if (len < CHANNEL_PAYLOAD_MAX)
-		packet.payload[len] = '\0';
+		packet.payload[len] = '\0'; /* texts are sent without a terminator */
 	channel->handlers->on_message(channel->owner, (enum channel_kind)packet.kind, packet.payload, (size_t)len, fd);
-	return !channel->closing;
+	return !channel->is_closing;
 }
 
 /* --- sending --- */
 
-/* Only a message with a descriptor needs sendmsg(), which the worker is denied. */
-static ssize_t channel_write(int to, const void *bytes, size_t len, int fd)
+/* Only a message with a descriptor needs sendmsg(), which the server's worker is denied. @fd: -1 for none. */
+static ssize_t write_packet(int to, const void *bytes, size_t len, int fd)
 {
 	union {
 		struct cmsghdr header;
@@ -247,12 +246,12 @@ static ssize_t channel_write(int to, const void *bytes, size_t len, int fd)
 }
 
 /* Return: 0, -EAGAIN, -EPIPE, -ENOBUFS. */
-static int channel_write_now(const struct channel *channel, const void *bytes, size_t len, int fd)
+static int write_now(const struct channel *channel, const void *bytes, size_t len, int fd)
 {
 	ssize_t sent;
 
 	do
-		sent = channel_write(channel->fd, bytes, len, fd);
+		sent = write_packet(channel->fd, bytes, len, fd);
 	while (sent < 0 && errno == EINTR);
 	if (sent >= 0)
 		return 0;
@@ -261,10 +260,11 @@ static int channel_write_now(const struct channel *channel, const void *bytes, s
 	return errno == ENOBUFS || errno == ENOMEM || errno == ETOOMANYREFS ? -ENOBUFS : -EPIPE;
 }
 
-static void channel_queue_drop_head(struct channel *channel)
+static void drop_queue_head(struct channel *channel)
 {
 	struct channel_queued *queued = channel->queue_head;
 
+	require(channel->queue_count > 0);
 	channel->queue_head = queued->next;
 	if (!channel->queue_head)
 		channel->queue_tail = &channel->queue_head;
@@ -274,14 +274,16 @@ static void channel_queue_drop_head(struct channel *channel)
 	free(queued);
 }
 
-static void channel_on_poll(uv_poll_t *poll, int status, int events);
+static void on_channel_poll(uv_poll_t *poll, int status, int events);
 
-static int channel_watch(struct channel *channel)
+/* Listen for messages; for room to send, too, while something is queued. */
+static int watch_channel(struct channel *channel)
 {
-	return uv_poll_start(&channel->poll, UV_READABLE | (channel->queue_head ? UV_WRITABLE : 0), channel_on_poll);
+	return uv_poll_start(&channel->poll, UV_READABLE | (channel->queue_head ? UV_WRITABLE : 0), on_channel_poll);
 }
 
-static int channel_queue_push(struct channel *channel, const void *bytes, size_t len, int fd)
+/* The caller keeps @fd, so the queue holds a duplicate. Return: 0 or -ENOBUFS. */
+static int push_queue(struct channel *channel, const void *bytes, size_t len, int fd)
 {
 	struct channel_queued *queued;
 
@@ -299,35 +301,34 @@ static int channel_queue_push(struct channel *channel, const void *bytes, size_t
 	*channel->queue_tail = queued;
 	channel->queue_tail = &queued->next;
 	channel->queue_count++;
-	return channel_watch(channel) < 0 ? -ENOBUFS : 0;
+	return watch_channel(channel) < 0 ? -ENOBUFS : 0;
 }
 
-/* Return: false where the channel has ended meanwhile. */
-static bool channel_flush(struct channel *channel)
+/* Send what is queued, in order, as far as the socket takes it. Return: false where the channel has ended meanwhile. */
+static bool flush_queue(struct channel *channel)
 {
 	int rc = 0;
 
 	while (channel->queue_head && rc == 0) {
-		rc = channel_write_now(
-			channel, channel->queue_head->bytes, channel->queue_head->len, channel->queue_head->fd);
+		rc = write_now(channel, channel->queue_head->bytes, channel->queue_head->len, channel->queue_head->fd);
 		if (rc == 0)
-			channel_queue_drop_head(channel);
+			drop_queue_head(channel);
 	}
 	if (rc == -EPIPE) {
-		channel_end(channel, "the other side has ended");
+		end_channel(channel, "the other side has ended");
 		return false;
 	}
-	channel_watch(channel);
+	watch_channel(channel);
 	return true;
 }
 
 int channel_send(struct channel *channel, enum channel_kind kind, const void *payload, size_t len, int fd)
 {
-	const struct channel_rule *rule = channel_rule_find(kind);
+	const struct channel_rule *rule = find_rule(kind);
 	struct channel_packet packet = {.kind = kind};
 	int rc;
 
-	if (channel->closing)
+	if (channel->is_closing)
 		return -EPIPE;
 	if (rule && rule->len == CHANNEL_LEN_TEXT && len >= CHANNEL_TEXT_MAX)
 		len = CHANNEL_TEXT_MAX - 1;
@@ -335,31 +336,31 @@ int channel_send(struct channel *channel, enum channel_kind kind, const void *pa
 		return -EINVAL;
 	if (len > 0)
 		memcpy(packet.payload, payload, len);
-	if (channel->queue_head)
-		return channel_queue_push(channel, &packet, CHANNEL_HEADER_LEN + len, fd);
-	rc = channel_write_now(channel, &packet, CHANNEL_HEADER_LEN + len, fd);
-	return rc == -EAGAIN ? channel_queue_push(channel, &packet, CHANNEL_HEADER_LEN + len, fd) : rc;
+	if (channel->queue_head) /* nothing may overtake what waits */
+		return push_queue(channel, &packet, CHANNEL_HEADER_LEN + len, fd);
+	rc = write_now(channel, &packet, CHANNEL_HEADER_LEN + len, fd);
+	return rc == -EAGAIN ? push_queue(channel, &packet, CHANNEL_HEADER_LEN + len, fd) : rc;
 }
 
 /* --- life --- */
 
-static void channel_on_poll(uv_poll_t *poll, int status, int events)
+static void on_channel_poll(uv_poll_t *poll, int status, int events)
 {
 	struct channel *channel = poll->data;
 
 	if (status < 0) {
-		channel_end(channel, "the other side has ended");
+		end_channel(channel, "the other side has ended");
 		return;
 	}
-	if ((events & UV_WRITABLE) && !channel_flush(channel))
+	if ((events & UV_WRITABLE) && !flush_queue(channel))
 		return;
-	for (int i = 0; i < CHANNEL_READS_MAX && channel_read_one(channel); i++)
+	for (int i = 0; i < CHANNEL_READS_MAX && read_message(channel); i++)
 		;
 }
 
 void channel_drain(struct channel *channel)
 {
-	while (!channel->closing && channel_read_one(channel))
+	while (!channel->is_closing && read_message(channel))
 		;
 }
 
@@ -382,7 +383,7 @@ int channel_open(struct channel **ret, uv_loop_t *loop, int fd, enum channel_sid
 		return err_system(err, rc, "channel");
 	}
 	channel->poll.data = channel;
-	rc = channel_watch(channel);
+	rc = watch_channel(channel);
 	if (rc < 0) {
 		channel_close(channel);
 		return err_system(err, rc, "channel");
@@ -391,19 +392,19 @@ int channel_open(struct channel **ret, uv_loop_t *loop, int fd, enum channel_sid
 	return 0;
 }
 
-static void channel_on_closed(uv_handle_t *handle)
+static void on_poll_closed(uv_handle_t *handle)
 {
 	free(handle->data);
 }
 
 void channel_close(struct channel *channel)
 {
-	if (!channel || channel->closing)
+	if (!channel || channel->is_closing)
 		return;
-	channel->closing = true;
+	channel->is_closing = true;
 	while (channel->queue_head)
-		channel_queue_drop_head(channel);
-	uv_close((uv_handle_t *)&channel->poll, channel_on_closed);
+		drop_queue_head(channel);
+	uv_close((uv_handle_t *)&channel->poll, on_poll_closed);
 	close(channel->fd); /* after uv_close(): the loop must still be able to forget it */
 }
 
@@ -416,13 +417,13 @@ int channel_receive(
 	ssize_t len;
 	int rc;
 
-	do {
+	do { /* -EAGAIN: a message that was passed over; wait for the next one, with the whole time again */
 		do
 			rc = poll(&waiting, 1, timeout_ms);
 		while (rc < 0 && errno == EINTR);
 		if (rc <= 0)
 			return rc == 0 ? -ETIMEDOUT : -errno;
-		len = channel_read(fd, side, &packet, ret_fd, &reason);
+		len = read_packet(fd, side, &packet, ret_fd, &reason);
 	} while (len == -EAGAIN);
 	if (len < 0)
 		return (int)len;

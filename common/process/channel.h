@@ -1,9 +1,10 @@
-/* The channel between supervisor and worker: one AF_UNIX SOCK_SEQPACKET socket, fixed message kinds, descriptors downwards.
+/* The channel between supervisor and worker: one AF_UNIX SOCK_SEQPACKET socket, fixed kinds of messages, descriptors
+ * downwards only. The table of kinds for readers: README.md of this folder.
  *
  * Only the supervisor sends descriptors (SCM_RIGHTS), one with a message at most; the worker never needs sendmsg().
  * Each side checks the other: a kind from the wrong side, a wrong length, a descriptor too many or missing ends the
  * channel with an event, never with a crash. Where this side has no descriptor free, a reply arrives as -EMFILE.
- * Opaque requests are answered by `ticket`, a number the asker chose.
+ * A request that is answered later carries a `ticket`, a number its sender chose, and so does the answer.
  */
 #ifndef TOWPATH_PROCESS_CHANNEL_H
 #define TOWPATH_PROCESS_CHANNEL_H
@@ -30,7 +31,7 @@ enum channel_kind {
 	CHANNEL_STOP,	     /* close sessions in an orderly way (WebSocket close 1001) and exit 0 */
 	CHANNEL_RELOAD,	 /* fd: settings as for CHANNEL_SETTINGS; server: clients that are gone lose their sessions */
 	CHANNEL_LOG,	 /* fd: where standard error goes from now on */
-	CHANNEL_NETWORK, /* client: the host's network has changed; who waits to try again tries now */
+	CHANNEL_NETWORK, /* client: the host's network has changed; a waiting attempt is made now */
 	CHANNEL_NAMESERVERS, /* client: char text[]: "192.168.1.1,2001:db8::53", the physical links'; "" for the system's */
 	/* worker → supervisor */
 	CHANNEL_READY = 32,  /* the server listens; the client's local port is open */
@@ -39,8 +40,8 @@ enum channel_kind {
 	CHANNEL_LINK_WANTED, /* struct channel_link */
 	CHANNEL_STATUS_DONE, /* struct channel_ticket */
 	CHANNEL_STATE,	     /* char text[]: "up", "connecting: …", for sd_notify's STATUS= */
-	CHANNEL_ADDRESSES, /* client: char text[]: "2 203.0.113.10,2001:db8:1::10": what the name of server 2 stands for */
-	CHANNEL_CLOCK,	   /* server: struct channel_clock: a client has come in and says its time */
+	CHANNEL_ADDRESSES,   /* client: char text[]: "2 203.0.113.10,2001:db8:1::10": addresses of server 2's name */
+	CHANNEL_CLOCK,	     /* server: struct channel_clock: the time that a client has told while it came in */
 };
 
 struct channel_index {
@@ -61,9 +62,10 @@ struct channel_flow {
 	uint64_t ticket;
 	uint32_t client; /* its number in the settings, the same after every reload */
 	uint32_t has_instance;
-	/* Of our client's JWT: same source address and port again; without: same address, any port. */
+	/* From the JWT of a client of ours: the same instance gets the same source address and port again. Without one: the
+	 * same address, any port. */
 	uint8_t instance[16];
-	uint32_t rtt_ms; /* round trip of the connection that it is for */
+	uint32_t rtt_ms; /* round trip of the connection that the flow is for, milliseconds */
 	uint32_t reserved;
 };
 
@@ -86,7 +88,7 @@ struct channel;
 struct channel_handlers {
 	/* @payload is borrowed, its length is right for @kind; text is terminated. @fd: owned by the handler, or -1. */
 	void (*on_message)(void *owner, enum channel_kind kind, const void *payload, size_t len, int fd);
-	/* The other side is gone or broke the rules (@reason says which). The channel is closed already. */
+	/* The other side is gone or has broken the rules; @reason says which. The channel is closed already. */
 	void (*on_end)(void *owner, const char *reason);
 };
 
@@ -98,10 +100,10 @@ int channel_open(struct channel **ret, uv_loop_t *loop, int fd, enum channel_sid
  * hundred at most). Return: 0, -EPIPE where the channel has ended, -ENOBUFS where the queue is full. */
 int channel_send(struct channel *channel, enum channel_kind kind, const void *payload, size_t len, int fd);
 
-/* Take what has arrived already, without waiting for the loop: the last words of a side that has ended. */
+/* Deliver at once what has arrived already: the last messages of a side that has ended. */
 void channel_drain(struct channel *channel);
 
-/* No handler is called any more; memory goes when the loop has let go of the handle. */
+/* No handler is called any more; memory goes when the loop has let go of the handle. NULL is fine. */
 void channel_close(struct channel *channel);
 
 /* Before there is a loop: wait for the next message, blocking, at most @timeout_ms. For the worker's start.

@@ -1,12 +1,17 @@
 /* The control socket of a running tunnel, and the asking side.
  *
  * Happy path: an asker connects, sends one line, on_request() gets the word, control_answer() writes the text and
- * closes. Fails: an asker that leaves, says too much or nothing for CONTROL_PATIENCE_MS is closed; a request whose
- * asker has left may still be answered, the text then goes nowhere.
+ * closes. Fails: an asker that leaves, says too much, or says nothing for CONTROL_PATIENCE_MS is closed. A request whose
+ * asker has left may still be answered; the text then goes nowhere.
+ *
+ * A request is held by three parties: its two handles (open_handles) and, from on_request() to control_answer(), the
+ * owner (is_asked). The last one to let go frees it.
  */
 #include "common/process/control.h"
 
+#include "common/base/clock.h"
 #include "common/base/folder.h"
+#include "common/base/require.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -17,26 +22,25 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
-#define CONTROL_WORD_MAX 64
-#define CONTROL_ASKERS_MAX 64
-#define CONTROL_BACKLOG 16
-#define CONTROL_PATIENCE_MS 5000
+#define CONTROL_WORD_MAX 64	       /* bytes of the line asked; the longest is "reload" */
+#define CONTROL_ASKERS_MAX 64	       /* connected at the same time; more are closed at once */
+#define CONTROL_BACKLOG 16	       /* of listen() */
+#define CONTROL_PATIENCE_MS 5000       /* for the word, for the answer to be taken, and as an asker for all of it */
 #define CONTROL_ANSWER_MAX (64u << 20) /* 10,000 sessions of JSON are 5 MB */
 
 struct control_request {
 	uv_pipe_t pipe;
-	uv_timer_t patience; /* until the word is there, and again until the answer is taken */
+	uv_timer_t patience; /* runs until the word is there, and again until the answer is taken */
 	uv_write_t write;
 	struct control *control; /* NULL once the control socket is closed */
 	struct control_request *next;
 	char word[CONTROL_WORD_MAX];
 	size_t word_len;
-	bool asked; /* on_request() was called and no answer has come yet: memory must stay */
-	bool closing;
-	unsigned int open_handles;
+	bool is_asked; /* on_request() was called and no answer has come yet: memory must stay */
+	bool is_closing;
+	unsigned int open_handles; /* of the two above that libuv still knows */
 	char *answer;
 };
 
@@ -51,51 +55,48 @@ struct control {
 
 /* --- one asker --- */
 
-static void request_free_if_done(struct control_request *request)
+static void free_if_done(struct control_request *request)
 {
-	if (request->open_handles > 0 || request->asked)
+	if (request->open_handles > 0 || request->is_asked)
 		return;
 	free(request->answer);
 	free(request);
 }
 
-static void request_on_handle_closed(uv_handle_t *handle)
+static void on_request_closed(uv_handle_t *handle)
 {
 	struct control_request *request = handle->data;
 
+	require(request->open_handles > 0);
 	request->open_handles--;
-	request_free_if_done(request);
+	free_if_done(request);
 }
 
-static void request_unlink(struct control_request *request)
+/* Out of the list first, so that control_close() no longer finds it. */
+static void close_request(struct control_request *request)
 {
-	struct control_request **at;
+	struct control_request **link;
 
-	if (!request->control)
+	if (request->is_closing)
 		return;
-	for (at = &request->control->requests; *at != request; at = &(*at)->next)
-		;
-	*at = request->next;
-	request->control->request_count--;
-	request->control = NULL;
+	request->is_closing = true;
+	if (request->control) {
+		for (link = &request->control->requests; *link != request; link = &(*link)->next)
+			require(*link != NULL);
+		*link = request->next;
+		request->control->request_count--;
+		request->control = NULL;
+	}
+	uv_close((uv_handle_t *)&request->pipe, on_request_closed);
+	uv_close((uv_handle_t *)&request->patience, on_request_closed);
 }
 
-static void request_close(struct control_request *request)
+static void on_patience_over(uv_timer_t *timer)
 {
-	if (request->closing)
-		return;
-	request->closing = true;
-	request_unlink(request);
-	uv_close((uv_handle_t *)&request->pipe, request_on_handle_closed);
-	uv_close((uv_handle_t *)&request->patience, request_on_handle_closed);
+	close_request(timer->data);
 }
 
-static void request_on_patience(uv_timer_t *timer)
-{
-	request_close(timer->data);
-}
-
-static void request_on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret)
+static void on_word_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret)
 {
 	struct control_request *request = handle->data;
 
@@ -103,59 +104,59 @@ static void request_on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *re
 	*ret = uv_buf_init(request->word + request->word_len, (unsigned int)(CONTROL_WORD_MAX - 1 - request->word_len));
 }
 
-static void request_on_read(uv_stream_t *stream, ssize_t got, const uv_buf_t *buffer)
+static void on_word_read(uv_stream_t *stream, ssize_t got, const uv_buf_t *buffer)
 {
 	struct control_request *request = stream->data;
 	char *end;
 
 	(void)buffer;
 	if (got < 0) {
-		request_close(request);
+		close_request(request);
 		return;
 	}
 	request->word_len += (size_t)got;
 	end = memchr(request->word, '\n', request->word_len);
 	if (!end) {
 		if (request->word_len >= CONTROL_WORD_MAX - 1)
-			request_close(request);
+			close_request(request);
 		return;
 	}
-	*end = '\0';
+	*end = '\0'; /* the first line; anything after it is ignored */
 	uv_read_stop(stream);
 	uv_timer_stop(&request->patience);
-	request->asked = true;
+	request->is_asked = true;
 	request->control->handlers->on_request(request->control->owner, request->word, request);
 }
 
-static void request_on_written(uv_write_t *write, int status)
+static void on_answer_written(uv_write_t *write, int status)
 {
 	(void)status;
-	request_close(write->data);
+	close_request(write->data);
 }
 
 void control_answer(struct control_request *request, const char *text, size_t len)
 {
 	uv_buf_t buffer;
 
-	request->asked = false;
-	if (request->closing) {
-		request_free_if_done(request);
+	request->is_asked = false;
+	if (request->is_closing) { /* the asker has left */
+		free_if_done(request);
 		return;
 	}
 	request->answer = malloc(len + 1);
 	if (!request->answer) {
-		request_close(request);
+		close_request(request);
 		return;
 	}
 	memcpy(request->answer, text, len);
 	buffer = uv_buf_init(request->answer, (unsigned int)len);
 	request->write.data = request;
-	uv_timer_start(&request->patience, request_on_patience, CONTROL_PATIENCE_MS, 0);
-	if (uv_write(&request->write, (uv_stream_t *)&request->pipe, &buffer, 1, request_on_written) < 0)
-		request_close(request);
+	uv_timer_start(&request->patience, on_patience_over, CONTROL_PATIENCE_MS, 0);
+	if (uv_write(&request->write, (uv_stream_t *)&request->pipe, &buffer, 1, on_answer_written) < 0)
+		close_request(request);
 }
 
-static struct control_request *request_new(struct control *control)
+static struct control_request *new_request(struct control *control)
 {
 	struct control_request *request = calloc(1, sizeof(*request));
 
@@ -172,27 +173,29 @@ static struct control_request *request_new(struct control *control)
 	return request;
 }
 
-static void control_on_connection(uv_stream_t *stream, int status)
+/* A request that cannot be served is closed without a word: its asker sees the end of the connection. */
+static void on_connection(uv_stream_t *stream, int status)
 {
 	struct control *control = stream->data;
 	struct control_request *request;
 
 	if (status < 0)
 		return;
-	request = request_new(control);
+	request = new_request(control);
 	if (!request)
 		return;
 	if (uv_accept(stream, (uv_stream_t *)&request->pipe) < 0 || control->request_count > CONTROL_ASKERS_MAX ||
-		uv_read_start((uv_stream_t *)&request->pipe, request_on_alloc, request_on_read) < 0) {
-		request_close(request);
+		uv_read_start((uv_stream_t *)&request->pipe, on_word_alloc, on_word_read) < 0) {
+		close_request(request);
 		return;
 	}
-	uv_timer_start(&request->patience, request_on_patience, CONTROL_PATIENCE_MS, 0);
+	uv_timer_start(&request->patience, on_patience_over, CONTROL_PATIENCE_MS, 0);
 }
 
 /* --- the socket --- */
 
-static int control_address(const char *path, struct sockaddr_un *ret, struct err *err)
+/* sun_path holds 107 characters. */
+static int make_address(const char *path, struct sockaddr_un *ret, struct err *err)
 {
 	*ret = (struct sockaddr_un){.sun_family = AF_UNIX};
 	if (strlen(path) >= sizeof(ret->sun_path))
@@ -203,7 +206,7 @@ static int control_address(const char *path, struct sockaddr_un *ret, struct err
 	return 0;
 }
 
-static int control_connect(const struct sockaddr_un *address)
+static int connect_socket(const struct sockaddr_un *address)
 {
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	int rc;
@@ -217,10 +220,10 @@ static int control_connect(const struct sockaddr_un *address)
 	return rc;
 }
 
-/* What a crash left behind refuses connections: take it away. One that answers belongs to a running tunnel. */
-static int control_clear_path(const struct sockaddr_un *address, struct err *err)
+/* A socket that a crash left behind refuses connections: remove it. One that takes them belongs to a running tunnel. */
+static int clear_path(const struct sockaddr_un *address, struct err *err)
 {
-	int fd = control_connect(address);
+	int fd = connect_socket(address);
 
 	if (fd >= 0) {
 		close(fd);
@@ -231,7 +234,8 @@ static int control_clear_path(const struct sockaddr_un *address, struct err *err
 	return 0;
 }
 
-static int control_bind(const struct sockaddr_un *address, struct err *err)
+/* The mode is the access control, so it must be right from the first moment: umask, not chmod(). */
+static int bind_socket(const struct sockaddr_un *address, struct err *err)
 {
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	mode_t before;
@@ -249,21 +253,12 @@ static int control_bind(const struct sockaddr_un *address, struct err *err)
 	return err_system(err, rc, "control socket %s", address->sun_path);
 }
 
-static void control_on_closed(uv_handle_t *handle)
+static void on_control_closed(uv_handle_t *handle)
 {
 	struct control *control = handle->data;
 
 	free(control->path);
 	free(control);
-}
-
-static int control_listen(struct control *control, int fd)
-{
-	int rc = uv_pipe_open(&control->pipe, fd);
-
-	if (rc < 0)
-		close(fd);
-	return rc < 0 ? rc : uv_listen((uv_stream_t *)&control->pipe, CONTROL_BACKLOG, control_on_connection);
 }
 
 int control_open(struct control **ret, uv_loop_t *loop, const char *path, const struct control_handlers *handlers,
@@ -273,14 +268,14 @@ int control_open(struct control **ret, uv_loop_t *loop, const char *path, const 
 	struct control *control;
 	int rc, fd;
 
-	rc = control_address(path, &address, err);
+	rc = make_address(path, &address, err);
 	if (rc == 0)
 		rc = folder_ensure_parent(path, err);
 	if (rc == 0)
-		rc = control_clear_path(&address, err);
+		rc = clear_path(&address, err);
 	if (rc < 0)
 		return rc;
-	fd = control_bind(&address, err);
+	fd = bind_socket(&address, err);
 	if (fd < 0)
 		return fd;
 	control = calloc(1, sizeof(*control));
@@ -294,7 +289,11 @@ int control_open(struct control **ret, uv_loop_t *loop, const char *path, const 
 	control->owner = owner;
 	uv_pipe_init(loop, &control->pipe, 0);
 	control->pipe.data = control;
-	rc = control->path ? control_listen(control, fd) : -ENOMEM;
+	rc = control->path ? uv_pipe_open(&control->pipe, fd) : -ENOMEM;
+	if (rc < 0)
+		close(fd); /* not the pipe's yet */
+	else
+		rc = uv_listen((uv_stream_t *)&control->pipe, CONTROL_BACKLOG, on_connection);
 	if (rc < 0) {
 		control_close(control);
 		return err_system(err, rc, "control socket %s", path);
@@ -303,7 +302,7 @@ int control_open(struct control **ret, uv_loop_t *loop, const char *path, const 
 	return 0;
 }
 
-/* The owner is going: whoever still waits for an answer sees the end of the connection. */
+/* The owner ends: an asker that still waits sees the end of the connection. */
 void control_close(struct control *control)
 {
 	if (!control)
@@ -311,34 +310,26 @@ void control_close(struct control *control)
 	if (control->path)
 		unlink(control->path);
 	while (control->requests) {
-		control->requests->asked = false;
-		request_close(control->requests);
+		control->requests->is_asked = false;
+		close_request(control->requests);
 	}
-	uv_close((uv_handle_t *)&control->pipe, control_on_closed);
+	uv_close((uv_handle_t *)&control->pipe, on_control_closed);
 }
 
 /* --- the asking side --- */
 
-static long control_left_ms(const struct timespec *since)
+/* Read to the end into a growing buffer, CONTROL_PATIENCE_MS at most: the tunnel may be stuck. Return: 0 or a negative
+ * errno. */
+static int read_answer(int fd, char **ret_text)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return CONTROL_PATIENCE_MS - ((now.tv_sec - since->tv_sec) * 1000 + (now.tv_nsec - since->tv_nsec) / 1000000);
-}
-
-/* Read to the end into a growing buffer. Return: 0 or a negative errno. */
-static int control_read_all(int fd, char **ret_text)
-{
-	struct timespec since;
+	const uint64_t end_us = clock_now_us() + CONTROL_PATIENCE_MS * CLOCK_US_PER_MS;
 	size_t len = 0, size = 0;
 	char *text = NULL;
 	ssize_t got;
 
-	clock_gettime(CLOCK_MONOTONIC, &since);
 	for (;;) {
 		struct pollfd waiting = {.fd = fd, .events = POLLIN};
-		long left = control_left_ms(&since);
+		uint64_t now_us = clock_now_us();
 
 		if (len + 1 >= size) {
 			char *grown = size < CONTROL_ANSWER_MAX ? realloc(text, size = size ? size * 2 : 16384) : NULL;
@@ -349,7 +340,7 @@ static int control_read_all(int fd, char **ret_text)
 			}
 			text = grown;
 		}
-		if (left <= 0 || poll(&waiting, 1, (int)left) == 0) {
+		if (now_us >= end_us || poll(&waiting, 1, (int)((end_us - now_us) / CLOCK_US_PER_MS) + 1) == 0) {
 			free(text);
 			return -ETIMEDOUT;
 		}
@@ -372,23 +363,9 @@ static int control_read_all(int fd, char **ret_text)
 int control_clear(const char *path, struct err *err)
 {
 	struct sockaddr_un address;
-	int rc = control_address(path, &address, err);
+	int rc = make_address(path, &address, err);
 
-	return rc < 0 ? rc : control_clear_path(&address, err);
-}
-
-/* Whose it is, the socket knows. */
-static int control_complain_silence(int fd, const char *path, struct err *err)
-{
-	struct ucred owner = {0};
-	socklen_t len = sizeof(owner);
-
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &owner, &len) < 0 || owner.pid <= 0)
-		return err_system(err, -ETIMEDOUT, "control socket %s", path);
-	return err_set(err, -ETIMEDOUT,
-		"process %ld does not answer; where it never does again, kill -KILL %ld ends it, and down cleans up "
-		"then",
-		(long)owner.pid, (long)owner.pid);
+	return rc < 0 ? rc : clear_path(&address, err);
 }
 
 int control_ask(const char *path, const char *word, char **ret_text, struct err *err)
@@ -396,20 +373,26 @@ int control_ask(const char *path, const char *word, char **ret_text, struct err 
 	struct sockaddr_un address;
 	char line[CONTROL_WORD_MAX];
 	int len = snprintf(line, sizeof(line), "%s\n", word);
-	int rc = control_address(path, &address, err);
+	int rc = make_address(path, &address, err);
+	struct ucred owner = {0};
+	socklen_t owner_len = sizeof(owner);
 	int fd;
 
 	if (rc < 0 || len >= (int)sizeof(line))
 		return rc < 0 ? rc : err_system(err, -EINVAL, "control socket %s", path);
-	fd = control_connect(&address);
+	fd = connect_socket(&address);
 	if (fd < 0)
 		return err_system(err, fd, "control socket %s", path);
 	if (send(fd, line, (size_t)len, MSG_NOSIGNAL) != len)
 		rc = -EIO;
 	if (rc == 0)
-		rc = control_read_all(fd, ret_text);
-	if (rc == -ETIMEDOUT)
-		control_complain_silence(fd, path, err);
+		rc = read_answer(fd, ret_text);
+	/* A tunnel that is stuck: the kernel knows which process bound the socket. */
+	if (rc == -ETIMEDOUT && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &owner, &owner_len) == 0 && owner.pid > 0)
+		err_set(err, rc,
+			"process %ld does not answer; if it never does again, kill -KILL %ld ends it, and down cleans up "
+			"then",
+			(long)owner.pid, (long)owner.pid);
 	else if (rc < 0)
 		err_system(err, rc, "control socket %s: asking for %s", path, word);
 	close(fd);
