@@ -59,7 +59,7 @@
 #endif
 
 /* Valgrind puts its preload in front of a program's environment, which is otherwise empty for a worker. */
-static bool sandbox_is_instrumented(void)
+static bool is_instrumented(void)
 {
 	const char *preload = getenv("LD_PRELOAD");
 
@@ -69,7 +69,7 @@ static bool sandbox_is_instrumented(void)
 /* --- the lists --- */
 /* clang-format off */
 
-/* No argument of theirs can do harm. */
+/* Calls that no argument can make harmful. */
 static const int sandbox_allowed[] = {
 	/* bytes */
 	SCMP_SYS(read), SCMP_SYS(readv), SCMP_SYS(write), SCMP_SYS(writev), SCMP_SYS(recvfrom), SCMP_SYS(recv),
@@ -95,7 +95,7 @@ static const int sandbox_allowed[] = {
 	SCMP_SYS(exit), SCMP_SYS(exit_group),
 };
 
-/* The client besides: names and links are its own doing. Which files it reads is Landlock's matter. */
+/* In addition for the client, which asks for names and opens links by itself. Landlock decides which files it reads. */
 static const int sandbox_allowed_client[] = {
 	SCMP_SYS(connect), SCMP_SYS(sendto), SCMP_SYS(send), SCMP_SYS(sendmsg), SCMP_SYS(sendmmsg),
 	SCMP_SYS(stat), SCMP_SYS(stat64), SCMP_SYS(lstat), SCMP_SYS(lstat64), SCMP_SYS(newfstatat), SCMP_SYS(fstatat64),
@@ -103,8 +103,8 @@ static const int sandbox_allowed_client[] = {
 	SCMP_SYS(getdents64),
 };
 
-/* What sanitizers (a tracer thread that looks for leaks at exit, maps, stack traces) and Valgrind (translated code,
- * signals of its own) do besides. None of it names an address. */
+/* In addition for what sanitizers (a tracer thread that looks for leaks at exit, maps, stack traces) and Valgrind (translated code,
+ * signals of its own) do. None of these calls names an address. */
 static const int sandbox_allowed_instrumented[] = {
 	SCMP_SYS(open), SCMP_SYS(openat), SCMP_SYS(readlink), SCMP_SYS(readlinkat), SCMP_SYS(getdents), SCMP_SYS(getdents64),
 	SCMP_SYS(stat), SCMP_SYS(lstat), SCMP_SYS(newfstatat), SCMP_SYS(statx), SCMP_SYS(access), SCMP_SYS(faccessat),
@@ -116,7 +116,7 @@ static const int sandbox_allowed_instrumented[] = {
 	SCMP_SYS(rt_sigpending), SCMP_SYS(rt_sigsuspend), SCMP_SYS(getpgrp), SCMP_SYS(unlink), SCMP_SYS(process_vm_readv),
 };
 
-/* glibc asks for these and takes the older call where they do not exist; EPERM would be final. */
+/* glibc tries these first and falls back to the older call on ENOSYS; EPERM would be final. */
 static const int sandbox_unknown[] = { SCMP_SYS(clone3), SCMP_SYS(faccessat2), SCMP_SYS(openat2) };
 
 static const int sandbox_ioctls[] = { FIONBIO, FIONREAD, SIOCOUTQ, SIOCOUTQNSD, TCGETS };
@@ -161,51 +161,40 @@ static struct scmp_arg_cmp arg_null(unsigned int arg)
 }
 
 /* -EDOM, -EFAULT: the call does not exist on this machine's architecture: nothing to allow. */
-static int sandbox_ignore_foreign(int rc)
+static int ignore_foreign(int rc)
 {
 	return rc == -EDOM || rc == -EFAULT || rc == -EEXIST ? 0 : rc;
 }
 
-static int sandbox_add_list(scmp_filter_ctx filter, uint32_t action, const int *calls, size_t count)
+static int add_list(scmp_filter_ctx filter, uint32_t action, const int *calls, size_t count)
 {
 	int rc = 0;
 
 	for (size_t i = 0; i < count && rc == 0; i++)
-		rc = sandbox_ignore_foreign(seccomp_rule_add(filter, action, calls[i], 0));
+		rc = ignore_foreign(seccomp_rule_add(filter, action, calls[i], 0));
 	return rc;
 }
 
 /* Allow @call where argument @argument is one of @values. */
-static int sandbox_add_values(scmp_filter_ctx filter, int call, unsigned int argument, const int *values, size_t count)
+static int add_values(scmp_filter_ctx filter, int call, unsigned int argument, const int *values, size_t count)
 {
 	int rc = 0;
 
 	for (size_t i = 0; i < count && rc == 0; i++)
-		rc = sandbox_ignore_foreign(
+		rc = ignore_foreign(
 			seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 1, arg_is(argument, (uint32_t)values[i])));
 	return rc;
 }
 
-static int sandbox_add_socket_options(scmp_filter_ctx filter)
-{
-	int rc = 0;
-
-	for (size_t i = 0; i < COUNT_OF(sandbox_socket_options) && rc == 0; i++)
-		rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(setsockopt), 2,
-			arg_is(1, (uint32_t)sandbox_socket_options[i].level),
-			arg_is(2, (uint32_t)sandbox_socket_options[i].option));
-	return rc;
-}
-
 /* Memory never becomes code; signals only to ourselves; limits are read, not set. */
-static int sandbox_add_process(scmp_filter_ctx filter)
+static int add_process(scmp_filter_ctx filter)
 {
 	int rc = 0;
 
 	if (rc == 0)
 		rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1, arg_bits(2, PROT_EXEC, 0));
 	if (rc == 0)
-		rc = sandbox_ignore_foreign(
+		rc = ignore_foreign(
 			seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap2), 1, arg_bits(2, PROT_EXEC, 0)));
 	if (rc == 0)
 		rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1, arg_bits(2, PROT_EXEC, 0));
@@ -217,64 +206,68 @@ static int sandbox_add_process(scmp_filter_ctx filter)
 }
 
 /* Bytes leave by connected sockets only; fstat() is newfstatat() with an empty path. */
-static int sandbox_add_server(scmp_filter_ctx filter)
+static int add_server(scmp_filter_ctx filter)
 {
 	int rc = seccomp_rule_add(
 		filter, SCMP_ACT_ALLOW, SCMP_SYS(sendto), 2, arg_bits(3, MSG_FASTOPEN, 0), arg_null(4));
 
 	if (rc == 0)
-		rc = sandbox_ignore_foreign(
+		rc = ignore_foreign(
 			seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(send), 1, arg_bits(3, MSG_FASTOPEN, 0)));
 	if (rc == 0)
 		rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 2, arg_is(0, AF_UNIX),
 			arg_bits(1, SOCKET_TYPE_MASK, SOCK_STREAM));
-	if (rc == 0 && !sandbox_is_instrumented())
-		rc = sandbox_ignore_foreign(seccomp_rule_add(
+	if (rc == 0 && !is_instrumented())
+		rc = ignore_foreign(seccomp_rule_add(
 			filter, SCMP_ACT_ALLOW, SCMP_SYS(newfstatat), 1, arg_bits(3, AT_EMPTY_PATH, AT_EMPTY_PATH)));
 	return rc;
 }
 
-static int sandbox_add_client(scmp_filter_ctx filter)
+/* Sockets of both families by type, whatever their flags; files to read only. */
+static int add_client(scmp_filter_ctx filter)
 {
 	static const uint32_t families[] = {AF_INET, AF_INET6};
 	static const uint32_t types[] = {SOCK_STREAM, SOCK_DGRAM};
 	const uint32_t writing = O_WRONLY | O_RDWR | O_CREAT | O_TRUNC | O_APPEND;
-	int rc = sandbox_add_list(filter, SCMP_ACT_ALLOW, sandbox_allowed_client, COUNT_OF(sandbox_allowed_client));
+	int rc = add_list(filter, SCMP_ACT_ALLOW, sandbox_allowed_client, COUNT_OF(sandbox_allowed_client));
 
 	for (size_t i = 0; i < COUNT_OF(families) && rc == 0; i++)
 		for (size_t k = 0; k < COUNT_OF(types) && rc == 0; k++)
 			rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2, arg_is(0, families[i]),
 				arg_bits(1, SOCKET_TYPE_MASK, types[k]));
-	if (rc == 0 && !sandbox_is_instrumented())
+	if (rc == 0 && !is_instrumented())
 		rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(openat), 1, arg_bits(2, writing, 0));
-	if (rc == 0 && !sandbox_is_instrumented())
-		rc = sandbox_ignore_foreign(
+	if (rc == 0 && !is_instrumented())
+		rc = ignore_foreign(
 			seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(open), 1, arg_bits(1, writing, 0)));
 	return rc;
 }
 
-static int sandbox_add_all(scmp_filter_ctx filter, enum sandbox_profile profile)
+/* The whole filter, rule by rule. A rule that is added twice is one rule. */
+static int add_all(scmp_filter_ctx filter, enum sandbox_profile profile)
 {
-	bool instrumented = sandbox_is_instrumented();
-	int rc = sandbox_add_list(filter, SCMP_ACT_ALLOW, sandbox_allowed, COUNT_OF(sandbox_allowed));
+	bool is_tool_inside = is_instrumented();
+	int rc = add_list(filter, SCMP_ACT_ALLOW, sandbox_allowed, COUNT_OF(sandbox_allowed));
 
 	if (rc == 0)
-		rc = sandbox_add_list(filter, SCMP_ACT_ERRNO(ENOSYS), sandbox_unknown, COUNT_OF(sandbox_unknown));
+		rc = add_list(filter, SCMP_ACT_ERRNO(ENOSYS), sandbox_unknown, COUNT_OF(sandbox_unknown));
 	if (rc == 0)
-		rc = sandbox_add_values(filter, SCMP_SYS(ioctl), 1, sandbox_ioctls, COUNT_OF(sandbox_ioctls));
-	if (rc == 0)
-		rc = sandbox_add_socket_options(filter);
-	if (rc == 0 && instrumented)
-		rc = sandbox_add_list(
+		rc = add_values(filter, SCMP_SYS(ioctl), 1, sandbox_ioctls, COUNT_OF(sandbox_ioctls));
+	for (size_t i = 0; i < COUNT_OF(sandbox_socket_options) && rc == 0; i++)
+		rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(setsockopt), 2,
+			arg_is(1, (uint32_t)sandbox_socket_options[i].level),
+			arg_is(2, (uint32_t)sandbox_socket_options[i].option));
+	if (rc == 0 && is_tool_inside)
+		rc = add_list(
 			filter, SCMP_ACT_ALLOW, sandbox_allowed_instrumented, COUNT_OF(sandbox_allowed_instrumented));
-	if (rc == 0 && !instrumented)
-		rc = sandbox_add_process(filter);
-	if (rc == 0 && !instrumented)
-		rc = sandbox_add_values(filter, SCMP_SYS(fcntl), 1, sandbox_fcntls, COUNT_OF(sandbox_fcntls));
-	if (rc == 0 && !instrumented)
-		rc = sandbox_add_values(filter, SCMP_SYS(fcntl64), 1, sandbox_fcntls, COUNT_OF(sandbox_fcntls));
+	if (rc == 0 && !is_tool_inside)
+		rc = add_process(filter);
+	if (rc == 0 && !is_tool_inside)
+		rc = add_values(filter, SCMP_SYS(fcntl), 1, sandbox_fcntls, COUNT_OF(sandbox_fcntls));
+	if (rc == 0 && !is_tool_inside)
+		rc = add_values(filter, SCMP_SYS(fcntl64), 1, sandbox_fcntls, COUNT_OF(sandbox_fcntls));
 	if (rc == 0)
-		rc = profile == SANDBOX_SERVER ? sandbox_add_server(filter) : sandbox_add_client(filter);
+		rc = profile == SANDBOX_SERVER ? add_server(filter) : add_client(filter);
 	return rc;
 }
 
@@ -290,7 +283,7 @@ void sandbox_refuse_io_uring(void)
 	seccomp_release(filter);
 }
 
-static int sandbox_load_filter(enum sandbox_profile profile, struct err *err)
+static int load_filter(enum sandbox_profile profile, struct err *err)
 {
 	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
 	int rc;
@@ -300,7 +293,7 @@ static int sandbox_load_filter(enum sandbox_profile profile, struct err *err)
 	seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1);
 	seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2); /* a binary tree: it is passed at every call */
 	seccomp_attr_set(filter, SCMP_FLTATR_CTL_SSB, 1); /* no foreign code runs here; the mitigation costs much */
-	rc = sandbox_add_all(filter, profile);
+	rc = add_all(filter, profile);
 	if (rc == 0)
 		rc = seccomp_load(filter);
 	seccomp_release(filter);
@@ -311,42 +304,36 @@ static int sandbox_load_filter(enum sandbox_profile profile, struct err *err)
 
 /* --- the rest --- */
 
-static int sandbox_drop_capabilities(struct err *err)
-{
-	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-	struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {{0}};
-
-	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
-	for (unsigned long cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
-		prctl(PR_CAPBSET_DROP, cap, 0, 0, 0); /* refused without CAP_SETPCAP: then spawn has done it already */
-	if (syscall(SYS_capset, &header, none) < 0)
-		return err_system(err, -errno, "sandbox: dropping capabilities");
-	return 0;
-}
-
-static int sandbox_drop_privileges(struct err *err)
+/* What needs no filter. @err is set where something fails that must not be missing. */
+static int drop_privileges(struct err *err)
 {
 	struct rlimit no_core = {0, 0};
 	struct rlimit files;
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {{0}};
 
 	prctl(PR_SET_NAME, "towpath-worker");
-	setrlimit(RLIMIT_CORE, &no_core);
+	setrlimit(RLIMIT_CORE, &no_core); /* a core file would hold tokens and the TLS key */
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
 		files.rlim_cur = files.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &files);
 	}
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return err_system(err, -errno, "sandbox: no_new_privs");
-	if (sandbox_drop_capabilities(err) < 0)
-		return -EPERM;
-	if (prctl(PR_SET_DUMPABLE, sandbox_is_instrumented() ? 1 : 0, 0, 0, 0) < 0)
+	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+	for (unsigned long cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
+		prctl(PR_CAPBSET_DROP, cap, 0, 0, 0); /* refused without CAP_SETPCAP: then spawn has done it already */
+	if (syscall(SYS_capset, &header, none) < 0)
+		return err_system(err, -errno, "sandbox: dropping capabilities");
+	if (prctl(PR_SET_DUMPABLE, is_instrumented() ? 1 : 0, 0, 0, 0) < 0)
 		return err_system(err, -errno, "sandbox: dumpable");
 	return 0;
 }
 
-/* The folder that /etc/resolv.conf is in, once links are followed. Where a link leads nowhere yet, because the resolver's
- * service has not started: the nearest folder above that does exist. */
-static const char *sandbox_resolver_folder(char path[PATH_MAX])
+/* The folder that /etc/resolv.conf is in after links are followed: a resolver's service replaces the file, so the folder
+ * must be readable. If the link leads nowhere yet, because that service has not started: the nearest folder above that
+ * exists. */
+static const char *resolver_folder(char path[PATH_MAX])
 {
 	char *slash;
 
@@ -361,30 +348,22 @@ static const char *sandbox_resolver_folder(char path[PATH_MAX])
 	return "/etc";
 }
 
-/* What a client reads: the resolver's files, certificates, and where c-ares takes its query ids from: without it they
- * could be guessed. */
-static void sandbox_hide_files(enum sandbox_profile profile)
-{
-	char resolver[PATH_MAX];
-	const char *readable[] = {"/etc", "/usr/share/ca-certificates", "/usr/local/share/ca-certificates",
-		"/usr/lib/ssl", "/dev/urandom", sandbox_resolver_folder(resolver)};
-	int rc;
-
-	rc = sandbox_files_restrict(
-		readable, profile == SANDBOX_CLIENT ? COUNT_OF(readable) : 0, profile == SANDBOX_SERVER);
-	if (rc < 0)
-		log_debug("config", "worker: no Landlock (%s); the system call filter stands alone", strerror(-rc));
-}
-
 int sandbox_enter(enum sandbox_profile profile, struct err *err)
 {
+	char resolver[PATH_MAX];
+	/* What a client reads: the resolver's files, certificates, and the source of c-ares' query ids, which could be guessed
+	 * without it. A server's worker reads nothing. */
+	const char *readable[] = {"/etc", "/usr/share/ca-certificates", "/usr/local/share/ca-certificates",
+		"/usr/lib/ssl", "/dev/urandom", resolver_folder(resolver)};
+	size_t readable_count = profile == SANDBOX_CLIENT ? COUNT_OF(readable) : 0;
 	int rc;
 
 	tzset(); /* reads /etc/localtime while it can */
-	rc = sandbox_drop_privileges(err);
+	rc = drop_privileges(err);
 	if (rc < 0)
 		return rc;
-	if (!sandbox_is_instrumented())
-		sandbox_hide_files(profile);
-	return sandbox_load_filter(profile, err);
+	rc = is_instrumented() ? 0 : sandbox_files_restrict(readable, readable_count, profile == SANDBOX_SERVER);
+	if (rc < 0)
+		log_debug("config", "worker: no Landlock (%s); the system call filter stands alone", strerror(-rc));
+	return load_filter(profile, err);
 }

@@ -1,9 +1,9 @@
 /* What a worker gives up before it reads its first byte from the network.
  *
  * Order: rlimits, no_new_privs, own user (done by the supervisor's spawn), no capability, not dumpable, Landlock (no
- * file where the kernel has it), seccomp. Sockets the worker holds were made by the supervisor. Socket options are a
- * list (sandbox.c): one that is not on it is EPERM. Under Valgrind and in sanitizer builds the instruments keep calls of
- * their own; what could reach the network stays denied.
+ * file where the kernel has it), seccomp. The supervisor has made every socket that the worker holds. Socket options
+ * that may be set are a list (sandbox.c), every other one is EPERM. Under Valgrind and in sanitizer builds the tools
+ * keep calls of their own; what could reach the network stays denied.
  */
 #ifndef TOWPATH_PROCESS_SANDBOX_H
 #define TOWPATH_PROCESS_SANDBOX_H
@@ -21,11 +21,11 @@ enum sandbox_profile {
 };
 
 /* Call it before the loop is made. libuv from 1.46 on makes an io_uring with each loop, also for plain epoll_ctl(), and
- * aborts when the sandbox then refuses to use it; refused to make it, it does without. A ring could do whatever the
- * filter denies, so it is not for us. Nothing is told: where the kernel has no seccomp, sandbox_enter() fails. */
+ * aborts when the sandbox then refuses to use it; if it may not make one, it does without. A ring could do whatever the
+ * filter denies. Says nothing on failure: where the kernel has no seccomp, sandbox_enter() fails. */
 void sandbox_refuse_io_uring(void);
 
-/* Give it all up, for good. A missing Landlock is told as a debug line; anything else missing is an error. */
+/* Give up everything, for good. A kernel without Landlock is a debug line; anything else that is missing is an error. */
 int sandbox_enter(enum sandbox_profile profile, struct err *err);
 
 #endif

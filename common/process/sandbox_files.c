@@ -39,6 +39,8 @@ struct landlock_folder {
 	int32_t parent_fd;
 } __attribute__((packed));
 
+/* The rights that Landlock of @version knows: all of them are denied unless a rule allows them. Return: the struct's size as
+ * that version expects it. */
 static size_t landlock_rights_of(long version, int deny_tcp, struct landlock_rights *ret)
 {
 	*ret = (struct landlock_rights){.fs = LANDLOCK_FS_VERSION_1};
@@ -55,6 +57,7 @@ static size_t landlock_rights_of(long version, int deny_tcp, struct landlock_rig
 	return version >= 6 ? 24 : version >= 4 ? 16 : 8;
 }
 
+/* A file or folder that does not exist is passed over: distributions differ. */
 static int landlock_allow(int ruleset, const char *path)
 {
 	struct landlock_folder folder = {.allowed = LANDLOCK_FS_READ_FILE | LANDLOCK_FS_READ_DIR};

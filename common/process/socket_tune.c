@@ -8,7 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define BIND_ATTEMPTS 20
+#define BIND_ATTEMPTS 20 /* with the pause: a second */
 #define BIND_PAUSE_US 50000
 
 /* tcpi_state: include/net/tcp_states.h of the kernel. */
@@ -48,6 +48,7 @@ int socket_bind(int fd, const struct addr *addr)
 	return 0;
 }
 
+/* The kernel says CLOSE of a socket that was never connected, too: one that has sent nothing is new. */
 enum socket_tcp_life socket_tcp_life(int fd)
 {
 	struct tcp_info info = {0};

@@ -1,9 +1,13 @@
-/* Starts the worker.
+/* Starts the worker, see spawn.h.
  *
  * Happy path: the executable is opened before anything changes, a pair of SEQPACKET sockets is made, the child enters
  * the worker's network namespace, drops capabilities and user, closes every descriptor but 0 to 3 and runs the
  * executable again with nothing of our environment but what the log prefix and the sanitizers need.
  * Fails: the child tells step and errno on a pipe that a successful exec closes; the caller gets both as one error.
+ *
+ * The child of fork() shares nothing with us but memory that it only reads: between fork() and exec it calls no malloc()
+ * and no log, which another thread's lock might block. /proc/self/exe instead of a path, because a package's upgrade
+ * may have replaced the file meanwhile: worker and supervisor are of one build, always.
  */
 #include "common/process/spawn.h"
 
@@ -30,16 +34,17 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define SPAWN_EXE_FD 4	     /* in the child, close-on-exec */
-#define SPAWN_REPORT_FD 5    /* in the child, close-on-exec */
-#define SPAWN_NETNS_FD 6     /* in the child, close-on-exec */
-#define SPAWN_FIRST_FD 16    /* the originals are moved above it, so that no dup2() hits one of them */
-#define SPAWN_NOFILE 262144u /* two sockets a session, 10,000 sessions, and some */
+#define SPAWN_EXE_FD 4 /* in the child, close-on-exec; so are the next two */
+#define SPAWN_REPORT_FD 5
+#define SPAWN_NETNS_FD 6
+#define SPAWN_FIRST_FD 16    /* the originals are moved to here and above, so that no dup3() overwrites one of them */
+#define SPAWN_NOFILE 262144u /* two sockets a session, 10,000 sessions, and a margin */
 
 /* --- the user --- */
 
-/* Is @id one that exists in our user namespace? Lines of /proc/self/[ug]id_map: first, first outside, count. */
-static bool spawn_is_mapped(const char *map_path, unsigned long id)
+/* True if @id exists in our user namespace: in a container it may not, and setresuid() would fail with EINVAL. Lines of
+ * /proc/self/[ug]id_map are: first id, first id outside, count. */
+static bool is_id_mapped(const char *map_path, unsigned long id)
 {
 	FILE *map = fopen(map_path, "re");
 	unsigned long first, outside, count;
@@ -65,8 +70,8 @@ int spawn_choose_user(struct spawn_setup *setup, struct err *err)
 		user = getpwnam(names[i]);
 		if (!user)
 			continue;
-		if (!spawn_is_mapped("/proc/self/uid_map", user->pw_uid) ||
-			!spawn_is_mapped("/proc/self/gid_map", user->pw_gid)) {
+		if (!is_id_mapped("/proc/self/uid_map", user->pw_uid) ||
+			!is_id_mapped("/proc/self/gid_map", user->pw_gid)) {
 			log_warning("config", "user '%s' does not exist in this user namespace; the worker keeps ours",
 				names[i]);
 			return 0;
@@ -92,7 +97,8 @@ struct spawn_report {
 	char step[32];
 };
 
-static void spawn_fail(const char *step)
+/* @step goes into the sentence "worker: STEP: strerror(errno)". */
+static _Noreturn void fail_child(const char *step)
 {
 	struct spawn_report report = {.code = errno};
 	ssize_t ignored;
@@ -103,34 +109,8 @@ static void spawn_fail(const char *step)
 	_exit(127);
 }
 
-/* A namespace that belongs to a user namespace is entered through it. */
-static void spawn_enter_namespace(void)
-{
-	int user_fd;
-
-	if (setns(SPAWN_NETNS_FD, CLONE_NEWNET) == 0)
-		return;
-	user_fd = ioctl(SPAWN_NETNS_FD, NS_GET_USERNS);
-	if (user_fd < 0 || setns(user_fd, CLONE_NEWUSER) < 0 || setns(SPAWN_NETNS_FD, CLONE_NEWNET) < 0)
-		spawn_fail("entering its network namespace");
-	close(user_fd);
-}
-
-/* A terminal's Ctrl-C and systemd's SIGTERM reach the whole group; the worker ends in order by its channel. */
-static void spawn_reset_signals(void)
-{
-	static const int ignored[] = {SIGHUP, SIGINT, SIGPIPE, SIGTERM, SIGUSR1, SIGUSR2};
-	sigset_t none;
-
-	for (int number = 1; number < NSIG; number++)
-		signal(number, SIG_DFL);
-	for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
-		signal(ignored[i], SIG_IGN);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-}
-
-static void spawn_raise_nofile(void)
+/* As high as this process may go: a supervisor with CAP_SYS_RESOURCE raises both limits, another one up to the hard one. */
+static void raise_nofile(void)
 {
 	struct rlimit limit;
 
@@ -146,33 +126,23 @@ static void spawn_raise_nofile(void)
 	}
 }
 
-/* The bounding set goes while we still may; the other sets go with the user, or in the sandbox. */
-static void spawn_drop_user(const struct spawn_setup *setup)
+/* The bounding set goes first, because that needs a capability. The other sets go with the change of the user, or in the
+ * sandbox. Groups before the user: afterwards it is not allowed. */
+static void drop_user(const struct spawn_setup *setup)
 {
 	for (unsigned long cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
 		prctl(PR_CAPBSET_DROP, cap, 0, 0, 0);
 	if (setup->has_user && setgroups(0, NULL) < 0)
-		spawn_fail("giving up its groups");
+		fail_child("giving up its groups");
 	if (setup->has_user && setresgid(setup->gid, setup->gid, setup->gid) < 0)
-		spawn_fail("changing its group");
+		fail_child("changing its group");
 	if (setup->has_user && setresuid(setup->uid, setup->uid, setup->uid) < 0)
-		spawn_fail("changing its user");
+		fail_child("changing its user");
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-		spawn_fail("no_new_privs");
+		fail_child("no_new_privs");
 }
 
-static void spawn_close_others(unsigned int first)
-{
-	long max;
-
-	if (syscall(SYS_close_range, first, ~0u, 0) == 0)
-		return;
-	max = sysconf(_SC_OPEN_MAX);
-	for (long fd = first; fd < max && fd < 1048576; fd++)
-		close((int)fd);
-}
-
-static void spawn_move_fd(int from, int to, int flags)
+static void move_fd(int from, int to, int flags)
 {
 	if (from >= 0 && dup3(from, to, flags) < 0)
 		_exit(127);
@@ -182,40 +152,48 @@ struct spawn_fds {
 	int channel, exe, report, netns; /* all ≥ SPAWN_FIRST_FD or, netns, -1 */
 };
 
-static void spawn_child(const struct spawn_setup *setup, const struct spawn_fds *fds, char *argv[], char *envp[])
+/* In the child. Order: descriptors, because all else may fail and has to be told; signals; the namespace, which needs
+ * privilege; the user. Does not return. */
+static _Noreturn void become_worker(
+	const struct spawn_setup *setup, const struct spawn_fds *fds, char *argv[], char *envp[])
 {
-	spawn_move_fd(fds->report, SPAWN_REPORT_FD, O_CLOEXEC);
-	spawn_move_fd(fds->exe, SPAWN_EXE_FD, O_CLOEXEC);
-	spawn_move_fd(fds->netns, SPAWN_NETNS_FD, O_CLOEXEC);
-	spawn_move_fd(fds->channel, CHANNEL_FD, 0);
-	spawn_close_others(SPAWN_NETNS_FD + 1);
-	spawn_reset_signals();
-	spawn_raise_nofile();
-	if (fds->netns >= 0)
-		spawn_enter_namespace();
-	spawn_drop_user(setup);
+	/* A terminal's Ctrl-C and systemd's SIGTERM reach the whole group; the worker ends in order, by its channel. */
+	static const int ignored[] = {SIGHUP, SIGINT, SIGPIPE, SIGTERM, SIGUSR1, SIGUSR2};
+	sigset_t none;
+
+	move_fd(fds->report, SPAWN_REPORT_FD, O_CLOEXEC);
+	move_fd(fds->exe, SPAWN_EXE_FD, O_CLOEXEC);
+	move_fd(fds->netns, SPAWN_NETNS_FD, O_CLOEXEC);
+	move_fd(fds->channel, CHANNEL_FD, 0);
+	if (syscall(SYS_close_range, SPAWN_NETNS_FD + 1, ~0u, 0) < 0) /* before Linux 5.9 */
+		for (long fd = SPAWN_NETNS_FD + 1; fd < sysconf(_SC_OPEN_MAX) && fd < 1048576; fd++)
+			close((int)fd);
+	for (int number = 1; number < NSIG; number++)
+		signal(number, SIG_DFL);
+	for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
+		signal(ignored[i], SIG_IGN);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	raise_nofile();
+	/* A namespace that belongs to a user namespace, made without root, is entered through that. */
+	if (fds->netns >= 0 && setns(SPAWN_NETNS_FD, CLONE_NEWNET) < 0) {
+		int user_fd = ioctl(SPAWN_NETNS_FD, NS_GET_USERNS);
+
+		if (user_fd < 0 || setns(user_fd, CLONE_NEWUSER) < 0 || setns(SPAWN_NETNS_FD, CLONE_NEWNET) < 0)
+			fail_child("entering its network namespace");
+		close(user_fd);
+	}
+	drop_user(setup);
 	fexecve(SPAWN_EXE_FD, argv, envp);
-	if (errno == ENOSYS || errno == ENOENT)
+	if (errno == ENOSYS || errno == ENOENT) /* a kernel or Valgrind without execveat() */
 		execve("/proc/self/exe", argv, envp);
-	spawn_fail("running this executable again");
+	fail_child("running this executable again");
 }
 
 /* --- the parent --- */
 
-/* Names that pass into the worker: the journal's prefix, and how a sanitizer build reports. */
-static void spawn_environment(char *envp[], size_t max)
-{
-	static const char *const names[] = {"JOURNAL_STREAM=", "ASAN_OPTIONS=", "UBSAN_OPTIONS=", "LSAN_OPTIONS="};
-	size_t count = 0;
-
-	for (char **variable = environ; *variable; variable++)
-		for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && count + 1 < max; i++)
-			if (strncmp(*variable, names[i], strlen(names[i])) == 0)
-				envp[count++] = *variable;
-	envp[count] = NULL;
-}
-
-static int spawn_lift(int fd)
+/* Move @fd up, also where it is one of 0 to 6. Return: the new one, or -1. */
+static int lift_fd(int fd)
 {
 	int lifted = fcntl(fd, F_DUPFD_CLOEXEC, SPAWN_FIRST_FD);
 
@@ -223,7 +201,7 @@ static int spawn_lift(int fd)
 	return lifted;
 }
 
-static void spawn_close_fds(const struct spawn_fds *fds)
+static void close_spawn_fds(const struct spawn_fds *fds)
 {
 	if (fds->channel >= 0)
 		close(fds->channel);
@@ -235,8 +213,8 @@ static void spawn_close_fds(const struct spawn_fds *fds)
 		close(fds->netns);
 }
 
-/* Open what the child needs; ours are *ret_channel and *ret_report. */
-static int spawn_open_fds(const struct spawn_setup *setup, struct spawn_fds *ret, int *ret_channel, int *ret_report)
+/* Open what the child needs. The supervisor's ends are *ret_channel and *ret_report. Return: 0 or a negative errno. */
+static int open_spawn_fds(const struct spawn_setup *setup, struct spawn_fds *ret, int *ret_channel, int *ret_report)
 {
 	int channel[2], report[2];
 
@@ -249,23 +227,26 @@ static int spawn_open_fds(const struct spawn_setup *setup, struct spawn_fds *ret
 	}
 	*ret_channel = channel[0];
 	*ret_report = report[0];
-	ret->channel = spawn_lift(channel[1]);
-	ret->report = spawn_lift(report[1]);
+	ret->channel = lift_fd(channel[1]);
+	ret->report = lift_fd(report[1]);
 	ret->exe = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
-	ret->exe = ret->exe < 0 ? -1 : spawn_lift(ret->exe);
+	ret->exe = ret->exe < 0 ? -1 : lift_fd(ret->exe);
 	ret->netns = setup->netns_fd < 0 ? -1 : fcntl(setup->netns_fd, F_DUPFD_CLOEXEC, SPAWN_FIRST_FD);
 	if (ret->channel >= 0 && ret->report >= 0 && ret->exe >= 0 && (setup->netns_fd < 0 || ret->netns >= 0))
 		return 0;
-	spawn_close_fds(ret);
+	close_spawn_fds(ret);
 	close(*ret_channel);
 	close(*ret_report);
 	return -EMFILE;
 }
 
-static pid_t spawn_fork(const struct spawn_setup *setup, const struct spawn_fds *fds)
+static pid_t fork_worker(const struct spawn_setup *setup, const struct spawn_fds *fds)
 {
+	/* What passes into the worker: the journal's prefix, and how a sanitizer build reports. Nothing secret is among it. */
+	static const char *const kept[] = {"JOURNAL_STREAM=", "ASAN_OPTIONS=", "UBSAN_OPTIONS=", "LSAN_OPTIONS="};
 	char level[16], title[64];
 	char *envp[8];
+	size_t env_count = 0;
 	char argument[] = SPAWN_WORKER_ARGUMENT, verbose[] = "verbose", plain[] = "plain";
 	char *argv[] = {title, argument, level, setup->log_level >= LOG_LEVEL_DEBUG ? verbose : plain, NULL};
 	sigset_t all, before;
@@ -273,18 +254,23 @@ static pid_t spawn_fork(const struct spawn_setup *setup, const struct spawn_fds 
 
 	snprintf(title, sizeof(title), "%s", setup->process_title);
 	snprintf(level, sizeof(level), "%d", setup->log_level);
-	spawn_environment(envp, sizeof(envp) / sizeof(envp[0]));
+	for (char **variable = environ; *variable; variable++)
+		for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++)
+			if (env_count + 1 < sizeof(envp) / sizeof(envp[0]) &&
+				strncmp(*variable, kept[i], strlen(kept[i])) == 0)
+				envp[env_count++] = *variable;
+	envp[env_count] = NULL;
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, &before); /* no handler of ours may run in the child */
 	pid = fork();
 	if (pid == 0)
-		spawn_child(setup, fds, argv, envp);
+		become_worker(setup, fds, argv, envp);
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	return pid < 0 ? -errno : pid;
 }
 
-/* Wait for exec, or for the child's report of why there is none. */
-static int spawn_await_exec(pid_t pid, int report_fd, struct err *err)
+/* Wait for exec, which closes the pipe, or for the child's report of why there is none; such a child is reaped here. */
+static int await_exec(pid_t pid, int report_fd, struct err *err)
 {
 	struct spawn_report report = {0};
 	ssize_t got;
@@ -307,14 +293,14 @@ int spawn_worker(const struct spawn_setup *setup, pid_t *ret_pid, int *ret_chann
 {
 	struct spawn_fds fds = {.channel = -1, .exe = -1, .report = -1, .netns = -1};
 	int channel = -1, report = -1;
-	int rc = spawn_open_fds(setup, &fds, &channel, &report);
+	int rc = open_spawn_fds(setup, &fds, &channel, &report);
 	pid_t pid;
 
 	if (rc < 0)
 		return err_system(err, rc, "worker: opening its channel");
-	pid = spawn_fork(setup, &fds);
-	spawn_close_fds(&fds);
-	rc = pid < 0 ? err_system(err, (int)pid, "worker: fork") : spawn_await_exec(pid, report, err);
+	pid = fork_worker(setup, &fds);
+	close_spawn_fds(&fds);
+	rc = pid < 0 ? err_system(err, (int)pid, "worker: fork") : await_exec(pid, report, err);
 	close(report);
 	if (rc < 0) {
 		close(channel);

@@ -1,8 +1,8 @@
-/* Starts the worker: this executable run again, so that it inherits no secrets.
+/* Starts the worker: the same executable run again, so that it inherits none of the supervisor's memory.
  *
  * Its arguments are TITLE, SPAWN_WORKER_ARGUMENT, the log level, "verbose" or "plain". Its environment holds
  * JOURNAL_STREAM and the sanitizers' options where we have them, nothing else. It ignores the signals that reach a
- * whole group (SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2) and SIGPIPE: it ends by its channel.
+ * whole process group (SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2) and SIGPIPE: its channel ends it.
  */
 #ifndef TOWPATH_PROCESS_SPAWN_H
 #define TOWPATH_PROCESS_SPAWN_H

@@ -3,6 +3,8 @@
  * Happy path: a short-lived child unshares, raises lo and says so; the parent opens the child's namespace by its
  * descriptor and lets the child go. Without root the namespace belongs to a new user namespace in which only our own
  * ids exist. Fails with what the host would have to allow.
+ *
+ * A child, because a user namespace cannot be left again, and because the supervisor must stay in the host's network.
  */
 #include "common/process/spawn.h"
 
@@ -17,7 +19,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static int spawn_raise_lo(void)
+/* A new namespace's lo is down, and 127.0.0.0/8 unreachable. */
+static int raise_lo(void)
 {
 	struct ifreq request = {.ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING};
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -31,7 +34,7 @@ static int spawn_raise_lo(void)
 	return rc;
 }
 
-static int spawn_write_file(const char *path, const char *text)
+static int write_file(const char *path, const char *text)
 {
 	int fd = open(path, O_WRONLY | O_CLOEXEC);
 	int rc = 0;
@@ -45,46 +48,42 @@ static int spawn_write_file(const char *path, const char *text)
 }
 
 /* Our own ids and no others exist in the new user namespace. */
-static int spawn_map_ids(unsigned long uid, unsigned long gid)
+static int map_ids(unsigned long uid, unsigned long gid)
 {
 	char line[64];
 	int rc;
 
-	spawn_write_file("/proc/self/setgroups", "deny"); /* absent on old kernels, asked for by newer ones */
+	write_file("/proc/self/setgroups", "deny"); /* absent on old kernels, asked for by newer ones */
 	snprintf(line, sizeof(line), "%lu %lu 1\n", uid, uid);
-	rc = spawn_write_file("/proc/self/uid_map", line);
+	rc = write_file("/proc/self/uid_map", line);
 	if (rc < 0)
 		return rc;
 	snprintf(line, sizeof(line), "%lu %lu 1\n", gid, gid);
-	return spawn_write_file("/proc/self/gid_map", line);
+	return write_file("/proc/self/gid_map", line);
 }
 
-/* In a child, which leaves with its process: a user namespace cannot be left again. */
-static int spawn_make_namespace(void)
+/* In the child: make the namespace, send the result as an int, and wait until the parent holds it, or has died. */
+static _Noreturn void make_namespace(int socket_fd)
 {
 	unsigned long uid = geteuid(), gid = getegid();
 	int rc = 0;
-
-	if (unshare(CLONE_NEWNET) < 0) {
-		if (unshare(CLONE_NEWUSER | CLONE_NEWNET) < 0)
-			return -errno;
-		rc = spawn_map_ids(uid, gid);
-	}
-	return rc < 0 ? rc : spawn_raise_lo();
-}
-
-/* The child makes the namespace, says so with an int, and waits until the parent holds it. */
-static void spawn_namespace_child(int socket_fd)
-{
-	int rc = spawn_make_namespace();
 	char done;
 
+	if (unshare(CLONE_NEWNET) < 0) { /* not root: try with a user namespace around it */
+		if (unshare(CLONE_NEWUSER | CLONE_NEWNET) < 0)
+			rc = -errno;
+		else
+			rc = map_ids(uid, gid);
+	}
+	if (rc == 0)
+		rc = raise_lo();
 	if (write(socket_fd, &rc, sizeof(rc)) == (ssize_t)sizeof(rc) && read(socket_fd, &done, 1) < 0)
 		_exit(1);
 	_exit(0);
 }
 
-static int spawn_take_namespace(pid_t pid, int socket_fd)
+/* In the parent. Return: the namespace's descriptor, or a negative errno, the child's or ours. */
+static int take_namespace(pid_t pid, int socket_fd)
 {
 	char path[64];
 	int rc, fd;
@@ -112,10 +111,10 @@ int spawn_open_lo_namespace(struct err *err)
 	pid = fork();
 	if (pid == 0) {
 		close(pair[0]);
-		spawn_namespace_child(pair[1]);
+		make_namespace(pair[1]);
 	}
 	close(pair[1]);
-	fd = pid < 0 ? -errno : spawn_take_namespace(pid, pair[0]);
+	fd = pid < 0 ? -errno : take_namespace(pid, pair[0]);
 	close(pair[0]);
 	while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
 		;
