@@ -9,6 +9,7 @@
 #include "common/tunnel/carrier.h"
 
 #include "common/base/clock.h"
+#include "common/base/require.h"
 #include "common/tunnel/tcp_rate.h"
 
 #include <errno.h>
@@ -85,6 +86,7 @@ static void leave_flow(struct carrier *carrier)
 
 	if (!flow)
 		return;
+	require(flow->counters.sent_datagrams >= pipe->unsent_datagrams);
 	flow->counters.dropped.count[DROP_CARRIER_LOST] += pipe->unsent_datagrams;
 	flow->counters.sent_datagrams -= pipe->unsent_datagrams;
 	flow->counters.sent_bytes -= pipe->unsent_bytes;

@@ -1,6 +1,8 @@
 /* Three lanes of cells, popped in order of importance, pruned at the head by age. Fails only by dropping, and counts. */
 #include "common/tunnel/dgram_queue.h"
 
+#include "common/base/require.h"
+
 #include <string.h>
 
 #define WG_TYPE_INITIATION 1u
@@ -236,6 +238,7 @@ void dgram_queue_done(struct dgram_queue *queue)
 		while ((dgram = lane_shift(queue, lane)))
 			queue_drop(queue, dgram, DROP_CARRIER_LOST);
 	}
+	require(queue->depth == 0 && queue->cells == 0); /* else a datagram has left its lane uncounted */
 	if (queue->initiation)
 		queue_drop(queue, queue->initiation, DROP_CARRIER_LOST);
 	queue->initiation = NULL;

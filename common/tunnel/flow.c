@@ -1,6 +1,8 @@
 /* A flow's queue and counters. Everything here is bookkeeping; bytes move in pump.c. */
 #include "common/tunnel/flow.h"
 
+#include "common/base/require.h"
+
 #include <linux/sock_diag.h>
 #include <sys/socket.h>
 
@@ -12,6 +14,7 @@ void flow_init(struct flow *flow, struct dgram_pool *pool, struct dgram_socket *
 
 void flow_done(struct flow *flow)
 {
+	require(!flow->carrier); /* it would go on using this memory */
 	dgram_queue_done(&flow->queue);
 }
 

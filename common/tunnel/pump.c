@@ -34,6 +34,7 @@
 #include "common/tunnel/pump.h"
 
 #include "common/base/clock.h"
+#include "common/base/require.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -312,10 +313,11 @@ static size_t complete_rest(struct pump_pipe *pipe, enum pump_end *ret_end, long
 
 int pump_keep(struct pump_pipe *pipe, const uint8_t *bytes, size_t len)
 {
+	require(len <= PUMP_IN_LEN);
 	if (len == 0)
 		return 0;
 	if (!pipe->rest)
-		pipe->rest = len <= PUMP_IN_LEN ? malloc(PUMP_IN_LEN) : NULL;
+		pipe->rest = malloc(PUMP_IN_LEN);
 	if (!pipe->rest)
 		return -ENOMEM;
 	memcpy(pipe->rest, bytes, len);
