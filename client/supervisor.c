@@ -153,7 +153,7 @@ static void hand_socket(struct supervisor *s, struct channel *channel, const str
 /* The name that is dialled for a server: the proxy's, where there is one. */
 static const char *dialled_name(const struct client_config *config, size_t index)
 {
-	return config->proxy.host ? config->proxy.host : config->servers[index].host;
+	return config->settings.proxy_host ? config->settings.proxy_host : config->settings.servers[index].host;
 }
 
 static void on_names_timer(uv_timer_t *timer)
@@ -177,7 +177,7 @@ static void take_addresses(struct supervisor *s, const char *text)
 	char *list;
 	unsigned long index = strtoul(text, &list, 10);
 
-	if (list == text || *list != ' ' || index >= config_of(s)->server_count)
+	if (list == text || *list != ' ' || index >= config_of(s)->settings.server_count)
 		return;
 	keep_addresses(s, dialled_name(config_of(s), index), list + 1);
 }
@@ -228,7 +228,7 @@ static void on_ready(void *owner)
 {
 	struct supervisor *s = owner;
 
-	log_info("link", "listening on %s, on the way to %s", s->port.text, s->first->servers[0].url);
+	log_info("link", "listening on %s, on the way to %s", s->port.text, s->first->settings.servers[0].url);
 	uv_timer_init(supervise_loop(s->supervise), &s->names_timer);
 	s->names_timer.data = s;
 	s->has_timer = true;

@@ -9,11 +9,11 @@
 
 #include "common/base/addr.h"
 #include "common/base/err.h"
+#include "server/settings.h" /* CLIENT_NUMBER_MAX */
 
 #include <stddef.h>
 #include <stdint.h>
 
-#define CLIENT_NUMBER_MAX ((1u << 22) - 2) /* of a /10, without the first and the last address; 0 is nobody's */
 #define CLIENT_NUMBER_KEY_MAX 80
 
 struct server_client;

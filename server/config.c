@@ -18,21 +18,14 @@
 
 #define DEFAULT_PORT 443
 #define DEFAULT_WIREGUARD_PORT 51820
-#define DEFAULT_MAX_CLIENTS 10000
-#define DEFAULT_MAX_SESSIONS_PER_CLIENT 8
-#define DEFAULT_PING_INTERVAL_MS 15000
-#define MAX_CLIENTS_MAX 1000000
 #define MAX_SESSIONS_MAX 65535
-#define PING_INTERVAL_MIN_MS 1000
-#define PING_INTERVAL_MAX_MS 3600000
+#define PING_INTERVAL_MIN_MS 1000    /* more often is load without use */
+#define PING_INTERVAL_MAX_MS 3600000 /* no middlebox keeps a silent connection for longer */
 #define NAME_LEN_MAX 63
-#define TOKEN_LEN_MIN 16
-#define LISTENS_MAX 64		/* what the worker's settings take */
-#define TRUSTED_PROXIES_MAX 256 /* likewise */
+#define TOKEN_LEN_MIN 16 /* 96 bits of base64url, which nobody guesses over the network */
 
-/* --- one function a key --- */
+/* --- parsers of one key --- */
 
-/* "ws://" is taken off; loopback is asked for later, when it is known to be an address. */
 static int parse_listen(void *owner, const char *text, const struct key_place *place)
 {
 	struct server_config *config = owner;
@@ -41,16 +34,14 @@ static int parse_listen(void *owner, const char *text, const struct key_place *p
 	struct server_listen *slot;
 
 	if (addr_parse(cleartext ? text + 5 : text, cleartext ? 0 : DEFAULT_PORT, &listen.addr) < 0)
-		return key_complain(
-			place, "not an address with its port; 0.0.0.0:443, [::]:443 or ws://127.0.0.1:8080 is right");
+		return key_complain(place,
+			"not an address with its port; expected for example 0.0.0.0:443, [::]:443 or ws://127.0.0.1:8080");
 	if (cleartext && !addr_is_loopback(&listen.addr))
 		return key_complain(
-			place, "cleartext is for a reverse proxy on this host only; ws://127.0.0.1:8080 is right");
+			place, "cleartext is for a reverse proxy on this host only; expected ws://127.0.0.1:8080");
 	for (size_t i = 0; i < config->listen_count; i++)
 		if (addr_equal(&config->listens[i].addr, &listen.addr))
-			return key_complain(place, "given already, in line %u; once is right", config->listens[i].line);
-	if (config->listen_count == LISTENS_MAX)
-		return key_complain(place, "more than %d addresses; fewer are right", LISTENS_MAX);
+			return key_complain(place, "given already, in line %u; expected once", config->listens[i].line);
 	addr_format(listen.text, sizeof(listen.text), &listen.addr);
 	slot = key_append(&config->listens, &config->listen_count, sizeof(*slot), place);
 	if (!slot)
@@ -59,130 +50,44 @@ static int parse_listen(void *owner, const char *text, const struct key_place *p
 	return 0;
 }
 
-static int parse_certificate(void *owner, const char *text, const struct key_place *place)
-{
-	return key_parse_path(text, &((struct server_config *)owner)->certificate_path, place);
-}
-
-static int parse_certificate_key(void *owner, const char *text, const struct key_place *place)
-{
-	return key_parse_path(text, &((struct server_config *)owner)->certificate_key_path, place);
-}
-
+/* Another host's address would make the hub a way into that network for whoever holds a token. */
 static int parse_target(void *owner, const char *text, const struct key_place *place)
 {
 	struct server_config *config = owner;
 	struct addr addr;
 
 	if (addr_parse(text, DEFAULT_WIREGUARD_PORT, &addr) < 0 || !addr_is_loopback(&addr))
-		return key_complain(place,
-			"not a loopback address; WireGuard's port on this host, as in 127.0.0.1:51820, is right");
+		return key_complain(
+			place, "not a loopback address; expected WireGuard's port on this host, as in 127.0.0.1:51820");
 	config->target = addr;
 	return 0;
 }
 
-static int parse_max_clients(void *owner, const char *text, const struct key_place *place)
-{
-	return key_parse_number(text, 1, MAX_CLIENTS_MAX, &((struct server_config *)owner)->max_clients, place);
-}
-
-static int parse_max_sessions(void *owner, const char *text, const struct key_place *place)
-{
-	return key_parse_number(
-		text, 1, MAX_SESSIONS_MAX, &((struct server_config *)owner)->max_sessions_per_client, place);
-}
-
-static int parse_ping_interval(void *owner, const char *text, const struct key_place *place)
-{
-	return key_parse_span(text, PING_INTERVAL_MIN_MS, PING_INTERVAL_MAX_MS,
-		&((struct server_config *)owner)->ping_interval_ms, place);
-}
-
 static int parse_trusted_proxy(void *owner, const char *text, const struct key_place *place)
 {
-	struct server_config *config = owner;
+	struct server_settings *settings = &((struct server_config *)owner)->settings;
 	struct addr addr, *slot;
 	char host[ADDR_TEXT_MAX];
 	uint16_t port = 0;
 
 	if (addr_split(text, host, sizeof(host), &port) < 0 || port != 0 || addr_parse(text, 1, &addr) < 0)
-		return key_complain(place, "not an address without a port; for example 127.0.0.1 is right");
-	if (config->trusted_proxy_count == TRUSTED_PROXIES_MAX)
-		return key_complain(place, "more than %d addresses; fewer are right", TRUSTED_PROXIES_MAX);
+		return key_complain(place, "not an address without a port; expected for example 127.0.0.1");
 	addr_set_port(&addr, 0);
-	slot = key_append(&config->trusted_proxies, &config->trusted_proxy_count, sizeof(*slot), place);
+	slot = key_append(&settings->trusted_proxies, &settings->trusted_proxy_count, sizeof(*slot), place);
 	if (!slot)
 		return -EINVAL;
 	*slot = addr;
 	return 0;
 }
 
-static int parse_wireguard(void *owner, const char *text, const struct key_place *place)
+static int parse_stock_path(void *owner, const char *text, const struct key_place *place)
 {
-	struct server_config *config = owner;
-
-	if (strcasecmp(text, "none") == 0)
-		return 0;
-	return key_parse_path(text, &config->wireguard_path, place);
-}
-
-static int parse_hidden(void *owner, const char *text, const struct key_place *place)
-{
-	return key_parse_bool(text, &((struct server_config *)owner)->hidden, place);
-}
-
-static struct server_client *last_client(void *owner)
-{
-	struct server_config *config = owner;
-
-	return &config->clients[config->client_count - 1];
-}
-
-static int parse_peer_name(void *owner, const char *text, const struct key_place *place)
-{
-	last_client(owner)->name_line = place->line;
-	if (strlen(text) > NAME_LEN_MAX)
-		return key_complain(place, "too long; %d characters at most are right", NAME_LEN_MAX);
-	return key_parse_copy(text, &last_client(owner)->name, place);
-}
-
-static int parse_peer_token(void *owner, const char *text, const struct key_place *place)
-{
-	last_client(owner)->token_line = place->line;
-	return key_parse_word(text, TOKEN_LEN_MIN, &last_client(owner)->token, place);
-}
-
-static int parse_peer_stock_path(void *owner, const char *text, const struct key_place *place)
-{
-	last_client(owner)->stock_path_line = place->line;
 	if (strcmp(text, "v1") == 0)
-		return key_complain(place, "v1 is the path of our own clients; a word of its own is right");
-	return key_parse_word(text, 1, &last_client(owner)->stock_path, place);
+		return key_complain(place, "v1 is the path of our own clients; expected another word");
+	return key_set_word(owner, text, place);
 }
 
-static struct gateway *last_gateway(void *owner)
-{
-	struct server_config *config = owner;
-
-	return &config->gateways[config->gateway_count - 1];
-}
-
-static int parse_gateway_lan(void *owner, const char *text, const struct key_place *place)
-{
-	return gateway_parse_lan(last_gateway(owner), text, place);
-}
-
-static int parse_gateway_interface(void *owner, const char *text, const struct key_place *place)
-{
-	return gateway_parse_interface(last_gateway(owner), text, place);
-}
-
-static int parse_gateway_masquerade(void *owner, const char *text, const struct key_place *place)
-{
-	return gateway_parse_masquerade(last_gateway(owner), text, place);
-}
-
-/* --- the table --- */
+/* --- the tables --- */
 
 enum row {
 	ROW_LISTEN,
@@ -196,44 +101,41 @@ enum row {
 	ROW_PING_INTERVAL,
 	ROW_WEBSITE,
 	ROW_HIDDEN,
-	ROW_PEER_NAME,
-	ROW_PEER_TOKEN,
-	ROW_PEER_STOCK_PATH,
-	ROW_PEER_PRESHARED_KEY,
-	ROW_PRIVATE_KEY,
-	ROW_PRIVATE_KEY_FILE,
-	ROW_GATEWAY_LAN,
-	ROW_GATEWAY_INTERFACE,
-	ROW_GATEWAY_MASQUERADE,
 	ROW_COUNT,
 };
 
-#define NOT_YET "not known to this version; take the line out"
+#define AT(field) offsetof(struct server_config, field)
 
 static const struct key_row rows[ROW_COUNT] = {
-	[ROW_LISTEN] = {"Server", "Listen", KEY_LIST, parse_listen},
-	[ROW_CERTIFICATE] = {"Server", "Certificate", KEY_ONCE, parse_certificate},
-	[ROW_CERTIFICATE_KEY] = {"Server", "CertificateKey", KEY_ONCE, parse_certificate_key},
-	[ROW_TARGET] = {"Server", "Target", KEY_ONCE, parse_target},
-	[ROW_MAX_CLIENTS] = {"Server", "MaxClients", KEY_ONCE, parse_max_clients},
-	[ROW_MAX_SESSIONS] = {"Server", "MaxSessionsPerClient", KEY_ONCE, parse_max_sessions},
-	[ROW_TRUSTED_PROXIES] = {"Server", "TrustedProxies", KEY_LIST, parse_trusted_proxy},
-	[ROW_WIREGUARD] = {"Server", "WireGuard", KEY_ONCE, parse_wireguard},
-	[ROW_PING_INTERVAL] = {"Server", "PingInterval", KEY_ONCE, parse_ping_interval},
-	[ROW_WEBSITE] = {"Server", "Website", KEY_REFUSED, .hint = NOT_YET},
-	[ROW_HIDDEN] = {"Server", "Hidden", KEY_ONCE, parse_hidden},
-	[ROW_PEER_NAME] = {"Peer", "Name", KEY_ONCE, parse_peer_name},
-	[ROW_PEER_TOKEN] = {"Peer", "Token", KEY_ONCE, parse_peer_token, .secret = true},
-	[ROW_PEER_STOCK_PATH] = {"Peer", "StockPath", KEY_ONCE, parse_peer_stock_path, .secret = true},
-	[ROW_PEER_PRESHARED_KEY] = {"Peer", "PresharedKey", KEY_WATCHED, .secret = true},
-	[ROW_PRIVATE_KEY] = {"Interface", "PrivateKey", KEY_WATCHED, .secret = true, .twin = "PrivateKeyFile"},
-	[ROW_PRIVATE_KEY_FILE] = {"Interface", "PrivateKeyFile", KEY_ONCE, .twin = "PrivateKey"},
-	[ROW_GATEWAY_LAN] = {"Gateway", "Lan", KEY_LIST, parse_gateway_lan},
-	[ROW_GATEWAY_INTERFACE] = {"Gateway", "Interface", KEY_ONCE, parse_gateway_interface},
-	[ROW_GATEWAY_MASQUERADE] = {"Gateway", "Masquerade", KEY_ONCE, parse_gateway_masquerade},
+	[ROW_LISTEN] = {"Listen", KEY_LIST, parse_listen, .max = SERVER_SETTINGS_LISTENERS_MAX,
+		.preset = "0.0.0.0:443, [::]:443"},
+	[ROW_CERTIFICATE] = {"Certificate", KEY_ONCE, key_set_path, AT(certificate_path)},
+	[ROW_CERTIFICATE_KEY] = {"CertificateKey", KEY_ONCE, key_set_path, AT(certificate_key_path)},
+	[ROW_TARGET] = {"Target", KEY_ONCE, parse_target},
+	[ROW_MAX_CLIENTS] = {"MaxClients", KEY_ONCE, key_set_number, AT(settings.max_clients), 1,
+		SERVER_SETTINGS_CLIENTS_MAX, .preset = "10000"},
+	[ROW_MAX_SESSIONS] = {"MaxSessionsPerClient", KEY_ONCE, key_set_number, AT(settings.max_sessions_per_client), 1,
+		MAX_SESSIONS_MAX, .preset = "8"},
+	[ROW_TRUSTED_PROXIES] = {"TrustedProxies", KEY_LIST, parse_trusted_proxy, .max = SERVER_SETTINGS_PROXIES_MAX},
+	[ROW_WIREGUARD] = {"WireGuard", KEY_ONCE, key_set_path_or_none, AT(wireguard_path)},
+	[ROW_PING_INTERVAL] = {"PingInterval", KEY_ONCE, key_set_span, AT(settings.ping_interval_ms),
+		PING_INTERVAL_MIN_MS, PING_INTERVAL_MAX_MS, .preset = "15s"},
+	[ROW_WEBSITE] = {"Website", KEY_REFUSED, .hint = "not known to this version; take the line out"},
+	[ROW_HIDDEN] = {"Hidden", KEY_ONCE, key_set_bool, AT(hidden)},
 };
+static const struct key_table table = {"Server", rows, ROW_COUNT};
 
-static const struct key_table table = {rows, ROW_COUNT};
+#undef AT
+#define AT(field) offsetof(struct server_client, field)
+
+/* Towpath's own keys of a [Peer]; WireGuard's are in wg_config.c. */
+static const struct key_row peer_rows[] = {
+	{"Name", KEY_ONCE, key_set_text, AT(name), .max = NAME_LEN_MAX, .line_offset = AT(name_line)},
+	{"Token", KEY_ONCE, key_set_word, AT(token), TOKEN_LEN_MIN, .line_offset = AT(token_line), .secret = true},
+	{"StockPath", KEY_ONCE, parse_stock_path, AT(stock_path), 1, .line_offset = AT(stock_path_line),
+		.secret = true},
+};
+static const struct key_table peer_table = {"Peer", peer_rows, sizeof(peer_rows) / sizeof(*peer_rows)};
 
 /* --- the whole --- */
 
@@ -246,42 +148,36 @@ struct reading {
 
 static struct key_place place_of(const struct reading *reading, enum row row, const char *text)
 {
-	return (struct key_place){reading->config->path, reading->lines[row], rows[row].key, text, reading->report};
+	return (struct key_place){
+		reading->config->path, reading->lines[row], rows[row].key, text, reading->report, NULL};
 }
 
-static int open_peer(void *owner, const struct key_place *place)
+static void *open_peer(void *owner, const struct key_place *place)
 {
 	struct server_config *config = owner;
 	struct server_client *client = key_append(&config->clients, &config->client_count, sizeof(*client), place);
 
-	if (!client)
-		return -EINVAL;
-	client->line = place->line;
-	return 0;
+	if (client)
+		client->line = place->line;
+	return client;
 }
 
-static int open_gateway(void *owner, const struct key_place *place)
+static void *open_gateway(void *owner, const struct key_place *place)
 {
 	struct server_config *config = owner;
 
 	return gateway_open(&config->gateways, &config->gateway_count, place);
 }
 
-static void default_listen(struct reading *reading, const char *text)
-{
-	struct key_place place = {reading->config->path, 0, "Listen", text, reading->report};
-
-	parse_listen(reading->config, text, &place);
-}
-
 /* A device of ours answers at one port, which the default target is. */
-static void fill_device_defaults(struct reading *reading)
+static void fill_defaults(struct reading *reading)
 {
 	struct server_config *config = reading->config;
 	struct key_place place = place_of(reading, ROW_TARGET, NULL);
 	uint16_t *port = &config->wireguard.interface.listen_port;
 	char target[ADDR_TEXT_MAX];
 
+	key_fill_presets(&reading->file.main, reading->report);
 	if (config->has_device && *port == 0)
 		*port = DEFAULT_WIREGUARD_PORT;
 	if (!reading->lines[ROW_HIDDEN])
@@ -291,23 +187,6 @@ static void fill_device_defaults(struct reading *reading)
 		parse_target(config, target, &place);
 	}
 	addr_format(config->target_text, sizeof(config->target_text), &config->target);
-}
-
-static void fill_defaults(struct reading *reading)
-{
-	struct server_config *config = reading->config;
-
-	if (!reading->lines[ROW_LISTEN]) {
-		default_listen(reading, "0.0.0.0:443");
-		default_listen(reading, "[::]:443");
-	}
-	fill_device_defaults(reading);
-	if (!reading->lines[ROW_MAX_CLIENTS])
-		config->max_clients = DEFAULT_MAX_CLIENTS;
-	if (!reading->lines[ROW_MAX_SESSIONS])
-		config->max_sessions_per_client = DEFAULT_MAX_SESSIONS_PER_CLIENT;
-	if (!reading->lines[ROW_PING_INTERVAL])
-		config->ping_interval_ms = DEFAULT_PING_INTERVAL_MS;
 }
 
 /* Each [Peer] of this file, before those of WireGuard = PATH take their place. */
@@ -332,7 +211,7 @@ static bool has_peer(const struct wg_config *wireguard, const uint8_t public_key
 	return false;
 }
 
-/* With WireGuard = PATH: the keys of this file link its clients to PATH's peers. */
+/* With WireGuard = PATH, a client belongs to the peer of PATH that has the same PublicKey. */
 static void check_links(struct reading *reading)
 {
 	const struct server_config *config = reading->config;
@@ -347,12 +226,12 @@ static void check_links(struct reading *reading)
 			continue;
 		base64_encode(text, sizeof(text), client->public_key, WG_CONFIG_KEY_LEN, BASE64_STANDARD);
 		ini_report_add(reading->report, config->path, client->public_key_line,
-			"PublicKey: '%s': no [Peer] of %s has it; the key of one of them is right", text,
+			"PublicKey: '%s': no [Peer] of %s has it; expected the key of one of them", text,
 			config->wireguard_path);
 	}
 }
 
-/* Who forgets [Interface] has a hub whose peers stand there like a device's. */
+/* Without [Interface] the peers of the file look like those of a device, but no device is made. */
 static void warn_no_device(const struct server_config *config)
 {
 	for (size_t i = 0; i < config->wireguard.peer_count && !config->has_device; i++) {
@@ -380,7 +259,8 @@ static void take_device(struct reading *reading)
 		reading->report);
 }
 
-/* Its UDP socket lives where nothing but the tunnel is: it reaches nobody else, and nobody else reaches it. */
+/* A hidden device's UDP socket is in a network namespace that only the tunnel leads into: it cannot send to an Endpoint, and
+ * Target must be its port. */
 static void check_hidden(struct reading *reading)
 {
 	const struct server_config *config = reading->config;
@@ -390,18 +270,19 @@ static void check_hidden(struct reading *reading)
 	char right[ADDR_TEXT_MAX];
 
 	if (reading->lines[ROW_HIDDEN] && !config->has_device)
-		key_complain(&place, "needs a device of ours; [Interface] in this file, or WireGuard = PATH, is right");
+		key_complain(&place, "needs a device of ours; expected [Interface] in this file, or WireGuard = PATH");
 	if (!config->hidden || !config->has_device)
 		return;
 	for (size_t i = 0; i < config->wireguard.peer_count; i++)
 		if (config->wireguard.peers[i].endpoint)
 			ini_report_add(reading->report, wireguard_path, config->wireguard.peers[i].endpoint_line,
-				"Endpoint: '%s': a hidden device reaches nobody by itself; Hidden = no in [Server] is "
-				"right, or no Endpoint",
+				"Endpoint: '%s': a hidden device reaches nobody by itself; expected Hidden = no in "
+				"[Server], or no Endpoint",
 				config->wireguard.peers[i].endpoint);
 	snprintf(right, sizeof(right), "127.0.0.1:%u", config->wireguard.interface.listen_port);
 	if (reading->lines[ROW_TARGET] && config->target.sa.sa_family && strcmp(config->target_text, right) != 0)
-		key_complain(&target_place, "our hidden device answers at %s; that is right, or Hidden = no", right);
+		key_complain(
+			&target_place, "our hidden device answers at %s; expected that address, or Hidden = no", right);
 }
 
 static void check_certificate(struct reading *reading)
@@ -422,7 +303,7 @@ static void check_certificate(struct reading *reading)
 		return;
 	if (certificate_load(config->certificate_path, config->certificate_key_path, &certificate, &key, &err) < 0) {
 		key_complain(&place,
-			"%s; a PEM chain and, as CertificateKey, the key of its first certificate are right", err.text);
+			"%s; expected a PEM chain and, as CertificateKey, the key of its first certificate", err.text);
 		return;
 	}
 	free(certificate);
@@ -430,7 +311,7 @@ static void check_certificate(struct reading *reading)
 	tunnel_file_warn_readable_path(config->certificate_key_path);
 }
 
-/* A peer that neither is one of WireGuard's nor lets anybody in. */
+/* A [Peer] must be a peer of WireGuard, or let a client come in, or both. */
 static void check_peers(struct reading *reading)
 {
 	const struct server_config *config = reading->config;
@@ -444,33 +325,34 @@ static void check_peers(struct reading *reading)
 	}
 }
 
-/* A word that must be unlike all others. */
-struct claim {
+/* A word that no other peer may have. */
+struct own_word {
 	const char *word;
 	const char *key;
 	unsigned line;
 };
 
-static int compare_claims(const void *a, const void *b)
+static int compare_words(const void *a, const void *b)
 {
-	const struct claim *x = a, *y = b;
+	const struct own_word *x = a, *y = b;
 	int order = strcmp(x->word, y->word);
 
 	return order ? order : (x->line > y->line) - (x->line < y->line);
 }
 
-static void complain_claims(struct reading *reading, struct claim *claims, size_t count)
+static void complain_words(struct reading *reading, struct own_word *words, size_t count)
 {
-	qsort(claims, count, sizeof(*claims), compare_claims);
+	qsort(words, count, sizeof(*words), compare_words);
 	for (size_t i = 1; i < count; i++)
-		if (strcmp(claims[i - 1].word, claims[i].word) == 0)
-			ini_report_add(reading->report, reading->config->path, claims[i].line,
-				"%s: the same as the %s in line %u; every peer needs its own", claims[i].key,
-				claims[i - 1].key, claims[i - 1].line);
+		if (strcmp(words[i - 1].word, words[i].word) == 0)
+			ini_report_add(reading->report, reading->config->path, words[i].line,
+				"%s: the same as the %s in line %u; expected one of its own for every peer",
+				words[i].key, words[i - 1].key, words[i - 1].line);
 }
 
-/* Tokens and stock paths are one set: a stock path stands in every proxy's log, a token must not. */
-static void check_secrets(struct reading *reading, struct claim *claims)
+/* Tokens and stock paths are one set: a stock path can be read in the log of every proxy on the way, so it must not be a
+ * token at the same time. */
+static void check_secrets(struct reading *reading, struct own_word *words)
 {
 	const struct server_config *config = reading->config;
 	size_t count = 0;
@@ -479,15 +361,15 @@ static void check_secrets(struct reading *reading, struct claim *claims)
 		const struct server_client *client = &config->clients[i];
 
 		if (client->token)
-			claims[count++] = (struct claim){client->token, "Token", client->token_line};
+			words[count++] = (struct own_word){client->token, "Token", client->token_line};
 		if (client->stock_path)
-			claims[count++] = (struct claim){client->stock_path, "StockPath", client->stock_path_line};
+			words[count++] = (struct own_word){client->stock_path, "StockPath", client->stock_path_line};
 	}
-	complain_claims(reading, claims, count);
+	complain_words(reading, words, count);
 }
 
-/* A peer without a name is called after its line, which somebody may have chosen as a name. */
-static void check_names(struct reading *reading, struct claim *claims)
+/* A peer without a name is called after its line; another may have that as its Name. */
+static void check_names(struct reading *reading, struct own_word *words)
 {
 	const struct server_config *config = reading->config;
 	size_t count = 0;
@@ -496,23 +378,23 @@ static void check_names(struct reading *reading, struct claim *claims)
 		const struct server_client *client = &config->clients[i];
 
 		if (client->name)
-			claims[count++] = (struct claim){
+			words[count++] = (struct own_word){
 				client->name, "Name", client->name_line ? client->name_line : client->line};
 	}
-	complain_claims(reading, claims, count);
+	complain_words(reading, words, count);
 }
 
-static void check_claims(struct reading *reading)
+static void check_words(struct reading *reading)
 {
-	struct claim *claims = calloc(reading->config->client_count * 2 + 1, sizeof(*claims));
+	struct own_word *words = calloc(reading->config->client_count * 2 + 1, sizeof(*words));
 
-	if (!claims) {
+	if (!words) {
 		ini_report_add(reading->report, reading->config->path, 1, "out of memory");
 		return;
 	}
-	check_secrets(reading, claims);
-	check_names(reading, claims);
-	free(claims);
+	check_secrets(reading, words);
+	check_names(reading, words);
+	free(words);
 }
 
 static void client_done(struct server_client *client)
@@ -530,7 +412,7 @@ static void name_client(struct reading *reading, struct server_client *client)
 	}
 }
 
-/* Only those stay that may come in. */
+/* Drop the peers that may not come in: the rest of the program knows clients only. */
 static void keep_clients(struct reading *reading)
 {
 	struct server_config *config = reading->config;
@@ -561,7 +443,7 @@ static void finish(struct reading *reading)
 	check_peers(reading);
 	for (size_t i = 0; i < config->client_count; i++)
 		name_client(reading, &config->clients[i]);
-	check_claims(reading);
+	check_words(reading);
 	keep_clients(reading);
 }
 
@@ -572,14 +454,11 @@ static int read_into(struct reading *reading, const char *path, struct err *err)
 	reading->config->path = strdup(path);
 	if (!reading->config->path)
 		return err_set(err, -ENOMEM, "%s: out of memory", path);
-	reading->file = (struct tunnel_file){.main_section = "Server",
-		.other_section = "Client",
+	reading->file = (struct tunnel_file){.other_section = "Client",
 		.other_program = "towpath-client",
-		.table = &table,
-		.lines = reading->lines,
-		.on_peer = open_peer,
-		.on_gateway = open_gateway,
-		.owner = reading->config,
+		.main = {&table, reading->config, reading->lines},
+		.peer = {&peer_table, open_peer},
+		.gateway = {&gateway_table, open_gateway},
 		.wireguard_path = &reading->config->wireguard_path,
 		.wireguard = &reading->config->wireguard};
 	rc = tunnel_file_read(&reading->file, path, reading->report, err);
@@ -615,7 +494,7 @@ void server_config_done(struct server_config *config)
 	free(config->listens);
 	free(config->certificate_path);
 	free(config->certificate_key_path);
-	free(config->trusted_proxies);
+	free(config->settings.trusted_proxies); /* the only one of the settings that is memory */
 	free(config->wireguard_path);
 	gateways_done(config->gateways, config->gateway_count);
 	wg_config_done(&config->wireguard);

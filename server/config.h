@@ -1,4 +1,4 @@
-/* What /etc/towpath/NAME.conf says to a hub, as plain data. Seen by main.c and the supervisor only. */
+/* The content of a hub's /etc/towpath/NAME.conf, as plain data. Seen by main.c and the supervisor only. */
 #ifndef TOWPATH_SERVER_CONFIG_H
 #define TOWPATH_SERVER_CONFIG_H
 
@@ -7,6 +7,7 @@
 #include "common/base/ini.h"
 #include "common/host/gateway.h"
 #include "common/wireguard/wg_config.h"
+#include "server/settings.h"
 
 #include <net/if.h>
 #include <stdbool.h>
@@ -40,11 +41,8 @@ struct server_config {
 	char *certificate_key_path;
 	struct addr target; /* always a loopback address */
 	char target_text[ADDR_TEXT_MAX];
-	uint32_t max_clients;
-	uint32_t max_sessions_per_client;
-	uint64_t ping_interval_ms;
-	struct addr *trusted_proxies; /* port 0 */
-	size_t trusted_proxy_count;
+	struct server_settings
+		settings;      /* keys that the worker is told as they are: limits, PingInterval, TrustedProxies */
 	char *wireguard_path;  /* of WireGuard = PATH; NULL: none, or [Interface] is in our own file */
 	bool has_device;       /* we bring it up: the file has an [Interface], or WireGuard names one that has */
 	char device[IFNAMSIZ]; /* its name: the tunnel's, or the base name of wireguard_path */

@@ -7,7 +7,6 @@
 #include "server/settings.h"
 
 #include "common/base/record.h"
-#include "server/client_number.h"
 
 #include <ctype.h>
 #include <errno.h>

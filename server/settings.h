@@ -9,6 +9,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* The highest number of a client, see client_number.h: of a /10, without the first and the last address. */
+#define CLIENT_NUMBER_MAX ((1u << 22) - 2)
+
 /* Bounds, which the configuration's parsers keep to as well. */
 #define SERVER_SETTINGS_LISTENERS_MAX 64
 #define SERVER_SETTINGS_PROXIES_MAX 256

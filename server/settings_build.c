@@ -38,8 +38,8 @@ static int tell_pin(struct settings_build_frame *frame, const char *certificate_
 	return 0;
 }
 
-static int read_files(struct settings_build_frame *frame, const struct server_config *config, struct server_settings *settings,
-	struct err *err)
+static int read_files(struct settings_build_frame *frame, const struct server_config *config,
+	struct server_settings *settings, struct err *err)
 {
 	bool is_made = false;
 	int rc;
@@ -75,11 +75,6 @@ static int write_settings(struct settings_build *edition, const struct settings_
 	settings->listener_count = frame->listener_count;
 	settings->target = frame->target;
 	settings->client_count = edition->roster.count;
-	settings->max_clients = config->max_clients;
-	settings->max_sessions_per_client = config->max_sessions_per_client;
-	settings->ping_interval_ms = config->ping_interval_ms;
-	settings->trusted_proxies = config->trusted_proxies;
-	settings->trusted_proxy_count = config->trusted_proxy_count;
 	settings->clients = calloc(settings->client_count + 1, sizeof(*settings->clients));
 	if (!settings->clients)
 		return err_system(err, -ENOMEM, "settings");
@@ -96,10 +91,10 @@ static int write_settings(struct settings_build *edition, const struct settings_
 	return edition->settings_fd < 0 ? edition->settings_fd : 0;
 }
 
-static int build_settings(
-	struct settings_build *edition, struct settings_build_frame *frame, const struct server_config *config, struct err *err)
+static int build_settings(struct settings_build *edition, struct settings_build_frame *frame,
+	const struct server_config *config, struct err *err)
 {
-	struct server_settings settings = {0};
+	struct server_settings settings = config->settings; /* what it points to stays the configuration's */
 	int rc = read_files(frame, config, &settings, err);
 
 	if (rc == 0)
@@ -114,7 +109,8 @@ static int build_settings(
 	return rc;
 }
 
-int settings_build_open(struct settings_build *ret, struct settings_build_frame *frame, const struct server_config *config, struct err *err)
+int settings_build_open(struct settings_build *ret, struct settings_build_frame *frame,
+	const struct server_config *config, struct err *err)
 {
 	struct settings_build edition = {.settings_fd = -1};
 	int rc = client_list_open(&edition.roster, frame->sources, config, err);

@@ -6,6 +6,8 @@
  */
 #include "common/base/addr.h"
 
+#include "common/base/text.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <net/if.h>
@@ -13,16 +15,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* 1..65535, digits only. */
+#define HOST_LEN_MAX 255 /* a name of DNS has 253 bytes as text */
+
+/* 1..65535 in up to five digits. */
 static int parse_port(const char *text, uint16_t *ret)
 {
-	unsigned long port;
-	size_t len = strlen(text);
+	uint64_t port;
 
-	if (len == 0 || len > 5 || strspn(text, "0123456789") != len)
-		return -EINVAL;
-	port = strtoul(text, NULL, 10);
-	if (port == 0 || port > UINT16_MAX)
+	if (strlen(text) > 5 || text_parse_number(text, 10, UINT16_MAX, &port) < 0 || port == 0)
 		return -EINVAL;
 	*ret = (uint16_t)port;
 	return 0;
@@ -140,6 +140,17 @@ int addr_parse(const char *text, uint16_t default_port, struct addr *ret)
 	addr_set_port(&addr, port);
 	*ret = addr;
 	return 0;
+}
+
+bool addr_is_host(const char *text)
+{
+	struct addr addr;
+	size_t len = strlen(text);
+
+	if (strchr(text, ':'))
+		return addr_parse(text, 1, &addr) == 0;
+	return len > 0 && len <= HOST_LEN_MAX && text_is_made_of(text, len, "-_.") && text[0] != '.' &&
+	       text[0] != '-' && !strstr(text, "..");
 }
 
 const char *addr_format_host(char *buf, size_t size, const struct addr *addr)

@@ -25,6 +25,9 @@ int addr_parse(const char *text, uint16_t default_port, struct addr *ret);
  * @port: 0 where the text has none. Return: 0 or -EINVAL. */
 int addr_split(const char *text, char *host, size_t host_size, uint16_t *ret_port);
 
+/* A host name (letters, digits, "-", "_" and single dots, up to 255 bytes) or an address without brackets and port. */
+bool addr_is_host(const char *text);
+
 /* "203.0.113.7:443", "[2001:db8::1]:443". @size: at least ADDR_TEXT_MAX. Return: @buf. */
 const char *addr_format(char *buf, size_t size, const struct addr *addr);
 /* The same without port and without brackets. */

@@ -130,12 +130,12 @@ static void read_header(struct ini_reader *reader, char *text)
 	reader->has_section = true;
 	reader->skip = true;
 	if (text[len - 1] != ']') {
-		reject(reader, "a section's header has no \"]\" at its end; [Section] is needed, on a line of its own");
+		reject(reader, "a section's header has no \"]\" at its end; expected [Section] on a line of its own");
 		return;
 	}
 	name = trim(text + 1, len - 2);
 	if (*name == '\0' || strpbrk(name, "[]")) {
-		reject(reader, "a section's header has no single name; [Section] is needed, on a line of its own");
+		reject(reader, "a section's header has no single name; expected [Section] on a line of its own");
 		return;
 	}
 	reader->skip = false;
@@ -179,16 +179,16 @@ static void read_entry(struct ini_reader *reader, char *text)
 	char *key, *value;
 
 	if (!equals) {
-		reject(reader, "the line has no \"=\"; KEY = VALUE is needed");
+		reject(reader, "the line has no \"=\"; expected KEY = VALUE");
 		return;
 	}
 	key = trim(text, (size_t)(equals - text));
 	value = trim(equals + 1, strlen(equals + 1));
 	if (!is_key(key))
-		reject(reader, "what stands before \"=\" is no key; KEY = VALUE is needed, a key is one word");
+		reject(reader, "what stands before \"=\" is no key; expected KEY = VALUE, where KEY is one word");
 	else if (!reader->has_section)
 		reject(reader,
-			"%s: a key stands before the first section; a header such as [Interface] is needed above it",
+			"%s: a key stands before the first section; expected a header such as [Interface] above it",
 			key);
 	else if (!reader->skip)
 		add_entry(reader, key, value);

@@ -1,10 +1,14 @@
 /* See key_table.h. Happy path: find the row, check that nothing speaks against it, hand the text to its parser.
- * Every failure is a line in the report and reading goes on, so that all of them are told in one go.
+ *
+ * Every failure is a line in the report and reading goes on, so that all of them are told in one go. A value that is
+ * refused still counts as given: a second one would be complained about, and no preset takes its place.
  */
 #include "common/base/key_table.h"
 
+#include "common/base/array.h"
 #include "common/base/clock.h"
 #include "common/base/secret.h"
+#include "common/base/text.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -14,8 +18,8 @@
 #include <string.h>
 #include <strings.h>
 
-#define KEY_WORD_MAX 256
-#define KEY_KNOWN_MAX 128
+#define WORD_MAX 256
+#define KNOWN_MAX 128 /* keys among which the nearest is looked for */
 
 int key_complain(const struct key_place *place, const char *format, ...)
 {
@@ -37,10 +41,10 @@ int key_complain(const struct key_place *place, const char *format, ...)
 	return -EINVAL;
 }
 
-int key_table_find(const struct key_table *table, const char *section, const char *key)
+int key_table_find(const struct key_table *table, const char *key)
 {
 	for (size_t i = 0; i < table->count; i++)
-		if (strcasecmp(table->rows[i].section, section) == 0 && strcasecmp(table->rows[i].key, key) == 0)
+		if (strcasecmp(table->rows[i].key, key) == 0)
 			return (int)i;
 	return -1;
 }
@@ -72,20 +76,29 @@ bool key_is_text(const char *text)
 	return true;
 }
 
-static int key_check_text(const char *text, const struct key_place *place)
+bool key_is_secret(const struct key_row *row, const char *value)
+{
+	const char *at = strchr(value, '@');
+
+	return row->secret || (at && memchr(value, ':', (size_t)(at - value)));
+}
+
+/* --- a value, by its row --- */
+
+static int check_text(const char *text, const struct key_place *place)
 {
 	struct key_place unquoted = *place;
 
 	unquoted.text = NULL;
 	if (*text == '\0')
-		return key_complain(&unquoted, "the value is empty; give one, or take the line out");
+		return key_complain(&unquoted, "the value is empty; expected one, or no such line");
 	if (!key_is_text(text))
 		return key_complain(
-			&unquoted, "the value has a control character or is not UTF-8; plain text is needed");
+			&unquoted, "the value has a control character or is not UTF-8; expected plain text");
 	return 0;
 }
 
-static int key_parse_element(const struct key_row *row, void *owner, char *text, const struct key_place *place)
+static int parse_element(const struct key_row *row, void *owner, char *text, const struct key_place *place)
 {
 	struct key_place here = *place;
 	size_t len;
@@ -94,59 +107,83 @@ static int key_parse_element(const struct key_row *row, void *owner, char *text,
 	for (len = strlen(text); len > 0 && strchr(" \t", text[len - 1]); len--)
 		text[len - 1] = '\0';
 	if (*text == '\0')
-		return key_complain(place, "an element of the list is empty; one comma between two elements is right");
+		return key_complain(place, "an element of the list is empty; expected one comma between two elements");
 	if (here.text)
 		here.text = text;
 	return row->parse(owner, text, &here);
 }
 
-static int key_parse_list(const struct key_row *row, void *owner, const char *text, const struct key_place *place)
+/* @text is cut up. The first wrong element ends the list. */
+static int parse_list(const struct key_row *row, void *owner, char *text, const struct key_place *place)
 {
-	char *copy, *at, *element;
+	char *element;
 	int rc = 0;
 
-	if (key_parse_copy(text, &copy, place) < 0)
+	while (rc == 0 && (element = strsep(&text, ",")))
+		rc = parse_element(row, owner, element, place);
+	return rc;
+}
+
+static void remove_blanks(char *text)
+{
+	char *to = text;
+
+	for (; *text; text++)
+		if (!isspace((unsigned char)*text))
+			*to++ = *text;
+	*to = '\0';
+}
+
+int key_parse(const struct key_row *row, void *owner, const char *text, const struct key_place *place)
+{
+	struct key_place here = *place;
+	size_t len = strlen(text);
+	char *copy;
+	int rc = 0;
+
+	here.row = row;
+	if (row->rules == KEY_RULES_OURS)
+		rc = check_text(text, &here);
+	if (rc < 0 || key_copy(text, &copy, &here) < 0)
 		return -EINVAL;
-	at = copy;
-	while (rc == 0 && (element = strsep(&at, ",")))
-		rc = key_parse_element(row, owner, element, place);
-	secret_wipe(copy, strlen(text));
+	if (row->rules == KEY_RULES_WG)
+		remove_blanks(copy);
+	rc = row->kind == KEY_LIST ? parse_list(row, owner, copy, &here) : row->parse(owner, copy, &here);
+	secret_wipe(copy, len); /* its length was taken before the list was cut up */
 	free(copy);
 	return rc;
 }
 
-bool key_is_secret(const struct key_row *row, const char *value)
-{
-	const char *at = strchr(value, '@');
+/* --- an entry, an option, a variable --- */
 
-	return row->secret || (at && memchr(value, ':', (size_t)(at - value)));
+/* The row of a key, and where its twin was given. */
+struct match {
+	const struct key_reader *reader;
+	const struct key_row *row;
+	unsigned *line;
+	unsigned twin_line; /* 0: it was not */
+};
+
+static unsigned find_line(const struct key_reader *readers, size_t count, const char *key)
+{
+	for (size_t i = 0; key && i < count; i++) {
+		int row = key_table_find(readers[i].table, key);
+
+		if (row >= 0)
+			return readers[i].lines[row];
+	}
+	return 0;
 }
 
-/* The value has its place; is it right? */
-static enum key_result key_parse(
-	const struct key_row *row, void *owner, const char *text, const struct key_place *place)
+static struct match match_row(const struct key_reader *readers, size_t count, const struct key_reader *reader, int row)
 {
-	int rc;
+	const struct key_row *found = &reader->table->rows[row];
 
-	if (!row->parse)
-		return KEY_LEFT;
-	rc = key_check_text(text, place);
-	if (rc == 0 && row->kind == KEY_LIST)
-		rc = key_parse_list(row, owner, text, place);
-	else if (rc == 0)
-		rc = row->parse(owner, text, place);
-	return rc < 0 ? KEY_BAD : KEY_TAKEN;
-}
-
-static unsigned key_twin_line(const struct key_table *table, const unsigned *lines, const struct key_row *row)
-{
-	int twin = row->twin ? key_table_find(table, row->section, row->twin) : -1;
-
-	return twin < 0 ? 0 : lines[twin];
+	return (struct match){reader, found, &reader->lines[row], find_line(readers, count, found->twin)};
 }
 
 /* Where the earlier one stands, in words. */
-static const char *key_where(char *buf, size_t size, unsigned line)
+static const char *format_line(char *buf, size_t size, unsigned line)
 {
 	if (line == KEY_LINE_OPTION)
 		snprintf(buf, size, "as another option");
@@ -156,55 +193,60 @@ static const char *key_where(char *buf, size_t size, unsigned line)
 }
 
 /* May the row be set (once more)? */
-static int key_check_repetition(
-	const struct key_table *table, const unsigned *lines, int index, const struct key_place *place)
+static int check_repetition(const struct match *match, const struct key_place *place)
 {
-	const struct key_row *row = &table->rows[index];
-	unsigned twin_line = key_twin_line(table, lines, row);
 	char where[48];
 
-	if (twin_line)
-		return key_complain(place, "%s is given already, %s; one of the two is enough", row->twin,
-			key_where(where, sizeof(where), twin_line));
-	if (row->kind == KEY_ONCE && lines[index])
+	if (match->twin_line)
+		return key_complain(place, "%s is given already, %s; expected one of the two", match->row->twin,
+			format_line(where, sizeof(where), match->twin_line));
+	if (match->row->kind == KEY_ONCE && *match->line)
 		return key_complain(
-			place, "given already, %s; once is right", key_where(where, sizeof(where), lines[index]));
+			place, "given already, %s; expected once", format_line(where, sizeof(where), *match->line));
 	return 0;
 }
 
-static enum key_result key_take(const struct key_table *table, int index, unsigned *lines, void *owner,
-	const char *text, const struct key_place *place, unsigned line)
+static enum key_result take(const struct match *match, const char *text, const struct key_place *place, unsigned line)
 {
-	const struct key_row *row = &table->rows[index];
+	unsigned *first;
 
-	if (row->kind == KEY_REFUSED) {
-		key_complain(place, "%s", row->hint);
+	if (match->row->kind == KEY_REFUSED) {
+		key_complain(place, "%s", match->row->hint);
 		return KEY_BAD;
 	}
-	if (key_check_repetition(table, lines, index, place) < 0)
+	if (check_repetition(match, place) < 0)
 		return KEY_BAD;
-	if (!lines[index])
-		lines[index] = line;
-	return key_parse(row, owner, text, place);
+	if (!*match->line)
+		*match->line = line;
+	first = (unsigned *)((char *)match->reader->owner + match->row->line_offset);
+	if (match->row->line_offset && !*first)
+		*first = line;
+	return key_parse(match->row, match->reader->owner, text, place) < 0 ? KEY_BAD : KEY_TAKEN;
 }
 
-enum key_result key_table_take(const struct key_table *table, unsigned *lines, void *owner, const struct ini *ini,
-	const struct ini_section *section, const struct ini_entry *entry, struct ini_report *report)
+enum key_result key_take(const struct key_reader *readers, size_t count, const struct ini *ini,
+	const struct ini_entry *entry, struct ini_report *report)
 {
-	int index = key_table_find(table, section->name, entry->key);
-	const struct key_row *row = index < 0 ? NULL : &table->rows[index];
 	struct key_place place = {.path = ini->path, .line = entry->line, .report = report};
+	struct match match;
+	int row = -1;
 
-	if (!row)
+	for (size_t i = 0; row < 0 && i < count; i++) {
+		row = key_table_find(readers[i].table, entry->key);
+		if (row >= 0)
+			match = match_row(readers, count, &readers[i], row);
+	}
+	if (row < 0)
 		return KEY_LEFT;
-	if (lines[index] == KEY_LINE_OPTION || key_twin_line(table, lines, row) == KEY_LINE_OPTION)
+	if (*match.line == KEY_LINE_OPTION || match.twin_line == KEY_LINE_OPTION)
 		return KEY_TAKEN;
-	place.key = row->key;
-	place.text = key_is_secret(row, entry->value) ? NULL : entry->value;
-	return key_take(table, index, lines, owner, entry->value, &place, entry->line);
+	place.key = match.row->key;
+	place.text = key_is_secret(match.row, entry->value) ? NULL : entry->value;
+	return take(&match, entry->value, &place, entry->line);
 }
 
-static bool key_is_option(const char *key, const char *option)
+/* "server-name", "servername": ServerName. */
+static bool is_option(const char *key, const char *option)
 {
 	for (; *option; option++) {
 		if (*option == '-')
@@ -216,91 +258,99 @@ static bool key_is_option(const char *key, const char *option)
 	return *key == '\0';
 }
 
-static int key_find_option(const struct key_table *table, const char *section, const char *option)
+static enum key_result refuse_secret(const struct key_row *row, const struct key_place *place)
 {
-	for (size_t i = 0; i < table->count; i++)
-		if (strcasecmp(table->rows[i].section, section) == 0 && key_is_option(table->rows[i].key, option))
-			return (int)i;
-	return -1;
-}
-
-static enum key_result key_refuse_secret(const struct key_table *table, int index, const struct key_place *place)
-{
-	const struct key_row *row = &table->rows[index];
 	char variable[KEY_OPTION_MAX], twin[KEY_OPTION_MAX];
-	struct key_place unquoted = *place;
 
-	unquoted.text = NULL;
 	key_variable_name(variable, row->key);
 	if (row->twin)
-		key_complain(&unquoted,
-			"everybody can see a secret among the arguments; --%s is right, with a URL also %s in the environment",
+		key_complain(place,
+			"everybody can see a secret among the arguments; expected --%s, or with a URL %s in the environment",
 			key_option_name(twin, row->twin), variable);
 	else
-		key_complain(&unquoted,
-			"everybody can see a secret among the arguments; %s in the file is right, with a URL %s in the "
+		key_complain(place,
+			"everybody can see a secret among the arguments; expected %s in the file, or with a URL %s in the "
 			"environment",
 			row->key, variable);
 	return KEY_BAD;
 }
 
-enum key_result key_table_take_option(const struct key_table *table, const char *section, unsigned *lines, void *owner,
-	const char *option, const char *value, struct ini_report *report)
+enum key_result key_take_option(
+	const struct key_reader *reader, const char *option, const char *value, struct ini_report *report)
 {
-	int index = key_find_option(table, section, option);
+	const struct key_table *table = reader->table;
 	char path[KEY_OPTION_MAX + 2];
 	struct key_place place = {.path = path, .report = report};
+	struct match match;
+	int row = 0;
 
-	if (index < 0)
+	while (row < (int)table->count && !is_option(table->rows[row].key, option))
+		row++;
+	if (row == (int)table->count)
 		return KEY_LEFT;
-	place.text = key_is_secret(&table->rows[index], value) ? NULL : value;
+	match = match_row(reader, 1, reader, row);
+	place.text = key_is_secret(match.row, value) ? NULL : value;
 	snprintf(path, sizeof(path), "--%s", option);
-	if (table->rows[index].secret)
-		return key_refuse_secret(table, index, &place);
-	return key_take(table, index, lines, owner, value, &place, KEY_LINE_OPTION);
+	if (match.row->secret)
+		return refuse_secret(match.row, &place);
+	return take(&match, value, &place, KEY_LINE_OPTION);
 }
 
-enum key_result key_table_take_variable(const struct key_table *table, int row, unsigned *lines, void *owner,
-	const char *variable, const char *value, struct ini_report *report)
+enum key_result key_take_variable(
+	const struct key_reader *reader, int row, const char *variable, const char *value, struct ini_report *report)
 {
 	struct key_place place = {.path = variable, .report = report};
+	struct match match = match_row(reader, 1, reader, row);
 
-	return key_take(table, row, lines, owner, value, &place, KEY_LINE_OPTION);
+	return take(&match, value, &place, KEY_LINE_OPTION);
 }
 
-/* The section where that key would be known. */
-static const char *key_home(const struct key_table *table, const char *key)
+/* The row's line stays 0: the key was not given. */
+void key_fill_presets(const struct key_reader *reader, struct ini_report *report)
 {
-	for (size_t i = 0; i < table->count; i++)
-		if (strcasecmp(table->rows[i].key, key) == 0 && table->rows[i].kind != KEY_REFUSED)
-			return table->rows[i].section;
+	const struct key_place place = {.path = "default", .report = report};
+
+	for (size_t i = 0; i < reader->table->count; i++)
+		if (reader->table->rows[i].preset && !reader->lines[i])
+			key_parse(&reader->table->rows[i], reader->owner, reader->table->rows[i].preset, &place);
+}
+
+/* --- a key that is not known --- */
+
+/* The section where that key would be known. */
+static const char *find_home(const struct key_table *const *tables, const char *key)
+{
+	for (; *tables; tables++) {
+		int row = key_table_find(*tables, key);
+
+		if (row >= 0 && (*tables)->rows[row].kind != KEY_REFUSED)
+			return (*tables)->section;
+	}
 	return NULL;
 }
 
-static const char *key_nearest(
-	const struct key_table *table, const char *const *more, const char *section, const char *key)
+static const char *find_nearest(const struct key_table *const *tables, const char *section, const char *key)
 {
-	const char *known[KEY_KNOWN_MAX + 1];
+	const char *known[KNOWN_MAX + 1];
 	size_t count = 0;
 
-	for (size_t i = 0; i < table->count && count < KEY_KNOWN_MAX; i++)
-		if (strcasecmp(table->rows[i].section, section) == 0 && table->rows[i].kind != KEY_REFUSED)
-			known[count++] = table->rows[i].key;
-	for (; more && *more && count < KEY_KNOWN_MAX; more++)
-		known[count++] = *more;
+	for (; *tables; tables++)
+		for (size_t i = 0; i < (*tables)->count && count < KNOWN_MAX; i++)
+			if (strcasecmp((*tables)->section, section) == 0 && (*tables)->rows[i].kind != KEY_REFUSED)
+				known[count++] = (*tables)->rows[i].key;
 	known[count] = NULL;
 	return ini_nearest(key, known);
 }
 
-void key_table_complain_unknown(const struct key_table *table, const char *const *more, const struct ini *ini,
+void key_complain_unknown(const struct key_table *const *tables, const struct ini *ini,
 	const struct ini_section *section, const struct ini_entry *entry, struct ini_report *report)
 {
-	const char *nearest = key_nearest(table, more, section->name, entry->key);
-	const char *home = key_home(table, entry->key);
+	const char *nearest = find_nearest(tables, section->name, entry->key);
+	const char *home = find_home(tables, entry->key);
 
 	if (home)
-		ini_report_add(report, ini->path, entry->line, "%s: not a key of [%s]; it belongs into [%s]",
-			entry->key, section->name, home);
+		ini_report_add(report, ini->path, entry->line, "%s: not a key of [%s]; it belongs in [%s]", entry->key,
+			section->name, home);
 	else if (nearest)
 		ini_report_add(report, ini->path, entry->line, "%s: not a key of [%s]; did you mean %s?", entry->key,
 			section->name, nearest);
@@ -310,7 +360,7 @@ void key_table_complain_unknown(const struct key_table *table, const char *const
 }
 
 /* A new word begins at a capital behind a small letter. */
-static const char *key_spell(char *buf, const char *prefix, const char *key, char between, int (*letter)(int))
+static const char *spell(char *buf, const char *prefix, const char *key, char between, int (*letter)(int))
 {
 	size_t len = (size_t)snprintf(buf, KEY_OPTION_MAX, "%s", prefix);
 
@@ -325,51 +375,22 @@ static const char *key_spell(char *buf, const char *prefix, const char *key, cha
 
 const char *key_option_name(char *buf, const char *key)
 {
-	return key_spell(buf, "", key, '-', tolower);
+	return spell(buf, "", key, '-', tolower);
 }
 
 const char *key_variable_name(char *buf, const char *key)
 {
-	return key_spell(buf, "TOWPATH_", key, '_', toupper);
+	return spell(buf, "TOWPATH_", key, '_', toupper);
 }
 
-int key_parse_number(const char *text, uint64_t min, uint64_t max, uint32_t *ret, const struct key_place *place)
+/* --- parsers for rows --- */
+
+static void *field_of(void *owner, const struct key_place *place)
 {
-	size_t len = strlen(text);
-	uint64_t number = strspn(text, "0123456789") == len && len <= 18 ? strtoull(text, NULL, 10) : UINT64_MAX;
-
-	if (number < min || number > max)
-		return key_complain(place, "not a number in range; %llu to %llu is right", (unsigned long long)min,
-			(unsigned long long)max);
-	*ret = (uint32_t)number;
-	return 0;
+	return (char *)owner + place->row->offset;
 }
 
-int key_parse_span(const char *text, uint64_t min_ms, uint64_t max_ms, uint64_t *ret_ms, const struct key_place *place)
-{
-	uint64_t ms = 0;
-
-	if (clock_parse_span(text, &ms) < 0)
-		return key_complain(place, "not a time; for example 15s, 5min or 1h 30min is right");
-	if (ms < min_ms || ms > max_ms)
-		return key_complain(place, "out of range; %llus to %llus is right", (unsigned long long)min_ms / 1000,
-			(unsigned long long)max_ms / 1000);
-	*ret_ms = ms;
-	return 0;
-}
-
-int key_parse_bool(const char *text, bool *ret, const struct key_place *place)
-{
-	if (strcasecmp(text, "yes") == 0 || strcasecmp(text, "true") == 0)
-		*ret = true;
-	else if (strcasecmp(text, "no") == 0 || strcasecmp(text, "false") == 0)
-		*ret = false;
-	else
-		return key_complain(place, "neither yes nor no; one of the two is right");
-	return 0;
-}
-
-int key_parse_copy(const char *text, char **ret, const struct key_place *place)
+int key_copy(const char *text, char **ret, const struct key_place *place)
 {
 	char *copy = strdup(text);
 
@@ -379,38 +400,99 @@ int key_parse_copy(const char *text, char **ret, const struct key_place *place)
 	return 0;
 }
 
-int key_parse_path(const char *text, char **ret, const struct key_place *place)
+int key_set_text(void *owner, const char *text, const struct key_place *place)
+{
+	if (place->row->max && strlen(text) > place->row->max)
+		return key_complain(place, "too long; expected at most %u characters", (unsigned)place->row->max);
+	return key_copy(text, field_of(owner, place), place);
+}
+
+int key_set_word(void *owner, const char *text, const struct key_place *place)
+{
+	size_t len = strlen(text), min = place->row->min;
+
+	if (!text_is_made_of(text, len, "_-"))
+		return key_complain(
+			place, "has a character that is not allowed; expected letters, digits, '_' and '-'");
+	if (len < min)
+		return key_complain(place, "too short, %zu characters; expected %zu or more", len, min);
+	if (len > WORD_MAX)
+		return key_complain(place, "too long, %zu characters; expected at most %d", len, WORD_MAX);
+	return key_copy(text, field_of(owner, place), place);
+}
+
+int key_set_path(void *owner, const char *text, const struct key_place *place)
 {
 	/* A service has no folder of its own; an option is typed in one. */
 	if (text[0] != '/' && place->key)
-		return key_complain(place, "not an absolute path; one that begins with / is right");
-	return key_parse_copy(text, ret, place);
+		return key_complain(place, "not an absolute path; expected one that begins with /");
+	return key_copy(text, field_of(owner, place), place);
 }
 
-int key_parse_word(const char *text, size_t min, char **ret, const struct key_place *place)
+int key_set_path_or_none(void *owner, const char *text, const struct key_place *place)
 {
-	size_t len = strlen(text);
+	return strcasecmp(text, "none") == 0 ? 0 : key_set_path(owner, text, place);
+}
 
-	for (size_t i = 0; i < len; i++)
-		if (!isalnum((unsigned char)text[i]) && text[i] != '_' && text[i] != '-')
-			return key_complain(
-				place, "has a character that is not allowed; letters, digits, _ and - are right");
-	if (len < min)
-		return key_complain(place, "too short, %zu characters; %zu or more are right", len, min);
-	if (len > KEY_WORD_MAX)
-		return key_complain(place, "too long, %zu characters; %d at most are right", len, KEY_WORD_MAX);
-	return key_parse_copy(text, ret, place);
+int key_set_bool(void *owner, const char *text, const struct key_place *place)
+{
+	bool is_yes = strcasecmp(text, "yes") == 0 || strcasecmp(text, "true") == 0;
+
+	if (!is_yes && strcasecmp(text, "no") != 0 && strcasecmp(text, "false") != 0)
+		return key_complain(place, "neither yes nor no; expected one of the two");
+	*(bool *)field_of(owner, place) = is_yes;
+	return 0;
+}
+
+int key_set_number(void *owner, const char *text, const struct key_place *place)
+{
+	unsigned long long min = place->row->min, max = place->row->max;
+	uint64_t number;
+
+	if (text_parse_number(text, 10, max, &number) < 0 || number < min)
+		return key_complain(place, "not a number in range; expected %llu to %llu", min, max);
+	*(uint32_t *)field_of(owner, place) = (uint32_t)number;
+	return 0;
+}
+
+int key_set_span(void *owner, const char *text, const struct key_place *place)
+{
+	unsigned long long min = place->row->min, max = place->row->max;
+	uint64_t ms = 0;
+
+	if (clock_parse_span(text, &ms) < 0)
+		return key_complain(place, "not a time; expected for example 15s, 5min or 1h 30min");
+	if (ms < min || ms > max)
+		return key_complain(place, "out of range; expected %llus to %llus", min / 1000, max / 1000);
+	*(uint64_t *)field_of(owner, place) = ms;
+	return 0;
+}
+
+int key_set_choice(void *owner, const char *text, const struct key_place *place)
+{
+	char list[128] = "";
+	int i;
+
+	for (i = 0; place->row->words[i]; i++) {
+		if (strcasecmp(text, place->row->words[i]) == 0) {
+			*(int *)field_of(owner, place) = i;
+			return 0;
+		}
+		text_append_word(list, sizeof(list), place->row->words[i]);
+	}
+	return key_complain(place, "not one of the choices; expected one of %s", list);
 }
 
 void *key_append(void *array_pointer, size_t *count, size_t size, const struct key_place *place)
 {
-	void **array = array_pointer;
-	char *grown = reallocarray(*array, *count + 1, size);
+	void *element;
 
-	if (!grown) {
-		key_complain(place, "out of memory");
+	if (place->row && place->row->max && *count >= place->row->max) {
+		key_complain(place, "one too many; expected at most %u", (unsigned)place->row->max);
 		return NULL;
 	}
-	*array = grown;
-	return memset(grown + (*count)++ * size, 0, size);
+	element = array_append(array_pointer, count, size);
+	if (!element)
+		key_complain(place, "out of memory");
+	return element;
 }

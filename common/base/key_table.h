@@ -1,8 +1,12 @@
-/* Configuration keys as a table: one row a key, with the section it belongs to and the function that parses it.
+/* Configuration keys as tables: one row a key, with the function that parses its value and what that needs.
  *
- * The caller walks the file and offers each entry; here it is found in the table, checked for being given twice or
- * beside its twin, cut into list elements and handed to the row's parser. What is wrong becomes a line of the report:
- * "FILE:LINE: KEY: 'VALUE': what is wrong; what would be right", or "--option: 'VALUE': …". Secrets are never quoted.
+ * A table holds the keys of one section that are parsed into one struct, the owner. Whoever walks through a file opens a
+ * section as one or two readers (a table, an owner, a line for each row) and offers each entry to them. Here the row is
+ * found, checked for being given twice or beside its twin, cut into list elements and handed to its parser. Common values
+ * need no parser of their own: key_set_…() put them where the row says.
+ *
+ * What is wrong becomes a line of the report: "FILE:LINE: KEY: 'VALUE': what is wrong; expected …", with "--option" or the
+ * name of a variable in place of FILE:LINE: KEY where the value came from there. Secrets are never quoted.
  */
 #ifndef TOWPATH_BASE_KEY_TABLE_H
 #define TOWPATH_BASE_KEY_TABLE_H
@@ -14,68 +18,96 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define KEY_ROWS_MAX 48
+#define KEY_ROWS_MAX 32
 #define KEY_OPTION_MAX 32
-#define KEY_LINE_OPTION UINT_MAX /* instead of a line: given as an option, wins over the file */
+#define KEY_LINE_OPTION UINT_MAX /* instead of a line: given as an option, which wins over the file */
 
 enum key_kind {
 	KEY_ONCE,
 	KEY_LIST,     /* separated by commas or by repeating the key; parsed element by element */
 	KEY_REPEATED, /* by repeating the key only: its value may have commas */
-	KEY_WATCHED,  /* left to the caller, who also minds repetition; here only for its twin and its secrecy */
 	KEY_REFUSED,  /* known, but not here or not yet: `hint` says which */
 };
 
-/* Where a value stands, for complaints. */
+/* What happens to a value before its parser sees it. */
+enum key_rules {
+	KEY_RULES_OURS,	    /* an empty value, control characters and what is not UTF-8 are refused */
+	KEY_RULES_WG_QUICK, /* as it stands, also empty */
+	KEY_RULES_WG,	    /* wg(8) takes blanks out wherever they stand */
+};
+
+struct key_row;
+
+/* Where a value stands, for complaints, and which row it is parsed by. */
 struct key_place {
 	const char *path; /* or "--option", with line 0 */
 	unsigned line;
 	const char *key;  /* as in the table; NULL for an option */
 	const char *text; /* NULL for a secret */
 	struct ini_report *report;
+	const struct key_row *row;
 };
 
 /* Return: 0, or -EINVAL after key_complain(). */
 typedef int key_parse_fn(void *owner, const char *text, const struct key_place *place);
 
 struct key_row {
-	const char *section;
 	const char *key;
 	enum key_kind kind;
-	key_parse_fn *parse; /* NULL: left to the caller after the checks */
+	key_parse_fn *parse;
+	size_t offset;	   /* in the owner: where key_set_…() put the value */
+	uint64_t min, max; /* of a number or a time in ms; bytes of a text; elements of a list; max 0: no limit */
+	const char *const *words; /* of key_set_choice(), NULL-terminated */
+	const char *preset;	  /* parsed by key_fill_presets() where nothing else has set the key */
+	size_t line_offset; /* in the owner: an unsigned for the line of the first value, right or wrong; 0: none */
+	enum key_rules rules;
 	bool secret;
 	const char *twin; /* the key that must not stand beside it */
-	const char *hint; /* KEY_REFUSED: the complaint */
+	const char *hint; /* of KEY_REFUSED: the complaint */
 };
 
 struct key_table {
+	const char *section;
 	const struct key_row *rows;
 	size_t count; /* at most KEY_ROWS_MAX */
 };
 
+/* A section that is being read into @owner. */
+struct key_reader {
+	const struct key_table *table;
+	void *owner;
+	unsigned *lines; /* for each row the line that set it; 0: none has */
+};
+
 enum key_result {
 	KEY_TAKEN, /* parsed, or skipped because an option says it */
-	KEY_LEFT,  /* not in the table, or the caller's to parse */
+	KEY_LEFT,  /* not a key of these tables */
 	KEY_BAD,   /* a line was added to the report */
 };
 
-/* The row of that section and key (both in any case), or -1. */
-int key_table_find(const struct key_table *table, const char *section, const char *key);
+/* The row of that key, in any case, or -1. */
+int key_table_find(const struct key_table *table, const char *key);
 
-/* One entry of a file. @lines: for each row the line that set it, 0 not yet; filled in here. */
-enum key_result key_table_take(const struct key_table *table, unsigned *lines, void *owner, const struct ini *ini,
-	const struct ini_section *section, const struct ini_entry *entry, struct ini_report *report);
+/* One entry of a file, for the first reader that knows the key. @readers: of one section; twins may be in two of them. */
+enum key_result key_take(const struct key_reader *readers, size_t count, const struct ini *ini,
+	const struct ini_entry *entry, struct ini_report *report);
 
-/* The same for an option. "server-name" and "servername" are ServerName. KEY_LEFT: there is no such key in @section. */
-enum key_result key_table_take_option(const struct key_table *table, const char *section, unsigned *lines, void *owner,
-	const char *option, const char *value, struct ini_report *report);
-/* The same for a variable of the environment: secrets are taken. @variable: "TOWPATH_TOKEN". */
-enum key_result key_table_take_variable(const struct key_table *table, int row, unsigned *lines, void *owner,
-	const char *variable, const char *value, struct ini_report *report);
+/* The same for an option. "server-name" and "servername" are ServerName. Secrets are refused: arguments are public. */
+enum key_result key_take_option(
+	const struct key_reader *reader, const char *option, const char *value, struct ini_report *report);
+/* The same for a variable of the environment, where secrets are taken. @variable: "TOWPATH_TOKEN". */
+enum key_result key_take_variable(
+	const struct key_reader *reader, int row, const char *variable, const char *value, struct ini_report *report);
 
-/* Complain about a key that nobody took: where it belongs, or the nearest one among the table's and @more (NULL or
- * NULL-terminated). Its value is not quoted, it may be a misspelt secret. */
-void key_table_complain_unknown(const struct key_table *table, const char *const *more, const struct ini *ini,
+/* Parse one value by its row, without the checks for repetition. Return: 0, or -EINVAL after a complaint. */
+int key_parse(const struct key_row *row, void *owner, const char *text, const struct key_place *place);
+
+/* Give each key that is not set its preset. */
+void key_fill_presets(const struct key_reader *reader, struct ini_report *report);
+
+/* Complain about a key that no reader took: the section where it belongs, or the nearest key of this one. @tables: all of
+ * the file, NULL-terminated. The value is not quoted, it may be a secret with a misspelt key. */
+void key_complain_unknown(const struct key_table *const *tables, const struct ini *ini,
 	const struct ini_section *section, const struct ini_entry *entry, struct ini_report *report);
 
 /* Must others not see the value: a secret by its row, or a URL with a user or password? */
@@ -92,16 +124,25 @@ bool key_is_text(const char *text);
 /* Add a line about the value. Return: -EINVAL. */
 int key_complain(const struct key_place *place, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* What many keys have in common. Return: 0, or -EINVAL after a complaint. */
-int key_parse_number(const char *text, uint64_t min, uint64_t max, uint32_t *ret, const struct key_place *place);
-int key_parse_span(const char *text, uint64_t min_ms, uint64_t max_ms, uint64_t *ret_ms, const struct key_place *place);
-int key_parse_bool(const char *text, bool *ret, const struct key_place *place);
-int key_parse_copy(const char *text, char **ret, const struct key_place *place);
-int key_parse_path(const char *text, char **ret, const struct key_place *place); /* absolute */
-/* @min to 256 of [A-Za-z0-9_-]. */
-int key_parse_word(const char *text, size_t min, char **ret, const struct key_place *place);
+/* --- parsers for rows; the field at the row's offset is of the type named here --- */
 
-/* One more element of @size bytes behind @count, zeroed. Return: it, or NULL after a complaint. */
+int key_set_text(void *owner, const char *text, const struct key_place *place);	  /* char *, at most max bytes */
+int key_set_word(void *owner, const char *text, const struct key_place *place);	  /* char *, of [A-Za-z0-9_-] */
+int key_set_path(void *owner, const char *text, const struct key_place *place);	  /* char *; absolute, in a file */
+int key_set_bool(void *owner, const char *text, const struct key_place *place);	  /* bool */
+int key_set_number(void *owner, const char *text, const struct key_place *place); /* uint32_t */
+int key_set_span(void *owner, const char *text, const struct key_place *place);	  /* uint64_t, ms */
+int key_set_choice(
+	void *owner, const char *text, const struct key_place *place); /* int or enum: index in the row's words */
+/* char *, as key_set_path(); "none" leaves it NULL. */
+int key_set_path_or_none(void *owner, const char *text, const struct key_place *place);
+
+/* --- for parsers of one's own --- */
+
+/* A copy of @text. Return: 0, or -EINVAL after a complaint. */
+int key_copy(const char *text, char **ret, const struct key_place *place);
+
+/* One more element, see array_append(). Return: it; NULL after a complaint, also where the row's max is reached. */
 void *key_append(void *array_pointer, size_t *count, size_t size, const struct key_place *place);
 
 #endif

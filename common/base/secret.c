@@ -59,11 +59,11 @@ static ssize_t check_line(const char *buf, size_t len, size_t max, const char *p
 	if (len > 0 && buf[len - 1] == '\r')
 		len--;
 	if (len == 0)
-		return err_set(err, -EINVAL, "%s: the first line is empty; the secret belongs there", path);
+		return err_set(err, -EINVAL, "%s: the first line is empty; expected the secret there", path);
 	if (len > max)
 		return err_set(err, -EINVAL, "%s: the first line is longer than %zu characters", path, max);
 	if (memchr(buf, '\0', len))
-		return err_set(err, -EINVAL, "%s: the first line has a NUL byte; a line of text is needed", path);
+		return err_set(err, -EINVAL, "%s: the first line has a NUL byte; expected a line of text", path);
 	return (ssize_t)len;
 }
 

@@ -1,14 +1,21 @@
-/* Short texts: whether two are the same, and a list of words for a log line. */
+/* Short texts: whether two are the same, a list of words for a log line, numbers. */
 #ifndef TOWPATH_BASE_TEXT_H
 #define TOWPATH_BASE_TEXT_H
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* NULL is the same as NULL only. */
 bool text_is_same(const char *a, const char *b);
 
 /* "Listen" → "Listen, FwMark". A word that does not fit whole is left out. */
 void text_append_word(char *list, size_t size, const char *word);
+
+/* Digits of @base (10 or 16) and nothing else, no sign and no blank. Return: 0; -EINVAL, also over @max. */
+int text_parse_number(const char *text, unsigned base, uint64_t max, uint64_t *ret);
+
+/* Does @text consist of letters, digits and characters of @more? "" does. ASCII, whatever the locale is. */
+bool text_is_made_of(const char *text, size_t len, const char *more);
 
 #endif

@@ -1,5 +1,5 @@
-/* See gateway.h. Happy path: a section opens one element, its keys are parsed into it, and the whole is checked when the
- * device is known. Every mistake becomes a line of the report.
+/* See gateway.h. Happy path: each section opens one element, its keys are parsed into it, and the whole is checked when
+ * the device is known. Every mistake becomes a line of the report; nothing is looked up on the host.
  */
 #include "common/host/gateway.h"
 
@@ -7,25 +7,24 @@
 #include <stdlib.h>
 #include <string.h>
 
-int gateway_open(struct gateway **gateways, size_t *count, const struct key_place *place)
+struct gateway *gateway_open(struct gateway **gateways, size_t *count, const struct key_place *place)
 {
 	struct gateway *gateway = key_append(gateways, count, sizeof(*gateway), place);
 
 	if (!gateway)
-		return -EINVAL;
+		return NULL;
 	gateway->line = place->line;
-	gateway->masquerade = true;
-	return 0;
+	gateway->masquerade = true; /* without it, every host of the Lan would need a route to the tunnel */
+	return gateway;
 }
 
-int gateway_parse_lan(struct gateway *gateway, const char *text, const struct key_place *place)
+static int parse_lan(void *owner, const char *text, const struct key_place *place)
 {
+	struct gateway *gateway = owner;
 	struct prefix lan, *slot;
 
-	if (!gateway->lan_line)
-		gateway->lan_line = place->line;
 	if (prefix_parse(text, &lan) < 0)
-		return key_complain(place, "not a network; one such as 192.168.1.0/24 or fd00::/64 is right");
+		return key_complain(place, "not a network; expected one such as 192.168.1.0/24 or fd00::/64");
 	slot = key_append(&gateway->lans, &gateway->lan_count, sizeof(*slot), place);
 	if (!slot)
 		return -EINVAL;
@@ -33,39 +32,40 @@ int gateway_parse_lan(struct gateway *gateway, const char *text, const struct ke
 	return 0;
 }
 
-/* What the kernel takes as a device's name. */
-int gateway_parse_interface(struct gateway *gateway, const char *text, const struct key_place *place)
+/* The kernel's own rule for the name of a device (dev_valid_name()). */
+static int parse_interface(void *owner, const char *text, const struct key_place *place)
 {
+	struct gateway *gateway = owner;
 	size_t len = strlen(text);
 
-	gateway->interface_line = place->line;
 	if (len >= sizeof(gateway->interface) || strpbrk(text, "/: \t") || strcmp(text, ".") == 0 ||
 		strcmp(text, "..") == 0)
-		return key_complain(place, "not a device; the name of the one that has the Lan, as in eth0, is right");
+		return key_complain(place, "not a device; expected the name of the one that has the Lan, as in eth0");
 	memcpy(gateway->interface, text, len + 1);
 	return 0;
 }
 
-int gateway_parse_masquerade(struct gateway *gateway, const char *text, const struct key_place *place)
-{
-	return key_parse_bool(text, &gateway->masquerade, place);
-}
+static const struct key_row rows[] = {
+	{"Lan", KEY_LIST, parse_lan, .line_offset = offsetof(struct gateway, lan_line)},
+	{"Interface", KEY_ONCE, parse_interface, .line_offset = offsetof(struct gateway, interface_line)},
+	{"Masquerade", KEY_ONCE, key_set_bool, offsetof(struct gateway, masquerade)},
+};
+const struct key_table gateway_table = {"Gateway", rows, sizeof(rows) / sizeof(*rows)};
 
 static void check_one(const struct gateway *gateway, const char *device, const char *path, struct ini_report *report)
 {
 	if (!gateway->lan_line)
 		ini_report_add(report, path, gateway->line,
-			"Lan: missing; the network that the tunnel's peers are let into, as in 192.168.1.0/24, is "
-			"right");
+			"Lan: missing; expected the network that the tunnel's peers may reach, as in 192.168.1.0/24");
 	if (!device)
 		ini_report_add(report, path, gateway->line,
-			"[Gateway]: needs a device of ours; [Interface] in this file, or WireGuard = PATH, is right");
+			"[Gateway]: needs a device of ours; expected [Interface] in this file, or WireGuard = PATH");
 	else if (*device && strcmp(gateway->interface, device) == 0)
 		ini_report_add(report, path, gateway->interface_line,
-			"Interface: '%s': is the tunnel's own device; the one that has the Lan is right", device);
+			"Interface: '%s': is the tunnel's own device; expected the one that has the Lan", device);
 }
 
-/* An address that lies in two sections would be let out twice, with two minds about masquerading it. */
+/* Two sections may disagree about masquerading: an address in both would have two rules, of which only one can hold. */
 static void check_two(
 	const struct gateway *first, const struct gateway *second, const char *path, struct ini_report *report)
 {
@@ -77,7 +77,7 @@ static void check_two(
 			if (!prefix_contains(a, b) && !prefix_contains(b, a))
 				continue;
 			ini_report_add(report, path, second->lan_line,
-				"Lan: '%s': overlaps with %s in line %u; an address belongs into one [Gateway]",
+				"Lan: '%s': overlaps with %s in line %u; expected an address in one [Gateway] only",
 				prefix_format(b_text, sizeof(b_text), b), prefix_format(a_text, sizeof(a_text), a),
 				first->lan_line);
 		}

@@ -1,4 +1,4 @@
-/* [Gateway] as plain data: what the tunnel's peers are let into. Both programs' files have it and read it by these. */
+/* [Gateway] as plain data: the networks that the tunnel's peers may reach. The files of both programs have it. */
 #ifndef TOWPATH_HOST_GATEWAY_H
 #define TOWPATH_HOST_GATEWAY_H
 
@@ -18,19 +18,19 @@ struct gateway {
 	unsigned lan_line, interface_line; /* 0: not given */
 };
 
-/* A section begins at @place: one more element. Return: 0, or -EINVAL after a complaint. */
-int gateway_open(struct gateway **gateways, size_t *count, const struct key_place *place);
+/* The keys of [Gateway], parsed into a struct gateway. */
+extern const struct key_table gateway_table;
 
-/* One key, or one element of Lan. Return: 0, or -EINVAL after a complaint. */
-int gateway_parse_lan(struct gateway *gateway, const char *text, const struct key_place *place);
-int gateway_parse_interface(struct gateway *gateway, const char *text, const struct key_place *place);
-int gateway_parse_masquerade(struct gateway *gateway, const char *text, const struct key_place *place);
+/* A section begins at @place: one more element, which is the owner of its keys until the next one is opened.
+ * Return: it, or NULL after a complaint. */
+struct gateway *gateway_open(struct gateway **gateways, size_t *count, const struct key_place *place);
 
-/* What only the whole shows. @device: NULL: we bring none up; "": one whose name is not known. */
+/* Complain about what only the whole shows: a section without Lan, one without a device of ours, two that overlap.
+ * @device: NULL: we bring none up; "": one whose name is not known. */
 void gateway_check(
 	const struct gateway *gateways, size_t count, const char *device, const char *path, struct ini_report *report);
 
-/* Do both let the same in by the same way? Lines apart. */
+/* Are the same networks reached in the same way? Lines are not compared. */
 bool gateways_are_same(const struct gateway *a, size_t a_count, const struct gateway *b, size_t b_count);
 
 void gateways_done(struct gateway *gateways, size_t count);

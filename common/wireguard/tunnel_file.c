@@ -1,6 +1,6 @@
-/* See tunnel_file.h. Happy path: read the INI file, then section by section, the program's own first, offer each entry to the
- * table, then to wg_config; nobody wants it: it is complained about, with the nearest key that is known. Nothing ends the
- * walk early.
+/* See tunnel_file.h. Happy path: read the INI file, then open section by section, the program's own first, as readers of
+ * the tables that have its keys, and offer each entry to these. A key that no table has is complained about, with the nearest
+ * one that is known. Nothing ends the walk early.
  */
 #include "common/wireguard/tunnel_file.h"
 
@@ -19,14 +19,19 @@
 
 #define WG_KEY_TEXT_MAX 64 /* base64 of 32 bytes is 44 */
 
-/* Sections of INTERFACE's that are still to come: named, so that nobody looks for a misspelling. */
-static const char *const future_sections[] = {"Publish", "Claim", NULL};
+/* Sections that are still to come. They are named, so that a user does not look for a misspelling. */
+static const char *const future_sections[] = {"Publish", "Claim"};
+
+#define READERS_MAX 2 /* of one section: WireGuard's keys and ours */
 
 struct walk {
 	struct tunnel_file *file;
 	const struct ini *ini;
-	const struct ini_section *section;
 	struct ini_report *report;
+	const struct ini_section *section; /* this and what follows: of the one that is open */
+	struct key_reader readers[READERS_MAX];
+	size_t reader_count;
+	unsigned lines[READERS_MAX][KEY_ROWS_MAX];
 };
 
 bool tunnel_file_is_name(const char *name)
@@ -60,8 +65,8 @@ int tunnel_file_name(const char *path, char name[TUNNEL_FILE_NAME_MAX + 1], stru
 	base_name(path, text);
 	if (!tunnel_file_is_name(text)) {
 		ini_report_add(report, path, 1,
-			"the file's name is no name for a tunnel; up to %d of letters, digits and _=+.-@ before .conf "
-			"are right",
+			"the file's name is no name for a tunnel; expected up to %d of letters, digits and _=+.-@ "
+			"before .conf",
 			TUNNEL_FILE_NAME_MAX);
 		return -EINVAL;
 	}
@@ -69,246 +74,213 @@ int tunnel_file_name(const char *path, char name[TUNNEL_FILE_NAME_MAX + 1], stru
 	return 0;
 }
 
-static bool is_wg_section(const char *name)
-{
-	return strcasecmp(name, "Interface") == 0 || strcasecmp(name, "Peer") == 0;
-}
-
-static const char *const *wg_keys_of(const char *section)
-{
-	if (strcasecmp(section, "Interface") == 0)
-		return wg_config_interface_keys;
-	return strcasecmp(section, "Peer") == 0 ? wg_config_peer_keys : NULL;
-}
-
 /* A hook may set the key, as in wg-quick(8)'s example with wg set %i private-key; without one nothing ever will. */
-static void check_private_key(const struct wg_config *wireguard, const struct ini_section *section, const char *path,
-	struct ini_report *report)
+static void check_private_key(const struct wg_config *wireguard, const char *path, struct ini_report *report)
 {
 	enum { PRE_UP, POST_UP };
+	const struct wg_config_interface *interface = &wireguard->interface;
 
-	for (size_t i = 0; i < section->entry_count; i++)
-		if (strcasecmp(section->entries[i].key, "PrivateKey") == 0)
-			return;
-	if (wireguard->interface.hook_count[PRE_UP] == 0 && wireguard->interface.hook_count[POST_UP] == 0)
-		ini_report_add(report, path, section->line,
-			"PrivateKey: missing; PrivateKey = … with what `wg genkey` prints is right");
+	if (interface->line && !interface->private_key_line && interface->hook_count[PRE_UP] == 0 &&
+		interface->hook_count[POST_UP] == 0)
+		ini_report_add(report, path, interface->line,
+			"PrivateKey: missing; expected PrivateKey = … with what `wg genkey` prints");
 }
 
-static void walk_note_secret(struct walk *walk, const struct ini_entry *entry)
+/* --- the walk through our own file --- */
+
+/* As if the first line of the file stood there as PrivateKey. */
+static int parse_private_key_file(void *owner, const char *text, const struct key_place *place)
 {
-	int row = key_table_find(walk->file->table, walk->section->name, entry->key);
+	const struct key_table *table = &wg_config_interface_table;
+	struct key_place unquoted = *place;
+	char *secret = NULL;
+	int rc;
 
-	if (row >= 0 && key_is_secret(&walk->file->table->rows[row], entry->value))
-		walk->file->has_secret = true;
+	if (tunnel_file_read_secret(text, WG_KEY_TEXT_MAX, &secret, place) < 0)
+		return -EINVAL;
+	unquoted.text = NULL;
+	rc = key_parse(&table->rows[key_table_find(table, "PrivateKey")], owner, secret, &unquoted);
+	secret_free(secret);
+	return rc;
 }
 
-static bool is_word_of(const char *word, const char *const *words)
-{
-	for (; words && *words; words++)
-		if (strcasecmp(word, *words) == 0)
-			return true;
-	return false;
-}
+static const struct key_row interface_rows[] = {
+	{"PrivateKeyFile", KEY_ONCE, parse_private_key_file, .twin = "PrivateKey",
+		.line_offset = offsetof(struct wg_config_interface, private_key_line)},
+};
+static const struct key_table interface_table = {"Interface", interface_rows, 1};
 
-/* With WireGuard = PATH a [Peer] here only says who of PATH's peers may come in: what makes it one stands there. */
+/* With WireGuard = PATH a [Peer] here only says which of PATH's peers may come in; the rest of it stands there. */
 static bool walk_refuse_elsewhere(struct walk *walk, const struct ini_entry *entry)
 {
 	const char *elsewhere = *walk->file->wireguard_path;
 
 	if (!elsewhere || strcasecmp(walk->section->name, "Peer") != 0 || strcasecmp(entry->key, "PublicKey") == 0 ||
-		!is_word_of(entry->key, wg_config_peer_keys))
+		key_table_find(&wg_config_peer_table, entry->key) < 0)
 		return false;
 	ini_report_add(walk->report, walk->ini->path, entry->line,
 		"%s: the device is described in %s; this line belongs there", entry->key, elsewhere);
 	return true;
 }
 
-static void walk_take_entry(struct walk *walk, const struct ini_entry *entry)
+static void walk_note_secret(struct walk *walk, const struct ini_entry *entry)
 {
-	struct tunnel_file *file = walk->file;
+	for (size_t i = 0; i < walk->reader_count; i++) {
+		const struct key_table *table = walk->readers[i].table;
+		int row = key_table_find(table, entry->key);
+
+		if (row >= 0 && key_is_secret(&table->rows[row], entry->value))
+			walk->file->has_secret = true;
+	}
+}
+
+static void walk_entry(struct walk *walk, const struct ini_entry *entry)
+{
+	const struct tunnel_file *file = walk->file;
+	const struct key_table *const tables[] = {file->main.table, &wg_config_interface_table, &interface_table,
+		&wg_config_peer_table, file->peer.table, file->gateway.table, NULL};
 
 	walk_note_secret(walk, entry);
-	if (walk_refuse_elsewhere(walk, entry))
-		return;
-	if (key_table_take(file->table, file->lines, file->owner, walk->ini, walk->section, entry, walk->report) !=
-		KEY_LEFT)
-		return;
-	if (strcasecmp(walk->section->name, "Interface") == 0 && strcasecmp(entry->key, "PrivateKeyFile") == 0)
-		return; /* at the section's end */
-	if (is_wg_section(walk->section->name) &&
-		wg_config_take(file->wireguard, walk->ini, walk->section, entry, walk->report) != 0)
-		return;
-	key_table_complain_unknown(
-		file->table, wg_keys_of(walk->section->name), walk->ini, walk->section, entry, walk->report);
+	if (!walk_refuse_elsewhere(walk, entry) &&
+		key_take(walk->readers, walk->reader_count, walk->ini, entry, walk->report) == KEY_LEFT)
+		key_complain_unknown(tables, walk->ini, walk->section, entry, walk->report);
 }
 
-/* PrivateKeyFile: as if its first line stood there as PrivateKey. */
-static void walk_take_key_file(struct walk *walk, const struct ini_entry *entry)
-{
-	struct key_place place = {walk->ini->path, entry->line, "PrivateKeyFile", entry->value, walk->report};
-	struct ini_section alone = {.name = walk->section->name, .line = walk->section->line};
-	char key[] = "PrivateKey";
-	struct ini_entry as_key = {.key = key, .line = entry->line};
-
-	if (tunnel_file_read_secret(entry->value, WG_KEY_TEXT_MAX, &as_key.value, &place) < 0)
-		return;
-	wg_config_take(walk->file->wireguard, walk->ini, &alone, &as_key, walk->report);
-	secret_free(as_key.value);
-}
-
-static void walk_end_interface(struct walk *walk)
-{
-	const struct ini_entry *file = NULL;
-
-	for (size_t i = 0; i < walk->section->entry_count; i++) {
-		const struct ini_entry *entry = &walk->section->entries[i];
-
-		if (strcasecmp(entry->key, "PrivateKey") == 0)
-			return;
-		if (strcasecmp(entry->key, "PrivateKeyFile") == 0 && !file)
-			file = entry;
-	}
-	if (file)
-		walk_take_key_file(walk, file);
-	else
-		check_private_key(walk->file->wireguard, walk->section, walk->ini->path, walk->report);
-}
-
-/* Sections that repeat: each begins without keys. */
-static void walk_forget_lines(struct walk *walk)
-{
-	const struct key_table *table = walk->file->table;
-
-	for (size_t i = 0; i < table->count; i++)
-		if (strcasecmp(table->rows[i].section, walk->section->name) == 0)
-			walk->file->lines[i] = 0;
-}
-
-/* One device, one description: complain about the second one. */
+/* One device, one description: complain about the second one. @wireguard_line: of WireGuard. */
 static int walk_complain_second_device(struct walk *walk, unsigned wireguard_line)
 {
-	struct key_place place = {
-		walk->ini->path, wireguard_line, "WireGuard", *walk->file->wireguard_path, walk->report};
-	unsigned line = walk->section->line;
+	struct key_place wireguard = {
+		walk->ini->path, wireguard_line, "WireGuard", *walk->file->wireguard_path, walk->report, NULL};
+	struct key_place header = {walk->ini->path, walk->section->line, "[Interface]", NULL, walk->report, NULL};
 
 	if (wireguard_line == KEY_LINE_OPTION)
-		ini_report_add(walk->report, place.path, line,
-			"[Interface]: --wireguard says where the device comes from; one of the two is right");
-	else if (wireguard_line < line)
-		ini_report_add(walk->report, place.path, line,
-			"[Interface]: WireGuard in line %u says where the device comes from; one of the two is right",
+		return key_complain(&header, "--wireguard says where the device comes from; expected one of the two");
+	if (wireguard_line < header.line)
+		return key_complain(&header,
+			"WireGuard in line %u says where the device comes from; expected one of the two",
 			wireguard_line);
-	else
-		key_complain(&place,
-			"this file describes a device itself, from line %u on; WireGuard or [Interface] is right",
-			line);
-	return -EINVAL;
+	return key_complain(&wireguard,
+		"this file describes a device itself, from line %u on; expected WireGuard or [Interface]", header.line);
 }
 
+/* Return: 0, or -EINVAL: the section's keys are passed over. */
 static int walk_open_interface(struct walk *walk)
 {
-	int row = key_table_find(walk->file->table, walk->file->main_section, "WireGuard");
-	unsigned line = row < 0 ? 0 : walk->file->lines[row];
+	int row = key_table_find(walk->file->main.table, "WireGuard");
+	unsigned line = walk->file->main.lines[row];
 
 	if (line)
 		return walk_complain_second_device(walk, line);
-	return wg_config_open_section(walk->file->wireguard, walk->ini, walk->section, walk->report);
+	if (wg_config_open_section(walk->file->wireguard, walk->ini, walk->section, &walk->readers[0], walk->report) <
+		0)
+		return -EINVAL;
+	walk->readers[1].table = &interface_table;
+	walk->readers[1].owner = walk->readers[0].owner;
+	walk->reader_count = 2;
+	return 0;
+}
+
+/* Add the reader of a section that repeats. */
+static int walk_open_repeated(struct walk *walk, const struct tunnel_section *section, const char *header)
+{
+	struct key_place place = {walk->ini->path, walk->section->line, header, NULL, walk->report, NULL};
+	struct key_reader *reader = &walk->readers[walk->reader_count++];
+
+	reader->table = section->table;
+	reader->owner = section->open(walk->file->main.owner, &place);
+	return reader->owner ? 0 : -EINVAL;
 }
 
 static int walk_open_peer(struct walk *walk)
 {
-	struct key_place place = {walk->ini->path, walk->section->line, "[Peer]", NULL, walk->report};
-
-	if (wg_config_open_section(walk->file->wireguard, walk->ini, walk->section, walk->report) < 0)
+	if (wg_config_open_section(walk->file->wireguard, walk->ini, walk->section, &walk->readers[0], walk->report) <
+		0)
 		return -EINVAL;
-	walk_forget_lines(walk);
-	return walk->file->on_peer(walk->file->owner, &place);
-}
-
-static int walk_open_gateway(struct walk *walk)
-{
-	struct key_place place = {walk->ini->path, walk->section->line, "[Gateway]", NULL, walk->report};
-
-	walk_forget_lines(walk);
-	return walk->file->on_gateway(walk->file->owner, &place);
+	walk->reader_count = 1;
+	return walk_open_repeated(walk, &walk->file->peer, "[Peer]");
 }
 
 static int walk_complain_section(struct walk *walk)
 {
-	const char *name = walk->section->name;
-	const char *const known[] = {walk->file->main_section, "Interface", "Peer", "Gateway", NULL};
+	const char *name = walk->section->name, *main_name = walk->file->main.table->section;
+	const char *const known[] = {main_name, "Interface", "Peer", "Gateway", NULL};
 	const char *nearest = ini_nearest(name, known);
 	const char *path = walk->ini->path;
 	unsigned line = walk->section->line;
 
-	if (is_word_of(name, future_sections))
-		ini_report_add(walk->report, path, line, "[%s]: not known to this version; take the section out", name);
-	else if (strcasecmp(name, walk->file->other_section) == 0)
+	for (size_t i = 0; i < sizeof(future_sections) / sizeof(*future_sections); i++)
+		if (strcasecmp(name, future_sections[i]) == 0) {
+			ini_report_add(walk->report, path, line,
+				"[%s]: not known to this version; take the section out", name);
+			return -EINVAL;
+		}
+	if (strcasecmp(name, walk->file->other_section) == 0)
 		ini_report_add(walk->report, path, line, "[%s]: is for %s; a file is for one of the two programs", name,
 			walk->file->other_program);
 	else if (nearest)
 		ini_report_add(walk->report, path, line, "[%s]: not a section; did you mean [%s]?", name, nearest);
 	else
 		ini_report_add(walk->report, path, line,
-			"[%s]: not a section; [%s], [Interface], [Peer] and [Gateway] are", name,
-			walk->file->main_section);
+			"[%s]: not a section; expected [%s], [Interface], [Peer] or [Gateway]", name, main_name);
 	return -EINVAL;
 }
 
 static bool walk_is_main(const struct walk *walk)
 {
-	return strcasecmp(walk->section->name, walk->file->main_section) == 0;
+	return strcasecmp(walk->section->name, walk->file->main.table->section) == 0;
 }
 
-/* Return: 0, or -EINVAL: its keys are not looked at. */
+/* Sections that repeat begin without keys each time; the main section goes on where the last one stopped. */
 static int walk_open_section(struct walk *walk)
 {
-	if (strcasecmp(walk->section->name, "Interface") == 0)
+	const char *name = walk->section->name;
+
+	memset(walk->lines, 0, sizeof(walk->lines));
+	walk->reader_count = 0;
+	for (size_t i = 0; i < READERS_MAX; i++)
+		walk->readers[i].lines = walk->lines[i];
+	if (strcasecmp(name, "Interface") == 0)
 		return walk_open_interface(walk);
-	if (strcasecmp(walk->section->name, "Peer") == 0)
+	if (strcasecmp(name, "Peer") == 0)
 		return walk_open_peer(walk);
-	if (strcasecmp(walk->section->name, "Gateway") == 0)
-		return walk_open_gateway(walk);
+	if (strcasecmp(name, "Gateway") == 0)
+		return walk_open_repeated(walk, &walk->file->gateway, "[Gateway]");
 	if (!walk_is_main(walk))
 		return walk_complain_section(walk);
 	if (!walk->file->main_line)
 		walk->file->main_line = walk->section->line;
+	walk->readers[walk->reader_count++] = walk->file->main;
 	return 0;
 }
 
-static void walk_section(struct walk *walk)
-{
-	if (walk_open_section(walk) < 0)
-		return;
-	for (size_t i = 0; i < walk->section->entry_count; i++)
-		walk_take_entry(walk, &walk->section->entries[i]);
-	if (strcasecmp(walk->section->name, "Interface") == 0)
-		walk_end_interface(walk);
-}
-
-/* Those of main_section, or all others. */
+/* Those of the main section, or all others. */
 static void walk_sections(struct walk *walk, bool main)
 {
 	for (size_t i = 0; i < walk->ini->section_count; i++) {
 		walk->section = &walk->ini->sections[i];
-		if (walk_is_main(walk) == main)
-			walk_section(walk);
+		if (walk_is_main(walk) != main || walk_open_section(walk) < 0)
+			continue;
+		for (size_t j = 0; j < walk->section->entry_count; j++)
+			walk_entry(walk, &walk->section->entries[j]);
 	}
 }
 
-/* The program's own section first: its WireGuard says what the others may hold. */
+/* The program's own section comes first: its WireGuard says what the others may hold. */
 static void walk_all(struct walk *walk)
 {
 	struct tunnel_file *file = walk->file;
+	const char *main_name = file->main.table->section;
 
 	walk_sections(walk, true);
 	walk_sections(walk, false);
+	check_private_key(file->wireguard, walk->ini->path, walk->report);
 	wg_config_finish(file->wireguard, walk->ini, walk->report);
 	if (!file->main_line)
 		ini_report_add(walk->report, walk->ini->path, 1, "[%s]: missing section; a line [%s] begins it",
-			file->main_section, file->main_section);
+			main_name, main_name);
 }
+
+/* --- files that others can read --- */
 
 static void warn_readable(const char *path, unsigned mode, unsigned owner)
 {
@@ -334,26 +306,7 @@ int tunnel_file_read(struct tunnel_file *file, const char *path, struct ini_repo
 	return 0;
 }
 
-/* One section of a wg-quick file, where only wg-quick's own keys count. */
-static void wg_quick_section(
-	struct wg_config *config, const struct ini *ini, const struct ini_section *section, struct ini_report *report)
-{
-	static const struct key_table nothing = {NULL, 0};
-
-	if (!is_wg_section(section->name)) {
-		ini_report_add(report, ini->path, section->line,
-			"[%s]: not a section of wg-quick's; [Interface] and [Peer] are", section->name);
-		return;
-	}
-	if (wg_config_open_section(config, ini, section, report) < 0)
-		return;
-	for (size_t i = 0; i < section->entry_count; i++)
-		if (wg_config_take(config, ini, section, &section->entries[i], report) == 0)
-			key_table_complain_unknown(
-				&nothing, wg_keys_of(section->name), ini, section, &section->entries[i], report);
-	if (strcasecmp(section->name, "Interface") == 0)
-		check_private_key(config, section, ini->path, report);
-}
+/* --- the device --- */
 
 static bool has_secret(const struct wg_config *config)
 {
@@ -374,11 +327,12 @@ static void read_wg_quick(const char *path, struct wg_config *ret, const struct 
 	memset(ret, 0, sizeof(*ret));
 	rc = ini_read(path, &ini, place->report, &err);
 	if (rc < 0 && rc != -EINVAL) {
-		key_complain(place, "%s; none, or the path of a wg-quick file is right", strerror(-rc));
+		key_complain(place, "%s; expected none, or the path of a wg-quick file", strerror(-rc));
 		return;
 	}
 	for (size_t i = 0; i < ini.section_count; i++)
-		wg_quick_section(ret, &ini, &ini.sections[i], place->report);
+		wg_config_read_section(ret, &ini, &ini.sections[i], place->report);
+	check_private_key(ret, path, place->report);
 	wg_config_finish(ret, &ini, place->report);
 	tunnel_file_check_peers(ret, path, place->report);
 	if (!ret->interface.line)
@@ -396,11 +350,11 @@ void tunnel_file_check_peers(const struct wg_config *wireguard, const char *path
 		if (!peer->public_key_line && peer->allowed_ip_count == 0 && !peer->endpoint &&
 			!peer->has_preshared_key)
 			ini_report_add(report, path, peer->line,
-				"PublicKey: missing; the key that `wg pubkey` prints on the other side is right");
+				"PublicKey: missing; expected the key that `wg pubkey` prints on the other side");
 	}
 }
 
-/* Return: false: not to be had. */
+/* Return: false where OpenSSL cannot compute it. */
 static bool derive_public_key(const uint8_t private_key[WG_CONFIG_KEY_LEN], uint8_t ret[WG_CONFIG_KEY_LEN])
 {
 	size_t len = WG_CONFIG_KEY_LEN;
@@ -411,7 +365,7 @@ static bool derive_public_key(const uint8_t private_key[WG_CONFIG_KEY_LEN], uint
 	return is_done;
 }
 
-/* The kernel passes such a peer over without a word, so that a list of all peers may be the same on every host. */
+/* The kernel leaves such a peer out without a word, so that one list of peers can be used on every host. */
 static void warn_own_key(const struct wg_config *wireguard, const char *path)
 {
 	uint8_t own[WG_CONFIG_KEY_LEN];
@@ -422,11 +376,12 @@ static void warn_own_key(const struct wg_config *wireguard, const char *path)
 		if (wireguard->peers[i].has_public_key && memcmp(wireguard->peers[i].public_key, own, sizeof(own)) == 0)
 			log_warning("config",
 				"%s:%u: PublicKey: belongs to our own PrivateKey, WireGuard leaves this [Peer] out; "
-				"the other side's is right",
+				"expected the other side's",
 				path, wireguard->peers[i].public_key_line);
 }
 
-/* May a device be called that? wg-quick's rule, and what the kernel keeps for itself. Return: NULL, or what is wrong. */
+/* A device's name: wg-quick's rule, and without the two names that the kernel keeps for itself in /proc/sys/net.
+ * Return: NULL, or what is wrong. */
 static const char *find_name_fault(const char *name)
 {
 	if (strlen(name) >= IFNAMSIZ)
@@ -438,7 +393,7 @@ static const char *find_name_fault(const char *name)
 	return NULL;
 }
 
-#define DEVICE_NAME_RIGHT "up to 15 of letters, digits and _=+.- before .conf are right"
+#define EXPECTED_NAME "expected up to 15 of letters, digits and _=+.- before .conf"
 
 bool tunnel_file_take_device(const char *wireguard_path, const char *path, const char *name,
 	struct wg_config *wireguard, char ret_device[IFNAMSIZ], const struct key_place *place)
@@ -459,10 +414,10 @@ bool tunnel_file_take_device(const char *wireguard_path, const char *path, const
 	warn_own_key(wireguard, wireguard_path ? wireguard_path : path);
 	fault = *base ? find_name_fault(base) : NULL; /* a tunnel without a name was complained about */
 	if (fault && wireguard_path)
-		key_complain(place, "the device is called as that file, and '%s' %s; " DEVICE_NAME_RIGHT, base, fault);
+		key_complain(place, "the device is called as that file, and '%s' %s; " EXPECTED_NAME, base, fault);
 	else if (fault)
 		ini_report_add(place->report, path, wireguard->interface.line,
-			"[Interface]: the device is called as this file, and '%s' %s; " DEVICE_NAME_RIGHT
+			"[Interface]: the device is called as this file, and '%s' %s; " EXPECTED_NAME
 			", or WireGuard = PATH of a file with such a name",
 			base, fault);
 	else
@@ -486,7 +441,7 @@ int tunnel_file_read_secret(const char *path, size_t max, char **ret, const stru
 	unquoted.text = NULL; /* the error names the file */
 	if (secret_read_file(path, max, ret, &err) < 0)
 		return key_complain(&unquoted,
-			"%s; the path of a readable file with the secret in its first line is right", err.text);
+			"%s; expected the path of a readable file with the secret in its first line", err.text);
 	tunnel_file_warn_readable_path(path);
 	return 0;
 }

@@ -1,6 +1,6 @@
-/* /etc/towpath/NAME.conf as both programs walk through it: the program's own section, [Gateway] and keys of ours by a table,
- * [Interface] and [Peer] by wg_config, everything else refused. Also a wg-quick file of somebody else's, which of the two
- * describes our device, and files that a key points at.
+/* /etc/towpath/NAME.conf as both programs walk through it: each section by the tables of those who know its keys, the
+ * rest refused. Also the wg-quick file of WireGuard = PATH, the question which of the two files describes our device, and
+ * files with a secret that a key points at.
  */
 #ifndef TOWPATH_WIREGUARD_TUNNEL_FILE_H
 #define TOWPATH_WIREGUARD_TUNNEL_FILE_H
@@ -16,22 +16,22 @@
 
 #define TUNNEL_FILE_NAME_MAX 63
 
+/* A section that repeats. Its keys are parsed into what @open returns; NULL after a complaint: they are passed over. */
+struct tunnel_section {
+	const struct key_table *table;
+	void *(*open)(void *owner, const struct key_place *place);
+};
+
 struct tunnel_file {
 	/* From the caller: */
-	const char *main_section;  /* "Server", "Client" */
 	const char *other_section; /* the other program's, refused with its name */
 	const char *other_program;
-	const struct key_table *table; /* rows of main_section, of "Interface", "Peer" and "Gateway" */
-	unsigned *lines; /* for each row, see key_table_take(); those of "Peer" and "Gateway" are cleared at each */
-	/* A [Peer], a [Gateway] begins at @place. Return: 0, or -EINVAL with a line in the report: its keys are not
-	 * looked at. */
-	int (*on_peer)(void *owner, const struct key_place *place);
-	int (*on_gateway)(void *owner, const struct key_place *place);
-	void *owner;
-	char *const *wireguard_path; /* where the table's row WireGuard leaves its path; NULL there: none */
+	struct key_reader main;		     /* the program's own section; its owner is what open() gets */
+	struct tunnel_section peer, gateway; /* keys of ours in [Peer], and [Gateway] */
+	char *const *wireguard_path; /* where the main table's row WireGuard leaves its path; NULL there: none */
 	struct wg_config *wireguard;
 	/* Filled in: */
-	unsigned main_line; /* header of the first main_section, 0: there is none */
+	unsigned main_line; /* header of the first main section, 0: there is none */
 	bool has_secret;    /* something in it must not be read by others */
 };
 
@@ -45,11 +45,11 @@ bool tunnel_file_is_name(const char *name);
 int tunnel_file_read(struct tunnel_file *file, const char *path, struct ini_report *report, struct err *err);
 
 /**
- * tunnel_file_take_device() - Which device is ours, and what is it called?
+ * tunnel_file_take_device() - Find out which device is ours, and its name
  * @wireguard_path: of WireGuard = PATH, a wg-quick file; NULL: ours may have an [Interface]
  * @path, @name: our file, NULL without one, and the tunnel's name
- * @wireguard: what tunnel_file_read() made of our file; replaced by what stands in @wireguard_path, complaints about that
- *	with its own name and lines
+ * @wireguard: what tunnel_file_read() made of our file; replaced by the content of @wireguard_path, complaints about which
+ *	name that file
  * @ret_device: its name; "" after a complaint
  * @place: of WireGuard; a @wireguard_path that cannot be read is complained about there
  *
@@ -58,7 +58,8 @@ int tunnel_file_read(struct tunnel_file *file, const char *path, struct ini_repo
 bool tunnel_file_take_device(const char *wireguard_path, const char *path, const char *name,
 	struct wg_config *wireguard, char ret_device[IFNAMSIZ], const struct key_place *place);
 
-/* Complain about each peer that has nothing of WireGuard's (others without a PublicKey were complained about). */
+/* Complain about each peer that has no key of WireGuard's at all; wg_config_finish() complains about the others that have
+ * no PublicKey. */
 void tunnel_file_check_peers(const struct wg_config *wireguard, const char *path, struct ini_report *report);
 
 /* Warn of a file with a secret that others can read. */

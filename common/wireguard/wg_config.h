@@ -1,13 +1,14 @@
 /* [Interface] and [Peer] as wg-quick(8) and wg(8) read them, as plain data.
  *
- * Reads and checks; brings nothing up. Keys that are Towpath's own (Name, Token, StockPath, PrivateKeyFile …) are
- * left to the caller, which asks wg_config_take() first.
+ * Reads and checks; brings nothing up. Keys of these sections that are Towpath's own (Name, Token, StockPath,
+ * PrivateKeyFile …) are in tables of the caller, who offers each entry to both.
  */
 #ifndef TOWPATH_WIREGUARD_WG_CONFIG_H
 #define TOWPATH_WIREGUARD_WG_CONFIG_H
 
 #include "common/base/addr.h"
 #include "common/base/ini.h"
+#include "common/base/key_table.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -25,9 +26,10 @@ struct wg_config_interface {
 	unsigned line; /* of the section's header; 0: there is none */
 	uint8_t private_key[WG_CONFIG_KEY_LEN];
 	bool has_private_key;
+	unsigned private_key_line; /* lines, here and below: 0: not given; the first one of a key that may repeat */
 	uint16_t listen_port;	   /* 0: any */
-	unsigned listen_port_line; /* this and those below: 0: not given; of what may repeat the first */
-	uint32_t fwmark;	   /* 0: off */
+	unsigned listen_port_line;
+	uint32_t fwmark; /* 0: off */
 	unsigned fwmark_line;
 	struct wg_config_prefix *addresses;
 	size_t address_count;
@@ -40,7 +42,7 @@ struct wg_config_interface {
 	unsigned dns_line;
 	char **hooks[4]; /* PreUp, PostUp, PreDown, PostDown, in order */
 	size_t hook_count[4];
-	unsigned hook_lines[4]; /* of the first of each */
+	unsigned hook_lines[4];
 };
 
 struct wg_config_peer {
@@ -63,21 +65,23 @@ struct wg_config {
 	size_t peer_count;
 };
 
-/* Open an [Interface] or [Peer] section. Return: 0, or -EINVAL with a line in @report (a second [Interface]). */
-int wg_config_open_section(
+/* The keys of [Interface], parsed into a struct wg_config_interface, and of [Peer], parsed into a struct wg_config_peer. */
+extern const struct key_table wg_config_interface_table;
+extern const struct key_table wg_config_peer_table;
+
+/* Open a section, [Peer] where it is called so, else [Interface]: the table and the owner of its keys go into *reader, whose
+ * lines are the caller's. The owner of a [Peer] is good until the next one is opened.
+ * Return: 0, or -EINVAL with a line in @report (a second [Interface]). */
+int wg_config_open_section(struct wg_config *config, const struct ini *ini, const struct ini_section *section,
+	struct key_reader *reader, struct ini_report *report);
+
+/* Read one section of a file that has no others than these two, and no other keys. What is wrong goes to @report. */
+void wg_config_read_section(
 	struct wg_config *config, const struct ini *ini, const struct ini_section *section, struct ini_report *report);
 
-/* Take one key of the section opened last. Return: 1 taken, 0 not a key of WireGuard's, -EINVAL with a line in @report. */
-int wg_config_take(struct wg_config *config, const struct ini *ini, const struct ini_section *section,
-	const struct ini_entry *entry, struct ini_report *report);
-
 /* Check what only the whole shows: two peers with one key, two with the same allowed IP, a peer that has what only a key
- * gives a meaning to. Return: 0, or -EINVAL with lines in @report. */
-int wg_config_finish(const struct wg_config *config, const struct ini *ini, struct ini_report *report);
-
-/* The keys it takes, for "did you mean", NULL-terminated. */
-extern const char *const wg_config_interface_keys[];
-extern const char *const wg_config_peer_keys[];
+ * gives a meaning to. What is wrong goes to @report. */
+void wg_config_finish(const struct wg_config *config, const struct ini *ini, struct ini_report *report);
 
 void wg_config_done(struct wg_config *config); /* wipes the keys */
 

@@ -131,9 +131,9 @@ def test_check_tells_all_mistakes():
     """Exit 2, one line each on stderr, and `run` says the same."""
     folder = Folder(home='[Client]\nServer = wss://a\nTokn = x\nMask = y\n', hub='[Server]\nTarget = 8.8.8.8:53\n')
     expected = [f'{folder.path}/home.conf:3: Tokn: not a key of [Client]; did you mean Token?',
-                f"{folder.path}/home.conf:4: Mask: 'y': not a way to mask; zero, random or none is right",
-                f"{folder.path}/home.conf:1: Token: missing; the one in this client's [Peer] on the hub, here or in "
-                'TokenFile, is right']
+                f"{folder.path}/home.conf:4: Mask: 'y': not one of the choices; expected one of none, zero, random",
+                f"{folder.path}/home.conf:1: Token: missing; expected the one in this client's [Peer] on the hub, here or "
+                'in TokenFile']
     for verb in ('check', 'run'):
         done = folder.run('client', verb, 'home')
         expect(done, 2)

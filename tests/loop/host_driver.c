@@ -44,47 +44,15 @@ struct driver {
 
 /* --- the file --- */
 
-static void take_lans(struct gateway *gateway, const char *text, const struct key_place *place)
-{
-	char *copy = strdup(text), *rest = copy, *lan;
-
-	while ((lan = strsep(&rest, ", ")))
-		if (*lan)
-			gateway_parse_lan(gateway, lan, place);
-	free(copy);
-}
-
-static int take_gateway(
-	struct file *file, const char *path, const struct ini_section *section, struct ini_report *report)
-{
-	struct key_place place = {.path = path, .line = section->line, .report = report};
-	struct gateway *gateway;
-
-	if (gateway_open(&file->gateways, &file->gateway_count, &place) < 0)
-		return -EINVAL;
-	gateway = &file->gateways[file->gateway_count - 1];
-	for (size_t i = 0; i < section->entry_count; i++) {
-		const struct ini_entry *entry = &section->entries[i];
-
-		place = (struct key_place){path, entry->line, entry->key, entry->value, report};
-		if (strcmp(entry->key, "Lan") == 0)
-			take_lans(gateway, entry->value, &place);
-		else
-			gateway_parse_interface(gateway, entry->value, &place);
-	}
-	return 0;
-}
-
-static void take_section(
+static void take_gateway(
 	struct file *file, const struct ini *ini, const struct ini_section *section, struct ini_report *report)
 {
-	if (strcmp(section->name, "Gateway") == 0) {
-		take_gateway(file, ini->path, section, report);
-		return;
-	}
-	wg_config_open_section(&file->wireguard, ini, section, report);
-	for (size_t i = 0; i < section->entry_count; i++)
-		wg_config_take(&file->wireguard, ini, section, &section->entries[i], report);
+	struct key_place place = {.path = ini->path, .line = section->line, .report = report};
+	unsigned lines[KEY_ROWS_MAX] = {0};
+	struct key_reader reader = {&gateway_table, gateway_open(&file->gateways, &file->gateway_count, &place), lines};
+
+	for (size_t i = 0; reader.owner && i < section->entry_count; i++)
+		key_take(&reader, 1, ini, &section->entries[i], report);
 }
 
 static struct file *read_file(const char *path)
@@ -99,7 +67,10 @@ static struct file *read_file(const char *path)
 		exit(2);
 	}
 	for (size_t i = 0; i < ini.section_count; i++)
-		take_section(file, &ini, &ini.sections[i], &report);
+		if (strcmp(ini.sections[i].name, "Gateway") == 0)
+			take_gateway(file, &ini, &ini.sections[i], &report);
+		else
+			wg_config_read_section(&file->wireguard, &ini, &ini.sections[i], &report);
 	wg_config_finish(&file->wireguard, &ini, &report);
 	ini_done(&ini);
 	if (report.count > 0) {

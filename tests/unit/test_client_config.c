@@ -1,6 +1,6 @@
 /* client/config: what a client's file, its options and its environment say, and what is said about wrong ones. */
 #include "client/config.h"
-#include "client/proxy_environment.h"
+#include "client/proxy.h"
 #include "tests/unit/config_cases.h"
 
 #include <errno.h>
@@ -42,24 +42,25 @@ static void two_keys_are_enough(void **state)
 	assert_int_equal(
 		read_text("[Client]\nServer = wss://vps.example.org\nToken = " TOKEN "\n", &config, &report), 0);
 	assert_string_equal(config.name, "home");
-	assert_int_equal(config.server_count, 1);
-	assert_string_equal(config.servers[0].url, "wss://vps.example.org");
-	assert_string_equal(config.servers[0].host, "vps.example.org");
-	assert_int_equal(config.servers[0].port, 443);
-	assert_false(config.servers[0].cleartext);
-	assert_string_equal(config.token, TOKEN);
-	assert_int_equal(config.pin_count, 0);
+	assert_int_equal(config.settings.server_count, 1);
+	assert_string_equal(config.settings.servers[0].url, "wss://vps.example.org");
+	assert_string_equal(config.settings.servers[0].host, "vps.example.org");
+	assert_int_equal(config.settings.servers[0].port, 443);
+	assert_false(config.settings.servers[0].cleartext);
+	assert_string_equal(config.settings.token, TOKEN);
+	assert_int_equal(config.settings.pin_count, 0);
 	assert_null(config.ca_path);
-	assert_null(config.server_name);
-	assert_false(config.interception);
+	assert_null(config.settings.server_name);
+	assert_false(config.settings.interception);
 	assert_string_equal(config.listen_text, "127.0.0.1:51820");
 	assert_int_equal(config.fwmark_kind, CLIENT_FWMARK_AUTO);
-	assert_null(config.proxy.host);
+	assert_null(config.settings.proxy_host);
 	assert_string_equal(config.congestion_control, "bbr");
-	assert_int_equal(config.ping_interval_ms, 15000);
-	assert_int_equal(config.mask, CARRIER_MASK_ZERO);
-	assert_null(config.stock_path);
-	assert_string_equal(config.stock_target, "127.0.0.1:51820");
+	assert_int_equal(config.settings.ping_interval_ms, 15000);
+	assert_int_equal(config.settings.mask, CARRIER_MASK_ZERO);
+	assert_null(config.settings.stock_path);
+	assert_string_equal(config.settings.stock_target_host, "127.0.0.1");
+	assert_int_equal(config.settings.stock_target_port, 51820);
 	client_config_done(&config);
 }
 
@@ -92,32 +93,33 @@ static void every_key_arrives(void **state)
 				   "JwtKey = champignonfrais\n",
 				 &config, &report),
 		0);
-	assert_int_equal(config.server_count, 3);
-	assert_string_equal(config.servers[0].host, "vps.example.org");
-	assert_int_equal(config.servers[1].port, 8443);
-	assert_string_equal(config.servers[2].host, "::1");
-	assert_true(config.servers[2].cleartext);
-	assert_int_equal(config.pin_count, 2);
-	assert_int_equal(config.pins[1][31], 31);
-	assert_string_equal(config.server_name, "front.example.net");
-	assert_true(config.interception);
+	assert_int_equal(config.settings.server_count, 3);
+	assert_string_equal(config.settings.servers[0].host, "vps.example.org");
+	assert_int_equal(config.settings.servers[1].port, 8443);
+	assert_string_equal(config.settings.servers[2].host, "::1");
+	assert_true(config.settings.servers[2].cleartext);
+	assert_int_equal(config.settings.pin_count, 2);
+	assert_int_equal(config.settings.pins[1][31], 31);
+	assert_string_equal(config.settings.server_name, "front.example.net");
+	assert_true(config.settings.interception);
 	assert_string_equal(config.listen_text, "[::1]:51999");
 	assert_int_equal(config.fwmark_kind, CLIENT_FWMARK_NUMBER);
 	assert_int_equal(config.fwmark, 0xca6c);
-	assert_string_equal(config.proxy.host, "proxy");
-	assert_int_equal(config.proxy.port, 3128);
-	assert_string_equal(config.proxy.user, "us@er");
-	assert_string_equal(config.proxy.password, "pa:ss");
+	assert_string_equal(config.settings.proxy_host, "proxy");
+	assert_int_equal(config.settings.proxy_port, 3128);
+	assert_string_equal(config.settings.proxy_user, "us@er");
+	assert_string_equal(config.settings.proxy_password, "pa:ss");
 	assert_string_equal(config.congestion_control, "cubic");
-	assert_int_equal(config.ping_interval_ms, 5000);
-	assert_int_equal(config.mask, CARRIER_MASK_RANDOM);
+	assert_int_equal(config.settings.ping_interval_ms, 5000);
+	assert_int_equal(config.settings.mask, CARRIER_MASK_RANDOM);
 	assert_null(config.wireguard_path);
-	assert_string_equal(config.stock_path, "old/v1");
-	assert_string_equal(config.stock_target, "[fd10::1]:51871");
-	assert_string_equal(config.basic_auth, "user:pass");
-	assert_int_equal(config.header_count, 2);
-	assert_string_equal(config.headers[0], "X-One: 1, 2");
-	assert_string_equal(config.jwt_key, "champignonfrais");
+	assert_string_equal(config.settings.stock_path, "old/v1");
+	assert_string_equal(config.settings.stock_target_host, "fd10::1");
+	assert_int_equal(config.settings.stock_target_port, 51871);
+	assert_string_equal(config.settings.basic_auth, "user:pass");
+	assert_int_equal(config.settings.header_count, 2);
+	assert_string_equal(config.settings.headers[0], "X-One: 1, 2");
+	assert_string_equal(config.settings.jwt_key, "champignonfrais");
 	client_config_done(&config);
 }
 
@@ -132,7 +134,7 @@ static void token_comes_from_a_file(void **state)
 	write_file("token", TOKEN "\n", 0600);
 	snprintf(text, sizeof(text), "[Client]\nServer = wss://a\nTokenFile = %s/token\n", case_folder);
 	assert_int_equal(read_text(text, &config, &report), 0);
-	assert_string_equal(config.token, TOKEN);
+	assert_string_equal(config.settings.token, TOKEN);
 	client_config_done(&config);
 
 	write_file("token", "tooshort\n", 0600);
@@ -152,7 +154,7 @@ static void stock_server_needs_no_token(void **state)
 
 	(void)state;
 	assert_int_equal(read_text("[Client]\nServer = wss://a\nPath = v1\n", &config, &report), 0);
-	assert_null(config.token);
+	assert_null(config.settings.token);
 	client_config_done(&config);
 }
 
@@ -164,101 +166,97 @@ static void each_mistake_has_its_line(void **state)
 	} cases[] = {
 		{"[Interface]\nPrivateKey = " KEY_A "\n",
 			"home.conf:1: [Client]: missing section; a line [Client] begins it"},
-		{"\n[Client]\nToken = " TOKEN "\n", "home.conf:2: Server: missing; wss://HOST[:PORT] is right"},
-		{"\n[Client]\nServer = wss://a\n", "home.conf:2: Token: missing; the one in this client's [Peer] on "
-						   "the hub, here or in TokenFile, is right"},
+		{"\n[Client]\nToken = " TOKEN "\n", "home.conf:2: Server: missing; expected wss://HOST[:PORT]"},
+		{"\n[Client]\nServer = wss://a\n",
+			"home.conf:2: Token: missing; expected the one in this client's [Peer] on the hub, here or in TokenFile"},
 		{HEAD "[Server]\n",
 			"home.conf:4: [Server]: is for towpath-server; a file is for one of the two programs"},
 		{HEAD "[Publish]\n", "home.conf:4: [Publish]: not known to this version; take the section out"},
 		{HEAD "TokenFile = /x\n",
-			"home.conf:4: TokenFile: '/x': Token is given already, in line 3; one of the two is enough"},
+			"home.conf:4: TokenFile: '/x': Token is given already, in line 3; expected one of the two"},
 		{HEAD "Sever = wss://b\n", "home.conf:4: Sever: not a key of [Client]; did you mean Server?"},
 		{HEAD "MaxClients = 5\n", "home.conf:4: MaxClients: not a key of [Client]; take the line out"},
-		{HEAD "PrivateKey = x\n",
-			"home.conf:4: PrivateKey: not a key of [Client]; it belongs into [Interface]"},
+		{HEAD "PrivateKey = x\n", "home.conf:4: PrivateKey: not a key of [Client]; it belongs in [Interface]"},
 		{HEAD INTERFACE "[Peer]\nPublicKey = " KEY_A "\nName = x\n",
-			"home.conf:8: Name: 'x': belongs into the hub's file only; take the line out"},
+			"home.conf:8: Name: 'x': belongs in the hub's file only; take the line out"},
 		{HEAD INTERFACE "[Peer]\nPublicKey = " KEY_A "\nToken = " TOKEN "\n",
-			"home.conf:8: Token: belongs into the hub's file only; take the line out"},
+			"home.conf:8: Token: belongs in the hub's file only; take the line out"},
 		{HEAD INTERFACE "[Peer]\n",
-			"home.conf:6: PublicKey: missing; the key that `wg pubkey` prints on the other side is right"},
+			"home.conf:6: PublicKey: missing; expected the key that `wg pubkey` prints on the other side"},
 		{HEAD "Server = https://b\n",
-			"home.conf:4: Server: 'https://b': not a URL of a tunnel; wss://HOST[:PORT] is right"},
-		{HEAD "Server = b\n", "home.conf:4: Server: 'b': not a URL of a tunnel; wss://HOST[:PORT] is right"},
+			"home.conf:4: Server: 'https://b': not a URL of a tunnel; expected wss://HOST[:PORT]"},
+		{HEAD "Server = b\n", "home.conf:4: Server: 'b': not a URL of a tunnel; expected wss://HOST[:PORT]"},
 		{HEAD "Server = wss://b/x\n",
-			"home.conf:4: Server: 'wss://b/x': has a path; wss://HOST[:PORT] is right, "
+			"home.conf:4: Server: 'wss://b/x': has a path; expected wss://HOST[:PORT], "
 			"with Path = … for a stock server's prefix"},
-		{HEAD "Server = wss://b:0\n", "home.conf:4: Server: 'wss://b:0': not a host, or its port is not 1 to "
-					      "65535; wss://HOST[:PORT] is right, "
-					      "an IPv6 address in brackets"},
-		{HEAD "Server = wss://\n", "home.conf:4: Server: 'wss://': not a host, or its port is not 1 to 65535; "
-					   "wss://HOST[:PORT] is right, "
-					   "an IPv6 address in brackets"},
+		{HEAD "Server = wss://b:0\n",
+			"home.conf:4: Server: 'wss://b:0': not a host, or its port is not 1 to 65535; expected wss://HOST[:PORT], "
+			"an IPv6 address in brackets"},
+		{HEAD "Server = wss://\n",
+			"home.conf:4: Server: 'wss://': not a host, or its port is not 1 to 65535; expected wss://HOST[:PORT], "
+			"an IPv6 address in brackets"},
 		{HEAD "Server = wss://me:s3cret@b\n",
-			"home.conf:4: Server: has a user or password; wss://HOST[:PORT] is right, with BasicAuth = …"},
+			"home.conf:4: Server: has a user or password; expected wss://HOST[:PORT], with BasicAuth = …"},
 		{"[Client]\nServer = wss://a\nToken = a b c d e f g h i j k\n",
-			"home.conf:3: Token: has a character that is not allowed; letters, digits, _ and - are right"},
+			"home.conf:3: Token: has a character that is not allowed; expected letters, digits, '_' and '-'"},
 		{"[Client]\nServer = wss://a\nTokenFile = token\n",
-			"home.conf:3: TokenFile: 'token': not an absolute path; one that begins with / is right"},
+			"home.conf:3: TokenFile: 'token': not an absolute path; expected one that begins with /"},
 		{"[Client]\nServer = wss://a\nTokenFile = /nowhere\n",
-			"home.conf:3: TokenFile: /nowhere: No such file or directory; "
-			"the path of a readable file with the secret in its first line is right"},
-		{HEAD "Pin = sha256//abc\n", "home.conf:4: Pin: 'sha256//abc': not a public key's pin; sha256// and 44 "
-					     "characters of base64 are right, "
-					     "as towpath-server prints at its start"},
-		{HEAD "CA = /nowhere\n", "home.conf:4: CA: /nowhere: No such file or directory; the path of a readable "
-					 "PEM file is right"},
-		{HEAD "ServerName = a b\n", "home.conf:4: ServerName: 'a b': not a host name or address; "
-					    "for example front.example.net is right"},
+			"home.conf:3: TokenFile: /nowhere: No such file or directory; expected the path of a readable file with the secret in its first line"},
+		{HEAD "Pin = sha256//abc\n",
+			"home.conf:4: Pin: 'sha256//abc': not a public key's pin; expected sha256// and 44 characters of base64, "
+			"as towpath-server prints at its start"},
+		{HEAD "CA = /nowhere\n",
+			"home.conf:4: CA: /nowhere: No such file or directory; expected the path of a readable PEM file"},
+		{HEAD "ServerName = a b\n",
+			"home.conf:4: ServerName: 'a b': not a host name or address; expected for example front.example.net"},
 		{HEAD "Interception = maybe\n",
-			"home.conf:4: Interception: 'maybe': neither yes nor no; one of the two is right"},
+			"home.conf:4: Interception: 'maybe': neither yes nor no; expected one of the two"},
 		{HEAD "Listen = here\n",
-			"home.conf:4: Listen: 'here': not an address with its port; 127.0.0.1:51820 is right"},
+			"home.conf:4: Listen: 'here': not an address with its port; expected for example 127.0.0.1:51820"},
 		{HEAD "FwMark = 0x1ffffffff\n",
-			"home.conf:4: FwMark: '0x1ffffffff': neither auto, off nor a mark up to 0xffffffff; "
-			"for example auto or 0xca6c is right"},
-		{HEAD "FwMark = on\n", "home.conf:4: FwMark: 'on': neither auto, off nor a mark up to 0xffffffff; "
-				       "for example auto or 0xca6c is right"},
+			"home.conf:4: FwMark: '0x1ffffffff': neither auto, off nor a mark up to 0xffffffff; expected for example auto or 0xca6c"},
+		{HEAD "FwMark = on\n",
+			"home.conf:4: FwMark: 'on': neither auto, off nor a mark up to 0xffffffff; expected for example auto or 0xca6c"},
 		{HEAD "Proxy = socks5://p:1080\n",
-			"home.conf:4: Proxy: 'socks5://p:1080': only http:// proxies are known; "
-			"http://[user:password@]HOST:PORT is right, or none"},
-		{HEAD "Proxy = http://p\n", "home.conf:4: Proxy: 'http://p': the port is missing; "
-					    "http://[user:password@]HOST:PORT is right"},
+			"home.conf:4: Proxy: 'socks5://p:1080': only http:// proxies are known; expected http://[user:password@]HOST:PORT, or none"},
+		{HEAD "Proxy = http://p\n",
+			"home.conf:4: Proxy: 'http://p': the port is missing; expected http://[user:password@]HOST:PORT"},
 		{HEAD "Proxy = http://me:s3cret@p\n",
-			"home.conf:4: Proxy: the port is missing; http://[user:password@]HOST:PORT is right"},
+			"home.conf:4: Proxy: the port is missing; expected http://[user:password@]HOST:PORT"},
 		{HEAD "Proxy = none\nProxy = http://me:s3cret@p:1\n",
-			"home.conf:5: Proxy: given already, in line 4; once is right"},
+			"home.conf:5: Proxy: given already, in line 4; expected once"},
 		{HEAD "Server = wss://me:s3cret@b,,\n",
-			"home.conf:4: Server: has a user or password; wss://HOST[:PORT] is right, with BasicAuth = …"},
-		{HEAD "Server = ,wss://me:s3cret@b\n", "home.conf:4: Server: an element of the list is empty; one "
-						       "comma between two elements is right"},
+			"home.conf:4: Server: has a user or password; expected wss://HOST[:PORT], with BasicAuth = …"},
+		{HEAD "Server = ,wss://me:s3cret@b\n",
+			"home.conf:4: Server: an element of the list is empty; expected one comma between two elements"},
 		{HEAD "Proxy = me:s3cret@p\n",
-			"home.conf:4: Proxy: the port is missing; http://[user:password@]HOST:PORT is right"},
-		{HEAD "Proxy = http://me:s3cret%ff@p:1\n", "home.conf:4: Proxy: the user or password cannot be read; "
-							   "user:password with other characters as %40 is right"},
-		{HEAD "Proxy = http://me:s3cret%0d@p:1\n", "home.conf:4: Proxy: the user or password cannot be read; "
-							   "user:password with other characters as %40 is right"},
+			"home.conf:4: Proxy: the port is missing; expected http://[user:password@]HOST:PORT"},
+		{HEAD "Proxy = http://me:s3cret%ff@p:1\n",
+			"home.conf:4: Proxy: the user or password cannot be read; expected user:password with other characters as %40"},
+		{HEAD "Proxy = http://me:s3cret%0d@p:1\n",
+			"home.conf:4: Proxy: the user or password cannot be read; expected user:password with other characters as %40"},
 		{HEAD "CongestionControl = a b\n",
-			"home.conf:4: CongestionControl: 'a b': not a congestion control of the kernel's; "
-			"bbr, cubic or another of net.ipv4.tcp_available_congestion_control is right"},
-		{HEAD "PingInterval = 0\n", "home.conf:4: PingInterval: '0': out of range; 1s to 3600s is right"},
-		{HEAD "Mask = some\n", "home.conf:4: Mask: 'some': not a way to mask; zero, random or none is right"},
-		{HEAD "Path = /v1\n", "home.conf:4: Path: '/v1': not a path prefix; a word without slashes around it, "
-				      "such as v1, is right"},
-		{HEAD "Path = a b\n", "home.conf:4: Path: 'a b': not a path prefix; a word without slashes around it, "
-				      "such as v1, is right"},
+			"home.conf:4: CongestionControl: 'a b': not a congestion control of the kernel's; expected bbr, cubic or another of net.ipv4.tcp_available_congestion_control"},
+		{HEAD "PingInterval = 0\n", "home.conf:4: PingInterval: '0': out of range; expected 1s to 3600s"},
+		{HEAD "Mask = some\n",
+			"home.conf:4: Mask: 'some': not one of the choices; expected one of none, zero, random"},
+		{HEAD "Path = /v1\n",
+			"home.conf:4: Path: '/v1': not a path prefix; expected a word without slashes around it, such as v1"},
+		{HEAD "Path = a b\n",
+			"home.conf:4: Path: 'a b': not a path prefix; expected a word without slashes around it, such as v1"},
 		{HEAD "Target = :51820\n",
-			"home.conf:4: Target: ':51820': not a host with its port; 127.0.0.1:51820 is right"},
+			"home.conf:4: Target: ':51820': not a host with its port; expected for example 127.0.0.1:51820"},
 		{HEAD "BasicAuth = s3cret\n",
-			"home.conf:4: BasicAuth: not a user with a password; user:password is right"},
-		{HEAD "Header = nothing\n", "home.conf:4: Header: not a header; Name: value is right"},
-		{HEAD "Header = a b: c\n", "home.conf:4: Header: not a header; Name: value is right"},
+			"home.conf:4: BasicAuth: not a user with a password; expected user:password"},
+		{HEAD "Header = nothing\n", "home.conf:4: Header: not a header; expected Name: value"},
+		{HEAD "Header = a b: c\n", "home.conf:4: Header: not a header; expected Name: value"},
 		{HEAD "Header = upgrade: h2c\n",
-			"home.conf:4: Header: the tunnel sets upgrade itself; another header is right"},
-		{HEAD "ClientKey = /nowhere\n", "home.conf:4: ClientKey: /nowhere: No such file or directory; the path "
-						"of a readable PEM file is right"},
-		{HEAD "WireGuard = /nowhere\n", "home.conf:4: WireGuard: '/nowhere': No such file or directory; "
-						"none, or the path of a wg-quick file is right"},
+			"home.conf:4: Header: the tunnel sets upgrade itself; expected another header"},
+		{HEAD "ClientKey = /nowhere\n",
+			"home.conf:4: ClientKey: /nowhere: No such file or directory; expected the path of a readable PEM file"},
+		{HEAD "WireGuard = /nowhere\n",
+			"home.conf:4: WireGuard: '/nowhere': No such file or directory; expected none, or the path of a wg-quick file"},
 	};
 
 	(void)state;
@@ -346,24 +344,20 @@ static void each_mistake_about_the_device_has_its_line(void **state)
 		const char *text, *complaint;
 	} cases[] = {
 		{HEAD "WireGuard = DIR/wg0.conf\n" INTERFACE, "home.conf:5: [Interface]: WireGuard in line 4 says "
-							      "where the device comes from; one of the two is "
-							      "right"},
+							      "where the device comes from; expected one of the two"},
 		{HEAD "WireGuard = DIR/wg0.conf\n[Peer]\nPublicKey = " KEY_B "\n",
 			"home.conf:5: [Peer]: the device is described in DIR/wg0.conf; its peers belong there"},
-		{HEAD "WireGuard = DIR/keyless.conf\n", "DIR/keyless.conf:1: PrivateKey: missing; PrivateKey = … with "
-							"what `wg genkey` prints is right"},
+		{HEAD "WireGuard = DIR/keyless.conf\n",
+			"DIR/keyless.conf:1: PrivateKey: missing; expected PrivateKey = … with what `wg genkey` prints"},
 		{HEAD "Listen = 127.0.0.1:0\n",
-			"home.conf:4: Listen: '127.0.0.1:0': only a device of ours is told of a free "
-			"port; 127.0.0.1:51820 is right"},
+			"home.conf:4: Listen: '127.0.0.1:0': only a device of ours is told of a free port; expected 127.0.0.1:51820"},
 		{HEAD "FwMark = 0x5\n" INTERFACE,
-			"home.conf:4: FwMark: '0x5': the tunnel carries the mark of our own device; "
-			"FwMark in [Interface] is right"},
-		{HEAD "FwMark = off\n" INTERFACE "FwMark = 5\n", "home.conf:4: FwMark: 'off': the tunnel carries the "
-								 "mark of our own device; FwMark in [Interface] is "
-								 "right"},
-		{HEAD "[Gateway]\nLan = 192.168.1.0/24\n", "home.conf:4: [Gateway]: needs a device of ours; "
-							   "[Interface] in this file, or WireGuard = PATH, is "
-							   "right"},
+			"home.conf:4: FwMark: '0x5': the tunnel carries the mark of our own device; expected FwMark in [Interface]"},
+		{HEAD "FwMark = off\n" INTERFACE "FwMark = 5\n",
+			"home.conf:4: FwMark: 'off': the tunnel carries the "
+			"mark of our own device; expected FwMark in [Interface]"},
+		{HEAD "[Gateway]\nLan = 192.168.1.0/24\n",
+			"home.conf:4: [Gateway]: needs a device of ours; expected [Interface] in this file, or WireGuard = PATH"},
 	};
 
 	(void)state;
@@ -389,21 +383,17 @@ static void options_are_the_keys(void **state)
 		{"fw-mark", "off", ""},
 		{"fwmark", "off", ""},
 		{"ca", "relative.pem", ""},
-		{"mask", "some", "--mask: 'some': not a way to mask; zero, random or none is right"},
+		{"mask", "some", "--mask: 'some': not one of the choices; expected one of none, zero, random"},
 		{"header", "A: b\r\nC: d",
-			"--header: the value has a control character or is not UTF-8; plain text is needed"},
+			"--header: the value has a control character or is not UTF-8; expected plain text"},
 		{"token", "s3cret",
-			"--token: everybody can see a secret among the arguments; "
-			"--token-file is right, with a URL also TOWPATH_TOKEN in the environment"},
+			"--token: everybody can see a secret among the arguments; expected --token-file, or with a URL TOWPATH_TOKEN in the environment"},
 		{"basic-auth", "a:s3cret",
-			"--basic-auth: everybody can see a secret among the arguments; "
-			"BasicAuth in the file is right, with a URL TOWPATH_BASIC_AUTH in the environment"},
+			"--basic-auth: everybody can see a secret among the arguments; expected BasicAuth in the file, or with a URL TOWPATH_BASIC_AUTH in the environment"},
 		{"jwt-key", "s3cret",
-			"--jwt-key: everybody can see a secret among the arguments; "
-			"JwtKey in the file is right, with a URL TOWPATH_JWT_KEY in the environment"},
+			"--jwt-key: everybody can see a secret among the arguments; expected JwtKey in the file, or with a URL TOWPATH_JWT_KEY in the environment"},
 		{"proxy", "http://me:s3cret@p:1",
-			"--proxy: everybody can see a password among the arguments; "
-			"https_proxy in the environment is right"},
+			"--proxy: everybody can see a password among the arguments; expected https_proxy in the environment"},
 	};
 
 	(void)state;
@@ -447,14 +437,14 @@ static void url_needs_no_file(void **state)
 	assert_int_equal(client_config_option(&config, "server", "wss://vps.example.org:8443", &report), 0);
 	assert_int_equal(client_config_finish(&config, &report), 0);
 	assert_string_equal(config.name, "vps.example.org");
-	assert_string_equal(config.token, TOKEN);
+	assert_string_equal(config.settings.token, TOKEN);
 	assert_string_equal(config.listen_text, "127.0.0.1:51820");
 	client_config_done(&config);
 
 	setenv("TOWPATH_TOKEN", "s3cret", 1);
 	assert_int_equal(client_config_option(&config, "server", "wss://a", &report), 0);
 	assert_int_equal(client_config_finish(&config, &report), -EINVAL);
-	assert_only_line(&report, "TOWPATH_TOKEN", "TOWPATH_TOKEN: too short, 6 characters; 16 or more are right");
+	assert_only_line(&report, "TOWPATH_TOKEN", "TOWPATH_TOKEN: too short, 6 characters; expected 16 or more");
 	ini_report_done(&report);
 	client_config_done(&config);
 
@@ -462,7 +452,7 @@ static void url_needs_no_file(void **state)
 	assert_int_equal(client_config_option(&config, "server", "wss://a", &report), 0);
 	assert_int_equal(client_config_finish(&config, &report), -EINVAL);
 	assert_only_line(&report, "nothing",
-		"--token-file: missing; a file with the token, or TOWPATH_TOKEN in the environment, is right");
+		"--token-file: missing; expected a file with the token, or TOWPATH_TOKEN in the environment");
 	ini_report_done(&report);
 	client_config_done(&config);
 }
@@ -498,8 +488,8 @@ static void options_win_over_the_file(void **state)
 	assert_int_equal(client_config_option(&config, "token-file", path, &report), 0);
 	assert_int_equal(client_config_read("home.conf", &config, &report, &err), 0);
 	assert_string_equal(config.listen_text, "127.0.0.1:2");
-	assert_string_equal(config.token, "fedcba9876543210");
-	assert_int_equal(config.mask, CARRIER_MASK_RANDOM);
+	assert_string_equal(config.settings.token, "fedcba9876543210");
+	assert_int_equal(config.settings.mask, CARRIER_MASK_RANDOM);
 	client_config_done(&config);
 }
 
@@ -512,25 +502,24 @@ static void proxy_of_the_environment(void **state)
 	(void)state;
 	setenv("https_proxy", "http://me:s3cret@proxy:3128", 1);
 	assert_int_equal(read_text(HEAD, &config, &report), 0);
-	assert_string_equal(config.proxy.host, "proxy");
-	assert_string_equal(config.proxy.password, "s3cret");
+	assert_string_equal(config.settings.proxy_host, "proxy");
+	assert_string_equal(config.settings.proxy_password, "s3cret");
 	client_config_done(&config);
 
 	assert_int_equal(read_text(HEAD "Proxy = none\n", &config, &report), 0);
-	assert_null(config.proxy.host);
+	assert_null(config.settings.proxy_host);
 	client_config_done(&config);
 
 	setenv("no_proxy", "b,a", 1);
 	assert_int_equal(read_text(HEAD, &config, &report), 0);
-	assert_null(config.proxy.host);
+	assert_null(config.settings.proxy_host);
 	client_config_done(&config);
 
 	setenv("https_proxy", "https://me:s3cret@proxy", 1);
 	setenv("no_proxy", "", 1);
 	assert_int_equal(read_text(HEAD, &config, &report), -EINVAL);
 	assert_only_line(&report, "https_proxy",
-		"https_proxy: only http:// proxies are known; "
-		"http://[user:password@]HOST:PORT is right, or none; Proxy = none ignores it");
+		"https_proxy: only http:// proxies are known; expected http://[user:password@]HOST:PORT, or none; Proxy = none ignores it");
 	ini_report_done(&report);
 	client_config_done(&config);
 	forget_environment();
@@ -582,11 +571,10 @@ static void warnings_are_told(void **state)
 		{"[Client]\nServer = wss://a\nPath = v1\nProxy = http://u:p@p:1\n#\n",
 			"config: open.conf holds a secret, and others can read it; chmod 600 open.conf\n", 0644},
 		{HEAD "Listen = 0.0.0.0:51820\n",
-			"config: Listen = 0.0.0.0:51820: other hosts can send into the tunnel; "
-			"127.0.0.1:51820 is right for this host alone\n",
+			"config: Listen = 0.0.0.0:51820: other hosts can send into the tunnel; expected 127.0.0.1:51820 for this host alone\n",
 			0600},
 		{"[Client]\nServer = ws://a\nToken = " TOKEN "\n",
-			"config: ws://a is not encrypted: who listens on the way can come in as you; wss:// is right\n",
+			"config: ws://a is not encrypted: another host on the way can read the token and come in as you; expected wss://\n",
 			0600},
 		{"[Client]\nServer = ws://127.0.0.1:80\nToken = " TOKEN "\n", "", 0600},
 		{HEAD, "config: open.conf holds a secret, and others can read it; chmod 600 open.conf\n", 0604},
@@ -595,9 +583,7 @@ static void warnings_are_told(void **state)
 			"through the tunnel; take the line out of the hub's [Peer]\n",
 			0600},
 		{HEAD INTERFACE "[Peer]\nPublicKey = " OWN_KEY "\n",
-			"config: open.conf:7: PublicKey: belongs to our own PrivateKey, WireGuard leaves this [Peer] "
-			"out; "
-			"the other side's is right\n",
+			"config: open.conf:7: PublicKey: belongs to our own PrivateKey, WireGuard leaves this [Peer] out; expected the other side's\n",
 			0600},
 		{HEAD INTERFACE,
 			"config: open.conf:4: [Interface]: no [Peer] is there to be reached through the tunnel\n",

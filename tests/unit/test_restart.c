@@ -53,8 +53,8 @@ static void test_clients_limits_and_certificate_need_none(void **state)
 	(void)state;
 	now.clients = &client;
 	now.client_count = 1;
-	now.max_clients = 3;
-	now.ping_interval_ms = 4;
+	now.settings.max_clients = 3;
+	now.settings.ping_interval_ms = 4;
 	now.certificate_path = path;
 	names("", &now);
 }

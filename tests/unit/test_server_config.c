@@ -36,10 +36,10 @@ static void empty_section_means_the_defaults(void **state)
 	assert_false(config.listens[0].cleartext);
 	assert_null(config.certificate_path);
 	assert_string_equal(config.target_text, "127.0.0.1:51820");
-	assert_int_equal(config.max_clients, 10000);
-	assert_int_equal(config.max_sessions_per_client, 8);
-	assert_int_equal(config.ping_interval_ms, 15000);
-	assert_int_equal(config.trusted_proxy_count, 0);
+	assert_int_equal(config.settings.max_clients, 10000);
+	assert_int_equal(config.settings.max_sessions_per_client, 8);
+	assert_int_equal(config.settings.ping_interval_ms, 15000);
+	assert_int_equal(config.settings.trusted_proxy_count, 0);
 	assert_null(config.wireguard_path);
 	assert_false(config.has_device);
 	assert_int_equal(config.client_count, 0);
@@ -82,11 +82,11 @@ static void every_key_arrives(void **state)
 	assert_int_equal(config.listens[1].line, 2);
 	assert_string_equal(config.listens[2].text, "[2001:db8:1::10]:8443");
 	assert_string_equal(config.target_text, "[::1]:51871");
-	assert_int_equal(config.max_clients, 50);
-	assert_int_equal(config.max_sessions_per_client, 2);
-	assert_int_equal(config.ping_interval_ms, 90000);
-	assert_int_equal(config.trusted_proxy_count, 3);
-	assert_int_equal(addr_port(&config.trusted_proxies[1]), 0);
+	assert_int_equal(config.settings.max_clients, 50);
+	assert_int_equal(config.settings.max_sessions_per_client, 2);
+	assert_int_equal(config.settings.ping_interval_ms, 90000);
+	assert_int_equal(config.settings.trusted_proxy_count, 3);
+	assert_int_equal(addr_port(&config.settings.trusted_proxies[1]), 0);
 	assert_int_equal(config.client_count, 2); /* the third may not come in */
 	assert_string_equal(config.clients[0].name, "Anna's laptop");
 	assert_string_equal(config.clients[0].token, TOKEN);
@@ -196,17 +196,14 @@ static void each_mistake_about_the_device_has_its_line(void **state)
 		const char *text, *complaint;
 	} cases[] = {
 		{"[Server]\nWireGuard = DIR/wg0.conf\n" INTERFACE,
-			"hub.conf:3: [Interface]: WireGuard in line 2 says where the device comes from; one of the two "
-			"is right"},
+			"hub.conf:3: [Interface]: WireGuard in line 2 says where the device comes from; expected one of the two"},
 		{"[Server]\n" INTERFACE "[Server]\nWireGuard = DIR/wg0.conf\n",
-			"hub.conf:5: WireGuard: 'DIR/wg0.conf': this file describes a device itself, from line 2 on; "
-			"WireGuard or [Interface] is right"},
+			"hub.conf:5: WireGuard: 'DIR/wg0.conf': this file describes a device itself, from line 2 on; expected WireGuard or [Interface]"},
 		{"[Server]\nWireGuard = none\n[Interface]\n", "hub.conf:3: [Interface]: WireGuard in line 2 says where "
-							      "the device comes from; one of the two is right"},
+							      "the device comes from; expected one of the two"},
 		{"[Server]\nWireGuard = DIR/sixteen_letters_.conf\n",
 			"hub.conf:2: WireGuard: 'DIR/sixteen_letters_.conf': the device is called as that file, and "
-			"'sixteen_letters_' is too long for one; up to 15 of letters, digits and _=+.- before .conf "
-			"are right"},
+			"'sixteen_letters_' is too long for one; expected up to 15 of letters, digits and _=+.- before .conf"},
 		{"[Server]\nWireGuard = DIR/wg0.conf\n[Peer]\nToken = " TOKEN "\nAllowedIPs = 10.0.0.2/32\n",
 			"hub.conf:5: AllowedIPs: the device is described in DIR/wg0.conf; this line belongs there"},
 		{"[Server]\nWireGuard = DIR/wg0.conf\n[Peer]\nToken = " TOKEN "\nPersistentKeepalive = 25\n",
@@ -214,54 +211,42 @@ static void each_mistake_about_the_device_has_its_line(void **state)
 			"there"},
 		{"[Server]\nWireGuard = DIR/wg0.conf\n[Peer]\nToken = " TOKEN "\nPublicKey = " KEY_A "\n",
 			"hub.conf:5: PublicKey: '" KEY_A
-			"': no [Peer] of DIR/wg0.conf has it; the key of one of them is right"},
+			"': no [Peer] of DIR/wg0.conf has it; expected the key of one of them"},
 		{"[Server]\nWireGuard = DIR/ends.conf\n",
-			"DIR/ends.conf:5: Endpoint: '192.0.2.1:51820': a hidden device reaches nobody by itself; "
-			"Hidden = no in [Server] is right, or no Endpoint"},
+			"DIR/ends.conf:5: Endpoint: '192.0.2.1:51820': a hidden device reaches nobody by itself; expected Hidden = no in [Server], or no Endpoint"},
 		{"[Server]\nHidden = yes\n" INTERFACE "[Peer]\nPublicKey = " KEY_B
 		 "\nEndpoint = vps.example.org:51820\n",
-			"hub.conf:7: Endpoint: 'vps.example.org:51820': a hidden device reaches nobody by itself; "
-			"Hidden = no in [Server] is right, or no Endpoint"},
-		{"[Server]\nHidden = no\n", "hub.conf:2: Hidden: 'no': needs a device of ours; [Interface] in this "
-					    "file, or WireGuard = PATH, is "
-					    "right"},
+			"hub.conf:7: Endpoint: 'vps.example.org:51820': a hidden device reaches nobody by itself; expected Hidden = no in [Server], or no Endpoint"},
+		{"[Server]\nHidden = no\n",
+			"hub.conf:2: Hidden: 'no': needs a device of ours; expected [Interface] in this file, or WireGuard = PATH"},
 		{"[Server]\nHidden = perhaps\n" INTERFACE,
-			"hub.conf:2: Hidden: 'perhaps': neither yes nor no; one of the two is right"},
+			"hub.conf:2: Hidden: 'perhaps': neither yes nor no; expected one of the two"},
 		{"[Server]\nTarget = 127.0.0.1:51821\n" INTERFACE,
-			"hub.conf:2: Target: '127.0.0.1:51821': our hidden device answers at 127.0.0.1:51820; that is "
-			"right, or "
-			"Hidden = no"},
+			"hub.conf:2: Target: '127.0.0.1:51821': our hidden device answers at 127.0.0.1:51820; expected that address, or Hidden = no"},
 		{"[Server]\n[Interface]\nListenPort = 51820\n",
-			"hub.conf:2: PrivateKey: missing; PrivateKey = … with what `wg genkey` prints is right"},
-		{"[Server]\n" INTERFACE "[Gateway]\n", "hub.conf:4: Lan: missing; the network that the tunnel's peers "
-						       "are let into, as in 192.168.1.0/24, is "
-						       "right"},
-		{"[Server]\n[Gateway]\nLan = 10.0.0.0/8\n", "hub.conf:2: [Gateway]: needs a device of ours; "
-							    "[Interface] in this file, or WireGuard = PATH, is right"},
+			"hub.conf:2: PrivateKey: missing; expected PrivateKey = … with what `wg genkey` prints"},
+		{"[Server]\n" INTERFACE "[Gateway]\n",
+			"hub.conf:4: Lan: missing; expected the network that the tunnel's peers may reach, as in 192.168.1.0/24"},
+		{"[Server]\n[Gateway]\nLan = 10.0.0.0/8\n",
+			"hub.conf:2: [Gateway]: needs a device of ours; expected [Interface] in this file, or WireGuard = PATH"},
 		{"[Server]\n" INTERFACE "[Gateway]\nLan = 10.0.0.0/33\n",
-			"hub.conf:5: Lan: '10.0.0.0/33': not a network; one such as 192.168.1.0/24 or fd00::/64 is "
-			"right"},
+			"hub.conf:5: Lan: '10.0.0.0/33': not a network; expected one such as 192.168.1.0/24 or fd00::/64"},
 		{"[Server]\n" INTERFACE "[Gateway]\nLan = 10.0.0.0/8\nInterface = sixteen_letters_\n",
-			"hub.conf:6: Interface: 'sixteen_letters_': not a device; the name of the one that has the "
-			"Lan, as in "
-			"eth0, is right"},
+			"hub.conf:6: Interface: 'sixteen_letters_': not a device; expected the name of the one that has the Lan, as in eth0"},
 		{"[Server]\n" INTERFACE "[Gateway]\nLan = 10.0.0.0/8\nInterface = hub\n",
-			"hub.conf:6: Interface: 'hub': is the tunnel's own device; the one that has the Lan is right"},
+			"hub.conf:6: Interface: 'hub': is the tunnel's own device; expected the one that has the Lan"},
 		{"[Server]\n" INTERFACE "[Gateway]\nLan = 10.0.0.0/8\nMasquerade = maybe\n",
-			"hub.conf:6: Masquerade: 'maybe': neither yes nor no; one of the two is right"},
+			"hub.conf:6: Masquerade: 'maybe': neither yes nor no; expected one of the two"},
 		{"[Server]\n" INTERFACE "[Gateway]\nLan = 10.0.0.0/8\nInterface = a\nInterface = b\n",
-			"hub.conf:7: Interface: 'b': given already, in line 6; once is right"},
+			"hub.conf:7: Interface: 'b': given already, in line 6; expected once"},
 		{"[Server]\n" INTERFACE "[Gateway]\nLan = 10.0.0.0/8\n[Gateway]\nLan = 10.3.0.0/16\n",
-			"hub.conf:7: Lan: '10.3.0.0/16': overlaps with 10.0.0.0/8 in line 5; an address belongs into "
-			"one "
-			"[Gateway]"},
+			"hub.conf:7: Lan: '10.3.0.0/16': overlaps with 10.0.0.0/8 in line 5; expected an address in one [Gateway] only"},
 		{"[Server]\n" INTERFACE "[Gateway]\nLna = 10.0.0.0/8\nLan = 10.0.0.0/8\n",
 			"hub.conf:5: Lna: not a key of [Gateway]; did you mean Lan?"},
 		{"[Server]\n[Gatway]\nLan = 10.0.0.0/8\n",
 			"hub.conf:2: [Gatway]: not a section; did you mean [Gateway]?"},
-		{"[Server]\n" INTERFACE "SaveConfig = true\n", "hub.conf:4: SaveConfig: 'true': we never write this "
-							       "file, what `wg set` changes would be lost; false is "
-							       "needed, or no line"},
+		{"[Server]\n" INTERFACE "SaveConfig = true\n",
+			"hub.conf:4: SaveConfig: 'true': this file is never written, what `wg set` changes would be lost; expected false, or no such line"},
 	};
 
 	(void)state;
@@ -295,8 +280,7 @@ static void device_must_have_a_name(void **state)
 
 		write_file(cases[i].file, "[Server]\n" INTERFACE "[Peer]\nToken = " TOKEN "\n", 0600);
 		snprintf(line, sizeof(line),
-			"%s:2: [Interface]: the device is called as this file, and %s; up to 15 of letters, digits and "
-			"_=+.- before .conf are right, or WireGuard = PATH of a file with such a name",
+			"%s:2: [Interface]: the device is called as this file, and %s; expected up to 15 of letters, digits and _=+.- before .conf, or WireGuard = PATH of a file with such a name",
 			cases[i].file, cases[i].fault);
 		assert_int_equal(server_config_read(cases[i].file, &config, &report, &err), -EINVAL);
 		assert_only_line(&report, cases[i].file, line);
@@ -349,106 +333,99 @@ static void each_mistake_has_its_line(void **state)
 		{"[Server]\n[Claim]\n", "hub.conf:2: [Claim]: not known to this version; take the section out"},
 		{"[Server]\n[Pear]\n", "hub.conf:2: [Pear]: not a section; did you mean [Peer]?"},
 		{"[Server]\n[Fortress]\nX = 1\n",
-			"hub.conf:2: [Fortress]: not a section; [Server], [Interface], [Peer] and [Gateway] are"},
+			"hub.conf:2: [Fortress]: not a section; expected [Server], [Interface], [Peer] or [Gateway]"},
 		{"[Server]\n[Client]\nServer = x\n",
 			"hub.conf:2: [Client]: is for towpath-client; a file is for one of the two programs"},
 		{"[Server]\nWebsite = /var/www\n",
 			"hub.conf:2: Website: '/var/www': not known to this version; take the line out"},
 		{"[Server]\nLisen = 0.0.0.0:443\n", "hub.conf:2: Lisen: not a key of [Server]; did you mean Listen?"},
 		{"[Server]\nColour = blue\n", "hub.conf:2: Colour: not a key of [Server]; take the line out"},
-		{"[Server]\nToken = " TOKEN "\n", "hub.conf:2: Token: not a key of [Server]; it belongs into [Peer]"},
+		{"[Server]\nToken = " TOKEN "\n", "hub.conf:2: Token: not a key of [Server]; it belongs in [Peer]"},
 		{"[Server]\n[Peer]\nTokn = " TOKEN "\nStockPath = a\n",
 			"hub.conf:3: Tokn: not a key of [Peer]; did you mean Token?"},
 		{"[Server]\n[Peer]\nPublikKey = x\nStockPath = a\n",
 			"hub.conf:3: PublikKey: not a key of [Peer]; did you mean PublicKey?"},
 		{"[Server]\nMaxClients = 5\nMaxClients = 6\n",
-			"hub.conf:3: MaxClients: '6': given already, in line 2; once is right"},
+			"hub.conf:3: MaxClients: '6': given already, in line 2; expected once"},
 		{"[Server]\nMaxClients = 5\n[Server]\nmaxclients = 6\n",
-			"hub.conf:4: MaxClients: '6': given already, in line 2; once is right"},
+			"hub.conf:4: MaxClients: '6': given already, in line 2; expected once"},
 		{"[Server]\nMaxClients = 0\n",
-			"hub.conf:2: MaxClients: '0': not a number in range; 1 to 1000000 is right"},
+			"hub.conf:2: MaxClients: '0': not a number in range; expected 1 to 1000000"},
 		{"[Server]\nMaxClients = 5x\n",
-			"hub.conf:2: MaxClients: '5x': not a number in range; 1 to 1000000 is right"},
+			"hub.conf:2: MaxClients: '5x': not a number in range; expected 1 to 1000000"},
 		{"[Server]\nMaxClients = -5\n",
-			"hub.conf:2: MaxClients: '-5': not a number in range; 1 to 1000000 is right"},
+			"hub.conf:2: MaxClients: '-5': not a number in range; expected 1 to 1000000"},
 		{"[Server]\nMaxClients = 99999999999999999999\n",
-			"hub.conf:2: MaxClients: '99999999999999999999': not a number in range; 1 to 1000000 is right"},
+			"hub.conf:2: MaxClients: '99999999999999999999': not a number in range; expected 1 to 1000000"},
 		{"[Server]\nMaxClients =\n",
-			"hub.conf:2: MaxClients: the value is empty; give one, or take the line out"},
+			"hub.conf:2: MaxClients: the value is empty; expected one, or no such line"},
 		{"[Server]\nMaxSessionsPerClient = 65536\n",
-			"hub.conf:2: MaxSessionsPerClient: '65536': not a number in range; 1 to 65535 is right"},
+			"hub.conf:2: MaxSessionsPerClient: '65536': not a number in range; expected 1 to 65535"},
 		{"[Server]\nPingInterval = soon\n",
-			"hub.conf:2: PingInterval: 'soon': not a time; for example 15s, 5min or 1h 30min is right"},
+			"hub.conf:2: PingInterval: 'soon': not a time; expected for example 15s, 5min or 1h 30min"},
 		{"[Server]\nPingInterval = 500ms\n",
-			"hub.conf:2: PingInterval: '500ms': out of range; 1s to 3600s is right"},
-		{"[Server]\nPingInterval = 2h\n", "hub.conf:2: PingInterval: '2h': out of range; 1s to 3600s is right"},
+			"hub.conf:2: PingInterval: '500ms': out of range; expected 1s to 3600s"},
+		{"[Server]\nPingInterval = 2h\n", "hub.conf:2: PingInterval: '2h': out of range; expected 1s to 3600s"},
 		{"[Server]\nListen = example.org:443\n",
-			"hub.conf:2: Listen: 'example.org:443': not an address with its port; "
-			"0.0.0.0:443, [::]:443 or ws://127.0.0.1:8080 is right"},
-		{"[Server]\nListen = 0.0.0.0:0\n", "hub.conf:2: Listen: '0.0.0.0:0': not an address with its port; "
-						   "0.0.0.0:443, [::]:443 or ws://127.0.0.1:8080 is right"},
+			"hub.conf:2: Listen: 'example.org:443': not an address with its port; expected for example 0.0.0.0:443, [::]:443 or ws://127.0.0.1:8080"},
+		{"[Server]\nListen = 0.0.0.0:0\n",
+			"hub.conf:2: Listen: '0.0.0.0:0': not an address with its port; expected for example 0.0.0.0:443, [::]:443 or ws://127.0.0.1:8080"},
 		{"[Server]\nListen = ws://0.0.0.0:80\n",
-			"hub.conf:2: Listen: 'ws://0.0.0.0:80': cleartext is for a reverse proxy on this host only; "
-			"ws://127.0.0.1:8080 is right"},
+			"hub.conf:2: Listen: 'ws://0.0.0.0:80': cleartext is for a reverse proxy on this host only; expected ws://127.0.0.1:8080"},
 		{"[Server]\nListen = 0.0.0.0:443\nListen = 0.0.0.0\n",
-			"hub.conf:3: Listen: '0.0.0.0': given already, in line 2; once is right"},
+			"hub.conf:3: Listen: '0.0.0.0': given already, in line 2; expected once"},
 		{"[Server]\nListen = 0.0.0.0:443,,[::]:443\n",
-			"hub.conf:2: Listen: '0.0.0.0:443,,[::]:443': an element of the list is empty; "
-			"one comma between two elements is right"},
+			"hub.conf:2: Listen: '0.0.0.0:443,,[::]:443': an element of the list is empty; expected one comma between two elements"},
 		{"[Server]\nTarget = 192.0.2.1:51820\n",
-			"hub.conf:2: Target: '192.0.2.1:51820': not a loopback address; "
-			"WireGuard's port on this host, as in 127.0.0.1:51820, is right"},
+			"hub.conf:2: Target: '192.0.2.1:51820': not a loopback address; expected WireGuard's port on this host, as in 127.0.0.1:51820"},
 		{"[Server]\nTarget = localhost:51820\n",
-			"hub.conf:2: Target: 'localhost:51820': not a loopback address; "
-			"WireGuard's port on this host, as in 127.0.0.1:51820, is right"},
+			"hub.conf:2: Target: 'localhost:51820': not a loopback address; expected WireGuard's port on this host, as in 127.0.0.1:51820"},
 		{"[Server]\nTrustedProxies = 10.0.0.1:80\n", "hub.conf:2: TrustedProxies: '10.0.0.1:80': not an "
-							     "address without a port; for example 127.0.0.1 is right"},
+							     "address without a port; expected for example 127.0.0.1"},
 		{"[Server]\n\n[Server]\nCertificate = /c\n",
 			"hub.conf:1: CertificateKey: missing; Certificate in line 4 needs its key"},
 		{"[Server]\nCertificateKey = /c\n",
 			"hub.conf:1: Certificate: missing; CertificateKey in line 2 needs its certificate"},
 		{"[Server]\nWireGuard = wg0\n",
-			"hub.conf:2: WireGuard: 'wg0': not an absolute path; one that begins with / is right"},
+			"hub.conf:2: WireGuard: 'wg0': not an absolute path; expected one that begins with /"},
 		{"[Server]\nWireGuard = /nowhere/wg0.conf\n",
-			"hub.conf:2: WireGuard: '/nowhere/wg0.conf': No such file or directory; "
-			"none, or the path of a wg-quick file is right"},
+			"hub.conf:2: WireGuard: '/nowhere/wg0.conf': No such file or directory; expected none, or the path of a wg-quick file"},
 		{"[Server]\n[Peer]\nToken = short\n",
-			"hub.conf:3: Token: too short, 5 characters; 16 or more are right"},
+			"hub.conf:3: Token: too short, 5 characters; expected 16 or more"},
 		{"[Server]\n[Peer]\nToken = 0123456789abcde/\n",
-			"hub.conf:3: Token: has a character that is not allowed; letters, digits, _ and - are right"},
+			"hub.conf:3: Token: has a character that is not allowed; expected letters, digits, '_' and '-'"},
 		{"[Server]\n[Peer]\nStockPath = v1\n",
-			"hub.conf:3: StockPath: v1 is the path of our own clients; a word of its own is right"},
-		{"[Server]\n[Peer]\nStockPath = a/b\n", "hub.conf:3: StockPath: has a character that is not allowed; "
-							"letters, digits, _ and - are right"},
+			"hub.conf:3: StockPath: v1 is the path of our own clients; expected another word"},
+		{"[Server]\n[Peer]\nStockPath = a/b\n",
+			"hub.conf:3: StockPath: has a character that is not allowed; expected letters, digits, '_' and '-'"},
 		{"[Server]\n[Peer]\nToken = " TOKEN "\n[Peer]\nName = x\nToken = " TOKEN "\n",
-			"hub.conf:6: Token: the same as the Token in line 3; every peer needs its own"},
+			"hub.conf:6: Token: the same as the Token in line 3; expected one of its own for every peer"},
 		{"[Server]\n[Peer]\nToken = " TOKEN "\nStockPath = " TOKEN "\n",
-			"hub.conf:4: StockPath: the same as the Token in line 3; every peer needs its own"},
+			"hub.conf:4: StockPath: the same as the Token in line 3; expected one of its own for every peer"},
 		{"[Server]\n[Peer]\nStockPath = a\n[Peer]\nStockPath = a\n",
-			"hub.conf:5: StockPath: the same as the StockPath in line 3; every peer needs its own"},
+			"hub.conf:5: StockPath: the same as the StockPath in line 3; expected one of its own for every peer"},
 		{"[Server]\n[Peer]\nName = a\nStockPath = a\n[Peer]\nName = a\nStockPath = b\n",
-			"hub.conf:6: Name: the same as the Name in line 3; every peer needs its own"},
+			"hub.conf:6: Name: the same as the Name in line 3; expected one of its own for every peer"},
 		{"[Server]\n[Peer]\nName = peer-5\nStockPath = a\n[Peer]\nStockPath = b\n",
-			"hub.conf:5: Name: the same as the Name in line 3; every peer needs its own"},
+			"hub.conf:5: Name: the same as the Name in line 3; expected one of its own for every peer"},
 		{"[Server]\n[Peer]\nName = a\nName = b\nStockPath = a\n",
-			"hub.conf:4: Name: 'b': given already, in line 3; once is right"},
+			"hub.conf:4: Name: 'b': given already, in line 3; expected once"},
 		{"[Server]\n[Peer]\nName = a\n",
 			"hub.conf:2: Token: missing; a [Peer] without PublicKey needs a Token or a StockPath"},
 		{"[Server]\n[Peer]\nName = \xff\nToken = " TOKEN "\n",
-			"hub.conf:3: Name: the value has a control character or is not UTF-8; plain text is needed"},
+			"hub.conf:3: Name: the value has a control character or is not UTF-8; expected plain text"},
 		{"[Server]\n[Interface]\nPrivateKey = " KEY_A "\nPrivateKeyFile = /x\n",
-			"hub.conf:4: PrivateKeyFile: '/x': PrivateKey is given already, in line 3; one of the two is "
-			"enough"},
-		{"[Server]\n[Interface]\nPrivateKeyFile = /x\nPrivateKey = " KEY_A "\n",
-			"hub.conf:4: PrivateKey: PrivateKeyFile is given already, in line 3; one of the two is enough"},
+			"hub.conf:4: PrivateKeyFile: '/x': PrivateKey is given already, in line 3; expected one of the two"},
+		{"[Server]\n[Interface]\nPrivateKeyFile = DIR/key\nPrivateKey = " KEY_A "\n",
+			"hub.conf:4: PrivateKey: PrivateKeyFile is given already, in line 3; expected one of the two"},
 		{"[Server]\n[Interface]\nPrivateKeyFile = /nowhere\n",
-			"hub.conf:3: PrivateKeyFile: /nowhere: No such file or directory; "
-			"the path of a readable file with the secret in its first line is right"},
+			"hub.conf:3: PrivateKeyFile: /nowhere: No such file or directory; expected the path of a readable file with the secret in its first line"},
 		{"[Server]\n" INTERFACE "ListenPort = 70000\n",
-			"hub.conf:4: ListenPort: '70000': is not a port; a number from 0 (any) to 65535 is needed"},
+			"hub.conf:4: ListenPort: '70000': not a port; expected a number from 0 (any) to 65535"},
 	};
 
 	(void)state;
+	write_file("key", KEY_A "\n", 0600);
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
 		struct server_config config;
 		struct ini_report report = {0};
@@ -495,11 +472,11 @@ static void secrets_are_never_quoted(void **state)
 static void wg_quick_file_is_checked(void **state)
 {
 	static const char *const lines[] = {
-		"DIR/bad.conf:1: PrivateKey: missing; PrivateKey = … with what `wg genkey` prints is right",
-		"DIR/bad.conf:2: ListenPort: 'x': is not a port; a number from 0 (any) to 65535 is needed",
-		"DIR/bad.conf:3: PublicKey: missing; the key that `wg pubkey` prints on the other side is right",
+		"DIR/bad.conf:1: PrivateKey: missing; expected PrivateKey = … with what `wg genkey` prints",
+		"DIR/bad.conf:2: ListenPort: 'x': not a port; expected a number from 0 (any) to 65535",
+		"DIR/bad.conf:3: PublicKey: missing; expected the key that `wg pubkey` prints on the other side",
 		"DIR/bad.conf:4: Token: not a key of [Peer]; take the line out",
-		"DIR/bad.conf:5: [Server]: not a section of wg-quick's; [Interface] and [Peer] are",
+		"DIR/bad.conf:5: [Server]: not a section of wg-quick's; expected [Interface] or [Peer]",
 	};
 	struct server_config config;
 	struct ini_report report = {0};
@@ -622,8 +599,7 @@ static void name_must_be_one(void **state)
 	assert_int_equal(server_config_read("my hub.conf", &config, &report, &err), -EINVAL);
 	end_warnings();
 	assert_only_line(&report, "my hub.conf",
-		"my hub.conf:1: the file's name is no name for a tunnel; up to 63 of letters, digits and _=+.-@ before "
-		".conf are right");
+		"my hub.conf:1: the file's name is no name for a tunnel; expected up to 63 of letters, digits and _=+.-@ before .conf");
 	ini_report_done(&report);
 }
 

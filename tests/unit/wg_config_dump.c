@@ -8,7 +8,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 static void print_key(const uint8_t *key, bool has)
 {
@@ -50,17 +49,6 @@ static void print_config(const struct wg_config *config)
 	print_hooks(&config->interface);
 }
 
-static void take_section(
-	struct wg_config *config, const struct ini *ini, const struct ini_section *section, struct ini_report *report)
-{
-	if (strcasecmp(section->name, "Interface") != 0 && strcasecmp(section->name, "Peer") != 0)
-		ini_report_add(report, ini->path, section->line, "unknown section");
-	wg_config_open_section(config, ini, section, report);
-	for (size_t i = 0; i < section->entry_count; i++)
-		if (wg_config_take(config, ini, section, &section->entries[i], report) == 0)
-			ini_report_add(report, ini->path, section->entries[i].line, "unknown key");
-}
-
 static void print_file(const char *path)
 {
 	struct ini ini;
@@ -70,7 +58,7 @@ static void print_file(const char *path)
 
 	ini_read(path, &ini, &report, &err);
 	for (size_t i = 0; i < ini.section_count; i++)
-		take_section(&config, &ini, &ini.sections[i], &report);
+		wg_config_read_section(&config, &ini, &ini.sections[i], &report);
 	wg_config_finish(&config, &ini, &report);
 	for (size_t i = 0; i < config.peer_count; i++)
 		if (!config.peers[i].public_key_line)

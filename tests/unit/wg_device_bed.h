@@ -45,18 +45,6 @@ static inline void need_devices(void)
 	assert_run("ip link set lo up; ip link del wgt0 2>/dev/null; ip link del wgt1 2>/dev/null; :");
 }
 
-static inline void take_entries(struct wg_config *config, const struct ini *ini, struct ini_report *report)
-{
-	for (size_t i = 0; i < ini->section_count; i++) {
-		const struct ini_section *section = &ini->sections[i];
-
-		wg_config_open_section(config, ini, section, report);
-		for (size_t j = 0; j < section->entry_count; j++)
-			wg_config_take(config, ini, section, &section->entries[j], report);
-	}
-	wg_config_finish(config, ini, report);
-}
-
 /* Endpoints are addresses. Free both with plan_done(). */
 static inline void read_plan(const char *path, struct wg_config *config, struct wg_device_plan *plan)
 {
@@ -67,7 +55,9 @@ static inline void read_plan(const char *path, struct wg_config *config, struct 
 
 	memset(config, 0, sizeof(*config));
 	assert_int_equal(ini_read(path, &ini, &report, &err), 0);
-	take_entries(config, &ini, &report);
+	for (size_t i = 0; i < ini.section_count; i++)
+		wg_config_read_section(config, &ini, &ini.sections[i], &report);
+	wg_config_finish(config, &ini, &report);
 	if (report.count > 0)
 		fail_msg("%s", report.lines[0]);
 	ini_report_done(&report);
