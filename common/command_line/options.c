@@ -1,5 +1,10 @@
-/* See options.h. getopt_long() over a table made of the general options and the program's own; what it does not know
- * is told in one line with the nearest word that is known.
+/* The command line, see options.h.
+ *
+ * Happy path: getopt_long() over one table, made of the general options and the program's keys; then the verb, the tunnel,
+ * and what goes with which verb. Fails with one line on stderr that names the word and, if one is near, the known word;
+ * a value is never repeated there, it may be a secret.
+ *
+ * Each take_… and check_… function returns -1 to go on, or the exit code after it has complained.
  */
 #include "common/command_line/options.h"
 
@@ -21,7 +26,7 @@
 #define DEFAULT_CONFIG_DIR "/etc/towpath"
 #define DEFAULT_STATE_DIR "/var/lib/towpath"
 #define DEFAULT_TIMEOUT_MS 30000
-#define LONG_MAX_COUNT 96
+#define LONG_MAX_COUNT 96 /* 9 general ones, and each key up to twice; more are not accepted */
 
 enum option_value {
 	OPTION_HELP = 'h',
@@ -58,7 +63,7 @@ static const char *const verbs[] = {[OPTIONS_RUN] = "run",
 	[OPTIONS_CHECK] = "check",
 	NULL};
 
-/* Those of the programs to come, so that nobody looks for a misspelling. */
+/* Verbs of later versions: these are not misspelled, so no other word is proposed. */
 static const char *const future_verbs[] = {"doctor", "init", "add", "revoke", "show", NULL};
 
 struct parsing {
@@ -66,7 +71,7 @@ struct parsing {
 	const char *const *keys; /* the program's; NULL: none */
 	struct options *options;
 	struct option longs[LONG_MAX_COUNT];
-	const char *names[LONG_MAX_COUNT];	     /* for "did you mean", and of the longs */
+	const char *names[LONG_MAX_COUNT];	     /* of longs, for "did you mean" */
 	char joined[LONG_MAX_COUNT][KEY_OPTION_MAX]; /* "servername" for "server-name" */
 	size_t count;
 	bool version;
@@ -79,7 +84,7 @@ static int complain(const struct parsing *parsing, const char *about, const char
 	if (nearest)
 		fprintf(stderr, "%s: %s: %s; did you mean %s?\n", parsing->program->name, about, what, nearest);
 	else
-		fprintf(stderr, "%s: %s: %s; %s --help shows what is right\n", parsing->program->name, about, what,
+		fprintf(stderr, "%s: %s: %s; see %s --help\n", parsing->program->name, about, what,
 			parsing->program->name);
 	return EXIT_USAGE;
 }
@@ -92,7 +97,7 @@ static void add_long(struct parsing *parsing, const char *name, int has_argument
 	parsing->names[parsing->count++] = name;
 }
 
-/* FwMark is --fw-mark, and who types --fwmark means it. */
+/* FwMark is --fw-mark, but --fwmark is accepted, too: all keys are known without their dashes. */
 static void add_joined(struct parsing *parsing, const char *name, int value)
 {
 	char *joined = parsing->joined[parsing->count];
@@ -106,16 +111,7 @@ static void add_joined(struct parsing *parsing, const char *name, int value)
 		add_long(parsing, joined, required_argument, value);
 }
 
-static void build_longs(struct parsing *parsing)
-{
-	for (size_t i = 0; i < GENERAL_COUNT; i++)
-		add_long(parsing, general[i].name, general[i].has_arg, general[i].val);
-	for (int i = 0; parsing->keys && parsing->keys[i]; i++) {
-		add_long(parsing, parsing->keys[i], required_argument, OPTION_KEYS + i);
-		add_joined(parsing, parsing->keys[i], OPTION_KEYS + i);
-	}
-}
-
+/* A key of the configuration. Its value is checked later, by the parser that also reads the file. */
 static int take_key(struct parsing *parsing, int value, const char *text)
 {
 	struct options *options = parsing->options;
@@ -145,15 +141,7 @@ static int take_folder(struct parsing *parsing, int value, const char *text)
 	return -1;
 }
 
-static int take_timeout(struct parsing *parsing, const char *text)
-{
-	if (clock_parse_span(text, &parsing->options->timeout_ms) < 0 || parsing->options->timeout_ms == 0)
-		return complain(parsing, "--timeout", "not a time; 30s or 5min is right", NULL);
-	parsing->has_timeout = true;
-	return -1;
-}
-
-/* What getopt_long() did not know, without its argument: that may be a secret. */
+/* An option that getopt_long() does not know, told without its argument, which may be a secret. */
 static int complain_unknown(const struct parsing *parsing, int argc, char **argv)
 {
 	const char *word = optind > 0 && optind <= argc ? argv[optind - 1] : "";
@@ -165,7 +153,7 @@ static int complain_unknown(const struct parsing *parsing, int argc, char **argv
 		return complain(parsing, shown, "unknown option", NULL);
 	}
 	snprintf(shown, sizeof(shown), "%.*s", (int)strcspn(word, "="), word);
-	if (optopt != 0)
+	if (optopt != 0) /* known, but given as --json=yes */
 		return complain(parsing, shown, "takes no value", NULL);
 	known = strlen(shown) > 2 ? ini_nearest(shown + 2, parsing->names) : NULL;
 	if (known)
@@ -198,7 +186,10 @@ static int take_option(struct parsing *parsing, int value, int argc, char **argv
 	case OPTION_STATE_DIR:
 		return take_folder(parsing, value, optarg);
 	case OPTION_TIMEOUT:
-		return take_timeout(parsing, optarg);
+		parsing->has_timeout = true;
+		if (clock_parse_span(optarg, &options->timeout_ms) < 0 || options->timeout_ms == 0)
+			return complain(parsing, "--timeout", "not a time; expected for example 30s or 5min", NULL);
+		return -1;
 	case ':':
 		return complain(parsing, argv[optind - 1], "needs a value", NULL);
 	case '?':
@@ -206,25 +197,6 @@ static int take_option(struct parsing *parsing, int value, int argc, char **argv
 	default:
 		return take_key(parsing, value, optarg);
 	}
-}
-
-static int take_all_options(struct parsing *parsing, int argc, char **argv)
-{
-	int value, rc = -1;
-
-	opterr = 0;
-	optind = 0; /* glibc: begin anew, whatever was parsed before */
-	while (rc < 0 && (value = getopt_long(argc, argv, ":hvqV", parsing->longs, NULL)) != -1)
-		rc = take_option(parsing, value, argc, argv);
-	return rc;
-}
-
-static bool is_one_of(const char *word, const char *const *list)
-{
-	for (; *list; list++)
-		if (strcmp(word, *list) == 0)
-			return true;
-	return false;
 }
 
 static int take_verb(struct parsing *parsing, const char *word)
@@ -236,8 +208,9 @@ static int take_verb(struct parsing *parsing, const char *word)
 			parsing->options->verb = (enum options_verb)i;
 			return -1;
 		}
-	if (is_one_of(word, future_verbs))
-		return complain(parsing, word, "not known to this version", NULL);
+	for (int i = 0; future_verbs[i]; i++)
+		if (strcmp(word, future_verbs[i]) == 0)
+			return complain(parsing, word, "not known to this version", NULL);
 	return complain(parsing, word, "unknown command", ini_nearest(word, verbs));
 }
 
@@ -246,7 +219,8 @@ static bool starts_a_tunnel(const struct parsing *parsing)
 	return parsing->options->verb == OPTIONS_RUN || parsing->options->verb == OPTIONS_UP;
 }
 
-static int check_tunnel_word(struct parsing *parsing, const char *word, bool more)
+/* @has_more: another word follows it. */
+static int check_tunnel_word(struct parsing *parsing, const char *word, bool has_more)
 {
 	const struct options *options = parsing->options;
 	const char *verb = verbs[options->verb];
@@ -257,11 +231,11 @@ static int check_tunnel_word(struct parsing *parsing, const char *word, bool mor
 			takes_url ? "which tunnel? NAME, FILE or wss://HOST is missing"
 				  : "which tunnel? NAME or FILE is missing",
 			NULL);
-	if (more)
+	if (has_more)
 		return complain(parsing, verb, "one tunnel at a time", NULL);
 	if (word && options_is_url(word) && !takes_url)
 		return complain(parsing, verb,
-			parsing->program->takes_url ? "needs NAME or FILE; the tunnel of a URL is called as its host"
+			parsing->program->takes_url ? "needs NAME or FILE; a tunnel from a URL is named after its host"
 						    : "needs NAME or FILE, not a URL",
 			NULL);
 	return -1;
@@ -284,6 +258,7 @@ static int check_options(struct parsing *parsing)
 	return -1;
 }
 
+/* Without --runtime-dir: root's folder, or the user's own as systemd or XDG names it. */
 static void fill_runtime_dir(struct options *options)
 {
 	const char *user = getenv("XDG_RUNTIME_DIR");
@@ -299,23 +274,24 @@ static void fill_runtime_dir(struct options *options)
 		snprintf(options->runtime_dir, sizeof(options->runtime_dir), "/run/user/%u/towpath", geteuid());
 }
 
-static int say_help_or_version(const struct parsing *parsing)
-{
-	if (parsing->help)
-		fputs(parsing->program->help, stdout);
-	else
-		printf("%s %s\n", parsing->program->name, TOWPATH_VERSION);
-	return fflush(stdout) == 0 ? EXIT_DONE : EXIT_FAILED;
-}
-
 static int parse_words(struct parsing *parsing, int argc, char **argv)
 {
-	int rc = take_all_options(parsing, argc, argv);
+	int value, rc = -1;
+
+	opterr = 0;
+	optind = 0; /* glibc: begin anew, whatever was parsed before */
+	while (rc < 0 && (value = getopt_long(argc, argv, ":hvqV", parsing->longs, NULL)) != -1)
+		rc = take_option(parsing, value, argc, argv);
 
 	if (rc >= 0)
 		return rc;
-	if (parsing->help || parsing->version)
-		return say_help_or_version(parsing);
+	if (parsing->help || parsing->version) {
+		if (parsing->help)
+			fputs(parsing->program->help, stdout);
+		else
+			printf("%s %s\n", parsing->program->name, TOWPATH_VERSION);
+		return fflush(stdout) == 0 ? EXIT_DONE : EXIT_FAILED;
+	}
 	rc = take_verb(parsing, optind < argc ? argv[optind] : NULL);
 	if (rc >= 0)
 		return rc;
@@ -332,7 +308,12 @@ int options_parse(const struct options_program *program, int argc, char **argv, 
 
 	*ret = (struct options){
 		.config_dir = DEFAULT_CONFIG_DIR, .state_dir = DEFAULT_STATE_DIR, .timeout_ms = DEFAULT_TIMEOUT_MS};
-	build_longs(&parsing);
+	for (size_t i = 0; i < GENERAL_COUNT; i++)
+		add_long(&parsing, general[i].name, general[i].has_arg, general[i].val);
+	for (int i = 0; parsing.keys && parsing.keys[i]; i++) {
+		add_long(&parsing, parsing.keys[i], required_argument, OPTION_KEYS + i);
+		add_joined(&parsing, parsing.keys[i], OPTION_KEYS + i);
+	}
 	rc = parse_words(&parsing, argc, argv);
 	if (rc >= 0) {
 		options_done(ret);
@@ -366,25 +347,20 @@ bool options_is_url(const char *word)
 	return strstr(word, "://") != NULL;
 }
 
-static bool ends_in_conf(const char *word)
-{
-	size_t len = strlen(word);
-
-	return len > 5 && strcmp(word + len - 5, ".conf") == 0;
-}
-
 int options_find_file(const struct options *options, char path[PATH_MAX], struct ini_report *report)
 {
 	const char *word = options->tunnel_word;
+	size_t word_len = strlen(word);
+	bool ends_in_conf = word_len > 5 && strcmp(word + word_len - 5, ".conf") == 0;
 	int len;
 
-	if (strchr(word, '/') || ends_in_conf(word)) {
+	if (strchr(word, '/') || ends_in_conf) {
 		len = snprintf(path, PATH_MAX, "%s", word);
 	} else if (tunnel_file_is_name(word)) {
 		len = snprintf(path, PATH_MAX, "%s/%s.conf", options->config_dir, word);
 	} else {
 		ini_report_add(report, word, 0,
-			"not a tunnel's name; up to %d of letters, digits and _=+.-@ are right, "
+			"not a tunnel's name; expected up to %d letters, digits and _=+.-@; "
 			"a file has a slash or ends in .conf",
 			TUNNEL_FILE_NAME_MAX);
 		return -EINVAL;
@@ -395,6 +371,7 @@ int options_find_file(const struct options *options, char path[PATH_MAX], struct
 	return -EINVAL;
 }
 
+/* The prefix is the journal's priority, as log.c writes it: these lines do not go through the log. */
 int options_complain(const struct ini_report *report, const struct err *err)
 {
 	const char *prefix = getenv("JOURNAL_STREAM") ? "<3>" : "";
@@ -406,6 +383,7 @@ int options_complain(const struct ini_report *report, const struct err *err)
 	return EXIT_USAGE;
 }
 
+/* Opens /dev/null until a descriptor above 2 comes out; the ones below were closed, and are taken now. */
 void options_guard_standard_files(void)
 {
 	int fd;

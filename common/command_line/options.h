@@ -1,4 +1,4 @@
-/* The command line both programs share: verb, tunnel, general options, and how they are refused. */
+/* The command line of both programs: verb, tunnel, general options, and how wrong ones are refused. */
 #ifndef TOWPATH_COMMAND_LINE_OPTIONS_H
 #define TOWPATH_COMMAND_LINE_OPTIONS_H
 
@@ -34,19 +34,19 @@ struct options {
 	bool json, quiet, verbose;
 	const char *config_dir;
 	char runtime_dir[PATH_MAX];
-	bool is_users_runtime_dir; /* ours by default, who are not root */
+	bool is_users_runtime_dir; /* by default, because we are not root */
 	const char *state_dir;
 	uint64_t timeout_ms;	  /* of `up` */
 	struct options_key *keys; /* in the order given */
 	size_t key_count;
 };
 
-/* Read the command line; sets the log's level. Return: -1 to go on (options_done() later), or the exit code, after what
- * was wrong (or asked for: --help, --version) has been said. */
+/* Read the command line and set the log's level. Return: -1 to go on (options_done() later); or the exit code, after the
+ * complaint or, for --help and --version, the answer has been printed. */
 int options_parse(const struct options_program *program, int argc, char **argv, struct options *ret);
 void options_done(struct options *options);
 
-/* The worker's argv: "--worker LEVEL verbose|plain". */
+/* Set the log's level from a worker's argv, see spawn.h: "--worker LEVEL verbose|plain". */
 void options_take_worker_log(int argc, char **argv);
 
 bool options_is_url(const char *word);
@@ -54,10 +54,10 @@ bool options_is_url(const char *word);
  * Return: 0, or -EINVAL with a line in @report. */
 int options_find_file(const struct options *options, char path[PATH_MAX], struct ini_report *report);
 
-/* Say what is wrong with a configuration: all lines of @report, or @err where that is empty. Return: EXIT_USAGE. */
+/* Print what is wrong with a configuration: all lines of @report, or @err where that is empty. Return: EXIT_USAGE. */
 int options_complain(const struct ini_report *report, const struct err *err);
 
-/* Descriptors 0 to 2 are there, so that no socket becomes one of them. */
+/* See that descriptors 0 to 2 are open, so that no socket becomes one of them and is written to as a log. */
 void options_guard_standard_files(void);
 
 #endif

@@ -1,6 +1,8 @@
-/* See status.h. Happy path: ask RUNTIME_DIR/NAME.ROLE, print, exit 0 where the state is "up". Nobody answers: a file of
- * that name makes it a tunnel that does not run (3), no file makes it none (4). Without a name: all that have a file or
- * a socket.
+/* `status`, see status.h.
+ *
+ * Happy path: ask RUNTIME_DIR/NAME.ROLE, print, exit 0 if the state is "up". If no process answers, a file of that name
+ * makes it a tunnel that does not run (3), no file makes it none (4). Without a name: all that have a file or a socket.
+ * Fails with 1 where a tunnel runs and cannot be asked.
  */
 #include "common/command_line/status.h"
 
@@ -40,44 +42,33 @@ static void print_object(struct asking *asking, const json_t *object)
 	asking->shown++;
 }
 
-static int show_answer(struct asking *asking, const char *name, const json_t *object)
-{
-	const char *state = json_string_value(json_object_get(object, "state"));
-
-	if (!state) {
-		fprintf(stderr, "%s: its answer cannot be read; it may be of another version, a restart helps\n", name);
-		return EXIT_FAILED;
-	}
-	print_object(asking, object);
-	return strcmp(state, "up") == 0 ? EXIT_DONE : EXIT_NOT_UP;
-}
-
-static int show_stopped(struct asking *asking, const char *name)
-{
-	json_t *object = json_pack("{s:s, s:s, s:s}", "name", name, "role", asking->role, "state", "stopped");
-
-	if (object)
-		print_object(asking, object);
-	json_decref(object);
-	return EXIT_NOT_UP;
-}
-
+/* Return: the exit code; EXIT_NO_SUCH without a word, because the file may be another program's. */
 static int show_one(struct asking *asking, const struct tunnel_ref *tunnel)
 {
+	const char *state = "stopped";
 	struct err err = {""};
 	json_t *object;
-	int code, rc = tunnel_ref_ask(tunnel, "status", &object, &err);
+	int rc = tunnel_ref_ask(tunnel, "status", &object, &err);
 
-	if (rc == 0) {
-		code = show_answer(asking, tunnel->name, object);
-		json_decref(object);
-		return code;
-	}
-	if (rc != -ENOENT) {
+	if (rc < 0 && rc != -ENOENT) {
 		fprintf(stderr, "%s: %s%s\n", tunnel->name, err.text, rc == -EACCES ? "; root may ask" : "");
 		return EXIT_FAILED;
 	}
-	return tunnel_ref_has_file(tunnel, asking->section) ? show_stopped(asking, tunnel->name) : EXIT_NO_SUCH;
+	if (rc == -ENOENT && !tunnel_ref_has_file(tunnel, asking->section))
+		return EXIT_NO_SUCH;
+	if (rc == -ENOENT)
+		object = json_pack("{s:s, s:s, s:s}", "name", tunnel->name, "role", asking->role, "state", state);
+	state = tunnel_ref_text(object, "state");
+	if (!*state) {
+		fprintf(stderr, "%s: its answer cannot be read; it may be of another version, a restart helps\n",
+			tunnel->name);
+		json_decref(object);
+		return EXIT_FAILED;
+	}
+	print_object(asking, object);
+	rc = strcmp(state, "up") == 0 ? EXIT_DONE : EXIT_NOT_UP;
+	json_decref(object);
+	return rc;
 }
 
 static int show_named(struct asking *asking)
@@ -91,12 +82,13 @@ static int show_named(struct asking *asking)
 	else
 		code = options_complain(&report, NULL);
 	if (code == EXIT_NO_SUCH)
-		fprintf(stderr, "%s: no such tunnel; %s/ has the files of those that there are\n",
+		fprintf(stderr, "%s: no such tunnel; the configured ones are files in %s/\n",
 			asking->options->tunnel_word, asking->options->config_dir);
 	ini_report_done(&report);
 	return code;
 }
 
+/* Out of memory: the name is left out. */
 static void names_add(struct names *names, const char *text, size_t len)
 {
 	char *name = strndup(text, len);
@@ -111,7 +103,7 @@ static void names_add(struct names *names, const char *text, size_t len)
 	grown[names->count++] = name;
 }
 
-/* All of @folder that end in @ending, without it. */
+/* Add every name in @folder that ends in @ending, without the ending. A folder that cannot be read has none. */
 static void names_scan(struct names *names, const char *folder, const char *ending)
 {
 	DIR *dir = opendir(folder);
@@ -133,14 +125,7 @@ static int compare_names(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static void names_done(struct names *names)
-{
-	for (size_t i = 0; i < names->count; i++)
-		free(names->names[i]);
-	free(names->names);
-}
-
-/* 0 where all are up; what is worse wins, but a file or socket of nobody's counts for nothing. */
+/* 0 if all are up, else the worst of their codes. A file of the other program, or a stale socket, does not count. */
 static int show_all(struct asking *asking)
 {
 	struct names names = {0};
@@ -168,7 +153,9 @@ static int show_all(struct asking *asking)
 		if (code == EXIT_FAILED || (code == EXIT_NOT_UP && worst == EXIT_DONE))
 			worst = code;
 	}
-	names_done(&names);
+	for (size_t i = 0; i < names.count; i++)
+		free(names.names[i]);
+	free(names.names);
 	if (asking->shown > 0 || worst != EXIT_DONE)
 		return worst;
 	fprintf(stderr, "no tunnel: no file in %s/ has a section [%s], and none is running\n",

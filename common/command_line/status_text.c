@@ -1,5 +1,8 @@
-/* See status_text.h: a tunnel's JSON in the manner of `wg show`. What is absent is left out; a field that
- * is not known here is shown as it is, so that nothing vanishes.
+/* See status_text.h: a tunnel's JSON in the manner of `wg show`. Absent fields are left out. A field
+ * that is not known here is shown as JSON, so that nothing vanishes when a program is newer than this one.
+ *
+ * Missing objects are no error: jansson answers NULL for a key of NULL, and tunnel_ref_text() "" for that. So each
+ * function prints what it finds, and needs no check of its own.
  */
 #include "common/command_line/status_text.h"
 
@@ -16,7 +19,7 @@ static double number_of(const json_t *object, const char *key)
 	return json_number_value(json_object_get(object, key));
 }
 
-/* 1.21 MiB, as wg has it. */
+/* "1.21 MiB", in the units of wg show; a double is exact to 8 PiB. */
 static void write_bytes(FILE *out, double bytes)
 {
 	static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
@@ -50,7 +53,7 @@ static void write_ago(FILE *out, int64_t seconds)
 	fputs(shown ? " ago" : "now", out);
 }
 
-/* "2026-11-21T02:45:00Z" as "2 minutes ago"; what is no such time as it is. */
+/* "2026-11-21T02:45:00Z" as "2 minutes ago"; text that is no such time is printed unchanged. */
 static void write_time_ago(FILE *out, const char *when, int64_t now_s)
 {
 	struct tm tm = {0};
@@ -84,7 +87,7 @@ static void write_state(FILE *out, const json_t *object, int64_t now_s)
 		fprintf(out, "  worker restarts: %.0f\n", number_of(object, "worker_restarts"));
 }
 
-/* Who says that the server is the right one; without TLS nobody does. */
+/* How the server was verified: by CAs or by a pin. Without TLS it was not. */
 static void write_tls(FILE *out, const json_t *server)
 {
 	const char *verified = tunnel_ref_text(server, "verified");
@@ -110,7 +113,7 @@ static void write_server(FILE *out, const json_t *server)
 	fputc('\n', out);
 }
 
-/* The error is partly a stranger's words. */
+/* The error quotes the server, which may be a stranger. */
 static void write_link(FILE *out, const json_t *link)
 {
 	const char *error = tunnel_ref_text(link, "last_error");
@@ -142,7 +145,7 @@ static void write_transfer(FILE *out, const char *indent, const json_t *object)
 			number_of(datagrams, "sent"));
 }
 
-/* Only the reasons that occurred. */
+/* Only the reasons that occurred: there are more than a dozen, and most stay 0. */
 static void write_dropped(FILE *out, const char *indent, const json_t *object)
 {
 	json_t *dropped = json_object_get(object, "dropped"), *count;
@@ -201,6 +204,7 @@ static void write_allowed_ips(FILE *out, const json_t *list)
 	fputs(json_array_size(list) > 0 ? "\n" : "(none)\n", out);
 }
 
+/* As wg show: no line for a peer that has neither sent nor received. */
 static void write_peer_transfer(FILE *out, const json_t *peer)
 {
 	double received = number_of(peer, "received_bytes"), sent = number_of(peer, "sent_bytes");
@@ -234,6 +238,7 @@ static void write_peer(FILE *out, const json_t *peer, int64_t now_s)
 			number_of(peer, "persistent_keepalive_s") == 1 ? "" : "s");
 }
 
+/* Not wg's: the policy routing rules that we have made, with the numbers that `ip rule` shows. */
 static void write_rules(FILE *out, const json_t *rules)
 {
 	size_t i;
@@ -256,7 +261,7 @@ static void write_wireguard(FILE *out, const json_t *wireguard, int64_t now_s)
 	if (!wireguard)
 		return;
 	fprintf(out, "\n  wireguard:\n    interface: %s%s\n", tunnel_ref_text(wireguard, "interface"),
-		json_is_true(json_object_get(wireguard, "deleted")) ? " (deleted by somebody)" : "");
+		json_is_true(json_object_get(wireguard, "deleted")) ? " (deleted by another program)" : "");
 	if (*tunnel_ref_text(wireguard, "public_key"))
 		fprintf(out, "    public key: %s\n", tunnel_ref_text(wireguard, "public_key"));
 	if (number_of(wireguard, "listen_port") > 0)
@@ -270,6 +275,7 @@ static void write_wireguard(FILE *out, const json_t *wireguard, int64_t now_s)
 		write_peer(out, peer, now_s);
 }
 
+/* Fields that no function here knows, one a line. */
 static void write_unknown(FILE *out, const json_t *object)
 {
 	static const char *const known[] = {"name", "role", "state", "since", "pid", "worker_pid", "worker_restarts",

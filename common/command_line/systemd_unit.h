@@ -10,10 +10,10 @@
 
 #define SYSTEMD_UNIT_NAME_MAX 128
 
-/* Does that process run in the tunnel's unit? @pid: 0: we ourselves. */
+/* True if the process runs in the tunnel's unit. @pid 0: this process. */
 bool systemd_unit_has_process(const struct tunnel_ref *tunnel, pid_t pid);
 
-/* Is there a systemd, and is the unit loaded and about to start or running? Also between two starts. */
+/* True if systemd runs this host and the unit runs, starts, or waits between two starts. */
 bool systemd_unit_is_active(const struct tunnel_ref *tunnel);
 
 /* `systemctl stop`, waits for it. Return: 0, or a negative errno with @err set. */

@@ -1,4 +1,6 @@
-/* See tunnel_ref.h. Nothing is kept: each question is asked anew of the file system or the running tunnel. */
+/* See tunnel_ref.h. Nothing is remembered: each question goes to the file system or to the running tunnel again, because
+ * the tunnel may start or end between two of them. Fails with a negative errno that says which of both it was.
+ */
 #include "common/command_line/tunnel_ref.h"
 
 #include "common/host/host.h"
@@ -12,22 +14,17 @@
 #include <strings.h>
 #include <unistd.h>
 
-static const char *twin_role(const char *role)
-{
-	return strcmp(role, "client") == 0 ? "server" : "client";
-}
-
 int tunnel_ref_set(struct tunnel_ref *ret, const struct options *options, const char *role, const char *name,
 	const char *file_path, struct err *err)
 {
 	struct tunnel_ref tunnel = {.role = role};
+	const char *twin_role = strcmp(role, "client") == 0 ? "server" : "client";
 	size_t max = sizeof(tunnel.socket_path);
 
 	if ((size_t)snprintf(tunnel.name, sizeof(tunnel.name), "%s", name) >= sizeof(tunnel.name) ||
 		(size_t)snprintf(tunnel.file_path, max, "%s", file_path ? file_path : "") >= max ||
 		(size_t)snprintf(tunnel.socket_path, max, "%s/%s.%s", options->runtime_dir, name, role) >= max ||
-		(size_t)snprintf(tunnel.twin_path, max, "%s/%s.%s", options->runtime_dir, name, twin_role(role)) >=
-			max ||
+		(size_t)snprintf(tunnel.twin_path, max, "%s/%s.%s", options->runtime_dir, name, twin_role) >= max ||
 		(size_t)snprintf(tunnel.undo_path, max, "%s/%s/undo", options->state_dir, name) >= max)
 		return err_set(err, -ENAMETOOLONG, "%s: its name or the folders are too long", name);
 	*ret = tunnel;
@@ -41,7 +38,8 @@ int tunnel_ref_find(struct tunnel_ref *ret, const struct options *options, const
 	char path[PATH_MAX];
 	int rc;
 
-	if (strchr(word, ':') && !strchr(word, '/') && strlen(word) < sizeof(name)) { /* an IPv6 address */
+	if (strchr(word, ':') && !strchr(word, '/') &&
+		strlen(word) < sizeof(name)) { /* an IPv6 address, after which a tunnel from a URL is called */
 		rc = tunnel_ref_set(ret, options, role, word, NULL, NULL);
 	} else {
 		rc = options_find_file(options, path, report);
@@ -80,6 +78,7 @@ bool tunnel_ref_has_file(const struct tunnel_ref *tunnel, const char *section)
 	if (!tunnel->file_path[0])
 		return false;
 	rc = ini_read(tunnel->file_path, &ini, &report, &err);
+	/* A file that cannot be read (-EACCES) may have the section; one with mistakes (-EINVAL) was read, and shows it. */
 	found = rc < 0 && rc != -EINVAL && rc != -ENOENT && rc != -ENOTDIR;
 	for (size_t i = 0; i < ini.section_count; i++)
 		found |= strcasecmp(ini.sections[i].name, section) == 0;
@@ -133,22 +132,16 @@ int tunnel_ref_refuse_running(const struct tunnel_ref *tunnel, struct err *err)
 	return -EEXIST;
 }
 
-static bool twin_runs(const struct tunnel_ref *tunnel)
-{
-	char *text = NULL;
-	bool runs = control_ask(tunnel->twin_path, "status", &text, NULL) == 0;
-
-	free(text);
-	return runs;
-}
-
 int tunnel_ref_clean(const struct tunnel_ref *tunnel, const char *state_dir, struct err *err)
 {
 	int count = tunnel_ref_has_undo_list(tunnel) ? host_clean(state_dir, tunnel->name, err) : 0;
+	char *text = NULL;
 	int rc;
 
-	if (count == -EBUSY && twin_runs(tunnel))
+	/* Both programs' tunnels of one name share the list. If the other one runs, the list is that one's and in use. */
+	if (count == -EBUSY && control_ask(tunnel->twin_path, "status", &text, NULL) == 0)
 		count = 0;
+	free(text);
 	rc = count < 0 ? 0 : control_clear(tunnel->socket_path, err);
 	return rc < 0 ? rc : count;
 }

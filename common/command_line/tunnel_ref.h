@@ -18,7 +18,8 @@ struct tunnel_ref {
 	const char *role;	    /* "client" */
 	char file_path[PATH_MAX];   /* "": started from a URL */
 	char socket_path[PATH_MAX]; /* of its control socket */
-	char twin_path[PATH_MAX];   /* of that of the other program's tunnel of this name: both have one undo list */
+	char twin_path
+		[PATH_MAX]; /* control socket of the other program's tunnel of this name; both share one undo list */
 	char undo_path[PATH_MAX];
 };
 
@@ -26,29 +27,31 @@ struct tunnel_ref {
  * @report. */
 int tunnel_ref_find(struct tunnel_ref *ret, const struct options *options, const char *role, struct ini_report *report);
 
-/* @name is one already; @file_path: NULL where it comes from a URL. Return: 0 or -ENAMETOOLONG with @err set. */
+/* From a NAME that has been checked. @file_path: NULL for a tunnel from a URL. Return: 0 or -ENAMETOOLONG with @err set. */
 int tunnel_ref_set(struct tunnel_ref *ret, const struct options *options, const char *role, const char *name,
 	const char *file_path, struct err *err);
 
-/* Who is not root may mean one of root's, whose socket can be seen: asking there says at least that it runs. */
+/* An ordinary user may name a tunnel of root's: take root's control socket if ours does not exist and that one does. Asking
+ * there is refused, which at least says that the tunnel runs. */
 void tunnel_ref_look_at_roots(struct tunnel_ref *tunnel, const struct options *options);
 
-/* Has it a file, with such a section? One that may not be read could be it. */
+/* True if it has a file with such a section, or one that may not be read. */
 bool tunnel_ref_has_file(const struct tunnel_ref *tunnel, const char *section);
 bool tunnel_ref_has_undo_list(const struct tunnel_ref *tunnel);
 
-/* What a running tunnel says to @word. Return: 0 (json_decref() it), -ENOENT where it does not run, another negative errno. */
+/* Send @word to the running tunnel and wait for its answer. Return: 0 (json_decref() it), -ENOENT where it does not run, another negative errno. */
 int tunnel_ref_ask(const struct tunnel_ref *tunnel, const char *word, json_t **ret, struct err *err);
 
-/* A text in an answer; "" where there is none. */
+/* A text in an answer; "" if it is absent, or @object is NULL. */
 const char *tunnel_ref_text(const json_t *object, const char *key);
 
 /* Before it is started. Return: 0, -EEXIST where it runs already (the state it is in, and what stops it, in @err), or another
  * negative errno. */
 int tunnel_ref_refuse_running(const struct tunnel_ref *tunnel, struct err *err);
 
-/* Undo what a crash left: changes on the host, the control socket. A list that the other program's running tunnel of this name
- * holds is that one's. Return: how many changes, -EBUSY while it runs or somebody else cleans up, or another negative errno. */
+/* Undo what a crash left: changes on the host, the control socket. An undo list that is held by the other program's running
+ * tunnel of this name is left alone. Return: the number of changes undone, -EBUSY while this tunnel runs or another process
+ * cleans up, or another negative errno. */
 int tunnel_ref_clean(const struct tunnel_ref *tunnel, const char *state_dir, struct err *err);
 
 #endif

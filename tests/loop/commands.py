@@ -62,7 +62,7 @@ def expect_usage(done, line):
 def test_usage_is_one_line_with_the_nearest_word():
     """A wrong verb or option is exit 2 and one line."""
     folder = Folder()
-    hint = 'towpath-client --help shows what is right'
+    hint = 'see towpath-client --help'
     cases = {
         ('rum', 'home'): 'rum: unknown command; did you mean run?',
         ('fly', 'home'): f'fly: unknown command; {hint}',
@@ -73,10 +73,10 @@ def test_usage_is_one_line_with_the_nearest_word():
         ('down',): f'down: which tunnel? NAME or FILE is missing; {hint}',
         ('check',): f'check: which tunnel? NAME or FILE is missing; {hint}',
         ('check', 'a', 'b'): f'check: one tunnel at a time; {hint}',
-        ('check', 'wss://a'): f'check: needs NAME or FILE; the tunnel of a URL is called as its host; {hint}',
+        ('check', 'wss://a'): f'check: needs NAME or FILE; a tunnel from a URL is named after its host; {hint}',
         ('check', 'a', '--pin', 'x'): f'check: takes no key of the configuration; those go with run and up; {hint}',
         ('down', 'a', '--timeout', '5s'): f'--timeout: goes with up only; {hint}',
-        ('up', 'a', '--timeout', 'soon'): f'--timeout: not a time; 30s or 5min is right; {hint}',
+        ('up', 'a', '--timeout', 'soon'): f'--timeout: not a time; expected for example 30s or 5min; {hint}',
         ('run', 'a', '--json'): f'--json: goes with status only; {hint}',
         ('run', 'wss://a', '--tokn-file=s3cret'): '--tokn-file: unknown option; did you mean --token-file?',
         ('run', 'wss://a', '--zzzzzz'): f'--zzzzzz: unknown option; {hint}',
@@ -404,7 +404,7 @@ def test_up_is_stopped_by_down():
         expect(tunnel.client('down', 'home'), 0)
         assert process.wait(20) == 1
         last = process.stderr.read().splitlines()[-1]
-    assert last == 'home: stopped by somebody else before traffic could flow', last
+    assert last == 'home: stopped by another process before traffic could flow', last
     tunnel.wait_gone()
 
 

@@ -131,7 +131,7 @@ static void deleted_device_says_so(void **state)
 	(void)state;
 	assert_text("{\"name\":\"a\",\"role\":\"client\",\"state\":\"up\",\"wireguard\":{\"interface\":\"a\","
 		    "\"deleted\":true,\"peers\":[]}}",
-		"client: a\n  state: up\n\n  wireguard:\n    interface: a (deleted by somebody)\n");
+		"client: a\n  state: up\n\n  wireguard:\n    interface: a (deleted by another program)\n");
 }
 
 /* A field of a later version is shown as it is. */
