@@ -28,24 +28,6 @@ enum body_state {
 	BODY_STATE_BAD,
 };
 
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
-
-static bool is_text(char c)
-{
-	unsigned char byte = (unsigned char)c;
-
-	return byte == '\t' || (byte >= ' ' && byte != 0x7f);
-}
-
 static bool is_name(char c)
 {
 	unsigned char byte = (unsigned char)c;
@@ -76,7 +58,7 @@ bool http_body_is_done(const struct http_body *body)
 
 static enum body_state step_size(struct http_body *body, char c)
 {
-	int digit = hex_digit(c);
+	int digit = http_hex_digit(c);
 
 	if (digit >= 0) {
 		if (body->line > SIZE_DIGITS_MAX || body->left > INT64_MAX >> 4)
@@ -95,20 +77,14 @@ static enum body_state step_text(char c, enum body_state same, enum body_state a
 {
 	if (c == '\r')
 		return after_cr;
-	return is_text(c) ? same : BODY_STATE_BAD;
+	return http_is_value_char(c) ? same : BODY_STATE_BAD;
 }
 
-static enum body_state step_name(char c)
+/* In a trailer's name. The first byte of the line has been checked to begin one, or to end the body. */
+static enum body_state step_name(char c, enum body_state after_colon)
 {
 	if (c == ':')
-		return BODY_STATE_TRAILER_VALUE;
-	return is_name(c) ? BODY_STATE_TRAILER_NAME : BODY_STATE_BAD;
-}
-
-static enum body_state step_trailer_first(char c)
-{
-	if (c == '\r')
-		return BODY_STATE_END_LF;
+		return after_colon;
 	return is_name(c) ? BODY_STATE_TRAILER_NAME : BODY_STATE_BAD;
 }
 
@@ -132,9 +108,9 @@ static enum body_state step(struct http_body *body, char c)
 	case BODY_STATE_DATA_LF:
 		return expect(c, '\n', BODY_STATE_SIZE);
 	case BODY_STATE_TRAILER_FIRST:
-		return step_trailer_first(c);
+		return c == '\r' ? BODY_STATE_END_LF : step_name(c, BODY_STATE_BAD);
 	case BODY_STATE_TRAILER_NAME:
-		return step_name(c);
+		return step_name(c, BODY_STATE_TRAILER_VALUE);
 	case BODY_STATE_TRAILER_VALUE:
 		return step_text(c, BODY_STATE_TRAILER_VALUE, BODY_STATE_TRAILER_LF);
 	case BODY_STATE_TRAILER_LF:

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <strings.h>
 
-#define LENGTH_DIGITS_MAX 19 /* of INT64_MAX: more is nobody's body */
+#define LENGTH_DIGITS_MAX 19 /* of INT64_MAX; no body is longer */
 
 struct cursor {
 	const char *at;
@@ -30,17 +30,24 @@ static bool is_blank(char c)
 	return c == ' ' || c == '\t';
 }
 
-/* What a field value may hold: no control character but the tab; bytes from 0x80 on as they are. */
-static bool is_value_char(char c)
+bool http_is_value_char(char c)
 {
 	unsigned char byte = (unsigned char)c;
 
 	return byte == '\t' || (byte >= ' ' && byte != 0x7f);
 }
 
+int http_hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c |= 0x20; /* lower case */
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
 static bool is_target_char(char c)
 {
-	return is_value_char(c) && !is_blank(c);
+	return http_is_value_char(c) && !is_blank(c);
 }
 
 static bool is_all(struct http_span span, bool (*is_good)(char c))
@@ -57,7 +64,7 @@ static bool is_token(struct http_span span)
 	return span.len > 0 && is_all(span, is_token_char);
 }
 
-static struct http_span trim(struct http_span span)
+struct http_span http_span_trim(struct http_span span)
 {
 	while (span.len > 0 && is_blank(span.text[0])) {
 		span.text++;
@@ -68,9 +75,7 @@ static struct http_span trim(struct http_span span)
 	return span;
 }
 
-/* Cut @span at the first @c: what is before it is returned, what is behind it stays. Without @c all is returned, and
- * *ret_found is false. */
-static struct http_span cut(struct http_span *span, char c, bool *ret_found)
+struct http_span http_span_cut(struct http_span *span, char c, bool *ret_found)
 {
 	const char *found = span->len > 0 ? memchr(span->text, c, span->len) : NULL;
 	struct http_span before = *span;
@@ -110,17 +115,8 @@ static bool take_line(struct cursor *cursor, struct http_span *ret)
 	return true;
 }
 
-/* Bytes of the empty lines in front. */
-static size_t skip_empty_lines(const char *buf, size_t len)
-{
-	size_t at = 0;
-
-	while (len - at >= 2 && buf[at] == '\r' && buf[at + 1] == '\n')
-		at += 2;
-	return at;
-}
-
-/* Can no further byte make a head of it? A NUL, or an LF without CR. */
+/* True if no further byte can make a head of it: it has a NUL, or an LF without CR. Keeps a head that arrives byte by byte
+ * from being parsed each time. */
 static bool is_spoilt(const char *buf, size_t len)
 {
 	const char *end = buf + len;
@@ -141,9 +137,11 @@ static bool is_spoilt(const char *buf, size_t len)
 static enum http_result find_head(const char *buf, size_t len, struct cursor *ret, size_t *ret_used)
 {
 	size_t bounded = len < HTTP_HEAD_MAX ? len : HTTP_HEAD_MAX;
-	size_t start = skip_empty_lines(buf, bounded);
+	size_t start = 0;
 	const char *end;
 
+	while (bounded - start >= 2 && buf[start] == '\r' && buf[start + 1] == '\n')
+		start += 2; /* RFC 9112 §2.2 */
 	if (bounded == start)
 		return len < HTTP_HEAD_MAX ? HTTP_MORE : HTTP_TOO_LARGE;
 	end = memmem(buf + start, bounded - start, "\r\n\r\n", 4);
@@ -176,8 +174,8 @@ static bool read_request_line(struct http_span line, struct http_head *ret)
 	bool has_target;
 	bool has_version;
 
-	ret->method = cut(&line, ' ', &has_target);
-	ret->target = cut(&line, ' ', &has_version);
+	ret->method = http_span_cut(&line, ' ', &has_target);
+	ret->target = http_span_cut(&line, ' ', &has_version);
 	if (!has_target || !has_version || !is_token(ret->method))
 		return false;
 	if (ret->target.len == 0 || !is_all(ret->target, is_target_char))
@@ -189,11 +187,11 @@ static bool read_request_line(struct http_span line, struct http_head *ret)
 static bool read_status_line(struct http_span line, struct http_head *ret)
 {
 	bool found;
-	struct http_span version = cut(&line, ' ', &found);
-	struct http_span status = cut(&line, ' ', &found);
+	struct http_span version = http_span_cut(&line, ' ', &found);
+	struct http_span status = http_span_cut(&line, ' ', &found);
 
 	ret->reason = line;
-	if (!read_version(version, &ret->minor_version) || !is_all(ret->reason, is_value_char) || status.len != 3)
+	if (!read_version(version, &ret->minor_version) || !is_all(ret->reason, http_is_value_char) || status.len != 3)
 		return false;
 	for (size_t i = 0; i < 3; i++) {
 		if (status.text[i] < '0' || status.text[i] > '9')
@@ -208,10 +206,10 @@ static bool read_field(struct http_span line, struct http_field *ret)
 {
 	bool has_colon;
 
-	ret->name = cut(&line, ':', &has_colon);
-	if (!has_colon || !is_token(ret->name) || !is_all(line, is_value_char))
+	ret->name = http_span_cut(&line, ':', &has_colon);
+	if (!has_colon || !is_token(ret->name) || !is_all(line, http_is_value_char))
 		return false;
-	ret->value = trim(line);
+	ret->value = http_span_trim(line);
 	return true;
 }
 
@@ -249,7 +247,8 @@ static bool read_length(struct http_span span, uint64_t *ret)
 	return true;
 }
 
-/* RFC 9112 §6.3, without its ways out for faulty senders. */
+/* RFC 9112 §6.3, without its leniency towards faulty senders: with two lengths, or a length and chunks, two readers can
+ * disagree about where the next request begins (request smuggling). */
 static bool read_framing(struct http_head *ret)
 {
 	const struct http_field *length = http_head_find(ret, "Content-Length", 0);
@@ -319,7 +318,7 @@ static bool list_has_token(struct http_span list, const char *token)
 	bool more = true;
 
 	while (more) {
-		if (http_span_is_word(trim(cut(&list, ',', &more)), token))
+		if (http_span_is_word(http_span_trim(http_span_cut(&list, ',', &more)), token))
 			return true;
 	}
 	return false;
@@ -334,13 +333,14 @@ bool http_head_has_token(const struct http_head *head, const char *name, const c
 	return false;
 }
 
-/* Overwrite where @span begins with @word's equal in length. Spans point into @buf. */
+/* Write @word over the beginning of @span, which points into @buf and is at least as long. */
 static void overwrite(char *buf, struct http_span span, const char *word)
 {
 	memcpy(buf + (span.text - buf), word, strlen(word));
 }
 
-/* Every `upgrade` that stands between other characters than those of words, also where the list is none. */
+/* Hide every @word that has no word characters beside it, also in a value that is not a proper list: the server behind may
+ * be less strict than we are. */
 static void hide_word(char *buf, struct http_span value, const char *word, const char *neutral)
 {
 	size_t start = 0;
@@ -356,14 +356,7 @@ static void hide_word(char *buf, struct http_span value, const char *word, const
 	}
 }
 
-static bool begins_with(struct http_span span, const char *word)
-{
-	size_t len = strlen(word);
-
-	return span.len >= len && strncasecmp(span.text, word, len) == 0;
-}
-
-/* In Connection stands the new name of the field, so that it stays what it was: of this hop only. */
+/* The word in Connection becomes the new name of the field, which so remains a field of this hop only. */
 void http_head_hide_upgrade(char *buf, const struct http_head *head)
 {
 	for (size_t i = 0; i < head->field_count; i++) {
@@ -371,7 +364,8 @@ void http_head_hide_upgrade(char *buf, const struct http_head *head)
 
 		if (http_span_is_word(field->name, "Upgrade"))
 			overwrite(buf, field->name, "X-Extra");
-		else if (begins_with(field->name, "Sec-WebSocket-"))
+		else if (field->name.len >= strlen("Sec-WebSocket-") &&
+			 strncasecmp(field->name.text, "Sec-WebSocket-", strlen("Sec-WebSocket-")) == 0)
 			overwrite(buf, field->name, "X-Client-Item-");
 		else if (http_span_is_word(field->name, "Connection"))
 			hide_word(buf, field->value, "upgrade", "x-extra");

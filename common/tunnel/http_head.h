@@ -67,6 +67,19 @@ bool http_head_has_token(const struct http_head *head, const char *name, const c
 bool http_span_is(struct http_span span, const char *text);	 /* exactly */
 bool http_span_is_word(struct http_span span, const char *text); /* in any case */
 
+/* Without blanks and tabs at both ends. */
+struct http_span http_span_trim(struct http_span span);
+
+/* Cut @span at the first @c: return what is before it, keep in @span what is behind it. Without a @c all is returned,
+ * and *ret_found is false. */
+struct http_span http_span_cut(struct http_span *span, char c, bool *ret_found);
+
+/* What a field value may hold: no control character but the tab; bytes from 0x80 on as they are. */
+bool http_is_value_char(char c);
+
+/* The value of a hexadecimal digit in either case; -1 for any other character. */
+int http_hex_digit(char c);
+
 /* Rename Upgrade, Sec-WebSocket-* and the word `upgrade` in Connection to neutral words of the same length, in the bytes
  * themselves, so that the web server behind neither upgrades nor hangs up; number, size and order of headers stay. */
 void http_head_hide_upgrade(char *buf, const struct http_head *head);

@@ -1,12 +1,13 @@
 /* The JWT of the upgrade: three parts of base64url, JSON in two of them, HS256 as the third.
  *
- * The happy path of decoding: cut at the two dots, decode, parse, take each claim by a function of its own. A text
- * that is no JWT, or a claim in a wrong form, is -EINVAL; claims that nobody here knows are passed over. The
- * signature is another question (jwt_verify()): stock clients sign with nothing of meaning.
+ * The happy path of decoding: cut at the two dots, decode, parse, take each claim. A text that is not a JWT, or a claim in
+ * a wrong form, is -EINVAL; unknown claims are ignored. The signature is a question of its own (jwt_verify()): stock
+ * clients sign with a fixed key that everybody knows.
  */
 #include "common/tunnel/jwt.h"
 
 #include "common/base/base64.h"
+#include "common/tunnel/http_head.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -50,25 +51,14 @@ static void format_hex(char *out, const uint8_t *data, size_t len)
 		snprintf(out + 2 * i, 3, "%02x", data[i]);
 }
 
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
-
 /* Exactly @len bytes of hex digits, in either case. */
 static bool parse_hex(uint8_t *out, size_t len, const char *text)
 {
 	if (strlen(text) != 2 * len)
 		return false;
 	for (size_t i = 0; i < len; i++) {
-		int high = hex_digit(text[2 * i]);
-		int low = hex_digit(text[2 * i + 1]);
+		int high = http_hex_digit(text[2 * i]);
+		int low = http_hex_digit(text[2 * i + 1]);
 
 		if (high < 0 || low < 0)
 			return false;
@@ -102,7 +92,7 @@ static json_t *make_protocol(uint64_t timeout_s)
 	return json_pack("{s:{s:o}}", "Udp", "timeout", timeout);
 }
 
-/* Those that only our own server reads. */
+/* The claims that only our own server reads; stock servers ignore them. */
 static int add_own_claims(json_t *object, const struct jwt_claims *claims)
 {
 	char hex[2 * JWT_INSTANCE_LEN + 1];
@@ -187,7 +177,8 @@ static bool split(const char *text, size_t len, struct part parts[PART_COUNT])
 	return count == PART_COUNT;
 }
 
-/* NULL for what is no object in strict JSON; a key twice is none. */
+/* Decode and parse one part. A key that stands twice is refused: another reader could take the other value. Return: NULL
+ * where it is not an object in strict JSON. */
 static json_t *parse_part(struct part part)
 {
 	uint8_t json[JSON_TEXT_MAX];
@@ -203,7 +194,8 @@ static json_t *parse_part(struct part part)
 	return NULL;
 }
 
-/* Those of RFC 7518 §3.1 and RFC 8037; never "none". */
+/* The algorithms of RFC 7518 §3.1 and RFC 8037; never "none". A stock server takes any of them, and so does jwt_decode();
+ * jwt_verify() takes HS256 only. */
 static bool is_known_algorithm(const char *name)
 {
 	static const char *const known[] = {"HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384",
@@ -227,7 +219,7 @@ static char *read_algorithm(struct part part)
 	return copy;
 }
 
-/* null, missing, or both `secs` and `nanos`; zero is none, a part of a second is one. */
+/* null, missing, or both `secs` and `nanos`. Zero means no timeout; a part of a second is rounded up to one. */
 static bool take_timeout(const json_t *timeout, uint64_t *ret_s)
 {
 	const json_t *secs = json_object_get(timeout, "secs");
@@ -254,7 +246,7 @@ static bool take_protocol(const json_t *protocol, struct jwt_claims *ret)
 		return false;
 	ret->is_udp = udp && json_object_size(protocol) == 1;
 	if (!ret->is_udp)
-		return true; /* something else, of which only its being something else matters */
+		return true; /* another protocol; admit refuses all others alike */
 	return json_is_object(udp) && take_timeout(json_object_get(udp, "timeout"), &ret->timeout_s);
 }
 
@@ -266,13 +258,6 @@ static bool take_text(const json_t *value, char *out, size_t size)
 		return false;
 	strcpy(out, text);
 	return true;
-}
-
-static int64_t read_port(const json_t *value)
-{
-	json_int_t port = json_integer_value(value); /* 0 where it is no integer */
-
-	return port >= 1 && port <= PORT_MAX ? port : 0;
 }
 
 static bool take_kid(const json_t *value, struct jwt_claims *ret)
@@ -287,16 +272,6 @@ static bool take_kid(const json_t *value, struct jwt_claims *ret)
 	format_hex(ret->kid, bytes, sizeof(bytes));
 	ret->has_kid = true;
 	return true;
-}
-
-static bool take_instance(const json_t *value, struct jwt_claims *ret)
-{
-	const char *text = json_string_value(value);
-
-	if (!value)
-		return true;
-	ret->has_instance = text && parse_hex(ret->instance, JWT_INSTANCE_LEN, text);
-	return ret->has_instance;
 }
 
 /* RFC 7519 §2 allows parts of a second. */
@@ -316,28 +291,29 @@ static bool take_iat(const json_t *value, struct jwt_claims *ret)
 	return true;
 }
 
-static bool take_binding(const json_t *value, struct jwt_claims *ret)
-{
-	const char *text = json_string_value(value);
-
-	if (!value)
-		return true;
-	ret->has_binding =
-		text && base64_decode(ret->binding, JWT_BINDING_LEN, text, strlen(text), BASE64_URL) == JWT_BINDING_LEN;
-	return ret->has_binding;
-}
-
+/* Stock's claims must be there; ours may be left out, and make the whole request invalid where their form is wrong. */
 static bool take_claims(const json_t *object, struct jwt_claims *ret)
 {
+	const json_t *instance = json_object_get(object, "inst"), *binding = json_object_get(object, "cb");
+	const char *text;
+	json_int_t port;
+
 	if (!take_text(json_object_get(object, "id"), ret->id, sizeof(ret->id)))
 		return false;
 	if (!take_protocol(json_object_get(object, "p"), ret))
 		return false;
 	if (!take_text(json_object_get(object, "r"), ret->host, sizeof(ret->host)))
 		return false;
-	ret->port = read_port(json_object_get(object, "rp"));
-	return take_kid(json_object_get(object, "kid"), ret) && take_instance(json_object_get(object, "inst"), ret) &&
-	       take_iat(json_object_get(object, "iat"), ret) && take_binding(json_object_get(object, "cb"), ret);
+	port = json_integer_value(json_object_get(object, "rp")); /* 0 where it is not an integer */
+	ret->port = port >= 1 && port <= PORT_MAX ? port : 0;
+	text = json_string_value(instance);
+	ret->has_instance = text && parse_hex(ret->instance, JWT_INSTANCE_LEN, text);
+	text = json_string_value(binding);
+	ret->has_binding =
+		text && base64_decode(ret->binding, JWT_BINDING_LEN, text, strlen(text), BASE64_URL) == JWT_BINDING_LEN;
+	if ((instance && !ret->has_instance) || (binding && !ret->has_binding))
+		return false;
+	return take_kid(json_object_get(object, "kid"), ret) && take_iat(json_object_get(object, "iat"), ret);
 }
 
 int jwt_decode(const char *text, size_t len, struct jwt_claims *ret)

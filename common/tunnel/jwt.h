@@ -1,4 +1,5 @@
-/* The JWT in which a client says what it wants and, ours, who it is (WIRE.md §2). RFC 7519, RFC 7515, HS256. */
+/* The JWT in which a client says what it wants and, if it is ours, proves who it is (README.md has a table of the claims).
+ * RFC 7519, RFC 7515, HS256. */
 #ifndef TOWPATH_TUNNEL_JWT_H
 #define TOWPATH_TUNNEL_JWT_H
 
@@ -34,7 +35,7 @@ void jwt_make_id(char out[37], int64_t wall_ms);
 void jwt_make_kid(char out[JWT_KID_LEN + 1], const char *token);
 
 /* Write header, claims, signature. Always Udp; claims without has_… are left out. Return: characters written
- * (terminated), or -ENOBUFS. The order of the claims is WIRE.md's, so that the vector of §5 comes out. */
+ * (terminated), or -ENOBUFS. The order of the claims is a stock client's, so that equal claims give equal text. */
 int jwt_encode(char *out, size_t size, const struct jwt_claims *claims, const void *key, size_t key_len);
 
 /* Read without regard to the signature. Strict JSON: a key twice is refused. Unknown claims are ignored.

@@ -1,8 +1,8 @@
 /* The upgrade's request and answer, and a proxy's CONNECT: text in, text out.
  *
  * The happy path of a server: the head's fields are checked one by one, then three spans are handed up. The one of a
- * client: lines are written one after another, a header of the user's taking the place of ours of the same name. A
- * request that is no tunnel's is simply false; a buffer that is too small is -ENOBUFS once, at the end.
+ * client: lines are written one after another, and a header of the user's takes the place of ours of the same name. A
+ * request that is not a tunnel's is simply false; a buffer that is too small gives -ENOBUFS once, at the end.
  */
 #include "common/tunnel/upgrade.h"
 
@@ -56,21 +56,8 @@ static struct http_span from(struct http_span span, size_t skip)
 	return (struct http_span){span.text + skip, span.len - skip};
 }
 
-static bool begins_with(struct http_span span, const char *text)
-{
-	return span.len >= strlen(text) && memcmp(span.text, text, strlen(text)) == 0;
-}
-
-static bool has_none_of(struct http_span span, const char *characters)
-{
-	for (const char *c = characters; *c; c++) {
-		if (span.len > 0 && memchr(span.text, *c, span.len))
-			return false;
-	}
-	return true;
-}
-
-/* The value of a field that is there once; len 0 otherwise. */
+/* The value of a field that is there exactly once; len 0 otherwise. Two Host lines, or two keys, could be read one way here
+ * and another way by a proxy in front. */
 static struct http_span only_value(const struct http_head *head, const char *name)
 {
 	const struct http_field *field = http_head_find(head, name, 0);
@@ -80,16 +67,7 @@ static struct http_span only_value(const struct http_head *head, const char *nam
 	return field->value;
 }
 
-static bool read_key(const struct http_head *head, struct http_span *ret)
-{
-	uint8_t bytes[KEY_LEN];
-
-	*ret = only_value(head, "Sec-WebSocket-Key");
-	return ret->len == UPGRADE_KEY_TEXT_LEN &&
-	       base64_decode(bytes, sizeof(bytes), ret->text, ret->len, BASE64_STANDARD) == KEY_LEN;
-}
-
-/* "/<prefix>/events", nothing behind it. */
+/* "/<prefix>/events" with nothing behind it. The prefix may hold slashes; whether it is the right one is decided by admit. */
 static bool read_prefix(struct http_span target, struct http_span *ret)
 {
 	size_t around = 1 + strlen(EVENTS);
@@ -101,44 +79,41 @@ static bool read_prefix(struct http_span target, struct http_span *ret)
 	return memcmp(ret->text + ret->len, EVENTS, strlen(EVENTS)) == 0;
 }
 
-/* The first list entry that begins with BEARER; names of other sub-protocols around it are no concern of ours. */
+/* The first list entry that begins with BEARER. Names of other subprotocols around it are ignored: a stock client may send
+ * kilobytes of them. */
 static struct http_span find_bearer(struct http_span list)
 {
-	size_t start = 0;
+	bool more = true;
 
-	for (size_t i = 0; i <= list.len; i++) {
-		struct http_span entry = {list.text + start, i - start};
+	while (more) {
+		struct http_span entry = http_span_trim(http_span_cut(&list, ',', &more));
 
-		if (i < list.len && list.text[i] != ',')
-			continue;
-		start = i + 1;
-		while (entry.len > 0 && (entry.text[0] == ' ' || entry.text[0] == '\t'))
-			entry = from(entry, 1);
-		while (entry.len > 0 && (entry.text[entry.len - 1] == ' ' || entry.text[entry.len - 1] == '\t'))
-			entry.len--;
-		if (begins_with(entry, BEARER))
+		if (entry.len >= strlen(BEARER) && memcmp(entry.text, BEARER, strlen(BEARER)) == 0)
 			return from(entry, strlen(BEARER));
 	}
 	return (struct http_span){"", 0};
 }
 
-/* The sub-protocol wins, and of it the first line only, as at a stock server; then a cookie that is a JWT alone. */
-static bool read_jwt(const struct http_head *head, struct http_span *ret)
+/* The subprotocol wins, and of several such lines the first one only, as at a stock server. Else a cookie that is a bare
+ * JWT: browsers cannot set the other header. */
+static struct http_span find_jwt(const struct http_head *head)
 {
 	const struct http_field *protocols = http_head_find(head, "Sec-WebSocket-Protocol", 0);
 	const struct http_field *cookie = http_head_find(head, "Cookie", 0);
+	struct http_span jwt = protocols ? find_bearer(protocols->value) : (struct http_span){"", 0};
 
-	*ret = (struct http_span){"", 0};
-	if (protocols)
-		*ret = find_bearer(protocols->value);
-	if (ret->len == 0 && cookie && has_none_of(cookie->value, "=;, \t"))
-		*ret = cookie->value;
-	return ret->len > 0;
+	if (jwt.len > 0 || !cookie)
+		return jwt;
+	for (size_t i = 0; i < cookie->value.len; i++)
+		if (strchr("=;, \t", cookie->value.text[i]))
+			return jwt; /* a list, or a value with a name */
+	return cookie->value;
 }
 
 bool upgrade_read_request(const struct http_head *head, struct upgrade_request *ret)
 {
 	struct upgrade_request request;
+	uint8_t key[KEY_LEN];
 
 	if (!http_span_is(head->method, "GET") || head->minor_version != 1 || head->framing != HTTP_FRAMING_NONE)
 		return false;
@@ -146,9 +121,14 @@ bool upgrade_read_request(const struct http_head *head, struct upgrade_request *
 		return false;
 	if (!http_head_has_token(head, "Connection", "upgrade") || !http_head_has_token(head, "Upgrade", "websocket"))
 		return false;
-	if (!read_prefix(head->target, &request.prefix) || !read_key(head, &request.key))
+	if (!read_prefix(head->target, &request.prefix))
 		return false;
-	if (!read_jwt(head, &request.jwt))
+	request.key = only_value(head, "Sec-WebSocket-Key");
+	if (request.key.len != UPGRADE_KEY_TEXT_LEN ||
+		base64_decode(key, KEY_LEN, request.key.text, request.key.len, BASE64_STANDARD) != KEY_LEN)
+		return false;
+	request.jwt = find_jwt(head);
+	if (request.jwt.len == 0)
 		return false;
 	*ret = request;
 	return true;
@@ -161,7 +141,7 @@ static bool has_name(const char *header, const char *name)
 	return strncasecmp(header, name, len) == 0 && header[len] == ':';
 }
 
-/* The user's headers of that name. Return: how many were written. */
+/* Write the user's headers of that name. Return: how many there were. */
 static size_t put_own(struct writer *writer, const char *const *headers, const char *name)
 {
 	size_t count = 0;
@@ -183,6 +163,7 @@ static void put_host(struct writer *writer, const char *host)
 	put(writer, strchr(host, ':') ? "[%.*s]" : "%.*s", len, host);
 }
 
+/* RFC 7617. The password is wiped from the buffers used here; the request itself is the caller's. */
 static void put_basic(struct writer *writer, const char *name, const char *user, const char *password)
 {
 	size_t plain_size = strlen(user) + 1 + strlen(password) + 1;
@@ -232,40 +213,37 @@ static void put_authorization(struct writer *writer, const struct upgrade_ask *a
 	free(user);
 }
 
-/* Names that are written in a place of their own; NULL at the end. */
-static const char *const own_places[] = {"host", "upgrade", "connection", "sec-websocket-key", "sec-websocket-version",
-	"sec-websocket-protocol", "authorization", NULL};
-
-static void put_further(struct writer *writer, const char *const *headers)
-{
-	for (; headers && *headers; headers++) {
-		const char *const *name = own_places;
-
-		while (*name && !has_name(*headers, *name))
-			name++;
-		if (!*name)
-			put(writer, "%s\r\n", *headers);
-	}
-}
-
+/* The order is a stock client's, so that nothing on the way can tell the two apart. Names that have a place of their own
+ * stand in `places`; a header of the user's of such a name is written there, in place of ours. All others come last. */
 int upgrade_write_request(char *buf, size_t size, const struct upgrade_ask *ask)
 {
 	struct writer writer = {.buf = buf, .size = size};
+	const struct {
+		const char *name, *before, *value;
+	} places[] = {
+		{"host", NULL, NULL},
+		{"upgrade", "", "websocket"},
+		{"connection", "", "upgrade"},
+		{"sec-websocket-key", "", ask->key},
+		{"sec-websocket-version", "", "13"},
+		{"sec-websocket-protocol", "v1, " BEARER, ask->jwt},
+		{"authorization", NULL, NULL},
+	};
+	const size_t count = sizeof(places) / sizeof(places[0]);
+	size_t i;
 
 	put(&writer, "GET /%s" EVENTS " HTTP/1.1\r\n", ask->prefix);
 	put_host_header(&writer, ask);
-	if (put_own(&writer, ask->headers, "upgrade") == 0)
-		put(&writer, "upgrade: websocket\r\n");
-	if (put_own(&writer, ask->headers, "connection") == 0)
-		put(&writer, "connection: upgrade\r\n");
-	if (put_own(&writer, ask->headers, "sec-websocket-key") == 0)
-		put(&writer, "sec-websocket-key: %s\r\n", ask->key);
-	if (put_own(&writer, ask->headers, "sec-websocket-version") == 0)
-		put(&writer, "sec-websocket-version: 13\r\n");
-	if (put_own(&writer, ask->headers, "sec-websocket-protocol") == 0)
-		put(&writer, "sec-websocket-protocol: v1, " BEARER "%s\r\n", ask->jwt);
+	for (i = 1; i < count - 1; i++)
+		if (put_own(&writer, ask->headers, places[i].name) == 0)
+			put(&writer, "%s: %s%s\r\n", places[i].name, places[i].before, places[i].value);
 	put_authorization(&writer, ask);
-	put_further(&writer, ask->headers);
+	for (const char *const *header = ask->headers; header && *header; header++) {
+		for (i = 0; i < count && !has_name(*header, places[i].name);)
+			i++;
+		if (i == count)
+			put(&writer, "%s\r\n", *header);
+	}
 	put(&writer, "\r\n");
 	return finish(&writer);
 }
@@ -324,26 +302,20 @@ void upgrade_accept(char out[UPGRADE_ACCEPT_TEXT_LEN + 1], struct http_span key)
 	EVP_MD_CTX_free(context);
 }
 
-/* A redirect is told with its target: a captive portal looks like this. */
-static const char *explain_status(const struct http_head *head, char *buf, size_t size)
-{
-	const struct http_field *location = http_head_find(head, "Location", 0);
-	char quoted[LOCATION_SHOWN];
-
-	if (location && head->status >= 300 && head->status <= 399)
-		snprintf(buf, size, "status %u, redirect to %s", head->status,
-			log_quote(quoted, sizeof(quoted), location->value.text, location->value.len));
-	else
-		snprintf(buf, size, "status %u", head->status);
-	return buf;
-}
-
 const char *upgrade_check_answer(const struct http_head *head, const char *key, char *buf, size_t size)
 {
-	char accept[UPGRADE_ACCEPT_TEXT_LEN + 1];
+	const struct http_field *location = http_head_find(head, "Location", 0);
+	char accept[UPGRADE_ACCEPT_TEXT_LEN + 1], quoted[LOCATION_SHOWN];
 
-	if (head->status != 101)
-		return explain_status(head, buf, size);
+	/* A redirect is told with its target: it is how a captive portal answers. */
+	if (location && head->status >= 300 && head->status <= 399)
+		log_quote(quoted, sizeof(quoted), location->value.text, location->value.len);
+	else
+		quoted[0] = '\0';
+	if (head->status != 101) {
+		snprintf(buf, size, "status %u%s%s", head->status, quoted[0] ? ", redirect to " : "", quoted);
+		return buf;
+	}
 	if (!http_head_has_token(head, "Upgrade", "websocket"))
 		return "status 101 without Upgrade: websocket";
 	if (!http_head_has_token(head, "Connection", "upgrade"))

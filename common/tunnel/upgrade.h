@@ -1,4 +1,4 @@
-/* The HTTP request that becomes a WebSocket (RFC 6455 §4, WIRE.md §1). Pure text in, text out. */
+/* The HTTP request that becomes a WebSocket (RFC 6455 §4; drawn in README.md). Pure: text in, text out. */
 #ifndef TOWPATH_TUNNEL_UPGRADE_H
 #define TOWPATH_TUNNEL_UPGRADE_H
 
@@ -35,7 +35,7 @@ struct upgrade_ask {
 	const char *const *headers; /* "Name: value", replacing one of ours of the same name; NULL-terminated or NULL */
 };
 
-/* Write the request in WIRE.md's order. Return: bytes written, or -ENOBUFS. */
+/* Write the request in a stock client's order. Return: bytes written, or -ENOBUFS. */
 int upgrade_write_request(char *buf, size_t size, const struct upgrade_ask *ask);
 
 /* Write the 101 as a stock client wants it. @wall_s: for `date`. Return: bytes written, or -ENOBUFS. */
