@@ -1,6 +1,7 @@
 /* Waits between attempts: doubling to a cap of seconds, spread by jitter so that many clients do not come at once. */
 #include "common/tunnel/backoff.h"
 
+/* @random / 2^32 is a fraction of the window of 2 * spread + 1 milliseconds: no modulo, no bias worth a thought. */
 uint32_t backoff_next_ms(struct backoff *backoff, uint32_t random)
 {
 	uint32_t middle = backoff->next_ms > 0 ? backoff->next_ms : BACKOFF_FIRST_MS;

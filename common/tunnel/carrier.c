@@ -244,7 +244,7 @@ void carrier_start(struct carrier *carrier, const struct carrier_setup *setup, u
 	};
 	RAND_bytes((uint8_t *)&carrier->pipe.masker.state, sizeof(carrier->pipe.masker.state));
 	liveness_init(&carrier->liveness, setup->ping_interval_ms * CLOCK_US_PER_MS, now_us);
-	liveness_ask_now(&carrier->liveness); /* the round trip of a new carrier is known at once */
+	liveness_probe(&carrier->liveness); /* the round trip of a new carrier is known at once */
 	tls_stream_set_handlers(setup->stream, &carrier_stream_handlers, carrier);
 	set_low_water(carrier, LOW_WATER_FIRST);
 	setup->flow->carrier = carrier;

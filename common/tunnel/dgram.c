@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+/* MAP_NORESERVE, and no page is touched here: a pool for the worst case costs an idle program nothing. */
 int dgram_pool_init(struct dgram_pool *pool, size_t capacity, struct err *err)
 {
 	void *memory = mmap(NULL, capacity * sizeof(struct dgram), PROT_READ | PROT_WRITE,
@@ -42,6 +43,7 @@ struct dgram *dgram_take(struct dgram_pool *pool)
 	return dgram;
 }
 
+/* Each cell goes to the head of the free list: the next datagram is received into memory that is in the cache. */
 void dgram_give(struct dgram_pool *pool, struct dgram *dgram)
 {
 	while (dgram) {
@@ -54,7 +56,7 @@ void dgram_give(struct dgram_pool *pool, struct dgram *dgram)
 	}
 }
 
-/* The last cell of a datagram, and how many bytes it holds. */
+/* Find the last cell of a datagram, and how many bytes it holds. Only long datagrams have more than one cell. */
 static struct dgram *dgram_last(struct dgram *dgram, size_t *ret_used)
 {
 	size_t used = dgram->len;
@@ -95,7 +97,7 @@ int dgram_append(struct dgram_pool *pool, struct dgram *dgram, const uint8_t *da
 	dgram->len += (uint32_t)len;
 	dgram->cells = cells;
 	return 0;
-undo:
+undo: /* len and cells were not changed yet; what was copied behind len means nothing */
 	dgram_give(pool, old_last->more);
 	old_last->more = NULL;
 	return -ENOBUFS;

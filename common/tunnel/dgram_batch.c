@@ -46,6 +46,7 @@ void dgram_receiver_done(struct dgram_receiver *receiver)
 	memset(receiver, 0, sizeof(*receiver));
 }
 
+/* Errors of sendmmsg(), writev() and recvmmsg() on a UDP socket (udp(7), ip(7)). */
 static enum drop_reason reason_of_errno(int error)
 {
 	switch (error) {
@@ -82,7 +83,7 @@ static unsigned receiver_refill(struct dgram_receiver *receiver, bool with_sourc
 	return i;
 }
 
-/* Without a cell to receive into: take a batch out of the socket all the same. */
+/* Without a cell to receive into, read and count a batch all the same: left in the socket it would wake the loop for ever. */
 static void receive_nothing(struct dgram_receiver *receiver, int fd, struct drop_counters *dropped)
 {
 	unsigned i;
@@ -109,6 +110,7 @@ unsigned dgram_receive(
 	return n > 0 ? (unsigned)n : 0;
 }
 
+/* A datagram that is longer than its cell continues in the slot's overflow, and is copied from there into further cells. */
 struct dgram *dgram_receiver_take(struct dgram_receiver *receiver, unsigned i, uint64_t now_us)
 {
 	struct dgram *dgram = receiver->cells[i];
@@ -128,6 +130,7 @@ void dgram_socket_init(struct dgram_socket *socket, int fd, bool is_connected)
 	*socket = (struct dgram_socket){.fd = fd, .is_connected = is_connected};
 }
 
+/* UDP_SEGMENT cuts every L bytes: all datagrams of a run have the length L, but for a shorter last one. */
 unsigned dgram_run_len(const struct iovec *payloads, unsigned count)
 {
 	size_t size = payloads[0].iov_len;
@@ -143,6 +146,8 @@ unsigned dgram_run_len(const struct iovec *payloads, unsigned count)
 	return n;
 }
 
+/* Errors by which a kernel or a network driver says that it cannot cut a run: too old, no checksum offload, IPsec on the way.
+ * The datagrams are sent one by one from then on. */
 static bool refuses_segments(int error)
 {
 	return error == EINVAL || error == EIO || error == EOPNOTSUPP;
@@ -153,6 +158,7 @@ static bool set_segment_size(struct dgram_socket *socket, size_t size, unsigned 
 {
 	int wanted = run > 1 ? (int)size : 0;
 
+	/* A single datagram that is no longer than the segment is left whole in any case: no system call for it. */
 	if (socket->segment_size == wanted || (run == 1 && size <= socket->segment_size))
 		return true;
 	if (setsockopt(socket->fd, IPPROTO_UDP, UDP_SEGMENT, &wanted, sizeof(wanted)) < 0)
@@ -174,6 +180,8 @@ static ssize_t write_run(int fd, const struct iovec *payloads, unsigned run, str
 	return n < 0 ? -errno : n;
 }
 
+/* Run after run, each with one writev(). A run that is refused as a run is tried again as single datagrams; any other
+ * failure drops it: waiting would hold up the stream, and WireGuard expects UDP to lose datagrams. */
 static struct dgram_sent send_connected(
 	struct dgram_sender *sender, struct dgram_socket *socket, struct drop_counters *dropped)
 {
@@ -209,6 +217,7 @@ struct segment_control {
 	_Alignas(struct cmsghdr) uint8_t bytes[CMSG_SPACE(sizeof(uint16_t))];
 };
 
+/* One run as one message with its own UDP_SEGMENT. The kernel cuts @payloads at the length of the first. */
 static void fill_message(struct mmsghdr *message, struct segment_control *control, struct iovec *payloads, unsigned run,
 	const struct addr *to)
 {
@@ -254,6 +263,7 @@ static struct dgram_sent send_messages(struct dgram_socket *socket, struct mmsgh
 	return sent;
 }
 
+/* All runs with one sendmmsg(), where the kernel takes them. The arrays are 8 KiB of stack. */
 static struct dgram_sent send_addressed(
 	struct dgram_sender *sender, struct dgram_socket *socket, const struct addr *to, struct drop_counters *dropped)
 {

@@ -60,6 +60,7 @@ static void lane_append(struct dgram_queue *queue, enum dgram_lane lane, struct 
 	queue->depth++;
 }
 
+/* Take the oldest out of a lane. */
 static struct dgram *lane_shift(struct dgram_queue *queue, enum dgram_lane lane)
 {
 	struct dgram *dgram = queue->lanes[lane].head;
@@ -79,7 +80,7 @@ static uint64_t dgram_age_us(const struct dgram *dgram, uint64_t now_us)
 	return now_us > dgram->received_us ? now_us - dgram->received_us : 0;
 }
 
-/* Drop from the head what has waited too long. */
+/* Drop from the head what has waited too long. A lane is in order of arrival, so the first young one ends it. */
 static void lane_prune(struct dgram_queue *queue, enum dgram_lane lane, uint64_t now_us)
 {
 	struct dgram *head;
@@ -88,6 +89,7 @@ static void lane_prune(struct dgram_queue *queue, enum dgram_lane lane, uint64_t
 		queue_drop(queue, lane_shift(queue, lane), DROP_QUEUE_LATE);
 }
 
+/* Only the newest initiation is of use: a peer answers an older one, but its answer belongs to a key that was given up. */
 static void keep_initiation(struct dgram_queue *queue, struct dgram *dgram)
 {
 	if (queue->initiation)
@@ -95,7 +97,8 @@ static void keep_initiation(struct dgram_queue *queue, struct dgram *dgram)
 	queue->initiation = dgram;
 }
 
-/* Make room by dropping the oldest bulk, then the oldest short datagram. */
+/* Make room for @cells by dropping the oldest bulk, then the oldest short datagram; never a handshake. Return: false where
+ * handshakes alone fill the queue. */
 static bool make_room(struct dgram_queue *queue, uint32_t cells)
 {
 	while (queue->cells + cells > DGRAM_QUEUE_CELLS_MAX) {
@@ -131,6 +134,8 @@ void dgram_queue_push(struct dgram_queue *queue, struct dgram *dgram)
 	lane_append(queue, lane, dgram);
 }
 
+/* Which lane is served next. Short datagrams go ahead of bulk, but not for ever: a flood of acks must not stop the transfer
+ * that it acknowledges. Called while depth > 0. */
 static enum dgram_lane queue_choose(struct dgram_queue *queue)
 {
 	if (queue->lanes[DGRAM_LANE_HANDSHAKE].head)
@@ -160,8 +165,8 @@ struct dgram *dgram_queue_pop(struct dgram_queue *queue, uint64_t now_us)
 	return NULL;
 }
 
-/* The kept initiation goes to the front, its age counted from now on: a lane's limit is about our queue, and 90 s have
- * been granted to it. */
+/* Put the kept initiation in front of its lane. Its age counts from now on: it was allowed 90 s without a carrier, and the
+ * limit of the lane is about the wait behind one. */
 static void release_initiation(struct dgram_queue *queue, uint64_t now_us)
 {
 	struct dgram *dgram = queue->initiation;
@@ -182,7 +187,8 @@ static void release_initiation(struct dgram_queue *queue, uint64_t now_us)
 	queue->depth++;
 }
 
-/* Move the newest initiation that waits in the handshake lane to where it outlives the lane's limit. */
+/* The carrier is gone: move the newest initiation out of the handshake lane, where it would be dropped after a second. The
+ * others go once round the lane and keep their order. */
 static void rescue_initiation(struct dgram_queue *queue)
 {
 	struct dgram *last = queue->lanes[DGRAM_LANE_HANDSHAKE].tail;

@@ -1,5 +1,5 @@
-/* The short, timed queue of one flow in front of its carrier (DESIGN: either this or TCP_NOTSENT_LOWAT alone leaves
- * seconds of delay).
+/* The short, timed queue of one flow in front of its carrier. Either this or TCP_NOTSENT_LOWAT alone
+ * leaves seconds of delay.
  *
  * Three lanes, first come first served inside each: handshake (WireGuard types 1 to 3), short (≤ 128 bytes: acks, DNS,
  * keystrokes), bulk. Bounded in time: what has waited too long leaves from the head and is counted. While the flow
@@ -43,7 +43,7 @@ struct dgram_queue {
 };
 
 void dgram_queue_init(struct dgram_queue *queue, struct dgram_pool *pool, struct drop_counters *dropped);
-/* What still waits is counted as lost. */
+/* Give all cells back; datagrams that still wait are counted as lost. */
 void dgram_queue_done(struct dgram_queue *queue);
 
 /* Take a received datagram over (its received_us is set). It is queued, or dropped and counted. */
@@ -55,8 +55,8 @@ struct dgram *dgram_queue_pop(struct dgram_queue *queue, uint64_t now_us);
 /* A carrier came up, or the last one is gone: from now on initiations are passed, or the newest is kept. */
 void dgram_queue_set_carrier(struct dgram_queue *queue, bool has_carrier, uint64_t now_us);
 
-/* Drop and count what nobody would take any more. Call now and then: a flow without a carrier is not popped, and what
- * lies in its queue is missing in the pool that all flows share. */
+/* Drop and count what is too old. Call now and then: a flow without a carrier is not popped, and the pool that all
+ * flows share misses the cells in its queue. */
 void dgram_queue_expire(struct dgram_queue *queue, uint64_t now_us);
 
 bool dgram_queue_is_empty(const struct dgram_queue *queue);

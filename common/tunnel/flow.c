@@ -1,4 +1,5 @@
-/* A flow's queue and counters. Everything here is bookkeeping; bytes move in pump.c. */
+/* The queue and the counters of a flow. Everything here is bookkeeping; bytes move in pump.c. Both programs embed a struct
+ * flow in an object of their own, which opens and closes the socket and decides when the flow ends. */
 #include "common/tunnel/flow.h"
 
 #include "common/base/require.h"
@@ -36,6 +37,7 @@ void flow_counters_add(struct flow_counters *total, const struct flow_counters *
 		total->dropped.count[reason] += part->dropped.count[reason];
 }
 
+/* All failures are lack of memory, so one look at the end is enough. */
 int flow_counters_report(const struct flow_counters *counters, json_t *object)
 {
 	json_t *dropped = json_object();
@@ -55,6 +57,7 @@ int flow_counters_report(const struct flow_counters *counters, json_t *object)
 	return rc;
 }
 
+/* The kernel counts for the life of the socket. SO_MEMINFO needs Linux 4.12; before that nothing is counted. */
 uint32_t flow_socket_overflow(int fd)
 {
 	uint32_t info[SK_MEMINFO_VARS];

@@ -24,12 +24,14 @@ struct flow {
 	struct carrier *carrier;     /* the newest that is up; NULL: none */
 	struct dgram_socket *socket; /* where the carrier's datagrams go */
 	struct addr peer;	     /* client: the local source address; server: unused, the socket is connected */
-	bool has_peer;		     /* somebody can be answered */
+	bool has_peer;		     /* datagrams from the carrier have an address to go to */
 	uint64_t active_us;	     /* last datagram from UDP */
 	struct flow_counters counters;
 };
 
+/* @socket: where the datagrams of the carrier go; it may be opened later, and outlives the flow. */
 void flow_init(struct flow *flow, struct dgram_pool *pool, struct dgram_socket *socket);
+/* Counts what still waits. No carrier may be left on it. */
 void flow_done(struct flow *flow);
 
 /* Queue one received datagram; the carrier is told once for the whole batch, by carrier_send(). */
@@ -38,7 +40,8 @@ void flow_push(struct flow *flow, struct dgram *dgram);
 /* @total += @part, for sums over flows. */
 void flow_counters_add(struct flow_counters *total, const struct flow_counters *part);
 
-/* The status keys "datagrams", "bytes" and "dropped" (INTERFACE: numbers of both directions, every reason). */
+/* The status keys "datagrams", "bytes" and "dropped" (numbers of both directions, every reason). Return: 0, or
+ * another value where memory ran out. */
 int flow_counters_report(const struct flow_counters *counters, json_t *object);
 
 /* Datagrams the kernel dropped because a UDP socket's receive buffer was full (SO_MEMINFO). */

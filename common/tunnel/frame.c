@@ -1,8 +1,8 @@
 /* RFC 6455 framing, without a socket.
  *
  * The happy path is a whole binary frame at the front of the buffer: one header read, the payload unmasked where it
- * lies, a pointer handed up. Fragments, which only foreign peers send, are copied together in a buffer of the
- * reader's own. Every refusal is one of two codes and final: the caller closes with 1002 or 1009 and reads no more.
+ * lies, a pointer handed up. Fragments, which neither we nor a stock peer send, are put together in a
+ * buffer of the reader. Every refusal is one of two codes and final: the caller closes with 1002 or 1009 and reads no more.
  */
 #include "common/tunnel/frame.h"
 
@@ -18,6 +18,7 @@
 #define LEN_IS_16_BIT 126u
 #define LEN_IS_64_BIT 127u
 
+/* Write @value into @bytes bytes, network order. */
 static void store_be(uint8_t *out, size_t bytes, uint64_t value)
 {
 	while (bytes > 0) {
@@ -118,7 +119,7 @@ void frame_mask(uint8_t *data, size_t len, const uint8_t mask[4])
 		data[i] ^= mask[i % 4];
 }
 
-/* The first two bytes: what can be refused there is refused there. */
+/* The first two bytes show reserved bits and opcodes, and control frames that are long or fragmented (RFC 6455 §5.2, §5.5). */
 static enum frame_result check_start(const uint8_t *buf)
 {
 	unsigned opcode = buf[0] & BITS_OPCODE;
@@ -135,13 +136,6 @@ static enum frame_result check_start(const uint8_t *buf)
 	return FRAME_OK;
 }
 
-static size_t extended_bytes(unsigned len7)
-{
-	if (len7 == LEN_IS_64_BIT)
-		return 8;
-	return len7 == LEN_IS_16_BIT ? 2 : 0;
-}
-
 enum frame_result frame_decode_header(const uint8_t *buf, size_t len, struct frame_header *ret, size_t *ret_need)
 {
 	size_t extended;
@@ -156,8 +150,8 @@ enum frame_result frame_decode_header(const uint8_t *buf, size_t len, struct fra
 	if (check_start(buf) != FRAME_OK)
 		return FRAME_PROTOCOL_ERROR;
 	masked = buf[1] & BIT_MASKED;
-	payload_len = buf[1] & BITS_LEN;
-	extended = extended_bytes((unsigned)payload_len);
+	payload_len = buf[1] & BITS_LEN; /* of the payload, or how it is written */
+	extended = payload_len == LEN_IS_64_BIT ? 8 : payload_len == LEN_IS_16_BIT ? 2 : 0;
 	mask_at = 2 + extended;
 	if (extended > 0 && len >= mask_at) {
 		payload_len = load_be(buf + 2, extended);
@@ -179,7 +173,8 @@ enum frame_result frame_decode_header(const uint8_t *buf, size_t len, struct fra
 	return FRAME_OK;
 }
 
-/* Does the frame fit into what is open? Asked as soon as its header is there. */
+/* Does the frame fit into the message that is open, by its place and its length? Checked as soon as the header is there, so
+ * that a peer cannot make us wait for a payload that will be refused. */
 static enum frame_result check_fragment(const struct frame_reader *reader, const struct frame_header *header)
 {
 	bool is_open = reader->fragments > 0;
@@ -195,7 +190,8 @@ static enum frame_result check_fragment(const struct frame_reader *reader, const
 	return FRAME_OK;
 }
 
-/* The whole buffer at once: pages that are not written cost nothing. */
+/* The buffer is allocated whole at the first fragment: pages that are not written cost nothing. Return: false where memory
+ * ran out. */
 static bool append_fragment(struct frame_reader *reader, const uint8_t *payload, uint32_t len)
 {
 	if (!reader->message) {
@@ -209,7 +205,7 @@ static bool append_fragment(struct frame_reader *reader, const uint8_t *payload,
 	return true;
 }
 
-/* A fragment: kept; with the last one the whole message goes up, and stays until the next call. */
+/* Keep a fragment. With the last one the whole message is handed up, and its buffer stays until the next call. */
 static enum frame_result take_fragment(struct frame_reader *reader, const struct frame_header *header,
 	const uint8_t *payload, struct frame_event *ret_event)
 {

@@ -2,7 +2,7 @@
  *
  *    0        1          2..3 (len 126) / 2..9 (len 127)     +4 if masked
  *    | 0x82 | M | len7 |  extended length, big endian      | masking key | payload …
- * Source: RFC 6455 §5.2. One binary message is one UDP datagram (WIRE.md §3).
+ * Source: RFC 6455 §5.2. One binary message is one UDP datagram.
  */
 #ifndef TOWPATH_TUNNEL_FRAME_H
 #define TOWPATH_TUNNEL_FRAME_H
@@ -14,7 +14,7 @@
 #define FRAME_HEADER_MAX 14	  /* 2 + 8 + 4 */
 #define FRAME_PAYLOAD_MAX 65507u  /* largest UDP payload over IPv4: 65535 - 20 - 8 */
 #define FRAME_CONTROL_MAX 125u	  /* RFC 6455 §5.5 */
-#define FRAME_FRAGMENTS_MAX 1024u /* per message, from foreign peers */
+#define FRAME_FRAGMENTS_MAX 1024u /* per message, from other implementations */
 
 #define FRAME_CLOSE_NORMAL 1000
 #define FRAME_CLOSE_GOING_AWAY 1001

@@ -2,9 +2,9 @@
  *
  * A ping goes out every interval; while datagrams are sent and nothing at all comes back for LIVENESS_DOUBT_US, one
  * goes out at once, so that a dead path is noticed in seconds while traffic flows. Exactly one ping is under way at
- * a time; its payload is its number, so that a foreign or late pong is not mistaken for the answer.
+ * a time; its payload is its number, so that an unasked or late pong is not mistaken for the answer.
  * Anything received postpones nothing but doubt: only the pong of the ping under way ends the wait (a stock peer
- * answers every ping, WIRE.md §4).
+ * answers every ping).
  */
 #ifndef TOWPATH_TUNNEL_LIVENESS_H
 #define TOWPATH_TUNNEL_LIVENESS_H
@@ -31,15 +31,15 @@ struct liveness {
 	uint64_t last_received_us;
 	uint64_t sent_since_us; /* first datagram sent after the last one received; 0: none */
 	uint64_t check_us;	/* of the first liveness_check() that no ping has answered yet; 0: none */
-	bool is_asked;		/* ping at the next step */
+	bool is_wanted;		/* ping at the next tick */
 	uint64_t number;
 	uint64_t rtt_us; /* last measured; 0: not yet */
 };
 
 void liveness_init(struct liveness *liveness, uint64_t interval_us, uint64_t now_us);
-/* Ping at the next step, without waiting for the interval: a new carrier's round trip is known at once. */
-void liveness_ask_now(struct liveness *liveness);
-/* The path may be another one, or none any more: ping at the next step, and wait for a short time only. A pong to a ping
+/* Ping at the next tick, without waiting for the interval: a new carrier's round trip is known at once. */
+void liveness_probe(struct liveness *liveness);
+/* The path may be another one, or none any more: ping at the next tick, and wait for a short time only. A pong to a ping
  * from before proves nothing. */
 void liveness_check(struct liveness *liveness, uint64_t now_us);
 /* For each batch, not each datagram. */

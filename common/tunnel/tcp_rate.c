@@ -13,7 +13,7 @@
 #define FLOOD_SLACK_US 5000u	      /* a round trip varies by itself: late timers, delayed acknowledgements */
 #define LIMIT_MIN 65536u /* bytes/s: half a Mbit/s, so that an estimate from a few pings does not hold us back */
 
-/* What only BBR knows. Other congestion controls have nothing to say, or structures of another length. */
+/* What only BBR knows. Other congestion controls return nothing, or a structure of another length. */
 static void read_bbr(int fd, struct tcp_rate *rate)
 {
 	union tcp_cc_info info = {0};
@@ -48,6 +48,8 @@ int tcp_rate_set_low_water(int fd, uint32_t bytes)
 	return setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof(bytes)) < 0 ? -errno : 0;
 }
 
+/* 7/8 of BBR's bandwidth: a little less than the line carries, so that its queue drains. Only while all three signs of a
+ * standing queue are there: start phase, many segments in flight, a round trip well above the smallest. */
 uint32_t tcp_rate_limit(const struct tcp_rate *rate)
 {
 	uint64_t limit = rate->bandwidth_bytes_per_s - rate->bandwidth_bytes_per_s / 8;

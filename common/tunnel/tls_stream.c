@@ -28,6 +28,7 @@ struct tls_buffer {
 	uint8_t data[BUFFER_LEN];
 };
 
+/* Buffers are 150 KiB. They are passed from stream to stream, because few streams hold unsent bytes at the same time. */
 static struct tls_buffer *buffer_take(struct tls_buffers *buffers)
 {
 	struct tls_buffer *buffer = buffers->free;
@@ -67,7 +68,8 @@ void tls_buffers_done(struct tls_buffers *buffers)
 	buffers->kept = 0;
 }
 
-/* Append bytes that are ready for the wire. */
+/* Append bytes that are ready for the wire. Return: false where there is no room or no memory; tls_stream_write() has
+ * checked the room, so OpenSSL sees that only for control messages beyond it. */
 static bool stream_put(struct tls_stream *stream, const void *data, size_t len)
 {
 	if (!stream->out)
@@ -97,6 +99,7 @@ static ssize_t stream_receive(struct tls_stream *stream, void *buf, size_t len)
 	return n;
 }
 
+/* The BIO is how OpenSSL reaches the socket. Errors are kept in the stream: OpenSSL itself only knows that reading failed. */
 static int bio_read(BIO *bio, char *buf, int len)
 {
 	struct tls_stream *stream = BIO_get_data(bio);
@@ -112,6 +115,7 @@ static int bio_read(BIO *bio, char *buf, int len)
 	return (int)n;
 }
 
+/* Never a system call: bytes leave with tls_stream_flush(). */
 static int bio_write(BIO *bio, const char *buf, int len)
 {
 	BIO_clear_retry_flags(bio);
@@ -129,6 +133,7 @@ static long bio_ctrl(BIO *bio, int command, long number, void *pointer)
 	return command == BIO_CTRL_FLUSH;
 }
 
+/* Made once for the life of the process. */
 static const BIO_METHOD *stream_bio_method(void)
 {
 	static BIO_METHOD *method;
@@ -166,6 +171,7 @@ static void stream_arm(struct tls_stream *stream)
 		uv_poll_stop(&stream->poll);
 }
 
+/* The one way to on_failed: at most once, and never after tls_stream_close(). */
 static void stream_fail(struct tls_stream *stream, const char *reason)
 {
 	if (stream->is_failed || stream->is_closing)
@@ -205,6 +211,8 @@ int tls_stream_flush(struct tls_stream *stream)
 	return 0;
 }
 
+/* Go on with the handshake. In the clear there is none, and on_open comes with the first turn of the loop. The last flight of
+ * a handshake, or the alert that refuses it, is sent before the owner hears. */
 static void stream_handshake(struct tls_stream *stream)
 {
 	char reason[256];
@@ -246,8 +254,8 @@ static void stream_on_writable(struct tls_stream *stream)
 		stream->handlers->on_writable(stream->owner);
 }
 
-/* libuv stops the handle at a socket's error and says EBADF. What came before the error, an answer before a reset say,
- * can still be read. */
+/* libuv stops the handle at an error of the socket and says EBADF. Bytes that came before the error can still be read: often
+ * an answer that explains the reset behind it. */
 static void stream_on_error(struct tls_stream *stream)
 {
 	int error = 0;
@@ -265,6 +273,7 @@ static void stream_on_error(struct tls_stream *stream)
 	stream_fail(stream, strerror(error ? error : ECONNRESET));
 }
 
+/* Any handler may close or fail the stream, so each call is followed by a look at the flags. */
 static void stream_on_poll(uv_poll_t *poll, int status, int events)
 {
 	struct tls_stream *stream = poll->data;
@@ -326,7 +335,7 @@ int tls_stream_open(struct tls_stream *stream, uv_loop_t *loop, int fd, SSL *ssl
 		goto drop;
 	}
 	stream->poll.data = stream;
-	stream->is_first_turn = !ssl || !is_server; /* somebody has to speak first */
+	stream->is_first_turn = !ssl || !is_server; /* the client speaks first */
 	stream_arm(stream);
 	return 0;
 drop:
@@ -355,19 +364,6 @@ int tls_stream_secure(struct tls_stream *stream, SSL *ssl, bool is_server, struc
 	return 0;
 }
 
-static ssize_t read_plain(struct tls_stream *stream, void *buf, size_t len)
-{
-	ssize_t n = stream_receive(stream, buf, len);
-
-	if (n > 0)
-		return n;
-	if (n == 0) {
-		stream->at_end = true;
-		return -EPIPE;
-	}
-	return errno == EAGAIN ? 0 : -errno;
-}
-
 ssize_t tls_stream_read(struct tls_stream *stream, void *buf, size_t len)
 {
 	size_t n;
@@ -375,8 +371,16 @@ ssize_t tls_stream_read(struct tls_stream *stream, void *buf, size_t len)
 
 	if (stream->is_failed)
 		return -EIO;
-	if (!stream->ssl)
-		return read_plain(stream, buf, len);
+	if (!stream->ssl) {
+		ssize_t plain = stream_receive(stream, buf, len);
+
+		if (plain > 0)
+			return plain;
+		stream->at_end = plain == 0;
+		if (plain == 0)
+			return -EPIPE;
+		return errno == EAGAIN ? 0 : -errno;
+	}
 	ERR_clear_error();
 	if (SSL_read_ex(stream->ssl, buf, len, &n) == 1)
 		return (ssize_t)n;
@@ -456,6 +460,7 @@ void tls_stream_finish(struct tls_stream *stream)
 	ERR_clear_error();
 }
 
+/* The last close callback: nothing points into the stream any more, so that on_closed may free it. */
 static void stream_on_handle_closed(uv_handle_t *handle)
 {
 	struct tls_stream *stream = handle->data;

@@ -54,7 +54,7 @@ static void asked_for_it_pings_at_once(void **state)
 	struct liveness *l = *state;
 	const uint64_t now_us = START + 1;
 
-	liveness_ask_now(l);
+	liveness_probe(l);
 	assert_int_equal(liveness_tick(l, now_us), LIVENESS_PING);
 	assert_true(pong(l, now_us + 5));
 	assert_int_equal(liveness_tick(l, now_us + INTERVAL - 1), LIVENESS_WAIT);
