@@ -1,6 +1,7 @@
-/* One change to the host: written down, made, looked for.
+/* One change to the host: recorded in the undo list, made, looked for, taken back.
  *
- * A plan (plan.h) is a list of them; bringing up makes one after the other, the repair looks for each and makes it again.
+ * A plan (plan.h) is an ordered list of changes; applied.c makes them one after the other and looks for them again. A kind of
+ * change is one row of the table in change.c, which calls one module of common/net/. This file keeps no state.
  */
 #ifndef TOWPATH_HOST_CHANGE_H
 #define TOWPATH_HOST_CHANGE_H
@@ -18,79 +19,83 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define CHANGE_TEXT_MAX FORWARD_COMMAND_MAX /* the longest text is the command line of a FORWARD rule */
+
 enum change_kind {
 	CHANGE_SYSCTL,
 	CHANGE_DEVICE,
 	CHANGE_CONFIGURE, /* key, port, mark, peers */
 	CHANGE_ADDRESS,
-	CHANGE_RAISE,
+	CHANGE_RAISE, /* the device is set up, with its MTU */
 	CHANGE_DNS,
 	CHANGE_ROUTE,
-	CHANGE_FIREWALL,
+	CHANGE_FIREWALL, /* our table of nftables */
 	CHANGE_RULE,
-	CHANGE_FORWARD, /* a rule in another table's FORWARD */
+	CHANGE_FORWARD, /* a rule in another table's FORWARD chain */
 };
 
 struct change {
 	enum change_kind kind;
-	unsigned line; /* of the file with [Interface], for complaints; 0: its header's */
+	unsigned line; /* in the file with [Interface], for complaints; 0: the line of [Interface] itself */
 	union {
 		struct {
 			char path[SYSCTL_PATH_MAX];
 			char value[SYSCTL_VALUE_MAX];
-			bool is_side_effect;   /* another change, or undoing one, sets it: only written down */
-			bool goes_with_device; /* not written down */
+			bool is_side_effect;   /* the kernel sets it along with another change: only recorded */
+			bool goes_with_device; /* not recorded */
 		} sysctl;
 		struct prefix address;
 		uint32_t mtu; /* RAISE */
 		struct {
-			char *set, *unset;
+			char *set, *unset; /* lines for sh */
 		} dns;
 		struct net_route route;
 		struct net_rule rule;
-		char *firewall; /* the script */
+		char *firewall; /* the script for nft */
 		struct forward_rule forward;
 	};
 	/* Where it stands: */
-	bool is_made;
-	bool is_covered; /* a route that the device's own network holds already: not made */
-	/* How often it was put back lately, see repair.c: */
+	bool is_made;	 /* and the repair keeps it so */
+	bool is_covered; /* ROUTE: a network of the device's own holds it already, so it was not added */
+	/* How often it was put back lately (repair.c): */
 	unsigned repairs;
-	uint64_t repairs_since_us, paused_until_us;
+	uint64_t repairs_since_us, paused_until_us; /* clock_now_us() */
 };
 
 /* What a change is made on. */
-struct change_place {
+struct change_target {
 	struct netlink *netlink;
-	struct netlink *birth;	   /* where the device is made */
-	int netns_fd;		   /* where it appears: ours; -1: @birth is ours */
-	struct net_routes *routes; /* the device's: read when first asked for, forgotten by who looks again */
+	struct netlink *birth;	   /* the namespace in which the device is made */
+	int netns_fd;		   /* the namespace in which it appears: ours; -1: @birth is ours */
+	struct net_routes *routes; /* the device's; read when first asked for; net_routes_done() it before a new pass */
 	struct undo *undo;
 	const char *device;
+	const char *table; /* of nftables */
 	int index;
 };
 
-/* Kinds made by netlink and /proc. CONFIGURE is the caller's; DNS, FIREWALL and FORWARD are programs, which he runs. */
+/* True for a kind that netlink or /proc makes at once. DNS, FIREWALL and FORWARD are made by programs, CONFIGURE by
+ * wg_device_configure(): applied.c does both. */
 bool change_is_sync(const struct change *change);
 
-/* Write it down and make it. Return: 0 or a negative errno. */
-int change_make(const struct change_place *place, struct change *change, struct err *err);
+/* Record it and make it; a sync kind. Return: 0 or a negative errno. */
+int change_make(const struct change_target *target, struct change *change, struct err *err);
 
-/* Write it down only: before a program makes it. @table: of nftables. */
-int change_record(const struct change_place *place, const struct change *change, const char *table, struct err *err);
+/* Record it only: before a program makes it. Return: 0 or a negative errno; then it must not be made. */
+int change_record(const struct change_target *target, const struct change *change, struct err *err);
 
-/* Is it there? Of the kinds above, CONFIGURE and DEVICE excepted. Return: 1, 0 or a negative errno. */
-int change_is_there(const struct change_place *place, const struct change *change, struct err *err);
+/* Return: 1 it is there, also for kinds that cannot be looked for this way; 0 it is not; or a negative errno. */
+int change_is_there(const struct change_target *target, const struct change *change, struct err *err);
 
-/* Make it once more, without writing it down. */
-int change_repeat(const struct change_place *place, const struct change *change, struct err *err);
+/* Make it once more, without recording it; a sync kind. Return: 0 or a negative errno. */
+int change_repeat(const struct change_target *target, const struct change *change, struct err *err);
 
-/* Take away a route that is not wanted any more. */
-int change_take_back(const struct change_place *place, const struct change *change, struct err *err);
+/* Take away a route that is not wanted any more. Return: 0 or a negative errno. */
+int change_take_back(const struct change_target *target, const struct change *change, struct err *err);
 
-/* "route 192.168.1.0/24". Return: @buf. */
-const char *change_text(char *buf, size_t size, const struct change *change);
-/* The log's area. */
+/* "192.168.1.0/24", "rule 51820, lookup 51820". Return: @buf. */
+const char *change_text(char buf[CHANGE_TEXT_MAX], const struct change *change);
+/* The area of its log lines. */
 const char *change_area(const struct change *change);
 
 void change_done(struct change *change);

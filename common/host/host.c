@@ -1,25 +1,97 @@
-/* The host's life (host.h); host_internal.h names the files that do the parts.
+/* The host's life. The parts do the work, this file decides which one has its turn.
  *
  *     NEW ──host_up──▶ CLEANING ──▶ STARTING ──▶ UP ──host_down──▶ PRE_DOWN ──▶ UNWINDING ──▶ POST_DOWN ──▶ ENDED
  *                         any failure, or host_down, before UP ───────────────▶ UNWINDING ────────────────▶ ENDED
  *
- * What comes next is always begun from the loop (host_go_on()), so that no handler runs inside a call of the owner's.
+ *     CLEANING    unwind    works off what a crashed run left in the undo list
+ *     STARTING    bringup   check, PreUp, names, plan, changes, PostUp; ends in on_bringup_done()
+ *     UP          repair    puts back what is taken away, when host_on_network() or a minute calls for it
+ *                 reload    takes another configuration, within host_reload()
+ *     PRE_DOWN    hooks     while everything is still there
+ *     UNWINDING   unwind    works off what we wrote into the undo list
+ *     POST_DOWN   hooks     not after a failure: a tunnel that was never up has no PostDown, as with wg-quick
+ *
+ * Theory of operation. There are two lists. The plan says in which order this host is changed; bring-up makes it once, from
+ * facts that only looking can tell. The undo list is on disk and says what has been changed so far; an entry is written before
+ * its change is made. So a crash at any moment leaves a list that is not worked off yet, and the next run, or host_clean(),
+ * works it off before anything else. Nothing else is remembered from one run to the next.
+ *
+ * The plan with everything that works on it is one object, applied.c. The parts above are clients of it. They do not know one
+ * another and do not know struct host: each is given what it needs when it starts, and reports by a handler. Only one of them
+ * has a pass over the plan under way: bring-up is over before the repair starts, and host_reload() makes a look that is under
+ * way begin anew. The device's handshakes and a hub's guests (common/wireguard) need the device only, from on_raised() on.
+ *
+ * Called back from: unwind, hooks, bringup, repair, wg_handshake, all from the loop. The owner's handlers run from the loop as
+ * well, never inside a call of the owner's: what follows a call is begun by the step timer (go_on()). A handler may call
+ * host_down() or host_close().
+ *
+ * How it fails. A failure before UP ends in on_bringup_done() with a text: everything is undone, and on_failed gets the text.
+ * After UP nothing ends the tunnel: what cannot be put back is logged, and a device that was deleted is not made again, because
+ * its peers and keys have gone with it and their owner may have meant it. What cannot be undone is logged, set aside in the
+ * list, and tried again by the next run.
  */
-#include "common/host/host_internal.h"
+#include "common/host/host.h"
 
 #include "common/base/log.h"
 #include "common/base/require.h"
-#include "common/host/facts.h"
+#include "common/host/applied.h"
+#include "common/host/bringup.h"
+#include "common/host/reload.h"
+#include "common/host/repair.h"
+#include "common/host/report.h"
+#include "common/host/unwind.h"
+#include "common/wireguard/wg_guest.h"
+#include "common/wireguard/wg_handshake.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#define COMMAND_TIMEOUT_MS 10000
+enum host_phase {
+	HOST_NEW,
+	HOST_CLEANING,
+	HOST_STARTING,
+	HOST_UP,
+	HOST_PRE_DOWN,
+	HOST_UNWINDING,
+	HOST_POST_DOWN,
+	HOST_ENDED,
+};
 
-/* --- one thing after the other --- */
+enum host_timer {
+	HOST_TIMER_STEP,    /* go_on() */
+	HOST_TIMER_RESOLVE, /* names of endpoints: bringup, then reload */
+	HOST_TIMER_REPAIR,
+	HOST_TIMER_COUNT,
+};
+
+struct host {
+	uv_loop_t *loop;
+	struct host_setup setup;
+	struct host_handlers handlers;
+	void *owner;
+
+	enum host_phase phase;
+	bool is_stopping;	     /* host_down() was called */
+	bool has_failed;	     /* before it was up, or was stopped then: no hooks of going down */
+	bool is_raised;		     /* the device is up */
+	bool has_link;		     /* host_link_is_up() was called */
+	char failure[ERR_TEXT_MAX];  /* "" where there is none */
+	void (*next)(struct host *); /* what HOST_TIMER_STEP begins */
+
+	uv_timer_t timers[HOST_TIMER_COUNT];
+	size_t open_handles; /* timers, the handshake and the guests: the last one to close frees the host */
+
+	struct applied applied;
+	struct unwind unwind;
+	struct hooks hooks;
+	struct command_tails tails; /* of all hooks: what they left in the background may still say something */
+	struct bringup bringup;
+	struct repair repair;
+	struct reload reload;
+	struct wg_handshake handshake;
+	struct wg_guests guests;
+};
 
 static void on_step_timer(uv_timer_t *timer)
 {
@@ -28,69 +100,220 @@ static void on_step_timer(uv_timer_t *timer)
 	host->next(host);
 }
 
-void host_go_on(struct host *host, void (*next)(struct host *host))
+static void go_on(struct host *host, void (*next)(struct host *host))
 {
 	host->next = next;
 	uv_timer_start(&host->timers[HOST_TIMER_STEP], on_step_timer, 0, 0);
 }
 
-static void on_command_exit(void *owner, int status, const char *output)
+/* --- down --- */
+
+static void end_host(struct host *host)
+{
+	host->phase = HOST_ENDED;
+	if (!host->is_stopping) {
+		host->handlers.on_failed(host->owner, host->failure);
+		return;
+	}
+	/* It was stopped while it failed: the owner hears that it is down, the reason goes to the log. */
+	if (host->failure[0])
+		log_warning("wireguard", "%s", host->failure);
+	host->handlers.on_down(host->owner);
+}
+
+/* A hook of going down that fails was logged, and stops nothing. */
+static void on_post_down_done(void *owner, const char *failure)
+{
+	(void)failure;
+	go_on(owner, end_host);
+}
+
+static void on_unwound(void *owner)
 {
 	struct host *host = owner;
 
-	host->command = NULL;
-	host->on_command(host, status, output);
+	host->is_raised = false;
+	if (host->has_failed) {
+		go_on(host, end_host);
+		return;
+	}
+	host->phase = HOST_POST_DOWN;
+	bringup_run_hooks(&host->hooks, &host->setup.wireguard->interface, HOOK_POST_DOWN, on_post_down_done, host);
 }
 
-void host_run(struct host *host, const char *const *argv, const char *input,
-	void (*on_done)(struct host *host, int status, const char *output))
+static void unwind_all(struct host *host)
 {
-	const struct command_plan plan = {.argv = argv,
-		.input = input,
-		.input_len = input ? strlen(input) : 0,
-		.timeout_ms = COMMAND_TIMEOUT_MS,
-		.on_exit = on_command_exit,
+	host->phase = HOST_UNWINDING;
+	unwind_start(&host->unwind, host->loop, host->applied.undo, on_unwound, host);
+}
+
+static void on_pre_down_done(void *owner, const char *failure)
+{
+	struct host *host = owner;
+
+	(void)failure;
+	wg_handshake_stop(&host->handshake);
+	wg_guests_stop(&host->guests);
+	go_on(host, unwind_all);
+}
+
+static void run_pre_down(struct host *host)
+{
+	bringup_run_hooks(&host->hooks, &host->setup.wireguard->interface, HOOK_PRE_DOWN, on_pre_down_done, host);
+}
+
+/* Before it was up there are no hooks, as with wg-quick's trap. */
+static void undo_bringup(struct host *host)
+{
+	host->has_failed = true;
+	bringup_stop(&host->bringup);
+	wg_handshake_stop(&host->handshake);
+	wg_guests_stop(&host->guests);
+	host->phase = HOST_UNWINDING;
+	go_on(host, unwind_all);
+}
+
+void host_down(struct host *host)
+{
+	if (host->is_stopping) {
+		hooks_kill(&host->hooks);
+		return;
+	}
+	host->is_stopping = true;
+	switch (host->phase) {
+	case HOST_NEW:
+		go_on(host, end_host);
+		break;
+	case HOST_STARTING:
+		undo_bringup(host);
+		break;
+	case HOST_UP:
+		host->phase = HOST_PRE_DOWN;
+		repair_stop(&host->repair);
+		go_on(host, run_pre_down);
+		break;
+	case HOST_CLEANING: /* on_cleaned() sees is_stopping */
+	case HOST_UNWINDING:
+	case HOST_PRE_DOWN:
+	case HOST_POST_DOWN:
+	case HOST_ENDED:
+		break; /* ends by itself */
+	}
+}
+
+/* --- up --- */
+
+/* The device was down, and WireGuard has forgotten its sessions. */
+static void on_raised_again(void *owner)
+{
+	struct host *host = owner;
+
+	wg_handshake_poke_all(&host->handshake);
+}
+
+static void on_bringup_done(void *owner, const char *failure)
+{
+	struct host *host = owner;
+	const struct repair_setup repair = {.applied = &host->applied,
+		.timer = &host->timers[HOST_TIMER_REPAIR],
+		.on_raised = on_raised_again,
 		.owner = host};
-	struct err err = {""};
+
+	if (failure) {
+		memset(host->failure, 0, sizeof(host->failure));
+		strncat(host->failure, failure, sizeof(host->failure) - 1);
+		undo_bringup(host);
+		return;
+	}
+	host->phase = HOST_UP;
+	reload_start(&host->reload);
+	repair_start(&host->repair, &repair);
+	host->handlers.on_up(host->owner);
+}
+
+/* Routes and the rest follow, but WireGuard can shake hands from now on, and each millisecond counts for the first ping. */
+static void on_raised(void *owner)
+{
+	struct host *host = owner;
+
+	host->is_raised = true;
+	wg_guests_start(&host->guests);
+	if (host->has_link)
+		wg_handshake_start(&host->handshake);
+}
+
+static void on_cleaned(void *owner)
+{
+	struct host *host = owner;
+	const struct bringup_setup bringup = {.applied = &host->applied,
+		.hooks = &host->hooks,
+		.timer = &host->timers[HOST_TIMER_RESOLVE],
+		.on_raised = on_raised,
+		.on_done = on_bringup_done,
+		.owner = host};
+
+	if (host->unwind.undone > 0)
+		log_notice("wireguard", "changes undone that a crash had left behind: %u", host->unwind.undone);
+	host->phase = HOST_STARTING;
+	if (host->is_stopping)
+		undo_bringup(host);
+	else
+		bringup_start(&host->bringup, &bringup);
+}
+
+static void clean_up(struct host *host)
+{
+	unwind_start(&host->unwind, host->loop, host->applied.undo, on_cleaned, host);
+}
+
+void host_up(struct host *host)
+{
+	host->phase = HOST_CLEANING;
+	go_on(host, clean_up);
+}
+
+/* --- while it is up --- */
+
+void host_on_network(struct host *host, unsigned kinds)
+{
+	if (host->phase == HOST_UP)
+		repair_on_network(&host->repair, kinds);
+}
+
+int host_reload(
+	struct host *host, const struct wg_config *wireguard, char *ret_restart, size_t restart_size, struct err *err)
+{
+	const char *device = host->setup.device;
 	int rc;
 
-	host->on_command = on_done;
-	rc = command_start(&host->command, host->loop, &plan, &err);
-	if (rc < 0)
-		on_done(host, rc, err.text);
+	if (host->phase != HOST_UP)
+		return err_set(err, -EAGAIN, "device %s is not up yet; reload again when it is", device);
+	if (host->repair.device_is_gone)
+		return err_set(
+			err, -ENODEV, "device %s was deleted by another program; a restart makes it anew", device);
+	/* The pass of a look goes by the numbers of the changes, which are about to move. */
+	repair_restart(&host->repair);
+	rc = reload_take(&host->reload, wireguard, ret_restart, restart_size, err);
+	if (rc == 0)
+		wg_handshake_set_config(&host->handshake, wireguard);
+	return rc;
 }
 
-struct change_place host_place(struct host *host)
+json_t *host_report(struct host *host)
 {
-	return (struct change_place){.netlink = &host->netlink,
-		.birth = host->birth.socket ? &host->birth : &host->netlink,
-		.netns_fd = host->netns_fd,
-		.routes = &host->routes,
-		.undo = host->undo,
-		.device = host->setup.device,
-		.index = host->index};
+	if (host->phase != HOST_UP && host->phase != HOST_PRE_DOWN)
+		return NULL;
+	return report_make(&host->applied, host->repair.device_is_gone);
 }
 
-void host_run_hooks(struct host *host, enum hook_kind kind, void (*on_done)(void *owner, const char *failure))
+uint32_t host_mark(const struct host *host)
 {
-	const struct wg_config_interface *interface = &host->setup.wireguard->interface;
-
-	host->hooks = (struct hooks){.loop = host->loop,
-		.kind = kind,
-		.device = host->setup.device,
-		.lines = interface->hooks[kind],
-		.count = interface->hook_count[kind],
-		.tails = &host->tails,
-		.on_done = on_done,
-		.owner = host};
-	hooks_start(&host->hooks);
+	return host->applied.mark;
 }
-
-/* --- what WireGuard needs while the tunnel is up --- */
 
 void host_link_is_up(struct host *host)
 {
-	host->link_is_up = true;
+	host->has_link = true;
 	if (host->is_raised)
 		wg_handshake_start(&host->handshake);
 }
@@ -114,166 +337,7 @@ void host_greet_peer(
 	wg_guests_greet(&host->guests, public_key, from, rtt_ms);
 }
 
-/* --- the end --- */
-
-static void host_end(struct host *host)
-{
-	host->phase = HOST_ENDED;
-	if (!host->is_stopping) {
-		host->handlers.on_failed(host->owner, host->failure);
-		return;
-	}
-	if (host->failure[0])
-		log_warning("wireguard", "%s", host->failure);
-	host->handlers.on_down(host->owner);
-}
-
-static void on_post_down_done(void *owner, const char *failure)
-{
-	(void)failure;
-	host_go_on(owner, host_end);
-}
-
-static void on_unwound(void *owner)
-{
-	struct host *host = owner;
-
-	host->is_raised = false;
-	if (host->has_failed) {
-		host_go_on(host, host_end);
-		return;
-	}
-	host->phase = HOST_POST_DOWN;
-	host_run_hooks(host, HOOK_POST_DOWN, on_post_down_done);
-}
-
-static void unwind_all(struct host *host)
-{
-	host->phase = HOST_UNWINDING;
-	unwind_start(&host->unwind, host->loop, host->undo, on_unwound, host);
-}
-
-static void on_pre_down_done(void *owner, const char *failure)
-{
-	struct host *host = owner;
-
-	(void)failure;
-	wg_handshake_stop(&host->handshake);
-	wg_guests_stop(&host->guests);
-	host_go_on(host, unwind_all);
-}
-
-static void run_pre_down(struct host *host)
-{
-	host_run_hooks(host, HOOK_PRE_DOWN, on_pre_down_done);
-}
-
-/* Before it was up there are no hooks, as with wg-quick's trap. */
-static void undo_bringup(struct host *host)
-{
-	host->has_failed = true;
-	bringup_stop(host);
-	wg_handshake_stop(&host->handshake);
-	wg_guests_stop(&host->guests);
-	hooks_stop(&host->hooks);
-	host->phase = HOST_UNWINDING;
-	host_go_on(host, unwind_all);
-}
-
-void host_fail(struct host *host, const char *text)
-{
-	memset(host->failure, 0, sizeof(host->failure));
-	strncat(host->failure, text, sizeof(host->failure) - 1);
-	undo_bringup(host);
-}
-
-void host_down(struct host *host)
-{
-	if (host->is_stopping) {
-		hooks_kill(&host->hooks);
-		return;
-	}
-	host->is_stopping = true;
-	switch (host->phase) {
-	case HOST_NEW:
-		host_go_on(host, host_end);
-		break;
-	case HOST_STARTING:
-		undo_bringup(host);
-		break;
-	case HOST_UP:
-		host->phase = HOST_PRE_DOWN;
-		repair_stop(host);
-		host_go_on(host, run_pre_down);
-		break;
-	case HOST_CLEANING:
-	case HOST_UNWINDING:
-	case HOST_PRE_DOWN:
-	case HOST_POST_DOWN:
-	case HOST_ENDED:
-		break; /* ends by itself */
-	}
-}
-
-/* --- the start --- */
-
-void host_up(struct host *host)
-{
-	host->phase = HOST_CLEANING;
-	host_go_on(host, bringup_start);
-}
-
-uint32_t host_mark(const struct host *host)
-{
-	return host->mark;
-}
-
-/* The device is born elsewhere: a socket there, and our own namespace to let it appear in. */
-static int open_birth(struct host *host, struct err *err)
-{
-	if (host->setup.birth_netns_fd < 0)
-		return 0;
-	host->netns_fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-	if (host->netns_fd < 0)
-		return err_system(err, -errno, "/proc/self/ns/net");
-	return netlink_open(&host->birth, host->setup.birth_netns_fd, err);
-}
-
-static int open_all(struct host *host, struct err *err)
-{
-	int rc = netlink_open(&host->netlink, -1, err);
-
-	if (rc == 0)
-		rc = open_birth(host, err);
-	if (rc == 0)
-		rc = undo_open(&host->undo, host->setup.state_dir, host->setup.name, err);
-	if (rc == 0)
-		rc = facts_pick_mark(&host->netlink, &host->setup, host->undo, &host->mark, &host->table_claim, err);
-	if (rc < 0)
-		return rc;
-	host->addrs = calloc(host->setup.wireguard->peer_count + 1, sizeof(*host->addrs));
-	return host->addrs ? 0 : err_system(err, -ENOMEM, "peers");
-}
-
-/* All but the timers. */
-static void release(struct host *host)
-{
-	undo_close(host->undo);
-	if (host->netlink.socket)
-		netlink_close(&host->netlink);
-	if (host->birth.socket)
-		netlink_close(&host->birth);
-	if (host->netns_fd >= 0)
-		close(host->netns_fd);
-	if (host->table_claim >= 0)
-		close(host->table_claim);
-	plan_done(&host->plan);
-	facts_done(&host->facts);
-	net_routes_done(&host->routes);
-	free(host->firewall_listing);
-	free(host->addrs);
-	free(host->overlaps);
-}
+/* --- open, close --- */
 
 static void on_part_closed(void *owner)
 {
@@ -321,10 +385,12 @@ int host_open(struct host **ret, uv_loop_t *loop, const struct host_setup *setup
 	host->setup = *setup;
 	host->handlers = *handlers;
 	host->owner = owner;
-	host->netns_fd = host->table_claim = -1;
-	rc = open_all(host, err);
+	host->hooks = (struct hooks){.loop = loop, .device = host->setup.device, .tails = &host->tails};
+	host->reload = (struct reload){
+		.setup = &host->setup, .applied = &host->applied, .timer = &host->timers[HOST_TIMER_RESOLVE]};
+	rc = applied_open(&host->applied, loop, &host->setup, err);
 	if (rc < 0) {
-		release(host);
+		applied_close(&host->applied);
 		free(host);
 		return rc;
 	}
@@ -337,14 +403,15 @@ void host_close(struct host *host)
 {
 	if (!host)
 		return;
-	bringup_stop(host);
-	repair_stop(host);
+	bringup_stop(&host->bringup);
+	repair_stop(&host->repair);
+	reload_stop(&host->reload);
 	hooks_stop(&host->hooks);
 	command_tails_close(&host->tails);
 	unwind_stop(&host->unwind);
-	release(host);
+	applied_close(&host->applied);
 	for (int i = 0; i < HOST_TIMER_COUNT; i++) {
-		host->timers[i].data = host;
+		host->timers[i].data = host; /* parts have put their own there */
 		uv_close((uv_handle_t *)&host->timers[i], on_timer_closed);
 	}
 	wg_handshake_close(&host->handshake);
@@ -353,7 +420,7 @@ void host_close(struct host *host)
 
 /* --- what a crash left --- */
 
-static void on_cleaned(void *owner)
+static void on_crash_cleaned(void *owner)
 {
 	(void)owner; /* the loop ends by itself: nothing is left on it */
 }
@@ -371,7 +438,7 @@ int host_clean(const char *state_dir, const char *name, struct err *err)
 	if (rc < 0)
 		return rc;
 	uv_loop_init(&loop);
-	unwind_start(&unwind, &loop, undo, on_cleaned, NULL);
+	unwind_start(&unwind, &loop, undo, on_crash_cleaned, NULL);
 	uv_run(&loop, UV_RUN_DEFAULT);
 	uv_loop_close(&loop);
 	undo_close(undo);

@@ -1,9 +1,7 @@
-/* Networks that this host is in itself and that the tunnel's routes want, too: a hotel with the addresses of the LAN at home.
- *
- * Two routes that would be the same are refused (check.h). Where the other's metric or length differs, or the host comes into
- * such a network later, both stand, and one of them wins: which is told, once for each network. Nothing is changed.
+/* The check for overlaps (overlap.h): each address of this host against each network that goes into the tunnel by the main
+ * table. A full tunnel has a table of its own, and the main table's networks go first there: nothing overlaps.
  */
-#include "common/host/host_internal.h"
+#include "common/host/overlap.h"
 
 #include "common/base/log.h"
 #include "common/net/address.h"
@@ -13,21 +11,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static bool is_link_local(const struct addr *addr)
-{
-	return addr->sa.sa_family == AF_INET6 && IN6_IS_ADDR_LINKLOCAL(&addr->in6.sin6_addr);
-}
-
-/* An address that is all of its network is of this host alone. */
-static bool is_of_a_network(const struct host *host, const struct net_address *address)
+/* True for an address that shares its network with other hosts. One that is all of its network, and one that every link has,
+ * overlap with nothing. */
+static bool is_of_a_network(const struct net_address *address, int device)
 {
 	const struct addr *addr = &address->prefix.addr;
+	bool is_ipv6 = addr->sa.sa_family == AF_INET6;
 
-	return address->index != host->index && address->prefix.bits < (addr->sa.sa_family == AF_INET6 ? 128 : 32) &&
-	       !addr_is_loopback(addr) && !is_link_local(addr);
+	return address->index != device && address->prefix.bits < (is_ipv6 ? 128 : 32) && !addr_is_loopback(addr) &&
+	       !(is_ipv6 && IN6_IS_ADDR_LINKLOCAL(&addr->in6.sin6_addr));
 }
 
-/* Return: false: @change sends nothing into the tunnel by the main table. */
+/* Return: false if @change sends nothing into the tunnel by the main table. */
 static bool get_destination(const struct change *change, struct prefix *ret)
 {
 	if (change->kind == CHANGE_ADDRESS)
@@ -39,23 +34,23 @@ static bool get_destination(const struct change *change, struct prefix *ret)
 	return change->is_made && ret->bits > 0;
 }
 
-static bool find_overlap(const struct host *host, const struct prefix *network, struct prefix *ret)
+static bool find_overlap(const struct plan *plan, const struct prefix *network, struct prefix *ret)
 {
-	for (size_t i = 0; i < host->plan.count; i++)
-		if (get_destination(&host->plan.changes[i], ret) &&
+	for (size_t i = 0; i < plan->count; i++)
+		if (get_destination(&plan->changes[i], ret) &&
 			(prefix_contains(ret, network) || prefix_contains(network, ret)))
 			return true;
 	return false;
 }
 
-static void tell(struct host *host, const struct net_address *address, const struct prefix *to)
+static void tell_overlap(struct applied *applied, const struct net_address *address, const struct prefix *to)
 {
 	struct prefix network = prefix_network(&address->prefix);
 	char network_text[PREFIX_TEXT_MAX], to_text[PREFIX_TEXT_MAX];
 	struct net_link link;
 	struct err ignored;
 
-	if (net_link_get(&host->netlink, address->index, &link, &ignored) < 0)
+	if (net_link_get(&applied->netlink, address->index, &link, &ignored) < 0)
 		return;
 	prefix_format(network_text, sizeof(network_text), &network);
 	prefix_format(to_text, sizeof(to_text), to);
@@ -80,24 +75,30 @@ static bool is_among(const struct net_address *list, size_t count, const struct 
 	return false;
 }
 
-void overlap_look(struct host *host)
+void overlap_check(struct overlap *overlap, struct applied *applied)
 {
 	struct net_address *addresses;
 	size_t count, kept = 0;
 
-	if (net_address_list(&host->netlink, &addresses, &count, NULL) < 0)
+	if (net_address_list(&applied->netlink, &addresses, &count, NULL) < 0)
 		return;
+	/* Those that overlap move to the front of the list, which is kept: a network that goes and comes is told again. */
 	for (size_t i = 0; i < count; i++) {
 		struct prefix network = prefix_network(&addresses[i].prefix), to;
 
-		if (!is_of_a_network(host, &addresses[i]) || is_among(addresses, kept, &addresses[i]) ||
-			!find_overlap(host, &network, &to))
+		if (!is_of_a_network(&addresses[i], applied->index) || is_among(addresses, kept, &addresses[i]) ||
+			!find_overlap(&applied->plan, &network, &to))
 			continue;
-		if (!is_among(host->overlaps, host->overlap_count, &addresses[i]))
-			tell(host, &addresses[i], &to);
+		if (!is_among(overlap->told, overlap->count, &addresses[i]))
+			tell_overlap(applied, &addresses[i], &to);
 		addresses[kept++] = addresses[i];
 	}
-	free(host->overlaps);
-	host->overlaps = addresses;
-	host->overlap_count = kept;
+	overlap_done(overlap);
+	*overlap = (struct overlap){addresses, kept};
+}
+
+void overlap_done(struct overlap *overlap)
+{
+	free(overlap->told);
+	*overlap = (struct overlap){NULL, 0};
 }

@@ -1,24 +1,25 @@
-/* What others took away is put back (host_on_network()).
+/* When the repair looks, how often it puts a thing back, and what it says about that (repair.h).
  *
- * Events are gathered for a moment; then every change is looked for in its order, by netlink at once, by programs one after the
- * other. What is there is left alone, so our own changes end in a look and nothing else. Of parameters the kernel tells
- * forwarding only: the others are looked at along with the rest, and once a minute. Peers are never created.
+ *     event ─50 ms─▶ look: device? ─▶ endpoints, overlaps ─▶ changes ─▶ FORWARD of other tables ─▶ wait
+ *                      │ gone: said once, no look any more; renamed: said once, nothing is put back until it is named as before
  *
- * Between two looks there is a pause, so that somebody who changes the host all the time costs us little: within a second after
- * a change it has been looked at all the same.
+ * Events are gathered for GATHER_MS, and two looks are SPACING_MS apart, so that a program that changes the host all the time
+ * costs us little; within a second after a change it has been looked for all the same. An event during a look asks for another
+ * one, because the look may have passed that change already.
  *
- * Who fights with somebody loses: what had to be put back REPAIRS_MAX times in REPAIRS_WINDOW_US is left alone for a while.
+ * Another program may want the opposite of what we want. After REPAIRS_MAX repairs in REPAIRS_WINDOW_US a change is left alone
+ * for REPAIRS_PAUSE_US, then it is tried again. A change that cannot be put back is logged and looked for again like the rest.
  */
-#include "common/host/host_internal.h"
+#include "common/host/repair.h"
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/net/link.h"
 #include "common/net/netmon.h"
 #include "common/wireguard/wg_device.h"
+#include "common/wireguard/wg_handshake.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,59 +29,116 @@
 #define REPAIRS_MAX 5
 #define REPAIRS_WINDOW_US (10 * CLOCK_US_PER_S)
 #define REPAIRS_PAUSE_US (30 * CLOCK_US_PER_S)
-#define TOLD_MAX 20 /* of one look, each with a line of its own */
-
-static void look_by_programs(struct host *host);
+#define TOLD_MAX                                                                                                       \
+	20 /* lines of one look: a hub may have a route for each of thousands of peers, which go with one command */
 
 /* --- when --- */
 
 static void on_repair_timer(uv_timer_t *timer);
 
-static void look_in(struct host *host, uint64_t ms)
+/* An earlier look that is due already stands. */
+static void look_in(struct repair *repair, uint64_t ms)
 {
+	uv_loop_t *loop = repair->setup.applied->loop;
 	uint64_t due_ms;
 
-	uv_update_time(host->loop);
-	due_ms = uv_now(host->loop) + ms;
-	if (uv_is_active((uv_handle_t *)&host->timers[HOST_TIMER_REPAIR]) && host->repair.due_ms <= due_ms)
+	uv_update_time(loop); /* a look may have taken longer than the pause */
+	due_ms = uv_now(loop) + ms;
+	if (uv_is_active((uv_handle_t *)repair->setup.timer) && repair->due_ms <= due_ms)
 		return;
-	host->repair.due_ms = due_ms;
-	uv_timer_start(&host->timers[HOST_TIMER_REPAIR], on_repair_timer, ms, 0);
+	repair->due_ms = due_ms;
+	uv_timer_start(repair->setup.timer, on_repair_timer, ms, 0);
 }
 
-static void look_soon(struct host *host)
+static void look_soon(struct repair *repair)
 {
-	uint64_t since_ms = uv_now(host->loop) - host->repair.looked_ms;
+	uint64_t since_ms = uv_now(repair->setup.applied->loop) - repair->looked_ms;
 
-	look_in(host, since_ms + GATHER_MS < SPACING_MS ? SPACING_MS - since_ms : GATHER_MS);
+	look_in(repair, since_ms + GATHER_MS < SPACING_MS ? SPACING_MS - since_ms : GATHER_MS);
 }
 
-void host_on_network(struct host *host, unsigned kinds)
+void repair_on_network(struct repair *repair, unsigned kinds)
 {
-	if (host->phase != HOST_UP || kinds == 0 || host->repair.device_is_gone)
+	if (kinds == 0 || repair->device_is_gone)
 		return;
-	if (kinds & NETMON_FIREWALL && plan_forwards(&host->setup))
-		host->repair.looks_for_forwards = true;
-	if (host->repair.is_under_way)
-		host->repair.is_wanted = true;
+	if (kinds & NETMON_FIREWALL && plan_forwards(repair->setup.applied->setup))
+		repair->scans_forwards = true;
+	if (repair->is_under_way)
+		repair->is_wanted = true;
 	else
-		look_soon(host);
+		look_soon(repair);
+}
+
+/* In a minute, or when the first pause of a change ends. */
+static uint64_t ms_to_next_look(const struct plan *plan)
+{
+	uint64_t now_us = clock_now_us(), next_ms = EVERY_MS;
+
+	for (size_t i = 0; i < plan->count; i++) {
+		uint64_t until_us = plan->changes[i].paused_until_us;
+
+		if (until_us > now_us && (until_us - now_us) / CLOCK_US_PER_MS + 1 < next_ms)
+			next_ms = (until_us - now_us) / CLOCK_US_PER_MS + 1;
+	}
+	return next_ms;
+}
+
+static void end_look(void *owner)
+{
+	struct repair *repair = owner;
+	uv_loop_t *loop = repair->setup.applied->loop;
+
+	repair->is_under_way = false;
+	uv_update_time(loop);
+	repair->looked_ms = uv_now(loop);
+	if (repair->is_wanted)
+		look_soon(repair);
+	else
+		look_in(repair, ms_to_next_look(&repair->setup.applied->plan));
+	repair->is_wanted = false;
+}
+
+/* --- the device --- */
+
+/* Return: true if it is there under its name. A device that is up cannot be renamed before Linux 6.2; ours is not renamed back,
+ * because whoever did it has a reason that we do not know. */
+static bool has_device(struct repair *repair)
+{
+	struct applied *applied = repair->setup.applied;
+	const char *device = applied->setup->device;
+	struct net_link link;
+	int rc = net_link_find(&applied->netlink, device, &link, NULL);
+
+	/* An error of netlink's is no answer: the look goes on as if the device was there. */
+	if (rc == 0 ? link.index == applied->index : rc != -ENODEV) {
+		repair->is_renamed = false;
+		return true;
+	}
+	if (net_link_get(&applied->netlink, applied->index, &link, NULL) == 0 && strcmp(link.kind, "wireguard") == 0) {
+		if (!repair->is_renamed)
+			log_error("wireguard",
+				"device %s is called %s now, another program renamed it; ip link set %s down && ip "
+				"link set %s name %s helps, until then nothing of it is put back",
+				device, link.name, link.name, link.name, device);
+		repair->is_renamed = true;
+		look_in(repair, EVERY_MS);
+		return false;
+	}
+	repair->device_is_gone = true;
+	log_error("wireguard",
+		"device %s was deleted by another program; it is not made again by itself: stop and start the tunnel",
+		device);
+	return false;
 }
 
 /* --- how often --- */
 
-static bool is_paused(const struct change *change)
-{
-	return clock_now_us() < change->paused_until_us;
-}
-
-/* Return: may it be put back now? */
-static bool count_repair(struct change *change, const char *text)
+static bool may_put_back(void *owner, struct change *change)
 {
 	uint64_t now_us = clock_now_us();
+	char text[CHANGE_TEXT_MAX];
 
-	if (is_paused(change))
-		return false;
+	(void)owner;
 	if (now_us - change->repairs_since_us > REPAIRS_WINDOW_US) {
 		change->repairs = 0;
 		change->repairs_since_us = now_us;
@@ -90,141 +148,81 @@ static bool count_repair(struct change *change, const char *text)
 	change->paused_until_us = now_us + REPAIRS_PAUSE_US;
 	change->repairs = 0;
 	log_warning(change_area(change),
-		"%s: somebody takes it away again and again (%d times in 10 s); left alone for 30 s", text,
-		REPAIRS_MAX);
+		"%s: another program takes it away again and again (%d times in 10 s); left alone for 30 s",
+		change_text(text, change), REPAIRS_MAX);
 	return false;
 }
 
-static uint64_t ms_to_next_look(const struct host *host)
+/* --- what is said --- */
+
+static bool on_put_back(void *owner, struct change *change, int status, const char *why)
 {
-	uint64_t now_us = clock_now_us(), next_ms = EVERY_MS;
+	struct repair *repair = owner;
+	const char *area = change_area(change);
+	char text[CHANGE_TEXT_MAX];
 
-	for (size_t i = 0; i < host->plan.count; i++) {
-		uint64_t until_us = host->plan.changes[i].paused_until_us;
-
-		if (until_us > now_us && (until_us - now_us) / CLOCK_US_PER_MS + 1 < next_ms)
-			next_ms = (until_us - now_us) / CLOCK_US_PER_MS + 1;
+	change_text(text, change);
+	if (status != 0 && change->kind == CHANGE_FORWARD) {
+		/* Its chain is gone, as firewalld's when that is stopped, and nothing is in the way there any more. Where
+		 * something still is, the forward watch finds it and makes the rule again. */
+		change->is_made = false;
+		repair->scans_forwards = true;
+		log_notice(area, "%s: has no place any more; left out until another FORWARD drops", text);
+	} else if (status != 0) {
+		log_warning(area, "%s: was deleted by another program and cannot be put back: %s", text, why);
+	} else if (change_is_sync(change) && ++repair->put_back > TOLD_MAX) {
+		log_debug(area, "%s: put back, too", text);
+	} else {
+		log_notice(area, "%s: was deleted or changed by another program; put back", text);
 	}
-	return next_ms;
+	if (status == 0 && change->kind == CHANGE_RAISE)
+		repair->setup.on_raised(repair->setup.owner);
+	return true;
 }
 
-/* --- by netlink --- */
-
-/* A device that is up cannot be renamed before Linux 6.2; it is put up again as everything else. */
-static void tell_renamed(struct host *host, const char *name)
+static void on_looked(void *owner)
 {
-	if (!host->repair.is_renamed)
-		log_error("wireguard",
-			"device %s is called %s now, somebody renamed it; ip link set %s down && ip link set %s name "
-			"%s helps, until then nothing of it is put back",
-			host->setup.device, name, name, name, host->setup.device);
-	host->repair.is_renamed = true;
-	look_in(host, EVERY_MS);
-}
+	struct repair *repair = owner;
 
-static void tell_gone(struct host *host)
-{
-	host->repair.device_is_gone = true;
-	log_error("wireguard",
-		"device %s was deleted by somebody; it is not made again by itself: stop and start the tunnel",
-		host->setup.device);
-}
-
-/* Return: is it there, under its name? */
-static bool has_device(struct host *host)
-{
-	struct net_link link;
-	int rc = net_link_find(&host->netlink, host->setup.device, &link, NULL);
-
-	if (rc == 0 ? link.index == host->index : rc != -ENODEV) {
-		host->repair.is_renamed = false;
-		return true;
-	}
-	if (net_link_get(&host->netlink, host->index, &link, NULL) == 0 && strcmp(link.kind, "wireguard") == 0)
-		tell_renamed(host, link.name);
-	else
-		tell_gone(host);
-	return false;
-}
-
-/* A hub may have a route for each of thousands of peers, which go with one command. */
-static void tell_put_back(struct host *host, const struct change *change, const char *text)
-{
-	if (++host->repair.put_back <= TOLD_MAX)
-		log_notice(change_area(change), "%s: was deleted or changed by somebody; put back", text);
-	else
-		log_debug(change_area(change), "%s: put back, too", text);
-}
-
-static void tell_the_rest(const struct host *host)
-{
-	if (host->repair.put_back > TOLD_MAX)
+	if (repair->put_back > TOLD_MAX)
 		log_notice("wireguard", "device %s: %zu more things were put back, which --verbose names",
-			host->setup.device, host->repair.put_back - TOLD_MAX);
-}
-
-static void put_back(struct host *host, struct change *change)
-{
-	const struct change_place place = host_place(host);
-	struct err err = {""};
-	char text[320];
-
-	change_text(text, sizeof(text), change);
-	if (!count_repair(change, text))
-		return;
-	if (change_repeat(&place, change, &err) < 0) {
-		log_warning(
-			change_area(change), "%s: was deleted by somebody and cannot be put back: %s", text, err.text);
+			repair->setup.applied->setup->device, repair->put_back - TOLD_MAX);
+	if (!repair->scans_forwards) {
+		end_look(repair);
 		return;
 	}
-	tell_put_back(host, change, text);
-	if (change->kind == CHANGE_RAISE)
-		wg_handshake_poke_all(&host->handshake);
-}
-
-static void look_by_netlink(struct host *host)
-{
-	const struct change_place place = host_place(host);
-
-	net_routes_done(&host->routes);
-	host->repair.put_back = 0;
-	for (size_t i = 0; i < host->plan.count; i++) {
-		struct change *change = &host->plan.changes[i];
-
-		if (change->is_made && change_is_sync(change) && change_is_there(&place, change, NULL) == 0)
-			put_back(host, change);
-	}
-	tell_the_rest(host);
+	repair->scans_forwards = false;
+	forward_watch_start(&repair->forwards);
 }
 
 /* --- endpoints that went elsewhere --- */
 
-static const struct wg_config_peer *find_through(const struct host *host, const struct wg_state_peer *peer)
+/* True for a peer that the configuration reaches through the tunnel. */
+static bool is_through(const struct wg_config *config, const uint8_t public_key[WG_CONFIG_KEY_LEN])
 {
-	const struct wg_config *config = host->setup.wireguard;
-
 	for (size_t i = 0; i < config->peer_count; i++)
 		if (wg_handshake_is_through(&config->peers[i]) &&
-			memcmp(config->peers[i].public_key, peer->public_key, WG_CONFIG_KEY_LEN) == 0)
-			return &config->peers[i];
-	return NULL;
+			memcmp(config->peers[i].public_key, public_key, WG_CONFIG_KEY_LEN) == 0)
+			return true;
+	return false;
 }
 
-/* WireGuard follows whoever shows the key: a packet that came by another road takes the endpoint away from our port. */
-static void look_at_endpoints(struct host *host)
+/* WireGuard takes as endpoint wherever a packet with the peer's key came from. A packet past the tunnel (the server sent it
+ * before our carrier came up, say) takes the endpoint away from our port, and the tunnel stays empty. */
+static void repair_endpoints(const struct host_setup *host)
 {
 	struct wg_state state;
 	struct err err = {""};
 
-	if (host->setup.endpoint.sa.sa_family == 0 || wg_device_read(host->setup.device, &state, NULL) < 0)
+	if (host->endpoint.sa.sa_family == 0 || wg_device_read(host->device, &state, NULL) < 0)
 		return;
 	for (size_t i = 0; i < state.peer_count; i++) {
 		const struct wg_state_peer *peer = &state.peers[i];
 		char text[ADDR_TEXT_MAX];
 
-		if (addr_equal(&peer->endpoint, &host->setup.endpoint) || !find_through(host, peer))
+		if (addr_equal(&peer->endpoint, &host->endpoint) || !is_through(host->wireguard, peer->public_key))
 			continue;
-		if (wg_device_set_endpoint(host->setup.device, peer->public_key, &host->setup.endpoint, &err) < 0)
+		if (wg_device_set_endpoint(host->device, peer->public_key, &host->endpoint, &err) < 0)
 			log_warning("wireguard", "%s", err.text);
 		else
 			log_notice("wireguard", "a peer's endpoint went to %s; set to the tunnel again",
@@ -234,157 +232,48 @@ static void look_at_endpoints(struct host *host)
 	wg_state_done(&state);
 }
 
-/* --- by programs --- */
-
-void repair_finish(struct host *host)
-{
-	host->repair.is_under_way = false;
-	uv_update_time(host->loop);
-	host->repair.looked_ms = uv_now(host->loop);
-	if (host->repair.is_wanted)
-		look_soon(host);
-	else
-		look_in(host, ms_to_next_look(host));
-	host->repair.is_wanted = false;
-}
-
-static struct change *change_now(struct host *host)
-{
-	return &host->plan.changes[host->repair.at];
-}
-
-static void look_at_next(struct host *host)
-{
-	host->repair.at++;
-	look_by_programs(host);
-}
-
-void repair_keep_listing(struct host *host, const char *output)
-{
-	free(host->firewall_listing);
-	host->firewall_listing = strdup(output);
-	if (host->firewall_listing)
-		firewall_normalise(host->firewall_listing);
-}
-
-static void on_listed(struct host *host, int status, const char *output)
-{
-	if (status == 0)
-		repair_keep_listing(host, output);
-	look_at_next(host);
-}
-
-/* Its chain is gone, as firewalld's when that is stopped, and nothing is in the way there any more. Where something still is, the
- * look for a FORWARD that drops finds it, and makes the rule again. */
-static void let_go(struct host *host, struct change *change, const char *text)
-{
-	change->is_made = false;
-	host->repair.looks_for_forwards = true;
-	log_notice("firewall", "%s: has no place any more; left out until another FORWARD drops", text);
-}
-
-static void on_put_back(struct host *host, int status, const char *output)
-{
-	struct change *change = change_now(host);
-	char text[FORWARD_COMMAND_MAX], reason[256];
-
-	change_text(text, sizeof(text), change);
-	if (status != 0 && change->kind == CHANGE_FORWARD)
-		let_go(host, change, text);
-	else if (status != 0)
-		log_warning(change_area(change), "%s: was deleted by somebody and cannot be put back: %s", text,
-			command_why(reason, sizeof(reason), status, output));
-	else
-		log_notice(change_area(change), "%s: was deleted or changed by somebody; put back", text);
-	if (change->kind == CHANGE_FIREWALL && status == 0)
-		settle_list_table(host, on_listed);
-	else
-		look_at_next(host);
-}
-
-/* Is our table as we left it? */
-static bool is_as_kept(const struct host *host, const char *output)
-{
-	char *listing = strdup(output);
-	bool is_same;
-
-	if (!listing)
-		return true;
-	firewall_normalise(listing);
-	is_same = host->firewall_listing && strcmp(listing, host->firewall_listing) == 0;
-	free(listing);
-	return is_same;
-}
-
-static void on_looked(struct host *host, int status, const char *output)
-{
-	struct change *change = change_now(host);
-	char text[FORWARD_COMMAND_MAX];
-
-	if (status == 0 && (change->kind != CHANGE_FIREWALL || is_as_kept(host, output)))
-		look_at_next(host);
-	else if (!count_repair(change, change_text(text, sizeof(text), change)))
-		look_at_next(host);
-	else
-		settle_make(host, change, on_put_back);
-}
-
-static void look_by_programs(struct host *host)
-{
-	for (; host->repair.at < host->plan.count; host->repair.at++) {
-		const struct change *change = change_now(host);
-
-		if (!change->is_made || (change->kind != CHANGE_FIREWALL && change->kind != CHANGE_FORWARD) ||
-			is_paused(change))
-			continue;
-		settle_look(host, change, on_looked);
-		return;
-	}
-	if (host->repair.looks_for_forwards)
-		later_look(host);
-	else
-		repair_finish(host);
-}
-
 /* --- the whole --- */
 
 static void on_repair_timer(uv_timer_t *timer)
 {
-	struct host *host = timer->data;
+	static const struct applied_handlers handlers = {may_put_back, on_put_back, on_looked};
+	struct repair *repair = timer->data;
 
-	if (!has_device(host))
+	if (!has_device(repair))
 		return;
-	host->repair.is_under_way = true;
-	host->repair.at = 0;
-	look_by_netlink(host);
-	look_at_endpoints(host);
-	overlap_look(host);
-	look_by_programs(host);
+	repair->is_under_way = true;
+	repair->put_back = 0;
+	repair_endpoints(repair->setup.applied->setup);
+	overlap_check(&repair->overlap, repair->setup.applied);
+	applied_look(repair->setup.applied, &handlers, repair);
 }
 
-/* What has happened so far was heard by nobody: the first look is soon. */
-void repair_begin(struct host *host)
+void repair_start(struct repair *repair, const struct repair_setup *setup)
 {
-	host->repair = (struct host_repair){.at = 0};
-	overlap_look(host);
-	look_in(host, GATHER_MS);
+	*repair = (struct repair){
+		.setup = *setup, .forwards = {.applied = setup->applied, .on_done = end_look, .owner = repair}};
+	setup->timer->data = repair;
+	overlap_check(&repair->overlap, setup->applied);
+	look_in(repair, GATHER_MS);
 }
 
-void repair_restart(struct host *host)
+void repair_stop(struct repair *repair)
 {
-	if (!host->repair.is_under_way)
+	if (!repair->setup.applied)
 		return;
-	repair_stop(host);
-	host->repair.is_under_way = false;
-	look_in(host, GATHER_MS);
+	uv_timer_stop(repair->setup.timer);
+	applied_stop(repair->setup.applied);
+	forward_watch_stop(&repair->forwards);
+	overlap_done(&repair->overlap);
 }
 
-void repair_stop(struct host *host)
+void repair_restart(struct repair *repair)
 {
-	if (host->open_handles > 0)
-		uv_timer_stop(&host->timers[HOST_TIMER_REPAIR]);
-	command_close(host->command);
-	host->command = NULL;
-	forward_look_close(host->look);
-	host->look = NULL;
+	if (!repair->is_under_way)
+		return;
+	repair->scans_forwards |= repair->forwards.scan != NULL; /* its answer will not come */
+	applied_stop(repair->setup.applied);
+	forward_watch_stop(&repair->forwards);
+	repair->is_under_way = false;
+	look_in(repair, GATHER_MS);
 }

@@ -1,5 +1,7 @@
-/* "wireguard" of the status: what the kernel says of our device, and the numbers we chose. */
-#include "common/host/host_internal.h"
+/* The report (report.h), read anew for each status: the kernel keeps all of it, we keep no copy. Without memory a member is
+ * missing or null, and the rest is as it should be.
+ */
+#include "common/host/report.h"
 
 #include "common/base/base64.h"
 #include "common/base/clock.h"
@@ -47,55 +49,37 @@ static json_t *describe_peer(const struct wg_state_peer *peer)
 	return object;
 }
 
-static json_t *describe_peers(const struct wg_state *state)
-{
-	json_t *array = json_array();
-
-	for (size_t i = 0; i < state->peer_count; i++)
-		json_array_append_new(array, describe_peer(&state->peers[i]));
-	return array;
-}
-
-static void describe_rule(json_t *rules, const struct net_rule *rule)
-{
-	json_array_append_new(rules, json_pack("{s:s, s:I, s:I}", "family", rule->family == AF_INET ? "ipv4" : "ipv6",
-					     "priority", (json_int_t)rule->priority, "table", (json_int_t)rule->table));
-}
-
-static void describe_routing(const struct host *host, json_t *object)
+/* Only a full tunnel has rules; its table has the number of the mark. */
+static void describe_routing(const struct applied *applied, json_t *object)
 {
 	json_t *rules = json_array();
 
-	for (size_t i = 0; i < host->plan.count; i++)
-		if (host->plan.changes[i].kind == CHANGE_RULE)
-			describe_rule(rules, &host->plan.changes[i].rule);
-	if (json_array_size(rules) > 0)
-		json_object_set_new(object, "table", json_integer(host->mark));
-	if (json_array_size(rules) > 0)
+	for (size_t i = 0; i < applied->plan.count; i++) {
+		const struct net_rule *rule = &applied->plan.changes[i].rule;
+
+		if (applied->plan.changes[i].kind == CHANGE_RULE)
+			json_array_append_new(rules,
+				json_pack("{s:s, s:I, s:I}", "family", rule->family == AF_INET ? "ipv4" : "ipv6",
+					"priority", (json_int_t)rule->priority, "table", (json_int_t)rule->table));
+	}
+	if (json_array_size(rules) > 0) {
+		json_object_set_new(object, "table", json_integer(applied->mark));
 		json_object_set(object, "rules", rules);
+	}
 	json_decref(rules);
 }
 
-static void describe_link(struct host *host, json_t *object)
+json_t *report_make(struct applied *applied, bool is_gone)
 {
+	const char *device = applied->setup->device;
+	json_t *object = json_object(), *peers = json_array();
+	struct wg_state state;
 	struct net_link link;
 
-	if (net_link_find(&host->netlink, host->setup.device, &link, NULL) == 0)
-		json_object_set_new(object, "mtu", json_integer(link.mtu));
-}
-
-json_t *host_report(struct host *host)
-{
-	struct wg_state state;
-	json_t *object;
-
-	if (host->phase != HOST_UP && host->phase != HOST_PRE_DOWN)
-		return NULL;
-	object = json_object();
-	json_object_set_new(object, "interface", json_string(host->setup.device));
-	if (host->repair.device_is_gone || wg_device_read(host->setup.device, &state, NULL) < 0) {
+	json_object_set_new(object, "interface", json_string(device));
+	if (is_gone || wg_device_read(device, &state, NULL) < 0) {
 		json_object_set_new(object, "deleted", json_true());
-		json_object_set_new(object, "peers", json_array());
+		json_object_set_new(object, "peers", peers);
 		return object;
 	}
 	json_object_set_new(object, "index", json_integer(state.index));
@@ -103,9 +87,12 @@ json_t *host_report(struct host *host)
 	json_object_set_new(object, "listen_port", json_integer(state.listen_port));
 	if (state.fwmark != 0)
 		json_object_set_new(object, "fwmark", json_integer(state.fwmark));
-	describe_routing(host, object);
-	describe_link(host, object);
-	json_object_set_new(object, "peers", describe_peers(&state));
+	describe_routing(applied, object);
+	if (net_link_find(&applied->netlink, device, &link, NULL) == 0)
+		json_object_set_new(object, "mtu", json_integer(link.mtu));
+	for (size_t i = 0; i < state.peer_count; i++)
+		json_array_append_new(peers, describe_peer(&state.peers[i]));
+	json_object_set_new(object, "peers", peers);
 	wg_state_done(&state);
 	return object;
 }

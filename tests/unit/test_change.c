@@ -35,7 +35,7 @@ ssize_t send(int fd, const void *buf, size_t len, int flags)
 static struct bed {
 	struct netlink netlink;
 	struct net_routes routes;
-	struct change_place place;
+	struct change_target target;
 	struct change changes[ROUTES];
 } bed;
 
@@ -68,7 +68,7 @@ static void make_bed(void)
 	    "ip address add 10.20.0.129/25 dev left");
 	assert_int_equal(netlink_open(&bed.netlink, -1, NULL), 0);
 	assert_int_equal(net_link_find(&bed.netlink, "left", &link, NULL), 0);
-	bed.place = (struct change_place){.netlink = &bed.netlink, .routes = &bed.routes, .index = link.index};
+	bed.target = (struct change_target){.netlink = &bed.netlink, .routes = &bed.routes, .index = link.index};
 	make_changes(link.index);
 }
 
@@ -85,7 +85,7 @@ static void many_are_made_by_one_look(void **state)
 	make_bed();
 	messages = 0;
 	for (size_t i = 0; i < ROUTES; i++) {
-		assert_int_equal(change_make(&bed.place, &bed.changes[i], NULL), 0);
+		assert_int_equal(change_make(&bed.target, &bed.changes[i], NULL), 0);
 		assert_int_equal(bed.changes[i].is_covered, i >= 128);
 	}
 	assert_int_equal(messages, LISTS + 128);
@@ -98,12 +98,12 @@ static void many_are_looked_for_by_one_look(void **state)
 	(void)state;
 	make_bed();
 	for (size_t i = 0; i < ROUTES; i++)
-		assert_int_equal(change_make(&bed.place, &bed.changes[i], NULL), 0);
+		assert_int_equal(change_make(&bed.target, &bed.changes[i], NULL), 0);
 	run("ip route del 10.20.0.7/32");
 	net_routes_done(&bed.routes);
 	messages = 0;
 	for (size_t i = 0; i < ROUTES; i++)
-		assert_int_equal(change_is_there(&bed.place, &bed.changes[i], NULL), i != 7);
+		assert_int_equal(change_is_there(&bed.target, &bed.changes[i], NULL), i != 7);
 	assert_int_equal(messages, LISTS);
 	clear_bed();
 }

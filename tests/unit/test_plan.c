@@ -94,7 +94,7 @@ static void assert_plan(const char *expected)
 	assert_int_equal(plan_make(&bed.plan, &bed.setup, &bed.facts, 12345, &err), 0);
 	for (size_t i = 0; i < bed.plan.count; i++)
 		len += (size_t)snprintf(bed.text + len, sizeof(bed.text) - len, "%s\n",
-			change_text(line, sizeof(line), &bed.plan.changes[i]));
+			change_text(line, &bed.plan.changes[i]));
 	assert_true(strncmp(bed.text, begin, sizeof(begin) - 1) == 0);
 	assert_string_equal(bed.text + sizeof(begin) - 1, expected);
 }

@@ -1,0 +1,129 @@
+/* One round of the forward watch (forward_watch.h): scan → our table, if its script has changed → each new rule → on_done.
+ *
+ * The order matters. A rule of ours in another table accepts everything that goes through the device, and our own table decides
+ * in its stead. So where that table cannot be made, no rule is. A rule that fails is logged and the next one is tried.
+ */
+#include "common/host/forward_watch.h"
+
+#include "common/base/log.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void make_next_rule(void *owner);
+
+static struct change *find_rule(const struct forward_watch *watch, const struct forward_rule *rule)
+{
+	const struct plan *plan = &watch->applied->plan;
+
+	for (size_t i = 0; i < plan->count; i++)
+		if (plan->changes[i].kind == CHANGE_FORWARD &&
+			strcmp(plan->changes[i].forward.insert, rule->insert) == 0)
+			return &plan->changes[i];
+	return NULL;
+}
+
+/* Return: a rule that is not in the plan, or that the repair has let go because its chain was gone; NULL: no more. */
+static const struct forward_rule *next_new_rule(struct forward_watch *watch)
+{
+	const struct forward_rules *found = &watch->applied->forwards;
+
+	for (; watch->at < found->count; watch->at++) {
+		const struct change *change = find_rule(watch, &found->rules[watch->at]);
+
+		if (!change || !change->is_made)
+			return &found->rules[watch->at];
+	}
+	return NULL;
+}
+
+static bool on_rule_made(void *owner, struct change *change, int status, const char *why)
+{
+	(void)owner;
+	(void)change;
+	if (status != 0)
+		log_warning("firewall", "%s", why);
+	return true;
+}
+
+static void make_next_rule(void *owner)
+{
+	static const struct applied_handlers handlers = {.on_made = on_rule_made, .on_done = make_next_rule};
+	struct forward_watch *watch = owner;
+	const struct forward_rule *rule = next_new_rule(watch);
+	struct change *change = rule ? find_rule(watch, rule) : NULL;
+	struct err err = {""};
+
+	if (!rule) {
+		watch->on_done(watch->owner);
+		return;
+	}
+	/* One that was let go is still in the undo list. */
+	if (!change) {
+		const struct change added = {.kind = CHANGE_FORWARD, .forward = *rule};
+
+		if (applied_add(watch->applied, &added, &err) < 0) {
+			log_warning("firewall", "%s", err.text);
+			watch->on_done(watch->owner);
+			return;
+		}
+		change = &watch->applied->plan.changes[watch->applied->plan.count - 1];
+	}
+	log_notice("firewall", "another FORWARD has begun to drop; for %s: %s", watch->applied->setup->device,
+		rule->insert);
+	change->is_made = true; /* also where it fails, or is interrupted by a reload: the next look misses it then */
+	watch->at++;
+	applied_make_again(watch->applied, change, &handlers, watch);
+}
+
+static bool on_table_made(void *owner, struct change *change, int status, const char *why)
+{
+	struct forward_watch *watch = owner;
+
+	(void)change;
+	if (status == 0)
+		return true;
+	log_warning("firewall", "%s", why);
+	watch->on_done(watch->owner);
+	return false;
+}
+
+static void on_forwards_scanned(void *owner, const struct forward_rules *rules)
+{
+	static const struct applied_handlers handlers = {.on_made = on_table_made, .on_done = make_next_rule};
+	struct forward_watch *watch = owner;
+	struct applied *applied = watch->applied;
+	struct change *firewall = applied_find(applied, CHANGE_FIREWALL);
+	char *script;
+
+	watch->scan = NULL;
+	watch->at = 0;
+	applied->forwards = *rules; /* applied->facts points to it */
+	script = next_new_rule(watch) ? plan_format_firewall(applied->setup, &applied->facts.plan) : NULL;
+	if (!script || !firewall || strcmp(script, firewall->firewall) == 0) {
+		free(script);
+		make_next_rule(watch);
+		return;
+	}
+	free(firewall->firewall);
+	firewall->firewall = script;
+	applied_make_again(applied, firewall, &handlers, watch);
+}
+
+void forward_watch_start(struct forward_watch *watch)
+{
+	const struct applied *applied = watch->applied;
+	struct err err = {""};
+
+	if (forward_look_start(&watch->scan, applied->loop, applied->setup->device, applied->plan.table,
+		    on_forwards_scanned, watch, &err) < 0) {
+		log_warning("firewall", "%s", err.text);
+		watch->on_done(watch->owner);
+	}
+}
+
+void forward_watch_stop(struct forward_watch *watch)
+{
+	forward_look_close(watch->scan);
+	watch->scan = NULL;
+}

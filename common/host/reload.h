@@ -1,0 +1,30 @@
+/* Another WireGuard configuration for a device that is up. Embedded in its owner, host.c.
+ *
+ * Peers, allowed IPs, keepalives, preshared keys and routes change at once. What only a restart can change is left as it was
+ * and named (fingerprint.h).
+ */
+#ifndef TOWPATH_HOST_RELOAD_H
+#define TOWPATH_HOST_RELOAD_H
+
+#include "common/host/applied.h"
+#include "common/host/endpoints.h"
+#include "common/host/fingerprint.h"
+
+struct reload {
+	struct host_setup *setup; /* ->wireguard becomes the new configuration */
+	struct applied *applied;  /* no pass under way */
+	uv_timer_t *timer;	  /* the owner's, to look names up; its data is ours */
+	struct fingerprint fingerprint;
+	struct endpoints endpoints;
+};
+
+/* The device is up. @reload: setup, applied and timer are set. */
+void reload_start(struct reload *reload);
+/* Ends the look-up of names. Also before reload_start(). */
+void reload_stop(struct reload *reload);
+
+/* Contract: host_reload(). The names of new peers are looked up beside the loop after this. */
+int reload_take(struct reload *reload, const struct wg_config *wireguard, char *ret_restart, size_t restart_size,
+	struct err *err);
+
+#endif
