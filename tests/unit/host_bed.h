@@ -37,7 +37,7 @@ static struct host_bed {
 	char program_word[40]; /* "" where none runs */
 } bed;
 
-static void note(const char *word, const char *suffix)
+static inline void note(const char *word, const char *suffix)
 {
 	size_t len = strlen(bed.log);
 
@@ -49,7 +49,7 @@ static bool fails_at(const char *word)
 	return bed.fails && strcmp(bed.fails, word) == 0;
 }
 
-static void assert_log(const char *expected)
+static inline void assert_log(const char *expected)
 {
 	assert_string_equal(bed.log, expected);
 	bed.log[0] = '\0';
@@ -211,20 +211,22 @@ const char *command_why(char *buf, size_t size, int status, const char *output)
 	return buf;
 }
 
-/* The program that runs ends, and what it makes run, until none does. */
+/* The program that runs ends; it may be followed by another one. */
+static inline void end_program(void)
+{
+	const struct command_plan program = bed.program;
+	bool is_list = strcmp(bed.program_word, "list") == 0, is_failure = fails_at(bed.program_word);
+
+	if (strcmp(bed.program_word, "table") == 0)
+		bed.table = TABLE_AS_MADE;
+	bed.program_word[0] = '\0';
+	program.on_exit(program.owner, is_failure ? bed.failure : 0, is_list ? bed.table : "refused");
+}
+
 static inline void end_programs(void)
 {
-	while (bed.program_word[0]) {
-		const struct command_plan program = bed.program;
-		char word[sizeof(bed.program_word)];
-		bool is_list = strcmp(bed.program_word, "list") == 0, is_failure = fails_at(bed.program_word);
-
-		memcpy(word, bed.program_word, sizeof(word));
-		bed.program_word[0] = '\0';
-		if (strcmp(word, "table") == 0)
-			bed.table = TABLE_AS_MADE;
-		program.on_exit(program.owner, is_failure ? bed.failure : 0, is_list ? bed.table : "refused");
-	}
+	while (bed.program_word[0])
+		end_program();
 }
 
 /* --- facts, checks --- */
@@ -293,7 +295,7 @@ int check_new_routes(struct netlink *netlink, const struct host_setup *setup, in
 
 /* --- the bed --- */
 
-static void allow(struct wg_config_peer *peer, struct wg_config_prefix *list, const char *text)
+static inline void allow(struct wg_config_peer *peer, struct wg_config_prefix *list, const char *text)
 {
 	struct prefix prefix;
 

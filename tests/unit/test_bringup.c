@@ -148,6 +148,7 @@ static void steps_come_in_their_order(void **state)
 /* Whatever step fails, the owner hears of it once, and no later step is begun. */
 static void failure_at_any_step_ends_it_there(void **state)
 {
+	clear_host_bed();
 	for (size_t failing = 0; failing < STEP_COUNT; failing++) {
 		char expected[512] = "";
 

@@ -1,0 +1,307 @@
+/* The repair: what is missing is put back, not for ever, and what has changed during a look is looked at again. */
+#include "host_bed.h"
+
+#include "common/host/repair.h"
+#include "common/net/address.h"
+#include "common/net/link.h"
+#include "common/net/netmon.h"
+
+#define INDEX 12345
+
+static struct repair repair;
+static uv_timer_t timer;
+static unsigned looks, scans, raises;
+static enum { DEVICE_THERE, DEVICE_GONE, DEVICE_RENAMED } device;
+static bool finds_forward;
+
+/* --- what the repair calls --- */
+
+/* Once a look. */
+int net_link_find(struct netlink *netlink, const char *name, struct net_link *ret, struct err *err)
+{
+	(void)netlink;
+	(void)name;
+	(void)err;
+	looks++;
+	*ret = (struct net_link){.index = INDEX};
+	return device == DEVICE_THERE ? 0 : -ENODEV;
+}
+
+int net_link_get(struct netlink *netlink, int index, struct net_link *ret, struct err *err)
+{
+	(void)netlink;
+	(void)err;
+	*ret = (struct net_link){.index = index, .name = "other", .kind = "wireguard"};
+	return device == DEVICE_RENAMED ? 0 : -ENODEV;
+}
+
+int net_address_list(struct netlink *netlink, struct net_address **ret, size_t *ret_count, struct err *err)
+{
+	(void)netlink;
+	(void)err;
+	*ret = NULL;
+	*ret_count = 0;
+	return 0;
+}
+
+int forward_look_start(struct forward_look **ret, uv_loop_t *loop, const char *name, const char *comment,
+	void (*on_found)(void *owner, const struct forward_rules *rules), void *owner, struct err *err)
+{
+	struct forward_rules rules = {.count = finds_forward ? 1 : 0};
+
+	(void)ret;
+	(void)loop;
+	(void)name;
+	(void)comment;
+	(void)err;
+	scans++;
+	strcpy(rules.rules[0].check, "check-it");
+	strcpy(rules.rules[0].insert, "insert-it");
+	on_found(owner, &rules);
+	return 0;
+}
+
+void forward_look_close(struct forward_look *look)
+{
+	(void)look;
+}
+
+/* --- the bed --- */
+
+static void on_raised(void *owner)
+{
+	(void)owner;
+	raises++;
+}
+
+static int set_up(void **state)
+{
+	const struct repair_setup setup = {.applied = &bed.applied, .timer = &timer, .on_raised = on_raised};
+
+	(void)state;
+	make_host_bed();
+	make_plan_of_bed();
+	bed.applied.index = INDEX;
+	looks = scans = raises = 0;
+	device = DEVICE_THERE;
+	finds_forward = false;
+	uv_timer_init(&bed.loop, &timer);
+	repair_start(&repair, &setup);
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	repair_stop(&repair);
+	uv_close((uv_handle_t *)&timer, NULL);
+	clear_host_bed();
+	return 0;
+}
+
+/* Until the look number @count is over, its programs too. */
+static void run_to_look(unsigned count)
+{
+	while (looks < count || repair.is_under_way) {
+		assert_true(uv_is_active((uv_handle_t *)&timer) || bed.program_word[0]);
+		if (!bed.program_word[0])
+			uv_run(&bed.loop, UV_RUN_ONCE);
+		end_programs();
+	}
+}
+
+/* To the middle of a look: its first program runs. */
+static void run_to_program(void)
+{
+	while (!bed.program_word[0])
+		uv_run(&bed.loop, UV_RUN_ONCE);
+}
+
+/* --- tests --- */
+
+static void host_as_it_should_be_is_left_alone(void **state)
+{
+	(void)state;
+	run_to_look(1);
+	assert_log("list");
+}
+
+static void what_is_missing_is_put_back_in_the_plans_order(void **state)
+{
+	(void)state;
+	bed.missing[0] = "route20";
+	bed.missing[1] = "address";
+	run_to_look(1);
+	assert_log("address route20 list");
+}
+
+/* A table that another program has changed is made anew, and its new listing is what the next look compares with. */
+static void changed_table_is_made_again_and_listed(void **state)
+{
+	(void)state;
+	bed.table = "table inet towpath-home { }";
+	run_to_look(1);
+	assert_log("list table list");
+	repair_on_network(&repair, NETMON_ROUTE);
+	run_to_look(2);
+	assert_log("list");
+}
+
+/* WireGuard forgets its sessions while its device is down. */
+static void device_that_was_down_is_told(void **state)
+{
+	(void)state;
+	bed.missing[0] = "raise";
+	run_to_look(1);
+	assert_int_equal(raises, 1);
+}
+
+static void fight_is_given_up_after_five_repairs(void **state)
+{
+	struct change *route = applied_find(&bed.applied, CHANGE_ROUTE);
+
+	(void)state;
+	for (unsigned look = 1; look <= 7; look++) {
+		bed.missing[0] = "route20";
+		repair_on_network(&repair, NETMON_ROUTE);
+		run_to_look(look);
+	}
+	assert_log("route20 list route20 list route20 list route20 list route20 list list list");
+	/* Once the pause is over it is tried again. */
+	route->paused_until_us = 1;
+	repair_on_network(&repair, NETMON_ROUTE);
+	run_to_look(8);
+	assert_log("route20 list");
+}
+
+/* A paused table costs no program either. */
+static void paused_change_is_not_looked_for(void **state)
+{
+	(void)state;
+	applied_find(&bed.applied, CHANGE_FIREWALL)->paused_until_us = UINT64_MAX;
+	run_to_look(1);
+	assert_log("");
+}
+
+static void what_changes_during_a_look_is_looked_at_again(void **state)
+{
+	(void)state;
+	run_to_program();
+	bed.missing[0] = "route20"; /* after the look has passed it */
+	repair_on_network(&repair, NETMON_ROUTE);
+	run_to_look(1);
+	assert_log("list");
+	run_to_look(2);
+	assert_log("route20 list");
+}
+
+static void reload_makes_a_look_under_way_begin_anew(void **state)
+{
+	(void)state;
+	run_to_program();
+	repair_restart(&repair);
+	assert_false(repair.is_under_way);
+	run_to_look(2);
+	assert_log("list killed-list list");
+}
+
+static void deleted_device_is_never_made_again(void **state)
+{
+	(void)state;
+	device = DEVICE_GONE;
+	bed.missing[0] = "route20";
+	run_to_look(1);
+	assert_true(repair.device_is_gone);
+	repair_on_network(&repair, NETMON_ALL);
+	assert_false(uv_is_active((uv_handle_t *)&timer));
+	assert_log("");
+}
+
+static void renamed_device_is_left_until_it_has_its_name(void **state)
+{
+	(void)state;
+	device = DEVICE_RENAMED;
+	bed.missing[0] = "route20";
+	run_to_look(1);
+	assert_log("");
+	device = DEVICE_THERE;
+	repair_on_network(&repair, NETMON_LINK);
+	run_to_look(2);
+	assert_log("route20 list");
+}
+
+static void forward_that_begins_to_drop_gets_a_rule(void **state)
+{
+	(void)state;
+	finds_forward = true;
+	repair_on_network(&repair, NETMON_FIREWALL);
+	run_to_look(1);
+	assert_int_equal(scans, 1);
+	assert_true(applied_find(&bed.applied, CHANGE_FORWARD)->is_made);
+	assert_non_null(strstr(bed.log, "record-forward insert-it"));
+}
+
+static void take_forward(void)
+{
+	const struct change forward = {
+		.kind = CHANGE_FORWARD, .forward = {.check = "check-it", .insert = "insert-it"}, .is_made = true};
+
+	assert_int_equal(plan_take(&bed.applied.plan, &forward), 0);
+	bed.failure = 1;
+}
+
+static void rule_that_is_missing_is_made_again(void **state)
+{
+	(void)state;
+	take_forward();
+	bed.fails = "check-it";
+	run_to_look(1);
+	assert_log("list check-it insert-it");
+	assert_true(applied_find(&bed.applied, CHANGE_FORWARD)->is_made);
+}
+
+/* Its chain is gone, with firewalld: the rule is let go, and a scan tells whether it is needed elsewhere. */
+static void rule_without_a_chain_is_let_go(void **state)
+{
+	(void)state;
+	take_forward();
+	bed.fails = "check-it";
+	run_to_program();
+	end_program(); /* list */
+	end_program(); /* check-it */
+	bed.fails = "insert-it";
+	run_to_look(1);
+	assert_log("list check-it insert-it");
+	assert_false(applied_find(&bed.applied, CHANGE_FORWARD)->is_made);
+	assert_int_equal(scans, 1);
+}
+
+static void only_nftables_leads_to_a_scan(void **state)
+{
+	(void)state;
+	repair_on_network(&repair, NETMON_ALL & ~NETMON_FIREWALL);
+	run_to_look(1);
+	assert_int_equal(scans, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(host_as_it_should_be_is_left_alone, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(what_is_missing_is_put_back_in_the_plans_order, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(changed_table_is_made_again_and_listed, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(device_that_was_down_is_told, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(fight_is_given_up_after_five_repairs, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(paused_change_is_not_looked_for, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(what_changes_during_a_look_is_looked_at_again, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(reload_makes_a_look_under_way_begin_anew, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(deleted_device_is_never_made_again, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(renamed_device_is_left_until_it_has_its_name, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(forward_that_begins_to_drop_gets_a_rule, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(rule_that_is_missing_is_made_again, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(rule_without_a_chain_is_let_go, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(only_nftables_leads_to_a_scan, set_up, tear_down),
+	};
+
+	return cmocka_run_group_tests_name("repair", tests, NULL, NULL);
+}
