@@ -1,8 +1,19 @@
-/* proxy → TLS → upgrade → tunnel on one stream. Each step has a deadline; a failure names the step and goes up once. */
+/* Proxy, TLS, upgrade and tunnel on one stream.
+ *
+ *     connected ──→ PROXY ──→ TLS ──→ UPGRADE ──→ UP
+ *         │                    ↑         ↑
+ *         └── without a proxy ─┘         └── ws:// skips TLS
+ *
+ * Happy path: the stream opens in the clear; CONNECT is written and its answer read; tls_stream_secure() makes the stream open
+ * once more, now with TLS; the pin is compared; the request is written; the answer 101 starts the carrier.
+ *
+ * Fails in each phase with the phase's name and a reason, once: what the proxy or the server answered, what TLS says, or no
+ * answer within the deadline. The owner closes the attempt then. Nothing is tried again here.
+ */
 #include "client/attempt.h"
 
-#include "client/client.h"
-#include "client/link.h"
+#include "client/profile.h"
+#include "client/socket_request.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/tunnel/carrier.h"
@@ -18,34 +29,31 @@
 #include <string.h>
 #include <unistd.h>
 
-#define STEP_TIMEOUT_US (10 * CLOCK_US_PER_S)
-/* Of a step during which the network has changed: the path may be gone. */
+#define PHASE_TIMEOUT_US (10 * CLOCK_US_PER_S)
+/* For a phase during which the network has changed: about ten round trips of the slowest path. */
 #define CHANGED_TIMEOUT_US (3 * CLOCK_US_PER_S)
 
-enum attempt_step { ATTEMPT_PROXY, ATTEMPT_TLS, ATTEMPT_UPGRADE, ATTEMPT_UP };
+enum attempt_phase { ATTEMPT_PROXY, ATTEMPT_TLS, ATTEMPT_UPGRADE, ATTEMPT_UP };
 
 struct attempt {
-	struct link *link;
-	struct client *client;
-	struct profile *profile;		/* kept: the client's own may be another by now */
+	struct attempt_setup setup;
 	const struct client_settings *settings; /* the profile's */
 	const struct client_settings_server *server;
-	size_t server_index;
-	enum attempt_step step;
+	enum attempt_phase phase;
 	bool is_failed;
 	bool is_closing;
-	bool is_hurried; /* the step's deadline was brought forward */
-	uint64_t deadline_us;
+	bool is_hurried;      /* the network has changed; the phase's deadline was brought forward */
+	uint64_t deadline_us; /* of the phase; UP: unused, the carrier has its own */
 	struct tls_stream stream;
 	struct carrier carrier;
 	char key[UPGRADE_KEY_TEXT_LEN + 1];
-	char *head; /* HTTP_HEAD_MAX bytes while an answer is read */
+	char *head; /* HTTP_HEAD_MAX bytes while an answer is read, else NULL */
 	size_t head_len;
 };
 
-static const char *step_name(enum attempt_step step)
+static const char *phase_name(enum attempt_phase phase)
 {
-	switch (step) {
+	switch (phase) {
 	case ATTEMPT_PROXY:
 		return "proxy";
 	case ATTEMPT_TLS:
@@ -58,30 +66,31 @@ static const char *step_name(enum attempt_step step)
 	return NULL;
 }
 
+/* Report the first failure only: what follows from it explains nothing. */
 static void attempt_fail(struct attempt *attempt, const char *reason)
 {
 	if (attempt->is_failed || attempt->is_closing)
 		return;
 	attempt->is_failed = true;
-	link_on_attempt_failed(attempt->link, attempt, step_name(attempt->step), reason);
+	attempt->setup.handlers->on_failed(attempt->setup.owner, phase_name(attempt->phase), reason);
 }
 
-static void enter_step(struct attempt *attempt, enum attempt_step step)
+static void enter_phase(struct attempt *attempt, enum attempt_phase phase)
 {
-	attempt->step = step;
-	attempt->deadline_us = clock_now_us() + STEP_TIMEOUT_US;
+	attempt->phase = phase;
+	attempt->deadline_us = clock_now_us() + PHASE_TIMEOUT_US;
 	attempt->is_hurried = false;
 }
 
 static void attempt_on_closed(void *owner)
 {
 	struct attempt *attempt = owner;
-	struct link *link = attempt->link;
+	struct attempt_setup setup = attempt->setup;
 
-	profile_release(attempt->profile);
 	free(attempt->head);
 	free(attempt);
-	link_on_attempt_closed(link);
+	profile_release(setup.profile);
+	setup.handlers->on_closed(setup.owner);
 }
 
 /* --- tunnel --- */
@@ -93,19 +102,20 @@ static void tunnel_on_end(void *owner, const char *reason)
 
 static const struct carrier_handlers tunnel_handlers = {.on_end = tunnel_on_end, .on_closed = attempt_on_closed};
 
+/* The carrier takes the stream over. on_up comes first: carrier_start() serves the bytes that came behind the answer, and these
+ * may be the tunnel's end already, which has to be reported after it was up. */
 static void start_tunnel(struct attempt *attempt, size_t head_used)
 {
 	const struct client_settings *settings = attempt->settings;
 	char *head = attempt->head;
 
 	attempt->head = NULL;
-	attempt->step = ATTEMPT_UP;
-	attempt->deadline_us = 0;
-	link_on_attempt_up(attempt->link);
+	attempt->phase = ATTEMPT_UP;
+	attempt->setup.handlers->on_up(attempt->setup.owner);
 	carrier_start(&attempt->carrier,
-		&(struct carrier_setup){.pump = &attempt->client->pump,
+		&(struct carrier_setup){.pump = attempt->setup.pump,
 			.stream = &attempt->stream,
-			.flow = attempt->link->flow,
+			.flow = attempt->setup.flow,
 			.mask = settings->mask,
 			.ping_interval_ms = settings->ping_interval_ms,
 			.handlers = &tunnel_handlers,
@@ -118,6 +128,9 @@ static void start_tunnel(struct attempt *attempt, size_t head_used)
 
 /* --- upgrade --- */
 
+/* Our own server is told more than a stock one: which token, which flow of ours (so that it is recognised when it comes back), and
+ * a binding to this TLS connection, so that the token is of no use to a machine in between. Interception (a company's proxy
+ * that opens TLS) would break the binding. Return: the length or a negative errno. */
 static int make_jwt(const struct attempt *attempt, char *out, size_t size)
 {
 	const struct client_settings *settings = attempt->settings;
@@ -131,7 +144,7 @@ static int make_jwt(const struct attempt *attempt, char *out, size_t size)
 	if (settings->token) {
 		claims.has_kid = claims.has_instance = true;
 		jwt_make_kid(claims.kid, settings->token);
-		memcpy(claims.instance, attempt->link->instance, sizeof(claims.instance));
+		memcpy(claims.instance, attempt->setup.instance, sizeof(claims.instance));
 		claims.has_binding = attempt->stream.ssl && !settings->interception &&
 				     tls_channel_binding(attempt->stream.ssl, claims.binding) == 0;
 	}
@@ -164,18 +177,18 @@ static int write_request(struct attempt *attempt)
 
 static void start_upgrade(struct attempt *attempt)
 {
-	enter_step(attempt, ATTEMPT_UPGRADE);
-	link_on_attempt_secured(attempt->link, attempt);
+	enter_phase(attempt, ATTEMPT_UPGRADE);
+	attempt->setup.handlers->on_secured(attempt->setup.owner);
 	if (write_request(attempt) < 0 || tls_stream_flush(&attempt->stream) < 0)
 		attempt_fail(attempt, "the request could not be sent");
 }
 
-/* --- answers, of the proxy and of the server --- */
+/* --- answers of the proxy and of the server --- */
 
-static void take_answer(struct attempt *attempt, const struct http_head *head, size_t used);
+static void take_http_answer(struct attempt *attempt, const struct http_head *head, size_t used);
 
-/* Read once. Return: true where there is more to read for the head to become whole. */
-static bool read_answer(struct attempt *attempt)
+/* Read once. Return: true if the head is not complete yet and more may be there. */
+static bool read_http_answer(struct attempt *attempt)
 {
 	struct http_head head;
 	char reason[256];
@@ -191,7 +204,7 @@ static bool read_answer(struct attempt *attempt)
 	attempt->head_len += (size_t)n;
 	switch (http_head_parse_answer(attempt->head, attempt->head_len, &head, &used)) {
 	case HTTP_OK:
-		take_answer(attempt, &head, used);
+		take_http_answer(attempt, &head, used);
 		return false;
 	case HTTP_MORE:
 		if (attempt->head_len < HTTP_HEAD_MAX)
@@ -215,12 +228,12 @@ static void take_proxy_answer(struct attempt *attempt, const struct http_head *h
 	if (head->status < 200 || head->status > 299) {
 		log_quote(phrase, sizeof(phrase), head->reason.text, head->reason.len);
 		snprintf(reason, sizeof(reason), "status %u %s%s", head->status, phrase,
-			head->status == 407 ? "; give user and password in Proxy = http://user:password@host:port"
+			head->status == 407 ? "; expected user and password in Proxy = http://user:password@host:port"
 					    : "");
 		attempt_fail(attempt, reason);
 		return;
 	}
-	if (used < attempt->head_len) {
+	if (used < attempt->head_len) { /* in TLS the client speaks first, so these bytes are not the server's */
 		attempt_fail(attempt, "the proxy sent data of its own");
 		return;
 	}
@@ -228,22 +241,14 @@ static void take_proxy_answer(struct attempt *attempt, const struct http_head *h
 	start_tls(attempt);
 }
 
-/* A busy server, and one that speaks another protocol, say so themselves. */
-static const char *refusal_advice(const struct attempt *attempt, unsigned status)
-{
-	if (status == 101 || status == 503)
-		return "";
-	if (attempt->settings->stock_path)
-		return "; compare Path, Target, BasicAuth and JwtKey with what the server admits";
-	return "; the server takes us for a visitor: compare Token and Target with its configuration";
-}
-
-static void take_answer(struct attempt *attempt, const struct http_head *head, size_t used)
+/* An answer that is no acceptance looks like any website's, on purpose; so the advice has to come from here. A server that is
+ * busy (503) or speaks another protocol (101) says so itself. */
+static void take_http_answer(struct attempt *attempt, const struct http_head *head, size_t used)
 {
 	char buf[256], reason[400];
-	const char *wrong;
+	const char *wrong, *advice = "";
 
-	if (attempt->step == ATTEMPT_PROXY) {
+	if (attempt->phase == ATTEMPT_PROXY) {
 		take_proxy_answer(attempt, head, used);
 		return;
 	}
@@ -252,12 +257,19 @@ static void take_answer(struct attempt *attempt, const struct http_head *head, s
 		start_tunnel(attempt, used);
 		return;
 	}
-	snprintf(reason, sizeof(reason), "%s%s", wrong, refusal_advice(attempt, head->status));
+	if (head->status != 101 && head->status != 503)
+		advice =
+			attempt->settings->stock_path
+				? "; compare Path, Target, BasicAuth and JwtKey with what the server admits"
+				: "; the server takes us for a visitor: compare Token and Target with its configuration";
+	snprintf(reason, sizeof(reason), "%s%s", wrong, advice);
 	attempt_fail(attempt, reason);
 }
 
 /* --- proxy and TLS --- */
 
+/* With pins, OpenSSL has verified neither chain nor name (tls.h): the key alone decides. Return: true if it is the right
+ * server; else @reason is set. */
 static bool check_server(struct attempt *attempt, char *reason, size_t size)
 {
 	const struct client_settings *settings = attempt->settings;
@@ -269,17 +281,17 @@ static bool check_server(struct attempt *attempt, char *reason, size_t size)
 		return true;
 	if (tls_peer_pin(attempt->stream.ssl, pin) == 0)
 		snprintf(reason, size,
-			"the server's public key is %s, which is not the Pin; if the server was set up anew, take that one",
+			"the server's public key is %s, which is not the Pin; if the server was set up anew, use that one",
 			tls_pin_format(text, pin));
 	else
 		snprintf(reason, size, "the server's public key does not match the Pin");
 	return false;
 }
 
-/* Where the newest session with this server is kept. */
+/* The place for the newest session with this server. */
 static SSL_SESSION **resume_of(const struct attempt *attempt)
 {
-	return &attempt->profile->servers[attempt->server_index].resume;
+	return &attempt->setup.profile->servers[attempt->setup.server].resume;
 }
 
 static void start_tls(struct attempt *attempt)
@@ -293,12 +305,12 @@ static void start_tls(struct attempt *attempt)
 		start_upgrade(attempt);
 		return;
 	}
-	enter_step(attempt, ATTEMPT_TLS);
-	if (tls_client_session(&ssl, attempt->profile->tls, name, *resume_of(attempt), &err) < 0) {
+	enter_phase(attempt, ATTEMPT_TLS);
+	if (tls_client_session(&ssl, attempt->setup.profile->tls, name, *resume_of(attempt), &err) < 0) {
 		attempt_fail(attempt, err.text);
 		return;
 	}
-	SSL_set_app_data(ssl, attempt);
+	SSL_set_app_data(ssl, attempt); /* for attempt_keep_session() */
 	if (tls_stream_secure(&attempt->stream, ssl, false, &err) < 0)
 		attempt_fail(attempt, err.text);
 }
@@ -310,13 +322,13 @@ static void start_proxy(struct attempt *attempt)
 	int len = upgrade_write_connect(request, sizeof(request), attempt->server->host, attempt->server->port,
 		settings->proxy_user, settings->proxy_password);
 
-	enter_step(attempt, ATTEMPT_PROXY);
+	enter_phase(attempt, ATTEMPT_PROXY);
 	if (len < 0 || tls_stream_write(&attempt->stream, request, (size_t)len) < 0 ||
 		tls_stream_flush(&attempt->stream) < 0)
 		attempt_fail(attempt, "the request could not be sent");
 }
 
-/* Once for the connection in the clear, once more when TLS is up. */
+/* Called for the connection in the clear, and once more when the TLS handshake is done. */
 static void stream_on_open(void *owner)
 {
 	struct attempt *attempt = owner;
@@ -332,6 +344,7 @@ static void stream_on_open(void *owner)
 		start_upgrade(attempt);
 }
 
+/* Until the carrier takes over, what is read is the head of an HTTP answer. */
 static void stream_on_readable(void *owner)
 {
 	struct attempt *attempt = owner;
@@ -344,28 +357,25 @@ static void stream_on_readable(void *owner)
 		attempt_fail(attempt, "out of memory");
 		return;
 	}
-	while (read_answer(attempt))
-		; /* until the stream has no more; a record may hold a single byte, so this is no recursion */
+	while (read_http_answer(attempt))
+		; /* a TLS record may hold a single byte: a loop, because a recursion could be made deep */
 }
 
 static void stream_on_writable(void *owner)
 {
-	(void)owner; /* what was asked has left; the answer comes by itself */
+	(void)owner; /* the request has left; nothing to do until the answer */
 }
 
-/* A host that was just switched on and has no clock of its own refuses every certificate: it is from the future. */
-static bool is_clocks_fault(const struct attempt *attempt)
-{
-	return attempt->step == ATTEMPT_TLS && attempt->stream.ssl && clock_wall_s() < CLOCK_PLAUSIBLE_S &&
-	       SSL_get_verify_result(attempt->stream.ssl) == X509_V_ERR_CERT_NOT_YET_VALID;
-}
-
+/* A host without a battery for its clock starts in 1970, when no certificate is valid yet. Only then is the clock named: on
+ * any other host the certificate is at fault. wakeup.h tells when the clock has been set. */
 static void stream_on_failed(void *owner, const char *reason)
 {
 	struct attempt *attempt = owner;
+	SSL *ssl = attempt->stream.ssl;
 	char now[32], text[256];
 
-	if (!is_clocks_fault(attempt)) {
+	if (attempt->phase != ATTEMPT_TLS || !ssl || clock_wall_s() >= CLOCK_PLAUSIBLE_S ||
+		SSL_get_verify_result(ssl) != X509_V_ERR_CERT_NOT_YET_VALID) {
 		attempt_fail(attempt, reason);
 		return;
 	}
@@ -385,36 +395,39 @@ static const struct tls_stream_handlers stream_handlers = {
 	.on_closed = attempt_on_closed,
 };
 
-struct attempt *attempt_open(struct link *link, int fd)
+struct attempt *attempt_open(const struct attempt_setup *setup, int fd)
 {
 	struct attempt *attempt = calloc(1, sizeof(*attempt));
-	struct client *client = link->client;
 	struct err err = {0};
 
 	if (!attempt) {
 		socket_request_close_socket(fd);
 		return NULL;
 	}
-	attempt->link = link;
-	attempt->client = client;
-	attempt->profile = profile_keep(link->profile);
-	attempt->settings = &link->profile->settings;
-	attempt->server_index = link->server;
-	attempt->server = &attempt->settings->servers[link->server];
-	enter_step(attempt, attempt->settings->proxy_host ? ATTEMPT_PROXY : ATTEMPT_TLS);
-	if (tls_stream_open(&attempt->stream, &client->loop, fd, NULL, false, &client->pump.buffers, &stream_handlers,
+	attempt->setup = *setup;
+	profile_keep(setup->profile);
+	attempt->settings = &setup->profile->settings;
+	attempt->server = &attempt->settings->servers[setup->server];
+	enter_phase(attempt, attempt->settings->proxy_host ? ATTEMPT_PROXY : ATTEMPT_TLS);
+	if (tls_stream_open(&attempt->stream, setup->loop, fd, NULL, false, &setup->pump->buffers, &stream_handlers,
 		    attempt, &err) < 0) {
 		log_warning("link", "%s", err.text);
-		profile_release(attempt->profile);
+		profile_release(setup->profile);
 		free(attempt);
 		return NULL;
 	}
 	return attempt;
 }
 
-void attempt_step(struct attempt *attempt, uint64_t now_us)
+void attempt_set_owner(struct attempt *attempt, const struct attempt_handlers *handlers, void *owner)
 {
-	if (attempt->step == ATTEMPT_UP)
+	attempt->setup.handlers = handlers;
+	attempt->setup.owner = owner;
+}
+
+void attempt_tick(struct attempt *attempt, uint64_t now_us)
+{
+	if (attempt->phase == ATTEMPT_UP)
 		carrier_tick(&attempt->carrier, now_us);
 	else if (now_us >= attempt->deadline_us)
 		attempt_fail(
@@ -423,9 +436,9 @@ void attempt_step(struct attempt *attempt, uint64_t now_us)
 
 void attempt_check(struct attempt *attempt, uint64_t now_us)
 {
-	if (attempt->step == ATTEMPT_UP)
+	if (attempt->phase == ATTEMPT_UP)
 		carrier_check(&attempt->carrier, now_us);
-	if (attempt->step == ATTEMPT_UP || attempt->deadline_us <= now_us + CHANGED_TIMEOUT_US)
+	if (attempt->phase == ATTEMPT_UP || attempt->deadline_us <= now_us + CHANGED_TIMEOUT_US)
 		return;
 	attempt->deadline_us = now_us + CHANGED_TIMEOUT_US;
 	attempt->is_hurried = true;
@@ -436,9 +449,9 @@ void attempt_close(struct attempt *attempt)
 	if (attempt->is_closing)
 		return;
 	attempt->is_closing = true;
-	if (attempt->stream.ssl)
+	if (attempt->stream.ssl) /* OpenSSL may keep the SSL for longer than we live */
 		SSL_set_app_data(attempt->stream.ssl, NULL);
-	if (attempt->step == ATTEMPT_UP)
+	if (attempt->phase == ATTEMPT_UP)
 		carrier_close(&attempt->carrier, FRAME_CLOSE_NORMAL);
 	else
 		tls_stream_close(&attempt->stream);
@@ -447,13 +460,13 @@ void attempt_close(struct attempt *attempt)
 int attempt_keep_session(SSL *ssl, SSL_SESSION *session)
 {
 	struct attempt *attempt = SSL_get_app_data(ssl);
-	SSL_SESSION **place;
+	SSL_SESSION **resume;
 
 	if (!attempt)
 		return 0;
-	place = resume_of(attempt);
-	SSL_SESSION_free(*place);
-	*place = session;
+	resume = resume_of(attempt);
+	SSL_SESSION_free(*resume);
+	*resume = session;
 	return 1;
 }
 
@@ -464,5 +477,5 @@ const char *attempt_tls_version(const struct attempt *attempt)
 
 uint64_t attempt_rtt_us(const struct attempt *attempt)
 {
-	return attempt->step == ATTEMPT_UP ? attempt->carrier.liveness.rtt_us : 0;
+	return attempt->phase == ATTEMPT_UP ? attempt->carrier.liveness.rtt_us : 0;
 }

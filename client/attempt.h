@@ -1,27 +1,59 @@
-/* One attempt to make a TCP connection a tunnel: proxy CONNECT, TLS, upgrade; then its carrier. Allocated anew each time,
- * frees itself when its stream has closed. */
+/* One attempt to make a connected TCP socket a tunnel: proxy CONNECT, TLS, WebSocket upgrade, then the carrier. Allocated
+ * anew each time; frees itself when its stream has closed.
+ *
+ *     PROXY → TLS → on_secured → UPGRADE → on_up → UP;  any failure → on_failed (once);  attempt_close() → on_closed
+ */
 #ifndef TOWPATH_CLIENT_ATTEMPT_H
 #define TOWPATH_CLIENT_ATTEMPT_H
 
 #include <openssl/ssl.h>
+#include <stddef.h>
 #include <stdint.h>
+#include <uv.h>
 
 struct attempt;
-struct link;
+struct flow;
+struct profile;
+struct pump;
 
-/* On the connected socket @fd (owned from now on). The link is told of the rest. Return: NULL where it could not begin; then
- * @fd is closed and link_on_attempt_closed() does not come. */
-struct attempt *attempt_open(struct link *link, int fd);
+/* All are called from the loop. The attempt may be closed inside each of them. */
+struct attempt_handlers {
+	/* The server has proved who it is: TLS is done and the pin compared. In the clear: the connection stands. */
+	void (*on_secured)(void *owner);
+	void (*on_up)(void *owner);
+	/* @phase: "proxy", "TLS", "upgrade"; NULL where the tunnel was up and is lost. @reason: borrowed. */
+	void (*on_failed)(void *owner, const char *phase, const char *reason);
+	void (*on_closed)(void *owner); /* the last call; the attempt is freed */
+};
 
-void attempt_step(struct attempt *attempt, uint64_t now_us);
+struct attempt_setup {
+	uv_loop_t *loop;
+	struct pump *pump;
+	struct profile *profile; /* kept until on_closed */
+	size_t server;		 /* index into the profile's servers */
+	struct flow *flow;	 /* whose datagrams are carried once it is up */
+	const uint8_t *instance; /* JWT_INSTANCE_LEN bytes, borrowed until on_closed */
+	const struct attempt_handlers *handlers;
+	void *owner;
+};
 
-/* The host's network has changed: is there still anybody? */
+/* Begin on the connected socket @fd, which is owned from now on. No handler is called from inside. Return: NULL where the
+ * attempt could not begin; then @fd is closed and on_closed does not come. */
+struct attempt *attempt_open(const struct attempt_setup *setup, int fd);
+
+/* Hand the attempt to another owner: from the search to the link. */
+void attempt_set_owner(struct attempt *attempt, const struct attempt_handlers *handlers, void *owner);
+
+/* Pings and the deadline of each phase. About twice a second. */
+void attempt_tick(struct attempt *attempt, uint64_t now_us);
+
+/* The host's network has changed: the path may be gone, so the server has to answer within a short time. */
 void attempt_check(struct attempt *attempt, uint64_t now_us);
 
-/* Say goodbye where it is up, and close. link_on_attempt_closed() follows. */
+/* Close; with a WebSocket close frame where the tunnel is up. Only on_closed follows. */
 void attempt_close(struct attempt *attempt);
 
-/* For the TLS context: keep the newest session of each server for resumption. Return: 1 where it was kept. */
+/* For profile_open(): keep the newest TLS session of each server for resumption. Return: 1 if it was kept. */
 int attempt_keep_session(SSL *ssl, SSL_SESSION *session);
 
 const char *attempt_tls_version(const struct attempt *attempt); /* "TLSv1.3", "none" */

@@ -1,14 +1,12 @@
-/* The parts of the client's worker in one place: what links and local flows share. Made by worker.c, borrowed by the rest. */
+/* What all links of a worker share. worker.c makes it and changes it; links and local flows borrow it. The parts that lie
+ * below a link (seek, attempt, dial, resolver) are handed what they need and do not see this. */
 #ifndef TOWPATH_CLIENT_CLIENT_H
 #define TOWPATH_CLIENT_CLIENT_H
 
 #include "client/address_list.h"
 #include "client/profile.h"
-#include "client/relay.h"
-#include "client/wakeup.h"
 #include "client/socket_request.h"
 #include "common/process/channel.h"
-#include "common/tunnel/flow.h"
 #include "common/tunnel/pump.h"
 
 #include <stdint.h>
@@ -17,18 +15,15 @@
 struct client {
 	uv_loop_t loop;
 	struct channel *channel;
-	struct profile *profile; /* what the next connect goes by */
-	/* "192.168.1.1,2001:db8::53": under a full tunnel, asked by marked sockets; "": the system's resolver */
+	struct profile *profile; /* the newest settings; the next attempt of each link takes them */
+	/* "192.168.1.1,2001:db8::53": under a full tunnel, asked through marked sockets; "": the system's resolver */
 	char nameservers[ADDRESS_LIST_TEXT_MAX];
 	struct pump pump;
-	struct relay relay;
-	struct wakeup wakeup;
-	struct socket_request *wishes; /* for sockets of the supervisor */
-	uint64_t last_ticket;
+	struct socket_source sockets;
+	/* For status, of all links together: */
 	uint64_t connects;
 	char last_error[640];
-	int64_t last_error_s;	   /* 0: none yet */
-	struct flow_counters gone; /* of flows that have ended */
+	int64_t last_error_s; /* seconds since 1970; 0: no error yet */
 };
 
 #endif

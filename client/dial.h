@@ -1,5 +1,5 @@
 /* From addresses to one connected TCP socket: a race with a head start (RFC 8305). The sockets come from the supervisor,
- * marked and set up; this side connects them. */
+ * already marked and tuned; this side connects them. */
 #ifndef TOWPATH_CLIENT_DIAL_H
 #define TOWPATH_CLIENT_DIAL_H
 
@@ -14,24 +14,24 @@
 #define DIAL_TRIES_MAX 32u	/* at the same time */
 #define DIAL_TIMEOUT_MS 10000u	/* for all of them together */
 
-struct client;
 struct dial;
+struct socket_source;
 
 struct dial_handlers {
 	void (*on_connected)(void *owner, int fd, const struct addr *addr); /* @fd is the owner's from now on */
-	/* None could be reached; @reason is the last one's, @addr the address it was about. */
+	/* No address could be reached. @addr and @reason: of the try that failed last. */
 	void (*on_failed)(void *owner, const struct addr *addr, const char *reason);
 };
 
-/* Race @count addresses (copied). Either handler is called once, from the loop. Return: NULL without memory. */
-struct dial *dial_open(struct client *client, const struct addr *addresses, size_t count,
+/* Race @count addresses (copied). One of the handlers is called, once, from the loop. Return: NULL without memory. */
+struct dial *dial_open(uv_loop_t *loop, struct socket_source *sockets, const struct addr *addresses, size_t count,
 	const struct dial_handlers *handlers, void *owner);
 
-/* Calls nothing any more; the memory goes when the loop has run on. Also after a handler. NULL is fine. */
+/* Calls no handler any more; the memory is freed when the loop has run on. Also needed after a handler. NULL is allowed. */
 void dial_close(struct dial *dial);
 
-/* The network has changed: start every address anew, beside the tries under way, whose first packets may be lost. Not within
- * a head start of the last time. */
+/* The network has changed: start every address anew, beside the tries under way, whose first packets may be lost. Does
+ * nothing within a head start of the last time. */
 void dial_again(struct dial *dial);
 
 #endif

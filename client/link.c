@@ -1,4 +1,8 @@
-/* The dial machine. Callbacks translate what happened into an event; link_step() looks up the next state and enters it.
+/* Theory of operation.
+ *
+ * A link keeps one flow connected to a server. It owns a search (seek.h), which ends with an attempt (attempt.h) whose server
+ * has proved who it is; from then on it owns that attempt, which becomes the tunnel. Datagrams do not come through here: the
+ * attempt's carrier takes them from the flow, and between two connections they wait in the flow's queue.
  *
  *                CHOSEN  UP  FAILED   TIMER    RESTART  CLOSE
  *     SEEKING    CHOSEN      WAITING           WAITING  CLOSED
@@ -6,27 +10,41 @@
  *     UP                     WAITING                    CLOSED
  *     WAITING                         SEEKING  WAITING  CLOSED
  *
- * SEEKING has failed when the look-up and both roads have. Failures are told by link_fail() before the step, with what
- * comes next.
+ * Handlers translate what happened into an event; link_step() finds the next state in the table and enters it. An empty place
+ * means that the event changes nothing in that state. Handlers of the search, of the attempt and of the timer come from the loop;
+ * a search that fails at once comes from inside link_step(), after the state was set, so that the nested step is right.
+ *
+ * How it fails: link_fail() writes the one log line, chooses the next server and the time to wait, then steps. With several
+ * servers the next one is tried at once; when all have failed the back-off begins (0.2 s to 5 s). After a link that was up the
+ * first server comes first again, and one that was up for STABLE_US starts with the shortest wait. There is no last try.
+ *
+ * RESTART tries again at once: another network, another clock, other settings. It goes through WAITING with no time to wait, so
+ * that a search under the old settings ends before the next begins. A link that is up does not restart: other settings wait for
+ * its next connect, another network only makes it check whether the server still answers.
+ *
+ * Several links, one for each local source: the hub starts a WireGuard handshake with the first client that comes in after a
+ * break, so the link in use has to be the first. The others are superseded: they begin SUPERSEDED_DELAY_MS later, and then wait
+ * until the one in use is up, for at most SUPERSEDED_MAX_US.
+ *
+ * Closing: everything under way is closed, and on_closed comes when the timer, the search and all attempts have let go.
  */
 #include "client/link.h"
 
 #include "client/attempt.h"
 #include "client/client.h"
-#include "client/dial.h"
-#include "client/resolver.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/base/require.h"
 
 #include <openssl/rand.h>
 #include <stdio.h>
 #include <string.h>
 
-#define LEFT_BEHIND_MS 600
-#define LEFT_BEHIND_MAX_US (10 * CLOCK_US_PER_S)
-#define STABLE_US (5 * CLOCK_US_PER_S) /* up for so long: the next failure begins with the shortest wait */
+#define SUPERSEDED_DELAY_MS 600 /* the link in use may notice its loss later than this one */
+#define SUPERSEDED_MAX_US (10 * CLOCK_US_PER_S)
+#define STABLE_US (5 * CLOCK_US_PER_S)
 
-#define NO LINK_STATE_COUNT /* the event means nothing in this state */
+#define NO LINK_STATE_COUNT /* the event changes nothing in this state */
 
 /* clang-format off */
 static const enum link_state link_next[LINK_STATE_COUNT][LINK_EVENT_COUNT] = {
@@ -46,18 +64,19 @@ static const struct client_settings_server *server_of(const struct link *link)
 
 static void link_step(struct link *link, enum link_event event);
 
-/* --- what the operator hears --- */
+/* --- what the operator reads --- */
 
+/* For systemd's STATUS= and for `up`. One link speaks for the tunnel. */
 static void tell_state(const struct link *link, const char *text)
 {
 	size_t len = strlen(text);
 
-	if (link->is_first)
+	if (link->setup.is_first)
 		channel_send(link->client->channel, CHANNEL_STATE, text,
 			len < CHANNEL_TEXT_MAX ? len : CHANNEL_TEXT_MAX - 1, -1);
 }
 
-/* "host (203.0.113.10:443)", without the parentheses where the host is an address or none is known. */
+/* "host (203.0.113.10:443)". Without the parentheses where the host is an address, or no address is known. */
 static void format_peer(const struct link *link, const struct addr *addr, char *buf, size_t size)
 {
 	const char *host = server_of(link)->host;
@@ -74,66 +93,48 @@ static void format_peer(const struct link *link, const struct addr *addr, char *
 		snprintf(buf, size, "%s (%s)", host, text);
 }
 
-/* Return: true where it is another one than the last. */
-static bool remember_error(struct link *link, const char *text)
-{
-	bool is_news = strcmp(link->client->last_error, text) != 0;
-
-	snprintf(link->client->last_error, sizeof(link->client->last_error), "%s", text);
-	link->client->last_error_s = clock_wall_s();
-	return is_news;
-}
-
-/* The next server, and how long to wait before it is tried: not at all while there is one that was not tried yet. After a
- * link was up the first one is asked first. */
-static uint32_t choose_wait_ms(struct link *link)
-{
-	uint32_t random = 0;
-
-	link->server = link->state == LINK_UP ? 0 : (link->server + 1) % link->profile->settings.server_count;
-	if (link->server != 0)
-		return 0;
-	RAND_bytes((uint8_t *)&random, sizeof(random));
-	return backoff_next_ms(&link->backoff, random);
-}
-
-/* Datagrams come from another local source now. The hub begins a handshake with whoever comes in first, so this one waits. */
-static bool is_left_behind(const struct link *link)
-{
-	const struct local_flow *recent = link->client->relay.recent;
-
-	return recent && &recent->link != link;
-}
-
-/* The one in use may have noticed its loss later. */
-static bool must_wait_on(const struct link *link)
-{
-	return link->state == LINK_WAITING && is_left_behind(link) &&
-	       link->client->relay.recent->link.state != LINK_UP && clock_now_us() - link->lost_us < LEFT_BEHIND_MAX_US;
-}
-
+/* The addresses by which the name was reached, for the next search. */
 static void keep_answer(struct link *link)
 {
 	struct profile_server *server = &link->profile->servers[link->server];
 
-	server->address_count = link->answer_count;
-	memcpy(server->addresses, link->answer, link->answer_count * sizeof(*link->answer));
+	server->address_count = link->seek.answer_count;
+	memcpy(server->addresses, link->seek.answer, link->seek.answer_count * sizeof(*link->seek.answer));
 }
 
-/* Say what failed and what comes next, then step. */
-static void link_fail(struct link *link, const struct addr *addr, const char *step, const char *reason)
+/* Choose the next server and the wait before it is tried: none as long as there is one that was not tried yet. */
+static void choose_next_try(struct link *link)
 {
+	uint32_t random = 0;
+
+	link->server = link->state == LINK_UP ? 0 : (link->server + 1) % link->profile->settings.server_count;
+	link->wait_ms = 0;
+	if (link->server == 0) {
+		RAND_bytes((uint8_t *)&random, sizeof(random));
+		link->wait_ms = backoff_next_ms(&link->backoff, random);
+	}
+	if (link->setup.handlers->is_superseded(link->setup.owner))
+		link->wait_ms += SUPERSEDED_DELAY_MS;
+}
+
+/* Say what failed and what comes next, then step. @phase NULL: the link was up and is lost. @addr may be NULL. */
+static void link_fail(struct link *link, const char *phase, const struct addr *addr, const char *reason)
+{
+	struct client *client = link->client;
 	char peer[320], error[640], state[700];
 	bool is_news;
 
 	format_peer(link, addr, peer, sizeof(peer));
-	snprintf(error, sizeof(error), "%s: %s%s%s", peer, step ? step : "", step ? ": " : "lost: ", reason);
-	is_news = remember_error(link, error) || link->state == LINK_UP;
-	if (link->answer_count > 0 && link->profile->servers[link->server].address_count == 0)
-		keep_answer(link); /* it has not worked yet, but is better than none where the next look-up fails */
+	snprintf(error, sizeof(error), "%s: %s%s%s", peer, phase ? phase : "", phase ? ": " : "lost: ", reason);
+	is_news = link->state == LINK_UP || strcmp(client->last_error, error) != 0;
+	snprintf(client->last_error, sizeof(client->last_error), "%s", error);
+	client->last_error_s = clock_wall_s();
+	/* An answer that has not worked yet is better than none where the next look-up fails. */
+	if (link->seek.answer_count > 0 && link->profile->servers[link->server].address_count == 0)
+		keep_answer(link);
 	link->lost_us = clock_now_us();
-	link->wait_ms = choose_wait_ms(link) + (is_left_behind(link) ? LEFT_BEHIND_MS : 0);
-	if (!is_news) /* always the same line, which the log counts instead of repeating it */
+	choose_next_try(link);
+	if (!is_news) /* the line is the same each time, and the log counts it instead of repeating it */
 		log_notice("link", "%s; still trying", error);
 	else if (link->wait_ms == 0)
 		log_notice("link", "%s; next: %s", error, server_of(link)->url);
@@ -144,224 +145,120 @@ static void link_fail(struct link *link, const struct addr *addr, const char *st
 	link_step(link, LINK_EVENT_FAILED);
 }
 
-/* --- the two roads --- */
-
-static bool is_under_way(const struct link_road *road)
-{
-	return road->dial || road->attempt;
-}
-
-static bool may_remember(const struct link *link)
-{
-	return !link->roads[LINK_ROAD_REMEMBERED].is_tried && link->profile->servers[link->server].address_count > 0;
-}
-
-static void road_close(struct link_road *road)
-{
-	dial_close(road->dial);
-	road->dial = NULL;
-	if (road->attempt)
-		attempt_close(road->attempt);
-	road->attempt = NULL;
-}
-
-static void start_remembered(struct link *link);
-
-/* One way less. Was it the last? */
-static void seek_failed(struct link *link, const struct addr *addr, const char *step, const char *reason)
-{
-	link->failure = (struct link_failure){.step = step};
-	if (addr)
-		link->failure.addr = *addr;
-	snprintf(link->failure.reason, sizeof(link->failure.reason), "%s", reason);
-	if (link->resolver || is_under_way(&link->roads[LINK_ROAD_ANSWERED]) ||
-		is_under_way(&link->roads[LINK_ROAD_REMEMBERED])) {
-		log_debug("link", "%s: %s: %s; another way is being tried", server_of(link)->host, step, reason);
-		return;
-	}
-	if (may_remember(link))
-		start_remembered(link);
-	else
-		link_fail(link, &link->failure.addr, link->failure.step, link->failure.reason);
-}
-
-static void on_connected(void *owner, int fd, const struct addr *addr)
-{
-	struct link_road *road = owner;
-	struct link *link = road->link;
-
-	road->addr = *addr;
-	dial_close(road->dial);
-	road->dial = NULL;
-	road->attempt = attempt_open(link, fd);
-	if (road->attempt)
-		link->pending++;
-	else
-		seek_failed(link, &road->addr, "connect", "out of memory");
-}
-
-static void on_dial_failed(void *owner, const struct addr *addr, const char *reason)
-{
-	struct link_road *road = owner;
-	struct link *link = road->link;
-	struct addr last = *addr;
-	char text[128];
-
-	snprintf(text, sizeof(text), "%s", reason);
-	road_close(road);
-	seek_failed(link, &last, link->profile->settings.proxy_host ? "proxy: connect" : "connect", text);
-}
-
-static const struct dial_handlers dial_handlers = {.on_connected = on_connected, .on_failed = on_dial_failed};
-
-static void road_open(struct link *link, enum link_road_kind kind, const struct addr *addresses, size_t count)
-{
-	struct link_road *road = &link->roads[kind];
-
-	road->is_tried = true;
-	road->dial = dial_open(link->client, addresses, count, &dial_handlers, road);
-	if (!road->dial)
-		seek_failed(link, NULL, "connect", "out of memory");
-}
-
-static void start_remembered(struct link *link)
-{
-	const struct profile_server *server = &link->profile->servers[link->server];
-
-	uv_timer_stop(&link->timer);
-	if (!may_remember(link))
-		return;
-	log_debug("link", "%s: trying the addresses by which it was last reached",
-		profile_host(link->profile, link->server));
-	road_open(link, LINK_ROAD_REMEMBERED, server->addresses, server->address_count);
-}
-
-/* --- the look-up --- */
-
-static void on_timer(uv_timer_t *timer)
-{
-	struct link *link = timer->data;
-
-	if (link->state == LINK_SEEKING)
-		start_remembered(link);
-	else if (must_wait_on(link))
-		uv_timer_start(timer, on_timer, LEFT_BEHIND_MS, 0);
-	else
-		link_step(link, LINK_EVENT_TIMER);
-}
-
-static bool has_address(const struct addr *addresses, size_t count, const struct addr *addr)
-{
-	for (size_t i = 0; i < count; i++)
-		if (addr_equal(&addresses[i], addr))
-			return true;
-	return false;
-}
-
-/* Does the answer hold every remembered address? */
-static bool is_confirmed(const struct link *link)
-{
-	const struct profile_server *server = &link->profile->servers[link->server];
-
-	for (size_t i = 0; i < server->address_count; i++)
-		if (!has_address(link->answer, link->answer_count, &server->addresses[i]))
-			return false;
-	return true;
-}
-
-/* Dial what is not being dialled already. Where the answer is another one than it was, it may be a false one: the
- * remembered addresses get their turn later. */
-static void take_answer(struct link *link)
-{
-	const struct profile_server *server = &link->profile->servers[link->server];
-	bool is_dialled = is_under_way(&link->roads[LINK_ROAD_REMEMBERED]);
-	struct addr others[ADDRESS_LIST_MAX];
-	size_t count = 0;
-
-	for (size_t i = 0; i < link->answer_count; i++)
-		if (!is_dialled || !has_address(server->addresses, server->address_count, &link->answer[i]))
-			others[count++] = link->answer[i];
-	if (count == 0)
-		return;
-	if (is_confirmed(link)) {
-		link->roads[LINK_ROAD_REMEMBERED].is_tried = true;
-		uv_timer_stop(&link->timer);
-	} else if (may_remember(link))
-		uv_timer_start(&link->timer, on_timer, LINK_SECOND_THOUGHT_MS, 0);
-	road_open(link, LINK_ROAD_ANSWERED, others, count);
-}
-
-static void on_resolved(void *owner, const struct addr *addresses, size_t count, const char *reason)
-{
-	struct link *link = owner;
-	char text[200];
-
-	snprintf(text, sizeof(text), "%s", reason);
-	link->answer_count = count < ADDRESS_LIST_MAX ? count : ADDRESS_LIST_MAX;
-	memcpy(link->answer, addresses, link->answer_count * sizeof(*addresses));
-	resolver_close(link->resolver);
-	link->resolver = NULL;
-	if (link->answer_count > 0)
-		take_answer(link);
-	else
-		seek_failed(link, NULL, "resolve", text);
-}
-
-static void look_up(struct link *link)
-{
-	struct err err = {0};
-
-	if (resolver_open(&link->resolver, link->client, profile_host(link->profile, link->server),
-		    profile_port(link->profile, link->server), on_resolved, link, &err) < 0)
-		seek_failed(link, NULL, "resolve", err.text);
-}
-
-/* What the name stood for is kept where it has worked: here for the next time, by the supervisor for the next start. */
+/* The name's addresses have worked: keep them for the next search, and let the supervisor write them down for the next start.
+ * Where the configuration gives an address there is nothing to remember. */
 static void remember_answer(struct link *link)
 {
 	char text[CHANNEL_TEXT_MAX], list[ADDRESS_LIST_TEXT_MAX];
 	struct addr literal[ADDRESS_LIST_MAX];
 	int len;
 
-	if (link->answer_count == 0 || address_list_parse(profile_host(link->profile, link->server), 1, literal) == 1)
+	if (link->seek.answer_count == 0 ||
+		address_list_parse(profile_host(link->profile, link->server), 1, literal) == 1)
 		return;
 	keep_answer(link);
 	len = snprintf(text, sizeof(text), "%zu %s", link->server,
-		address_list_format(list, link->answer, link->answer_count));
-	if (link->profile == link->client->profile) /* the supervisor counts by the newest settings */
+		address_list_format(list, link->seek.answer, link->seek.answer_count));
+	if (link->profile == link->client->profile) /* the supervisor counts the servers of the newest settings */
 		channel_send(link->client->channel, CHANNEL_ADDRESSES, text, (size_t)len, -1);
 }
 
-/* --- entering states --- */
+/* --- the attempt that was chosen --- */
 
-static void take_profile(struct link *link)
+static void release_link(struct link *link)
 {
-	if (link->profile == link->client->profile)
+	require(link->pending > 0);
+	if (--link->pending > 0)
 		return;
 	profile_release(link->profile);
-	link->profile = profile_keep(link->client->profile);
-	link->server = 0;
+	link->setup.handlers->on_closed(link->setup.owner);
+}
+
+/* The search has ended with this attempt: nothing is secured any more. */
+static void on_link_secured(void *owner)
+{
+	(void)owner;
+}
+
+static void on_link_up(void *owner)
+{
+	link_step(owner, LINK_EVENT_UP);
+}
+
+static void on_link_failed(void *owner, const char *phase, const char *reason)
+{
+	struct link *link = owner;
+
+	link_fail(link, phase, &link->addr, reason);
+}
+
+/* Of this attempt or of an earlier one: an attempt closes while the next search runs. */
+static void on_link_part_closed(void *owner)
+{
+	release_link(owner);
+}
+
+static const struct attempt_handlers link_attempt_handlers = {.on_secured = on_link_secured,
+	.on_up = on_link_up,
+	.on_failed = on_link_failed,
+	.on_closed = on_link_part_closed};
+
+/* --- the search --- */
+
+static void on_seek_chosen(void *owner, struct attempt *attempt, const struct addr *addr)
+{
+	struct link *link = owner;
+
+	attempt_set_owner(attempt, &link_attempt_handlers, link);
+	link->pending++;
+	link->attempt = attempt;
+	link->addr = *addr;
+	link_step(link, LINK_EVENT_CHOSEN);
+}
+
+static void on_seek_failed(void *owner, const char *phase, const struct addr *addr, const char *reason)
+{
+	link_fail(owner, phase, addr, reason);
+}
+
+static const struct seek_handlers link_seek_handlers = {
+	.on_chosen = on_seek_chosen, .on_failed = on_seek_failed, .on_closed = on_link_part_closed};
+
+/* --- the machine --- */
+
+static void on_wait_over(uv_timer_t *timer)
+{
+	struct link *link = timer->data;
+
+	if (!link->setup.handlers->may_dial(link->setup.owner) && clock_now_us() - link->lost_us < SUPERSEDED_MAX_US)
+		uv_timer_start(timer, on_wait_over, SUPERSEDED_DELAY_MS, 0);
+	else
+		link_step(link, LINK_EVENT_TIMER);
+}
+
+static void on_link_timer_closed(uv_handle_t *handle)
+{
+	release_link(handle->data);
+}
+
+/* End whatever is under way. Datagrams wait in the flow. */
+static void drop_everything(struct link *link)
+{
+	uv_timer_stop(&link->timer);
+	seek_stop(&link->seek);
+	if (link->attempt)
+		attempt_close(link->attempt);
+	link->attempt = NULL;
 }
 
 static void enter_seeking(struct link *link)
 {
-	for (size_t i = 0; i < LINK_ROAD_COUNT; i++)
-		link->roads[i] = (struct link_road){.link = link};
-	link->answer_count = 0;
-	take_profile(link);
-	if (may_remember(link))
-		uv_timer_start(&link->timer, on_timer, LINK_HEAD_START_MS, 0);
-	look_up(link);
-}
-
-/* The other road is no way any more. */
-static void enter_chosen(struct link *link)
-{
-	uv_timer_stop(&link->timer);
-	resolver_close(link->resolver);
-	link->resolver = NULL;
-	for (size_t i = 0; i < LINK_ROAD_COUNT; i++)
-		road_close(&link->roads[i]);
+	if (link->profile != link->client->profile) {
+		profile_release(link->profile);
+		link->profile = profile_keep(link->client->profile);
+		link->server = 0; /* the list of servers may be another one */
+	}
+	seek_start(&link->seek, link->profile, link->server);
 }
 
 static void enter_up(struct link *link)
@@ -377,38 +274,6 @@ static void enter_up(struct link *link)
 	tell_state(link, "up");
 }
 
-/* Whatever is under way ends; the datagrams wait in the flow. */
-static void drop_everything(struct link *link)
-{
-	uv_timer_stop(&link->timer);
-	resolver_close(link->resolver);
-	link->resolver = NULL;
-	for (size_t i = 0; i < LINK_ROAD_COUNT; i++)
-		road_close(&link->roads[i]);
-	if (link->attempt)
-		attempt_close(link->attempt);
-	link->attempt = NULL;
-}
-
-static void link_release(struct link *link)
-{
-	if (--link->pending > 0)
-		return;
-	profile_release(link->profile);
-	link->on_closed(link->owner);
-}
-
-static void on_timer_closed(uv_handle_t *handle)
-{
-	link_release(handle->data);
-}
-
-static void enter_closed(struct link *link)
-{
-	drop_everything(link);
-	uv_close((uv_handle_t *)&link->timer, on_timer_closed);
-}
-
 static void link_step(struct link *link, enum link_event event)
 {
 	enum link_state next = link_next[link->state][event];
@@ -420,18 +285,19 @@ static void link_step(struct link *link, enum link_event event)
 	case LINK_SEEKING:
 		enter_seeking(link);
 		break;
-	case LINK_CHOSEN:
-		enter_chosen(link);
+	case LINK_CHOSEN: /* the upgrade is the attempt's business */
 		break;
 	case LINK_UP:
 		enter_up(link);
 		break;
 	case LINK_WAITING:
 		drop_everything(link);
-		uv_timer_start(&link->timer, on_timer, link->wait_ms, 0);
+		uv_timer_start(&link->timer, on_wait_over, link->wait_ms, 0);
 		break;
 	case LINK_CLOSED:
-		enter_closed(link);
+		drop_everything(link);
+		seek_close(&link->seek);
+		uv_close((uv_handle_t *)&link->timer, on_link_timer_closed);
 		break;
 	case LINK_STATE_COUNT:
 		break;
@@ -440,31 +306,34 @@ static void link_step(struct link *link, enum link_event event)
 
 /* --- from outside --- */
 
-void link_open(struct link *link, const struct link_plan *plan)
+void link_open(struct link *link, const struct link_setup *setup)
 {
-	*link = (struct link){
-		.client = plan->client,
-		.profile = profile_keep(plan->client->profile),
-		.flow = plan->flow,
-		.instance = plan->instance,
-		.is_first = plan->is_first,
-		.on_closed = plan->on_closed,
-		.owner = plan->owner,
+	struct client *client = setup->client;
+	struct seek_setup seek = {.loop = &client->loop,
+		.sockets = &client->sockets,
+		.nameservers = client->nameservers,
+		.pump = &client->pump,
+		.flow = setup->flow,
+		.instance = setup->instance,
+		.handlers = &link_seek_handlers,
+		.owner = link};
+
+	*link = (struct link){.setup = *setup,
+		.client = client,
+		.profile = profile_keep(client->profile),
 		.state = LINK_WAITING,
-		.pending = 1,
-	};
-	uv_timer_init(&plan->client->loop, &link->timer);
+		.pending = 2};
+	seek_init(&link->seek, &seek);
+	uv_timer_init(&client->loop, &link->timer);
 	link->timer.data = link;
-	uv_timer_start(&link->timer, on_timer, 0, 0);
+	uv_timer_start(&link->timer, on_wait_over, 0, 0);
 }
 
-void link_step_time(struct link *link, uint64_t now_us)
+void link_tick(struct link *link, uint64_t now_us)
 {
-	for (size_t i = 0; i < LINK_ROAD_COUNT && link->state == LINK_SEEKING; i++)
-		if (link->roads[i].attempt)
-			attempt_step(link->roads[i].attempt, now_us);
+	seek_tick(&link->seek, now_us);
 	if (link->attempt)
-		attempt_step(link->attempt, now_us);
+		attempt_tick(link->attempt, now_us);
 	if (link->state == LINK_UP && now_us - link->up_us > STABLE_US)
 		backoff_reset(&link->backoff);
 }
@@ -476,22 +345,6 @@ static void restart(struct link *link)
 	link_step(link, LINK_EVENT_RESTART);
 }
 
-/* What is under way goes on: networks that never rest must not end every attempt. Beside it begins another. */
-static void seek_again(struct link *link, uint64_t now_us)
-{
-	for (size_t i = 0; i < LINK_ROAD_COUNT; i++) {
-		if (link->roads[i].dial)
-			dial_again(link->roads[i].dial);
-		if (link->roads[i].attempt)
-			attempt_check(link->roads[i].attempt, now_us);
-	}
-	if (link->answer_count > 0 || (link->resolver && !resolver_is_stale(link->resolver)))
-		return;
-	resolver_close(link->resolver);
-	link->resolver = NULL;
-	look_up(link);
-}
-
 void link_wake(struct link *link)
 {
 	uint64_t now_us = clock_now_us();
@@ -501,7 +354,7 @@ void link_wake(struct link *link)
 		restart(link);
 		break;
 	case LINK_SEEKING:
-		seek_again(link, now_us);
+		seek_wake(&link->seek, now_us);
 		break;
 	case LINK_CHOSEN:
 	case LINK_UP:
@@ -515,7 +368,7 @@ void link_wake(struct link *link)
 
 void link_on_reload(struct link *link)
 {
-	restart(link); /* means nothing to a link that is up */
+	restart(link); /* changes nothing for a link that is up */
 }
 
 void link_close(struct link *link)
@@ -523,45 +376,12 @@ void link_close(struct link *link)
 	link_step(link, LINK_EVENT_CLOSE);
 }
 
-void link_on_attempt_secured(struct link *link, struct attempt *attempt)
+bool link_is_up(const struct link *link)
 {
-	for (size_t i = 0; i < LINK_ROAD_COUNT; i++) {
-		if (link->roads[i].attempt != attempt)
-			continue;
-		link->attempt = attempt;
-		link->addr = link->roads[i].addr;
-		link->roads[i].attempt = NULL;
-		link_step(link, LINK_EVENT_CHOSEN);
-	}
+	return link->state == LINK_UP;
 }
 
-void link_on_attempt_up(struct link *link)
-{
-	link_step(link, LINK_EVENT_UP);
-}
-
-void link_on_attempt_failed(struct link *link, struct attempt *attempt, const char *step, const char *reason)
-{
-	char text[480];
-
-	snprintf(text, sizeof(text), "%s", reason);
-	for (size_t i = 0; i < LINK_ROAD_COUNT; i++) {
-		struct link_road *road = &link->roads[i];
-
-		if (road->attempt != attempt)
-			continue;
-		road_close(road);
-		seek_failed(link, &road->addr, step, text);
-		return;
-	}
-	link_fail(link, &link->addr, step, text);
-}
-
-void link_on_attempt_closed(struct link *link)
-{
-	link_release(link);
-}
-
+/* Status key "verified": what the server's identity was compared with. */
 static const char *verified_by(const struct client_settings *settings, const struct client_settings_server *server)
 {
 	if (server->cleartext)

@@ -1,21 +1,15 @@
-/* The client's way to the server: look the name up, dial, TLS, upgrade, up; and again after each failure.
+/* The client's way to the server, and back to it after each failure. One link for each flow.
  *
  *     SEEKING → CHOSEN → UP;  any failure → WAITING → SEEKING;  any → CLOSED
  *
- * While SEEKING two roads may race: to the addresses that the look-up answers, and, where that takes long or leads nowhere,
- * to those by which the name was last reached. The first whose server has proved who it is (TLS done, pin compared) is
- * CHOSEN, the other is dropped; so an old address can neither delay a new one nor lead to a stranger.
- *
- * One link a flow. A failure anywhere is one log line that names step, peer, reason and what comes next. The attempt
- * that is under way (its stream, its carrier) is an object of its own, because it closes while the next one begins.
+ * A failure anywhere is one log line that names phase, peer, reason and what comes next.
  */
 #ifndef TOWPATH_CLIENT_LINK_H
 #define TOWPATH_CLIENT_LINK_H
 
-#include "client/address_list.h"
+#include "client/seek.h"
 #include "common/base/addr.h"
 #include "common/tunnel/backoff.h"
-#include "common/tunnel/flow.h"
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -25,15 +19,14 @@
 
 struct attempt;
 struct client;
-struct dial;
+struct flow;
 struct profile;
-struct resolver;
 
 enum link_state {
-	LINK_SEEKING,
-	LINK_CHOSEN, /* the upgrade: the attempt's business */
+	LINK_SEEKING, /* seek.h searches */
+	LINK_CHOSEN,  /* a server has proved who it is; the upgrade runs */
 	LINK_UP,
-	LINK_WAITING,
+	LINK_WAITING, /* for the next try */
 	LINK_CLOSED,
 	LINK_STATE_COUNT,
 };
@@ -48,44 +41,33 @@ enum link_event {
 	LINK_EVENT_COUNT,
 };
 
-#define LINK_HEAD_START_MS 250u	     /* of the look-up before the remembered addresses are dialled */
-#define LINK_SECOND_THOUGHT_MS 2000u /* the same, where the look-up has answered otherwise */
-
-enum link_road_kind { LINK_ROAD_ANSWERED, LINK_ROAD_REMEMBERED, LINK_ROAD_COUNT };
-
-/* From some addresses to one connection whose server has proved who it is: a dial, then an attempt. */
-struct link_road {
-	struct link *link;
-	struct dial *dial;
-	struct attempt *attempt;
-	struct addr addr; /* of the attempt */
-	bool is_tried;
+struct link_handlers {
+	void (*on_closed)(void *owner); /* after link_close(): the memory is the owner's again */
+	/* True if datagrams come for another link now: this one leaves the other a start. */
+	bool (*is_superseded)(void *owner);
+	/* False while another link has to come up first. */
+	bool (*may_dial)(void *owner);
 };
 
-struct link_failure {
-	struct addr addr; /* family 0: none */
-	const char *step;
-	char reason[480];
+struct link_setup {
+	struct client *client;
+	struct flow *flow;	 /* whose datagrams go through the link */
+	const uint8_t *instance; /* JWT_INSTANCE_LEN bytes, borrowed until on_closed */
+	bool is_first;		 /* its state is the tunnel's, told to the supervisor */
+	const struct link_handlers *handlers;
+	void *owner;
 };
 
 struct link {
+	struct link_setup setup;
 	struct client *client;
-	struct profile *profile; /* kept; the client's when SEEKING began */
-	struct flow *flow;
-	const uint8_t *instance;
-	bool is_first; /* its state is the tunnel's */
-	void (*on_closed)(void *owner);
-	void *owner;
+	struct profile *profile; /* kept; taken from the client when SEEKING begins */
 	enum link_state state;
-	uv_timer_t timer; /* WAITING: the next try; SEEKING: the remembered addresses' turn */
-	struct resolver *resolver;
-	struct link_road roads[LINK_ROAD_COUNT]; /* SEEKING */
-	struct link_failure failure;		 /* the last one while SEEKING */
-	struct addr answer[ADDRESS_LIST_MAX];	 /* of the look-up */
-	size_t answer_count;
+	uv_timer_t timer;	 /* WAITING: until the next try */
+	struct seek seek;	 /* SEEKING */
 	struct attempt *attempt; /* CHOSEN, UP */
-	struct addr addr;	 /* its */
-	unsigned pending;	 /* what must have closed before on_closed: the timer and each attempt */
+	struct addr addr;	 /* CHOSEN, UP: the server's */
+	unsigned pending;	 /* what has to close before on_closed: timer, seek, each attempt that was chosen */
 	struct backoff backoff;
 	uint32_t wait_ms; /* before the next try */
 	size_t server;	  /* index into the settings' servers */
@@ -93,37 +75,23 @@ struct link {
 	uint64_t lost_us; /* when the last try or connection failed; 0: none has */
 };
 
-struct link_plan {
-	struct client *client;
-	struct flow *flow;
-	const uint8_t *instance; /* JWT_INSTANCE_LEN bytes, borrowed for good */
-	bool is_first;
-	void (*on_closed)(void *owner); /* after link_close(): the memory is the owner's again */
-	void *owner;
-};
+/* Begin with the first server, from the loop. */
+void link_open(struct link *link, const struct link_setup *setup);
 
-/* Begin with the first server. */
-void link_open(struct link *link, const struct link_plan *plan);
+/* Pings and deadlines. About twice a second. */
+void link_tick(struct link *link, uint64_t now_us);
 
-/* Pings and the deadlines of set-up. About twice a second. */
-void link_step_time(struct link *link, uint64_t now_us);
-
-/* The host's network or clock has changed: who waits tries now, who is up asks for life. */
+/* The host's network or clock has changed: a link that waits tries now, one that is up checks that the server is there. */
 void link_wake(struct link *link);
 
-/* The client has another profile: taken at the next connect, by who is not up at once. */
+/* The client has another profile. A link that is up takes it at its next connect, any other at once. */
 void link_on_reload(struct link *link);
 
 void link_close(struct link *link);
 
-/* The status keys "state", "server" and "link". */
-void link_report(const struct link *link, json_t *object);
+bool link_is_up(const struct link *link);
 
-/* From the attempt: */
-void link_on_attempt_secured(struct link *link, struct attempt *attempt);
-void link_on_attempt_up(struct link *link);
-/* @step: "TLS" …; NULL where the link was up and is lost. */
-void link_on_attempt_failed(struct link *link, struct attempt *attempt, const char *step, const char *reason);
-void link_on_attempt_closed(struct link *link);
+/* Set the status keys "server" and "link" of @object. */
+void link_report(const struct link *link, json_t *object);
 
 #endif

@@ -1,13 +1,16 @@
-/* Settings read, TLS context made, addresses of the last run taken over; counted, freed by the last user. */
+/* Reads the settings, makes the TLS context, takes over the addresses that the supervisor remembers. Counted: the client and each
+ * attempt are users, the last of them frees it. Fails with one line, and nothing is left.
+ */
 #include "client/profile.h"
 
-#include "client/attempt.h"
+#include "common/base/require.h"
 #include "common/tunnel/tls.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
-static int open_tls(struct profile *profile, struct err *err)
+/* Without CA and without pins this reads the system's store of certificates. */
+static int open_tls(struct profile *profile, profile_on_session *on_session, struct err *err)
 {
 	const struct client_settings *settings = &profile->settings;
 	struct tls_client_setup setup = {
@@ -20,10 +23,11 @@ static int open_tls(struct profile *profile, struct err *err)
 
 	if (rc < 0)
 		return rc;
-	tls_client_on_session(profile->tls, attempt_keep_session);
+	tls_client_on_session(profile->tls, on_session); /* where this fails, each handshake is a full one */
 	return 0;
 }
 
+/* The remembered addresses get the port that is dialled. A text that cannot be read is none: it came from a file. */
 static int open_servers(struct profile *profile, struct err *err)
 {
 	const struct client_settings *settings = &profile->settings;
@@ -41,7 +45,7 @@ static int open_servers(struct profile *profile, struct err *err)
 	return 0;
 }
 
-int profile_open(struct profile **ret, int fd, struct err *err)
+int profile_open(struct profile **ret, int fd, profile_on_session *on_session, struct err *err)
 {
 	struct profile *profile = calloc(1, sizeof(*profile));
 	struct client_settings settings;
@@ -55,7 +59,7 @@ int profile_open(struct profile **ret, int fd, struct err *err)
 	profile->settings = settings;
 	rc = open_servers(profile, err);
 	if (rc == 0)
-		rc = open_tls(profile, err);
+		rc = open_tls(profile, on_session, err);
 	if (rc < 0) {
 		profile_release(profile);
 		return rc;
@@ -72,7 +76,10 @@ struct profile *profile_keep(struct profile *profile)
 
 void profile_release(struct profile *profile)
 {
-	if (!profile || --profile->users > 0)
+	if (!profile)
+		return;
+	require(profile->users > 0);
+	if (--profile->users > 0)
 		return;
 	for (size_t i = 0; profile->servers && i < profile->settings.server_count; i++)
 		SSL_SESSION_free(profile->servers[i].resume);

@@ -1,6 +1,7 @@
-/* The settings in force, with what is made of them: the TLS context, what is remembered of each server.
+/* The settings in force and what is made from them: the TLS context, and what is remembered of each server.
  *
- * A reload makes a new profile the client's; whoever is connected by the old one keeps it until its next connect.
+ * A reload makes a new profile. An attempt that was begun with the old one keeps it until it closes; the next attempt takes
+ * the new one.
  */
 #ifndef TOWPATH_CLIENT_PROFILE_H
 #define TOWPATH_CLIENT_PROFILE_H
@@ -14,8 +15,8 @@
 #include <stddef.h>
 
 struct profile_server {
-	SSL_SESSION *resume; /* the newest, or NULL */
-	/* What the name that is dialled (the proxy's, where there is one) stood for when it last worked. */
+	SSL_SESSION *resume; /* the newest session, or NULL */
+	/* Of the name that is dialled (the proxy's, where there is one): the addresses by which it was last reached. */
 	struct addr addresses[ADDRESS_LIST_MAX];
 	size_t address_count;
 };
@@ -27,14 +28,17 @@ struct profile {
 	struct profile_server *servers; /* as many as the settings have */
 };
 
+/* Called by OpenSSL for each session that can be resumed. Return: 1 if it was kept; then it is freed by the one who kept it. */
+typedef int profile_on_session(SSL *ssl, SSL_SESSION *session);
+
 /* From a CHANNEL_SETTINGS or CHANNEL_RELOAD; owns @fd. Reads the system's certificates where no others are given.
- * Return: 0, *ret with one user, or a negative errno. */
-int profile_open(struct profile **ret, int fd, struct err *err);
+ * Return: 0 and *ret with one user, or a negative errno. */
+int profile_open(struct profile **ret, int fd, profile_on_session *on_session, struct err *err);
 
 struct profile *profile_keep(struct profile *profile);
-void profile_release(struct profile *profile); /* the last user frees it; NULL is fine */
+void profile_release(struct profile *profile); /* the last user frees it; NULL is allowed */
 
-/* What is dialled for the server at @index: its name, or the proxy's. */
+/* What is dialled for the server at @index: the server's own name and port, or the proxy's. */
 const char *profile_host(const struct profile *profile, size_t index);
 uint16_t profile_port(const struct profile *profile, size_t index);
 

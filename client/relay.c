@@ -1,9 +1,14 @@
-/* The local UDP port. Datagram in → its source's flow → the link's carrier. Fails by counting. */
+/* The local UDP port. Happy path of a datagram: pump_receive() reads a batch, each datagram goes into the queue of its source's
+ * flow, and then each flow's carrier sends. The way back does not touch this file: a carrier writes to the socket itself.
+ *
+ * Fails by counting. Where no flow is free a datagram is dropped as DROP_FLOWS_FULL; without a carrier it waits in the queue.
+ */
 #include "client/relay.h"
 
 #include "client/client.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/base/require.h"
 #include "common/tunnel/carrier.h"
 
 #include <errno.h>
@@ -21,41 +26,59 @@ struct local_flow *relay_first(const struct relay *relay)
 	return local;
 }
 
-static void local_flow_on_link_closed(void *owner)
+/* --- flows and their links --- */
+
+static void on_local_link_closed(void *owner)
 {
 	struct local_flow *local = owner;
 
 	flow_done(&local->flow); /* counts what still waits */
-	flow_counters_add(&local->relay->client->gone, &local->flow.counters);
+	flow_counters_add(&local->relay->gone, &local->flow.counters);
 	free(local);
 }
 
-static void relay_remove(struct relay *relay, struct local_flow *local)
+static bool is_local_superseded(void *owner)
 {
-	struct local_flow **place = &relay->flows;
+	const struct local_flow *local = owner;
 
-	while (*place != local)
-		place = &(*place)->next;
-	*place = local->next;
-	relay->flow_count--;
-	if (relay->recent == local)
-		relay->recent = NULL;
+	return local->relay->recent && local->relay->recent != local;
 }
 
+/* The hub starts a handshake with the first client to come in. That has to be the flow in use. */
+static bool may_local_dial(void *owner)
+{
+	const struct local_flow *local = owner;
+
+	return !is_local_superseded(owner) || link_is_up(&local->relay->recent->link);
+}
+
+static const struct link_handlers local_link_handlers = {
+	.on_closed = on_local_link_closed, .is_superseded = is_local_superseded, .may_dial = may_local_dial};
+
+/* Out of the list at once, so that no datagram finds it; freed when its link has closed. */
 static void local_flow_close(struct local_flow *local)
 {
+	struct relay *relay = local->relay;
+	struct local_flow **link = &relay->flows;
+
 	if (local->is_closing)
 		return;
 	local->is_closing = true;
-	relay_remove(local->relay, local);
+	while (*link && *link != local)
+		link = &(*link)->next;
+	require(*link == local);
+	*link = local->next;
+	relay->flow_count--;
+	if (relay->recent == local)
+		relay->recent = NULL;
 	link_close(&local->link);
 }
 
 static struct local_flow *local_flow_open(struct relay *relay, bool is_first)
 {
 	struct local_flow *local = calloc(1, sizeof(*local));
-	struct link_plan plan = {
-		.client = relay->client, .is_first = is_first, .on_closed = local_flow_on_link_closed, .owner = local};
+	struct link_setup setup = {
+		.client = relay->client, .is_first = is_first, .handlers = &local_link_handlers, .owner = local};
 
 	if (!local || RAND_bytes(local->instance, sizeof(local->instance)) != 1) {
 		free(local);
@@ -64,34 +87,18 @@ static struct local_flow *local_flow_open(struct relay *relay, bool is_first)
 	local->relay = relay;
 	local->is_first = is_first;
 	flow_init(&local->flow, &relay->client->pump.pool, &relay->socket);
-	plan.flow = &local->flow;
-	plan.instance = local->instance;
-	link_open(&local->link, &plan);
+	setup.flow = &local->flow;
+	setup.instance = local->instance;
+	link_open(&local->link, &setup);
 	local->next = relay->flows;
 	relay->flows = local;
 	relay->flow_count++;
 	return local;
 }
 
-static void set_peer(struct local_flow *local, const struct addr *from)
-{
-	local->flow.peer = *from;
-	local->flow.has_peer = true;
-	local->flow.active_us = clock_now_us();
-}
-
-static struct local_flow *find_flow(const struct relay *relay, const struct addr *from)
-{
-	struct local_flow *local;
-
-	for (local = relay->flows; local; local = local->next)
-		if (local->flow.has_peer && addr_equal(&local->flow.peer, from))
-			return local;
-	return NULL;
-}
-
-/* A source that was not seen before: it gets the first flow where that has nobody, or a new one. */
-static struct local_flow *welcome(struct relay *relay, const struct addr *from, uint64_t now_us)
+/* A source that was not seen before gets the first flow, if that is unused or silent, or else a new one. Return: NULL where
+ * RELAY_FLOWS_MAX are in use. */
+static struct local_flow *flow_for_new_source(struct relay *relay, const struct addr *from, uint64_t now_us)
 {
 	struct local_flow *local = relay_first(relay);
 	char text[ADDR_TEXT_MAX];
@@ -100,61 +107,59 @@ static struct local_flow *welcome(struct relay *relay, const struct addr *from, 
 		local = relay->flow_count < RELAY_FLOWS_MAX ? local_flow_open(relay, false) : NULL;
 	if (!local)
 		return NULL;
-	set_peer(local, from);
+	local->flow.peer = *from;
+	local->flow.has_peer = true;
+	local->flow.active_us = now_us;
 	log_debug("link", "local source %s", addr_format(text, sizeof(text), from));
 	return local;
 }
 
-static struct local_flow *flow_of(struct relay *relay, const struct addr *from, uint64_t now_us)
+/* As a rule the same source as before; only another one costs a walk through the list. */
+static struct local_flow *find_flow(struct relay *relay, const struct addr *from, uint64_t now_us)
 {
 	struct local_flow *local = relay->recent;
 
 	if (local && addr_equal(&local->flow.peer, from))
 		return local;
-	local = find_flow(relay, from);
-	if (!local)
-		local = welcome(relay, from, now_us);
-	relay->recent = local;
-	return local;
+	for (local = relay->flows; local; local = local->next)
+		if (local->flow.has_peer && addr_equal(&local->flow.peer, from))
+			break;
+	relay->recent = local ? local : flow_for_new_source(relay, from, now_us);
+	return relay->recent;
 }
 
-static void send_all(struct relay *relay, uint64_t now_us)
-{
-	struct local_flow *local = relay->flows;
+/* --- datagrams --- */
 
-	while (local) {
-		struct local_flow *next = local->next;
-
-		if (local->flow.carrier)
-			carrier_send(local->flow.carrier, now_us);
-		local = next;
-	}
-}
-
+/* Queue the whole batch first: a carrier then sends it in one record. A carrier's end may close its flow, so the next one is
+ * taken before. */
 static bool on_local_batch(void *owner, unsigned count, uint64_t now_us)
 {
 	struct relay *relay = owner;
 	struct pump *pump = &relay->client->pump;
 
 	for (unsigned i = 0; i < count; i++) {
-		struct local_flow *local = flow_of(relay, &pump->receiver.from[i], now_us);
+		struct local_flow *local = find_flow(relay, &pump->receiver.from[i], now_us);
 
 		if (local)
 			pump_take(pump, i, &local->flow, now_us);
 		else
 			relay->counters.dropped.count[DROP_FLOWS_FULL]++;
 	}
-	send_all(relay, now_us);
+	for (struct local_flow *local = relay->flows, *next; local; local = next) {
+		next = local->next;
+		if (local->flow.carrier)
+			carrier_send(local->flow.carrier, now_us);
+	}
 	return true;
 }
 
-static void on_readable(uv_poll_t *poll, int status, int events)
+static void on_local_readable(uv_poll_t *poll, int status, int events)
 {
 	struct relay *relay = poll->data;
 
 	(void)events;
-	if (status < 0) /* libuv stops the handle at an error, here an ICMP message; receiving clears it */
-		uv_poll_start(poll, UV_READABLE, on_readable);
+	if (status < 0) /* an ICMP message waits; libuv stops the handle then, and receiving clears the error */
+		uv_poll_start(poll, UV_READABLE, on_local_readable);
 	pump_receive(&relay->client->pump, &relay->socket, &relay->counters.dropped, on_local_batch, relay);
 }
 
@@ -170,21 +175,17 @@ int relay_open(struct relay *relay, struct client *client, int fd, struct err *e
 	dgram_socket_init(&relay->socket, fd, false);
 	if (!local_flow_open(relay, true))
 		return err_system(err, -ENOMEM, "local port");
-	return uv_poll_start(&relay->poll, UV_READABLE, on_readable);
+	return uv_poll_start(&relay->poll, UV_READABLE, on_local_readable);
 }
 
-void relay_step(struct relay *relay, uint64_t now_us)
+void relay_tick(struct relay *relay, uint64_t now_us)
 {
-	struct local_flow *local = relay->flows;
-
-	while (local) {
-		struct local_flow *next = local->next;
-
+	for (struct local_flow *local = relay->flows, *next; local; local = next) {
+		next = local->next;
 		dgram_queue_expire(&local->flow.queue, now_us);
-		link_step_time(&local->link, now_us);
+		link_tick(&local->link, now_us);
 		if (!local->is_first && now_us - local->flow.active_us > RELAY_SILENCE_US)
 			local_flow_close(local);
-		local = next;
 	}
 }
 
@@ -202,9 +203,8 @@ void relay_on_reload(struct relay *relay)
 
 void relay_sum(const struct relay *relay, struct flow_counters *total, uint32_t *depth, uint64_t *sojourn_us)
 {
-	const struct local_flow *local;
-
-	for (local = relay->flows; local; local = local->next) {
+	flow_counters_add(total, &relay->gone);
+	for (const struct local_flow *local = relay->flows; local; local = local->next) {
 		flow_counters_add(total, &local->flow.counters);
 		*depth += local->flow.queue.depth;
 		if (local->flow.queue.sojourn_us > *sojourn_us)
@@ -215,7 +215,7 @@ void relay_sum(const struct relay *relay, struct flow_counters *total, uint32_t 
 		total->dropped.count[DROP_UDP_OVERFLOW] += flow_socket_overflow(relay->socket.fd);
 }
 
-static void on_poll_closed(uv_handle_t *handle)
+static void on_local_poll_closed(uv_handle_t *handle)
 {
 	struct relay *relay = handle->data;
 
@@ -229,5 +229,5 @@ void relay_close(struct relay *relay)
 	if (!relay->is_open)
 		return;
 	relay->is_open = false;
-	uv_close((uv_handle_t *)&relay->poll, on_poll_closed);
+	uv_close((uv_handle_t *)&relay->poll, on_local_poll_closed);
 }

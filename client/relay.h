@@ -1,7 +1,7 @@
-/* The local UDP port: one flow, with a link of its own, for each local source address (WireGuard has one).
+/* The local UDP port: one flow, with a link of its own, for each local source address (WireGuard uses one).
  *
- * The first flow is there from the start, so that the link is up before the first datagram comes; it answers to whoever
- * sends first. After three minutes of silence another source may take it over. Other flows end after as long a silence.
+ * The first flow is there from the start, so that its link is up before the first datagram comes. It belongs to the first source
+ * that sends. After three minutes of silence another source may take it over. Other flows end after the same silence.
  */
 #ifndef TOWPATH_CLIENT_RELAY_H
 #define TOWPATH_CLIENT_RELAY_H
@@ -26,7 +26,7 @@ struct local_flow {
 	struct relay *relay;
 	struct local_flow *next;
 	uint8_t instance[JWT_INSTANCE_LEN];
-	bool is_first;
+	bool is_first; /* is never closed for its silence */
 	bool is_closing;
 };
 
@@ -35,9 +35,10 @@ struct relay {
 	uv_poll_t poll;
 	struct dgram_socket socket;
 	struct local_flow *flows;  /* the first one is the last of the list */
-	struct local_flow *recent; /* whose datagram came last */
+	struct local_flow *recent; /* the flow whose datagram came last, or NULL */
 	uint32_t flow_count;
-	struct flow_counters counters; /* what belongs to no flow: drops of the local port itself */
+	struct flow_counters counters; /* of no flow: drops of the local port itself */
+	struct flow_counters gone;     /* of flows that have ended */
 	bool is_open;
 };
 
@@ -45,16 +46,18 @@ struct relay {
 int relay_open(struct relay *relay, struct client *client, int fd, struct err *err);
 
 /* Pings, silence, datagrams that have waited for too long. Twice a second. */
-void relay_step(struct relay *relay, uint64_t now_us);
+void relay_tick(struct relay *relay, uint64_t now_us);
 
 /* link_wake() and link_on_reload() for all links. */
 void relay_wake(struct relay *relay);
 void relay_on_reload(struct relay *relay);
 
+/* The flow that is there from the start; NULL once it is closed. */
 struct local_flow *relay_first(const struct relay *relay);
+/* Add up the counters and the queues of all flows, also of those that have ended. */
 void relay_sum(const struct relay *relay, struct flow_counters *total, uint32_t *depth, uint64_t *sojourn_us);
 
-/* Close the port and all links. Memory goes when the loop has run on. */
+/* Close the port and all links. The memory is free when the loop has run on. */
 void relay_close(struct relay *relay);
 
 #endif

@@ -1,9 +1,20 @@
-/* One question to c-ares: its sockets are polled by the loop, its time-outs run on one timer. Happy path: open → sockets
- * readable → ares calls back → answer handed up from the loop. Fails with a reason in words. */
+/* One question to c-ares. Its sockets are polled by the loop, its time-outs run on one timer.
+ *
+ * Happy path: open, (marked sockets arrive), ask, a socket becomes readable, c-ares calls back, the timer hands the answer to the
+ * owner from the loop. A text that is an address already is answered without a question.
+ *
+ * Under a full tunnel the sockets must carry the link's mark. Only the supervisor can make those, and c-ares wants a socket at
+ * once when it asks for one. So they are requested in advance, into a stock, and the question starts when all have come.
+ *
+ * Fails with a reason in words: what c-ares says, or no answer within RESOLVER_TIMEOUT_MS. A marked socket that is refused
+ * means one name server less.
+ */
 #define CARES_NO_DEPRECATED /* ares_set_socket_functions(): what replaces it came with 1.34 */
 #include "client/resolver.h"
 
-#include "client/client.h"
+#include "client/address_list.h"
+#include "client/socket_request.h"
+#include "common/base/require.h"
 
 #include <ares.h>
 #include <errno.h>
@@ -16,7 +27,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define RESOLVER_TICK_MS 100 /* how often c-ares looks at its time-outs while a question is open */
+#define RESOLVER_TICK_MS 100 /* how often c-ares checks its time-outs while a question is open */
 
 struct resolver_socket {
 	uv_poll_t poll;
@@ -25,28 +36,29 @@ struct resolver_socket {
 	ares_socket_t fd;
 };
 
-#define RESOLVER_POOL_MAX (ADDRESS_LIST_MAX + 2) /* one for each name server, one of TCP for each family */
+#define RESOLVER_STOCK_MAX (ADDRESS_LIST_MAX + 2) /* UDP for each name server, TCP for each of the two families */
 
-/* A marked socket on its way from the supervisor, or here and not taken by c-ares yet. */
+/* A marked socket: requested from the supervisor, or here and not yet taken by c-ares. */
 struct resolver_marked {
-	struct socket_request wish;
+	struct socket_request request;
 	struct resolver *resolver;
 	int family, type;
-	int fd; /* -1: not there */
+	int fd; /* -1: not here yet, refused, or taken */
 };
 
 struct resolver {
-	struct client *client;
+	struct socket_source *source;
+	char nameservers[ADDRESS_LIST_TEXT_MAX];
 	char host[256];
-	struct resolver_marked pool[RESOLVER_POOL_MAX];
-	size_t pool_count, pool_waiting;
+	struct resolver_marked stock[RESOLVER_STOCK_MAX];
+	size_t stock_count, stock_waiting; /* of these, how many were requested; how many have no answer yet */
 	ares_channel channel;
 	bool has_channel;
 	uv_timer_t timer;
 	struct resolver_socket *sockets;
-	unsigned pending; /* handles that are open */
+	unsigned pending; /* open handles: the timer, a poll for each socket */
 	bool is_closing;
-	bool is_answered; /* c-ares has called back; the timer hands it up */
+	bool is_answered; /* addresses or reason are set; the timer hands them to the owner */
 	uint64_t asked_ms;
 	uint16_t port;
 	struct addr addresses[RESOLVER_ADDRESSES_MAX];
@@ -58,6 +70,7 @@ struct resolver {
 
 static void resolver_release(struct resolver *resolver)
 {
+	require(resolver->pending > 0);
 	if (--resolver->pending == 0)
 		free(resolver);
 }
@@ -84,22 +97,15 @@ static void on_socket_ready(uv_poll_t *poll, int status, int events)
 	ares_process_fd(socket->resolver->channel, readable, writable);
 }
 
-static struct resolver_socket *find_socket(struct resolver *resolver, ares_socket_t fd)
-{
-	struct resolver_socket *socket = resolver->sockets;
-
-	while (socket && socket->fd != fd)
-		socket = socket->next;
-	return socket;
-}
-
+/* c-ares closes the descriptor itself, or has done so. */
 static void forget_socket(struct resolver *resolver, struct resolver_socket *socket)
 {
-	struct resolver_socket **place = &resolver->sockets;
+	struct resolver_socket **link = &resolver->sockets;
 
-	while (*place != socket)
-		place = &(*place)->next;
-	*place = socket->next;
+	while (*link && *link != socket)
+		link = &(*link)->next;
+	require(*link == socket);
+	*link = socket->next;
 	uv_close((uv_handle_t *)&socket->poll, on_socket_closed);
 }
 
@@ -120,12 +126,14 @@ static struct resolver_socket *add_socket(struct resolver *resolver, ares_socket
 	return socket;
 }
 
-/* c-ares says what it waits for on a socket; nothing means that it is about to close it. */
+/* c-ares says what it waits for on a socket. Neither of the two means that it is about to close the socket. */
 static void on_socket_state(void *data, ares_socket_t fd, int readable, int writable)
 {
 	struct resolver *resolver = data;
-	struct resolver_socket *socket = find_socket(resolver, fd);
+	struct resolver_socket *socket = resolver->sockets;
 
+	while (socket && socket->fd != fd)
+		socket = socket->next;
 	if (!readable && !writable) {
 		if (socket)
 			forget_socket(resolver, socket);
@@ -138,8 +146,8 @@ static void on_socket_state(void *data, ares_socket_t fd, int readable, int writ
 			&socket->poll, (readable ? UV_READABLE : 0) | (writable ? UV_WRITABLE : 0), on_socket_ready);
 }
 
-/* Copy one family's addresses into every second place, from @place on; the other family fills the gaps. */
-static size_t collect(struct resolver *resolver, const struct ares_addrinfo *list, int family, struct addr *out)
+/* Copy one family's addresses. Return: how many. */
+static size_t collect_family(struct resolver *resolver, const struct ares_addrinfo *list, int family, struct addr *out)
 {
 	const struct ares_addrinfo_node *node;
 	size_t count = 0;
@@ -153,12 +161,12 @@ static size_t collect(struct resolver *resolver, const struct ares_addrinfo *lis
 	return count;
 }
 
-/* IPv6 first, then in turn. */
+/* IPv6 first, then in turn (RFC 8305 §4): where one family does not work, the next try is of the other. */
 static void interleave(struct resolver *resolver, const struct ares_addrinfo *list)
 {
 	struct addr six[RESOLVER_ADDRESSES_MAX], four[RESOLVER_ADDRESSES_MAX];
-	size_t six_count = collect(resolver, list, AF_INET6, six);
-	size_t four_count = collect(resolver, list, AF_INET, four);
+	size_t six_count = collect_family(resolver, list, AF_INET6, six);
+	size_t four_count = collect_family(resolver, list, AF_INET, four);
 	size_t i;
 
 	for (i = 0; i < six_count || i < four_count; i++) {
@@ -171,6 +179,7 @@ static void interleave(struct resolver *resolver, const struct ares_addrinfo *li
 
 static void on_timer(uv_timer_t *timer);
 
+/* c-ares has an answer or gives up; also called by ares_destroy(), when nobody waits for it any more. */
 static void on_addrinfo(void *arg, int status, int timeouts, struct ares_addrinfo *list)
 {
 	struct resolver *resolver = arg;
@@ -183,11 +192,11 @@ static void on_addrinfo(void *arg, int status, int timeouts, struct ares_addrinf
 	if (list)
 		ares_freeaddrinfo(list);
 	resolver->is_answered = true;
-	if (!resolver->is_closing)
-		/* The answer goes up from the loop, not from inside c-ares. */
+	if (!resolver->is_closing) /* the owner may close us, which c-ares does not allow from inside its callback */
 		uv_timer_start(&resolver->timer, on_timer, 0, 0);
 }
 
+/* While the question is open: time-outs. When it is answered: hand the answer to the owner, who closes us. */
 static void on_timer(uv_timer_t *timer)
 {
 	struct resolver *resolver = timer->data;
@@ -209,13 +218,14 @@ static void on_timer(uv_timer_t *timer)
 
 /* --- sockets that carry the mark --- */
 
+/* c-ares wants a socket: take one of that kind out of the stock. */
 static ares_socket_t marked_socket(int family, int type, int protocol, void *data)
 {
 	struct resolver *resolver = data;
 
 	(void)protocol;
-	for (size_t i = 0; i < resolver->pool_count; i++) {
-		struct resolver_marked *marked = &resolver->pool[i];
+	for (size_t i = 0; i < resolver->stock_count; i++) {
+		struct resolver_marked *marked = &resolver->stock[i];
 		int fd = marked->fd;
 
 		if (fd < 0 || marked->family != family || marked->type != type)
@@ -258,75 +268,60 @@ static const struct ares_socket_functions marked_functions = {
 
 static int ask(struct resolver *resolver, struct err *err);
 
-static void on_marked_socket(struct socket_request *wish, int error, int fd)
+static void on_marked_socket(struct socket_request *request, int error, int fd)
 {
 	struct resolver_marked *marked =
-		(struct resolver_marked *)((char *)wish - offsetof(struct resolver_marked, wish));
+		(struct resolver_marked *)((char *)request - offsetof(struct resolver_marked, request));
 	struct resolver *resolver = marked->resolver;
 	struct err err = {0};
 
-	(void)error; /* one socket less */
+	(void)error; /* the others may do */
 	marked->fd = fd;
-	if (--resolver->pool_waiting > 0 || ask(resolver, &err) == 0)
+	if (--resolver->stock_waiting > 0 || ask(resolver, &err) == 0)
 		return;
 	snprintf(resolver->reason, sizeof(resolver->reason), "%.*s", (int)sizeof(resolver->reason) - 1, err.text);
 	resolver->is_answered = true;
 }
 
-static void wish_marked(struct resolver *resolver, int family, int type)
+static void request_marked(struct resolver *resolver, int family, int type)
 {
-	struct resolver_marked *marked = &resolver->pool[resolver->pool_count];
+	struct resolver_marked *marked = &resolver->stock[resolver->stock_count];
 
 	*marked = (struct resolver_marked){.resolver = resolver, .family = family, .type = type, .fd = -1};
-	marked->wish.on_socket = on_marked_socket;
-	if (socket_request_open(resolver->client, &marked->wish, (uint32_t)family, (uint32_t)type) < 0)
+	marked->request.on_socket = on_marked_socket;
+	if (socket_request_open(resolver->source, &marked->request, (uint32_t)family, (uint32_t)type) < 0)
 		return;
-	resolver->pool_count++;
-	resolver->pool_waiting++;
+	resolver->stock_count++;
+	resolver->stock_waiting++;
 }
 
-/* Have the sockets made for what c-ares will ask for: UDP to each server, TCP to a family's for an answer cut short. */
-static void wish_pool(struct resolver *resolver, const struct addr *servers, size_t count)
+/* Request what c-ares will need: UDP for each name server, and TCP for each family, in case an answer is cut short. */
+static void request_stock(struct resolver *resolver, const struct addr *servers, size_t count)
 {
 	static const int families[] = {AF_INET, AF_INET6};
 
 	for (size_t i = 0; i < count; i++)
-		wish_marked(resolver, servers[i].sa.sa_family, SOCK_DGRAM);
+		request_marked(resolver, servers[i].sa.sa_family, SOCK_DGRAM);
 	for (size_t k = 0; k < 2; k++)
 		for (size_t i = 0; i < count; i++) {
 			if (servers[i].sa.sa_family != families[k])
 				continue;
-			wish_marked(resolver, families[k], SOCK_STREAM);
+			request_marked(resolver, families[k], SOCK_STREAM);
 			break;
 		}
 }
 
-static void drop_pool(struct resolver *resolver)
-{
-	for (size_t i = 0; i < resolver->pool_count; i++) {
-		socket_request_close(resolver->client, &resolver->pool[i].wish);
-		if (resolver->pool[i].fd >= 0)
-			close(resolver->pool[i].fd);
-	}
-	resolver->pool_count = 0;
-}
-
 /* --- the question --- */
 
-/* The physical links' name servers, and no other name than the one that was asked for: search domains are the tunnel's. */
-static int use_marked(struct resolver *resolver)
-{
-	ares_set_socket_functions(resolver->channel, &marked_functions, resolver);
-	return ares_set_servers_csv(resolver->channel, resolver->client->nameservers);
-}
-
+/* Start the question. With marked sockets the physical links' name servers are asked, and for no other name than the one that
+ * was given: the host's search domains belong to the tunnel. Return: 0 or a negative errno. */
 static int ask(struct resolver *resolver, struct err *err)
 {
-	bool is_marked = resolver->pool_count > 0;
+	bool is_marked = resolver->stock_count > 0;
 	struct ares_options options = {.flags = strchr(resolver->host, '.') ? ARES_FLAG_NOSEARCH : 0,
 		.sock_state_cb = on_socket_state,
 		.sock_state_cb_data = resolver,
-		.timeout = 2000,
+		.timeout = 2000, /* ms for the first round of name servers; c-ares takes longer for the next */
 		.tries = 3};
 	struct ares_addrinfo_hints hints = {
 		.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = ARES_AI_NOSORT};
@@ -335,7 +330,10 @@ static int ask(struct resolver *resolver, struct err *err)
 
 	if (status == ARES_SUCCESS) {
 		resolver->has_channel = true;
-		status = is_marked ? use_marked(resolver) : ARES_SUCCESS;
+		if (is_marked) {
+			ares_set_socket_functions(resolver->channel, &marked_functions, resolver);
+			status = ares_set_servers_csv(resolver->channel, resolver->nameservers);
+		}
 	}
 	if (status != ARES_SUCCESS)
 		return err_set(err, -EIO, "resolver: %s", ares_strerror(status));
@@ -343,18 +341,8 @@ static int ask(struct resolver *resolver, struct err *err)
 	return 0;
 }
 
-/* Return: 0, also where the question starts when its sockets have come, or a negative errno. */
-static int prepare(struct resolver *resolver, struct err *err)
-{
-	struct addr servers[ADDRESS_LIST_MAX];
-	int count = address_list_parse(resolver->client->nameservers, 53, servers);
-
-	if (count > 0)
-		wish_pool(resolver, servers, (size_t)count);
-	return resolver->pool_waiting > 0 ? 0 : ask(resolver, err);
-}
-
-static bool parse_literal(const char *host, uint16_t port, struct addr *ret)
+/* The name is an address already, so nothing has to be asked. addr_parse() wants brackets around what has colons. */
+static bool is_literal(const char *host, uint16_t port, struct addr *ret)
 {
 	char text[ADDR_TEXT_MAX];
 
@@ -362,33 +350,45 @@ static bool parse_literal(const char *host, uint16_t port, struct addr *ret)
 	return addr_parse(text, port, ret) == 0;
 }
 
-int resolver_open(struct resolver **ret, struct client *client, const char *host, uint16_t port,
-	resolver_on_answer on_answer, void *owner, struct err *err)
+/* Request the marked sockets, or ask at once where none are needed or none can be had. */
+static int start_question(struct resolver *resolver, struct err *err)
+{
+	struct addr servers[ADDRESS_LIST_MAX];
+	int count = address_list_parse(resolver->nameservers, 53, servers);
+
+	if (count > 0)
+		request_stock(resolver, servers, (size_t)count);
+	return resolver->stock_waiting > 0 ? 0 : ask(resolver, err);
+}
+
+int resolver_open(struct resolver **ret, const struct resolver_setup *setup, struct err *err)
 {
 	struct resolver *resolver = calloc(1, sizeof(*resolver));
 	int rc;
 
 	if (!resolver)
 		return err_system(err, -ENOMEM, "resolver");
-	resolver->client = client;
-	snprintf(resolver->host, sizeof(resolver->host), "%s", host);
-	resolver->port = port;
-	resolver->on_answer = on_answer;
-	resolver->owner = owner;
+	resolver->source = setup->sockets;
+	snprintf(resolver->nameservers, sizeof(resolver->nameservers), "%s", setup->nameservers);
+	snprintf(resolver->host, sizeof(resolver->host), "%s", setup->host);
+	resolver->port = setup->port;
+	resolver->on_answer = setup->on_answer;
+	resolver->owner = setup->owner;
 	resolver->pending = 1;
-	resolver->asked_ms = uv_now(&client->loop);
-	uv_timer_init(&client->loop, &resolver->timer);
+	resolver->asked_ms = uv_now(setup->loop);
+	uv_timer_init(setup->loop, &resolver->timer);
 	resolver->timer.data = resolver;
-	if (parse_literal(host, port, &resolver->addresses[0])) {
+	if (is_literal(setup->host, setup->port, &resolver->addresses[0])) {
 		resolver->count = 1;
 		resolver->is_answered = true;
 	} else {
-		rc = prepare(resolver, err);
+		rc = start_question(resolver, err);
 		if (rc < 0) {
 			resolver_close(resolver);
 			return rc;
 		}
 	}
+	/* c-ares may have answered from /etc/hosts already; then the timer runs. */
 	if (!uv_is_active((uv_handle_t *)&resolver->timer))
 		uv_timer_start(&resolver->timer, on_timer, resolver->is_answered ? 0 : RESOLVER_TICK_MS, 0);
 	*ret = resolver;
@@ -406,8 +406,12 @@ void resolver_close(struct resolver *resolver)
 		return;
 	resolver->is_closing = true;
 	if (resolver->has_channel)
-		ares_destroy(resolver->channel); /* closes its sockets: on_socket_state() forgets them */
-	drop_pool(resolver);
+		ares_destroy(resolver->channel); /* closes its sockets; on_socket_state() forgets them */
+	for (size_t i = 0; i < resolver->stock_count; i++) {
+		socket_request_close(resolver->source, &resolver->stock[i].request);
+		if (resolver->stock[i].fd >= 0)
+			close(resolver->stock[i].fd);
+	}
 	while (resolver->sockets)
 		forget_socket(resolver, resolver->sockets);
 	uv_close((uv_handle_t *)&resolver->timer, on_timer_closed);

@@ -1,54 +1,58 @@
-/* Tickets in a list: sent with the wish, looked up when the socket comes. */
+/* A list of the requests that are open. Happy path: ticket sent, socket delivered, request found by its ticket, handler
+ * called. A socket whose request was given up in the meantime is closed. */
 #include "client/socket_request.h"
 
-#include "client/client.h"
+#include "common/base/require.h"
+#include "common/process/channel.h"
 
 #include <sys/socket.h>
 #include <unistd.h>
 
-int socket_request_open(struct client *client, struct socket_request *wish, uint32_t family, uint32_t type)
+int socket_request_open(struct socket_source *source, struct socket_request *request, uint32_t family, uint32_t type)
 {
-	struct channel_link wanted = {.ticket = ++client->last_ticket, .family = family, .type = type};
-	int rc = channel_send(client->channel, CHANNEL_LINK_WANTED, &wanted, sizeof(wanted), -1);
+	struct channel_link wanted = {.ticket = ++source->last_ticket, .family = family, .type = type};
+	int rc = channel_send(source->channel, CHANNEL_LINK_WANTED, &wanted, sizeof(wanted), -1);
 
 	if (rc < 0)
 		return rc;
-	wish->ticket = wanted.ticket;
-	wish->is_open = true;
-	wish->next = client->wishes;
-	client->wishes = wish;
+	request->ticket = wanted.ticket;
+	request->is_open = true;
+	request->next = source->requests;
+	source->requests = request;
 	return 0;
 }
 
-void socket_request_close(struct client *client, struct socket_request *wish)
+void socket_request_close(struct socket_source *source, struct socket_request *request)
 {
-	struct socket_request **place = &client->wishes;
+	struct socket_request **link = &source->requests;
 
-	if (!wish->is_open)
+	if (!request->is_open)
 		return;
-	wish->is_open = false;
-	while (*place != wish)
-		place = &(*place)->next;
-	*place = wish->next;
+	request->is_open = false;
+	while (*link && *link != request)
+		link = &(*link)->next;
+	require(*link == request);
+	*link = request->next;
 }
 
-void socket_request_on_socket(struct client *client, uint64_t ticket, int error, int fd)
+void socket_source_deliver(struct socket_source *source, uint64_t ticket, int error, int fd)
 {
-	struct socket_request *wish = client->wishes;
+	struct socket_request *request = source->requests;
 
-	while (wish && wish->ticket != ticket)
-		wish = wish->next;
-	if (!wish) { /* who asked has given up */
+	while (request && request->ticket != ticket)
+		request = request->next;
+	if (!request) {
 		if (fd >= 0)
 			close(fd);
 		return;
 	}
-	socket_request_close(client, wish);
-	wish->on_socket(wish, error, fd);
+	socket_request_close(source, request); /* first: the handler may free the request */
+	request->on_socket(request, error, fd);
 }
 
 void socket_request_close_socket(int fd)
 {
+	/* shutdown() works on the connection, whatever other descriptors of it there are. */
 	shutdown(fd, SHUT_RDWR);
 	close(fd);
 }

@@ -1,32 +1,40 @@
-/* A socket wished for from the supervisor, which makes it with the link's mark: CHANNEL_LINK_WANTED and its answer. */
+/* Sockets for the way to the server. SO_MARK needs a privilege that the worker has not, so the supervisor makes and marks
+ * each socket: CHANNEL_LINK_WANTED with a ticket goes up, CHANNEL_LINK_SOCKET with the same ticket brings the descriptor. */
 #ifndef TOWPATH_CLIENT_SOCKET_REQUEST_H
 #define TOWPATH_CLIENT_SOCKET_REQUEST_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-struct client;
+struct channel;
 
-/* Embedded by who wishes; zeroed before. */
+/* Embedded by the module that needs a socket; zeroed before use. */
 struct socket_request {
-	struct socket_request *next; /* of the client's list */
+	struct socket_request *next; /* in the source's list */
 	uint64_t ticket;
 	bool is_open;
-	/* Once, from the loop. @fd: the owner's from now on, or -1 and @error is a negative errno. */
-	void (*on_socket)(struct socket_request *wish, int error, int fd);
+	/* Called once, from the loop. @fd is the owner's from now on; -1 where @error is a negative errno. */
+	void (*on_socket)(struct socket_request *request, int error, int fd);
+};
+
+/* One for each worker; zeroed, then given the channel. */
+struct socket_source {
+	struct channel *channel;
+	struct socket_request *requests; /* that wait for their socket */
+	uint64_t last_ticket;
 };
 
 /* @family: AF_INET, AF_INET6; @type: SOCK_STREAM, SOCK_DGRAM. Return: 0, or a negative errno: no answer will come. */
-int socket_request_open(struct client *client, struct socket_request *wish, uint32_t family, uint32_t type);
+int socket_request_open(struct socket_source *source, struct socket_request *request, uint32_t family, uint32_t type);
 
-/* The answer is not wanted any more. Fine at any time. */
-void socket_request_close(struct client *client, struct socket_request *wish);
+/* Give the request up; its handler is not called any more. Does nothing for a request that is not open. */
+void socket_request_close(struct socket_source *source, struct socket_request *request);
 
-/* The supervisor's answer. Owns @fd (-1 with @error). */
-void socket_request_on_socket(struct client *client, uint64_t ticket, int error, int fd);
+/* The supervisor's answer, from the worker's channel. Owns @fd (-1 with @error). */
+void socket_source_deliver(struct socket_source *source, uint64_t ticket, int error, int fd);
 
-/* Close a socket that was handed down. The supervisor may hold a duplicate, so that close() alone would leave the connection
- * standing. */
+/* Close a socket that came from the supervisor. The supervisor may hold a duplicate (link_marks.h), so that close() alone
+ * would leave the connection standing. */
 void socket_request_close_socket(int fd);
 
 #endif

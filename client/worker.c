@@ -1,8 +1,15 @@
-/* The client's worker: receives settings and the local port over the channel, makes everything that needs the file system,
- * enters the sandbox, then serves on one loop. Fails before READY with CHANNEL_FAILED, later only with its channel. */
+/* The client's worker. Happy path: settings and the local port arrive over the channel; everything that needs the file system is
+ * made; the sandbox closes; one loop serves. common/process/work.h drives it and calls what stands in the table at the end.
+ *
+ * Fails before READY with CHANNEL_FAILED, which the supervisor prints. After that the only end is the channel's, or
+ * CHANNEL_STOP; a reload that fails leaves the settings from before in force.
+ */
 #include "client/worker.h"
 
+#include "client/attempt.h"
 #include "client/client.h"
+#include "client/relay.h"
+#include "client/wakeup.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/process/work.h"
@@ -19,7 +26,9 @@
 
 struct worker {
 	struct client client;
-	int local_fd;
+	struct relay relay;
+	struct wakeup wakeup;
+	int local_fd; /* -1: not handed down yet */
 };
 
 /* --- start --- */
@@ -33,7 +42,7 @@ static int on_settings(void *owner, int fd, struct err *err)
 		close(fd);
 		return err_set(err, -EPROTO, "settings a second time");
 	}
-	rc = profile_open(&client->profile, fd, err);
+	rc = profile_open(&client->profile, fd, attempt_keep_session, err);
 	if (rc == 0 && client->profile->settings.nameservers)
 		snprintf(client->nameservers, sizeof(client->nameservers), "%s", client->profile->settings.nameservers);
 	return rc;
@@ -53,6 +62,7 @@ static int worker_open(void *owner, struct err *err)
 {
 	struct client *client = &((struct worker *)owner)->client;
 
+	client->sockets.channel = client->channel;
 	if (ares_library_init(ARES_LIB_INIT_ALL) != ARES_SUCCESS)
 		return err_set(err, -EIO, "resolver: c-ares does not start");
 	return pump_init(&client->pump, POOL_CELLS, err);
@@ -60,75 +70,77 @@ static int worker_open(void *owner, struct err *err)
 
 static void on_wakeup(void *owner)
 {
-	struct worker *worker = owner;
-
-	relay_wake(&worker->client.relay);
+	relay_wake(&((struct worker *)owner)->relay);
 }
 
 static int worker_start(void *owner, struct err *err)
 {
 	struct worker *worker = owner;
-	struct client *client = &worker->client;
-	int rc = wakeup_open(&client->wakeup, &client->loop, on_wakeup, worker);
+	int rc = wakeup_open(&worker->wakeup, &worker->client.loop, on_wakeup, worker);
 
 	if (rc < 0)
 		return err_system(err, rc, "timer");
-	return relay_open(&client->relay, client, worker->local_fd, err);
+	return relay_open(&worker->relay, &worker->client, worker->local_fd, err);
 }
 
 static uint64_t on_tick(void *owner, uint64_t now_us)
 {
 	struct worker *worker = owner;
 
-	relay_step(&worker->client.relay, now_us);
+	relay_tick(&worker->relay, now_us);
 	return worker->client.pump.turns;
 }
 
 /* --- what changes while it serves --- */
 
-/* What is connected stays so; the new settings are the next connect's. */
-static void reload(struct client *client, int fd)
+/* A connection that is up stays up; the new settings are for the next connect. */
+static void reload(struct worker *worker, int fd)
 {
 	struct profile *profile;
-	struct err err = {0};
+	struct err err = {""};
 
-	if (profile_open(&profile, fd, &err) < 0) {
+	if (profile_open(&profile, fd, attempt_keep_session, &err) < 0) {
 		log_error("config", "reload: %s; the settings from before stay in force", err.text);
 		return;
 	}
-	profile_release(client->profile);
-	client->profile = profile;
-	relay_on_reload(&client->relay);
+	profile_release(worker->client.profile);
+	worker->client.profile = profile;
+	relay_on_reload(&worker->relay);
 }
 
-static void on_message(void *owner, enum channel_kind kind, const void *payload, int fd)
+static void on_worker_message(void *owner, enum channel_kind kind, const void *payload, int fd)
 {
-	struct client *client = &((struct worker *)owner)->client;
+	struct worker *worker = owner;
 
 	if (kind == CHANNEL_RELOAD)
-		reload(client, fd);
+		reload(worker, fd);
 	else if (kind == CHANNEL_NETWORK)
-		wakeup_call(&client->wakeup);
+		wakeup_call(&worker->wakeup);
 	else if (kind == CHANNEL_NAMESERVERS)
-		snprintf(client->nameservers, sizeof(client->nameservers), "%s", (const char *)payload);
-	else if (fd >= 0)
+		snprintf(worker->client.nameservers, sizeof(worker->client.nameservers), "%s", (const char *)payload);
+	else if (fd >= 0) /* of no meaning here, but the descriptor is ours */
 		close(fd);
+}
+
+static void on_worker_socket(void *owner, uint64_t ticket, int error, int fd)
+{
+	socket_source_deliver(&((struct worker *)owner)->client.sockets, ticket, error, fd);
 }
 
 /* --- status --- */
 
 static json_t *report(void *owner)
 {
-	const struct client *client = &((struct worker *)owner)->client;
-	struct local_flow *first = relay_first(&client->relay);
-	struct flow_counters total = client->gone;
+	const struct relay *relay = &((struct worker *)owner)->relay;
+	struct local_flow *first = relay_first(relay);
+	struct flow_counters total = {0};
 	uint64_t sojourn_us = 0;
 	uint32_t depth = 0;
 	json_t *object = json_object();
 
 	if (first)
 		link_report(&first->link, object);
-	relay_sum(&client->relay, &total, &depth, &sojourn_us);
+	relay_sum(relay, &total, &depth, &sojourn_us);
 	flow_counters_report(&total, object);
 	json_object_set_new(object, "queue",
 		json_pack("{s:f,s:i}", "delay_ms", (double)sojourn_us / CLOCK_US_PER_MS, "depth", (int)depth));
@@ -141,8 +153,8 @@ static void worker_close(void *owner)
 {
 	struct worker *worker = owner;
 
-	relay_close(&worker->client.relay);
-	wakeup_close(&worker->client.wakeup);
+	relay_close(&worker->relay);
+	wakeup_close(&worker->wakeup);
 }
 
 static void worker_done(void *owner)
@@ -154,13 +166,6 @@ static void worker_done(void *owner)
 	ares_library_cleanup();
 }
 
-static void on_socket(void *owner, uint64_t ticket, int error, int fd)
-{
-	struct worker *worker = owner;
-
-	socket_request_on_socket(&worker->client, ticket, error, fd);
-}
-
 static const struct work_setup setup = {
 	.sandbox = SANDBOX_CLIENT,
 	.area = "link",
@@ -168,8 +173,8 @@ static const struct work_setup setup = {
 	.on_listener = on_listener,
 	.open = worker_open,
 	.start = worker_start,
-	.on_socket = on_socket,
-	.on_message = on_message,
+	.on_socket = on_worker_socket,
+	.on_message = on_worker_message,
 	.on_tick = on_tick,
 	.report = report,
 	.close = worker_close,
