@@ -1,9 +1,9 @@
-/* A connection as long as it is no tunnel: every request head on it is read here, one that asks for the tunnel is shown
- * to the owner, everything else goes to the web site and its answers come back.
+/* A connection as long as it is no tunnel. Every request head on it is read here. A head that asks for the tunnel is shown to
+ * the owner; every other request goes to the web site, and its answer comes back.
  *
- * Knows no sockets on the outer side: the owner (session.c) has the TLS stream, feeds what it reads and writes what it
- * is given. The web site is connected to while there are requests for it: a tunnel needs none of its places, nor does a
- * visitor who keeps the connection open for later.
+ * The visitor knows no sockets on the outer side: the owner (session.c) has the TLS stream, feeds what it reads and writes
+ * what it is given. The web site is connected to only while there are requests for it: a tunnel needs none of its places,
+ * nor does a visitor who keeps the connection open for later.
  *
  * One request at a time goes to the web site: the head behind it is looked at only when its answer has been taken whole.
  * So an upgrade that comes behind a page, or after a refused one, is asked about in its turn, with nothing outstanding.
@@ -57,7 +57,7 @@ struct visitor_setup {
 };
 
 /* Return: 0 or a negative errno. */
-int visitor_open(struct visitor **ret, const struct visitor_setup *plan);
+int visitor_open(struct visitor **ret, const struct visitor_setup *setup);
 
 /**
  * visitor_feed() - Bytes from the peer
