@@ -1,18 +1,23 @@
 /* Reads, makes and renews the hub's certificate (certificate.h).
  *
  * Happy path: key.pem and certificate.pem are in the folder, belong together and have time left; they are read. On the
- * first start both are made; later the certificate is made anew with the same key, so that the pin stays.
- * It fails, changing nothing, on what it cannot read and on what does not belong together: a new key means a new pin,
- * and that is for the operator to decide.
+ * first start both are made. Later the certificate is made anew with the same key, so that the pin stays: a client's pin is
+ * the hash of the public key.
+ *
+ * It fails, and changes nothing, where a file cannot be read or the two do not belong together. It never makes a new key in
+ * place of an old one, because every client would refuse the new pin; that is for the operator to decide.
+ *
+ * The key is written before the certificate. A crash between the two leaves a key alone, for which the next start makes a
+ * certificate; a certificate alone is told as an error.
  */
 #include "server/certificate.h"
 
 #include "common/base/file.h"
+#include "common/base/folder.h"
 #include "common/base/secret.h"
 #include "common/tunnel/tls.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <openssl/ec.h>
 #include <openssl/err.h>
@@ -29,64 +34,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#define FILE_LEN_MAX (1u << 20)
-#define LIFE_DAYS 90
+#define FILE_LEN_MAX (1u << 20)	  /* a chain of certificates has some KiB */
+#define LIFE_DAYS 90		  /* as public authorities give: nothing about it is conspicuous */
 #define CLOCK_SLACK_S (24 * 3600) /* a client's clock may be behind ours */
-#define SERIAL_LEN 16
-#define COMMON_NAME_MAX 64 /* RFC 5280, ub-common-name */
-
-static int read_whole(int fd, char *text, size_t len)
-{
-	size_t got = 0;
-	ssize_t n;
-
-	while (got < len) {
-		n = read(fd, text + got, len - got);
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			return -EIO; /* it shrank while we read */
-		got += (size_t)n;
-	}
-	text[len] = '\0';
-	return 0;
-}
-
-static int read_open_file(int fd, const char *path, char **ret_text, struct err *err)
-{
-	struct stat status;
-	char *text;
-	int rc;
-
-	if (fstat(fd, &status) < 0)
-		return err_system(err, -errno, "%s", path);
-	if (!S_ISREG(status.st_mode))
-		return err_set(err, -EINVAL, "%s: is no file", path);
-	if (status.st_size > (off_t)FILE_LEN_MAX)
-		return err_set(err, -EFBIG, "%s: too large for PEM", path);
-	text = calloc(1, (size_t)status.st_size + 1);
-	if (!text)
-		return err_system(err, -ENOMEM, "%s", path);
-	rc = read_whole(fd, text, (size_t)status.st_size);
-	if (rc < 0) {
-		secret_free(text);
-		return err_system(err, rc, "%s", path);
-	}
-	*ret_text = text;
-	return 0;
-}
-
-static int read_file(const char *path, char **ret_text, struct err *err)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY); /* a pipe must not hang us */
-	int rc;
-
-	if (fd < 0)
-		return err_system(err, -errno, "%s", path);
-	rc = read_open_file(fd, path, ret_text, err);
-	close(fd);
-	return rc;
-}
+#define SERIAL_LEN 16		  /* bytes; RFC 5280 §4.1.2.2 allows 20 */
+#define COMMON_NAME_MAX 64	  /* RFC 5280, ub-common-name */
 
 static int parse_certificate(const char *pem, const char *path, X509 **ret, struct err *err)
 {
@@ -112,6 +64,7 @@ static int parse_key(const char *pem, const char *path, EVP_PKEY **ret, struct e
 	return 0;
 }
 
+/* Do the key and the certificate belong together? Both are parsed, so that a broken file is told with its path. */
 static int check_pair(const char *certificate_pem, const char *certificate_path, const char *key_pem,
 	const char *key_path, struct err *err)
 {
@@ -136,10 +89,10 @@ int certificate_load(const char *certificate_path, const char *key_path, char **
 {
 	char *certificate_pem = NULL;
 	char *key_pem = NULL;
-	int rc = read_file(certificate_path, &certificate_pem, err);
+	int rc = file_read_text(certificate_path, FILE_LEN_MAX, &certificate_pem, err);
 
 	if (rc == 0)
-		rc = read_file(key_path, &key_pem, err);
+		rc = file_read_text(key_path, FILE_LEN_MAX, &key_pem, err);
 	if (rc == 0)
 		rc = check_pair(certificate_pem, certificate_path, key_pem, key_path, err);
 	if (rc < 0) {
@@ -152,7 +105,7 @@ int certificate_load(const char *certificate_path, const char *key_path, char **
 	return 0;
 }
 
-/* Text of what @bio holds, terminated; the BIO's own copy is wiped. */
+/* Text of what @bio holds, terminated; the BIO's own copy is wiped, because it may be the key. NULL: empty, or no memory. */
 static char *take_text(BIO *bio)
 {
 	char *data = NULL;
@@ -208,6 +161,7 @@ static void own_name(char name[COMMON_NAME_MAX + 1])
 	memcpy(name, host, strlen(host) + 1);
 }
 
+/* A random serial number. */
 static bool set_serial(X509 *certificate)
 {
 	unsigned char bytes[SERIAL_LEN];
@@ -223,6 +177,7 @@ static bool set_serial(X509 *certificate)
 	return is_set;
 }
 
+/* Issued by itself, to the host's name. */
 static bool set_names(X509 *certificate, const char *host)
 {
 	X509_NAME *name = X509_NAME_new();
@@ -234,6 +189,7 @@ static bool set_names(X509 *certificate, const char *host)
 	return is_set;
 }
 
+/* @value: in the syntax of openssl.cnf(5). */
 static bool add_extension(X509 *certificate, int nid, const char *value)
 {
 	X509V3_CTX context;
@@ -247,6 +203,7 @@ static bool add_extension(X509 *certificate, int nid, const char *value)
 	return is_added;
 }
 
+/* What a server's certificate has today. Clients look for the name in the alternative names only (RFC 9525). */
 static bool add_extensions(X509 *certificate, const char *host)
 {
 	char alternative[sizeof("DNS:") + COMMON_NAME_MAX];
@@ -259,6 +216,8 @@ static bool add_extensions(X509 *certificate, const char *host)
 	       add_extension(certificate, NID_subject_alt_name, alternative);
 }
 
+/* A self-signed certificate for @key. Clients pin the key, so that nobody checks the signature; it is there for a visitor's
+ * browser. */
 static int make_certificate(EVP_PKEY *key, char **ret_pem, struct err *err)
 {
 	X509 *certificate = X509_new();
@@ -278,35 +237,6 @@ static int make_certificate(EVP_PKEY *key, char **ret_pem, struct err *err)
 	return rc;
 }
 
-static int make_key(EVP_PKEY **ret, struct err *err)
-{
-	EVP_PKEY *key = EVP_EC_gen("P-256");
-
-	if (!key)
-		return err_openssl(err, -ENOMEM, "making a key");
-	*ret = key;
-	return 0;
-}
-
-/* The folder and those above it; only the last is closed to others. */
-static int make_folder(const char *folder, struct err *err)
-{
-	char path[PATH_MAX];
-	char *slash;
-
-	if (snprintf(path, sizeof(path), "%s", folder) >= (int)sizeof(path))
-		return err_system(err, -ENAMETOOLONG, "%s", folder);
-	for (slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-		*slash = '\0';
-		if (mkdir(path, 0755) < 0 && errno != EEXIST)
-			return err_system(err, -errno, "%s", path);
-		*slash = '/';
-	}
-	if (mkdir(folder, 0700) < 0 && errno != EEXIST)
-		return err_system(err, -errno, "%s", folder);
-	return 0;
-}
-
 static int64_t seconds_between(const ASN1_TIME *from, const ASN1_TIME *to)
 {
 	int days = 0;
@@ -315,15 +245,6 @@ static int64_t seconds_between(const ASN1_TIME *from, const ASN1_TIME *to)
 	if (!ASN1_TIME_diff(&days, &seconds, from, to)) /* NULL is now */
 		return 0;
 	return (int64_t)days * 24 * 3600 + seconds;
-}
-
-/* Less than a third of its time left, over, or not begun (it was made while the clock was wrong). */
-static bool is_due(const X509 *certificate)
-{
-	const ASN1_TIME *begin = X509_get0_notBefore(certificate);
-	const ASN1_TIME *end = X509_get0_notAfter(certificate);
-
-	return seconds_between(begin, NULL) < 0 || seconds_between(NULL, end) * 3 < seconds_between(begin, end);
 }
 
 /* What certificate_ensure() works on. */
@@ -335,32 +256,15 @@ struct own {
 	char *key_pem;	       /* NULL: to be made */
 };
 
-static int own_init(struct own *own, const char *folder, struct err *err)
-{
-	size_t size = sizeof(own->certificate_path);
-
-	memset(own, 0, sizeof(*own));
-	own->folder = folder;
-	if (snprintf(own->certificate_path, size, "%s/certificate.pem", folder) >= (int)size ||
-		snprintf(own->key_path, size, "%s/key.pem", folder) >= (int)size)
-		return err_system(err, -ENAMETOOLONG, "%s", folder);
-	return 0;
-}
-
-static void own_done(struct own *own)
-{
-	free(own->certificate_pem);
-	secret_free(own->key_pem);
-}
-
-/* A file that is missing leaves NULL. */
+/* A file that is missing leaves NULL, and is no error. */
 static int read_if_there(const char *path, char **ret_text, struct err *err)
 {
-	int rc = read_file(path, ret_text, err);
+	int rc = file_read_text(path, FILE_LEN_MAX, ret_text, err);
 
 	return rc == -ENOENT ? err_set(err, 0, "%s", "") : rc;
 }
 
+/* Read what is there and check that it belongs together. A key alone is fine: its certificate is made. */
 static int own_read(struct own *own, struct err *err)
 {
 	int rc = read_if_there(own->key_path, &own->key_pem, err);
@@ -379,13 +283,12 @@ static int own_read(struct own *own, struct err *err)
 	return 0;
 }
 
+/* A new key, in memory and on disk. */
 static int own_make_key(struct own *own, EVP_PKEY **ret_key, struct err *err)
 {
-	EVP_PKEY *key = NULL;
-	int rc = make_key(&key, err);
+	EVP_PKEY *key = EVP_EC_gen("P-256");
+	int rc = key ? format_key(key, &own->key_pem, err) : err_openssl(err, -ENOMEM, "making a key");
 
-	if (rc == 0)
-		rc = format_key(key, &own->key_pem, err);
 	if (rc == 0)
 		rc = file_write_text(own->folder, own->key_path, own->key_pem, err);
 	if (rc < 0) {
@@ -413,20 +316,25 @@ static int own_make_certificate(struct own *own, EVP_PKEY *key, struct err *err)
 	return 0;
 }
 
+/* Is the certificate missing, unreadable, over, not begun (it was made while the clock was wrong), or has it less than a third
+ * of its time left? */
 static bool own_is_due(const struct own *own)
 {
 	X509 *certificate = NULL;
-	bool due;
+	const ASN1_TIME *begin, *end;
+	bool is_due;
 
 	if (!own->certificate_pem ||
 		parse_certificate(own->certificate_pem, own->certificate_path, &certificate, NULL) < 0)
 		return true;
-	due = is_due(certificate);
+	begin = X509_get0_notBefore(certificate);
+	end = X509_get0_notAfter(certificate);
+	is_due = seconds_between(begin, NULL) < 0 || seconds_between(NULL, end) * 3 < seconds_between(begin, end);
 	X509_free(certificate);
-	return due;
+	return is_due;
 }
 
-/* Make what is missing or due. */
+/* Make what is missing or due. *ret_made: a new key, and so a new pin. */
 static int own_complete(struct own *own, bool *ret_made, struct err *err)
 {
 	bool is_new = !own->key_pem;
@@ -437,7 +345,9 @@ static int own_complete(struct own *own, bool *ret_made, struct err *err)
 		*ret_made = false;
 		return 0;
 	}
-	rc = make_folder(own->folder, err);
+	rc = folder_ensure_parent(own->folder, err);
+	if (rc == 0 && mkdir(own->folder, 0700) < 0 && errno != EEXIST)
+		rc = err_system(err, -errno, "%s", own->folder);
 	if (rc == 0)
 		rc = is_new ? own_make_key(own, &key, err) : parse_key(own->key_pem, own->key_path, &key, err);
 	if (rc == 0)
@@ -451,16 +361,18 @@ static int own_complete(struct own *own, bool *ret_made, struct err *err)
 int certificate_ensure(
 	const char *folder, char **ret_certificate_pem, char **ret_key_pem, bool *ret_made, struct err *err)
 {
-	struct own own;
-	int rc = own_init(&own, folder, err);
+	struct own own = {.folder = folder};
+	int size = sizeof(own.key_path), rc;
 
-	if (rc < 0)
-		return rc;
+	if (snprintf(own.certificate_path, sizeof(own.certificate_path), "%s/certificate.pem", folder) >= size ||
+		snprintf(own.key_path, sizeof(own.key_path), "%s/key.pem", folder) >= size)
+		return err_system(err, -ENAMETOOLONG, "%s", folder);
 	rc = own_read(&own, err);
 	if (rc == 0)
 		rc = own_complete(&own, ret_made, err);
 	if (rc < 0) {
-		own_done(&own);
+		free(own.certificate_pem);
+		secret_free(own.key_pem);
 		return rc;
 	}
 	*ret_certificate_pem = own.certificate_pem;

@@ -7,12 +7,14 @@
 
 #include <stdbool.h>
 
-/* Read or make it; renew it where less than a third of its time is left. The subject and the alternative name are the host's own name; nothing
- * names the program. Files are written atomically. Return: 0 (free both, the key with secret_free()) or a negative errno. */
+/* Read both from @folder. Make what is missing there; renew a certificate that has less than a third of its time left. Its
+ * subject and alternative name are the host's own name; nothing names the program. Files are written whole or not at all.
+ * @ret_made: the key is new, and so is the pin. Return: 0 (free() the certificate, secret_free() the key) or a negative
+ * errno. */
 int certificate_ensure(
 	const char *folder, char **ret_certificate_pem, char **ret_key_pem, bool *ret_made, struct err *err);
 
-/* Read the administrator's certificate and key, check that they match and are PEM. */
+/* Read the operator's certificate and key; check that they are PEM and belong together. Return: as above. */
 int certificate_load(const char *certificate_path, const char *key_path, char **ret_certificate_pem, char **ret_key_pem,
 	struct err *err);
 

@@ -400,7 +400,7 @@ static void unusable_given_files(void **state)
 	assert_int_equal(load(&place, "/nonexistent/certificate.pem", place.key_path), -ENOENT);
 	ASSERT_HAS(place.err.text, "/nonexistent/certificate.pem: No such file or directory");
 	assert_int_equal(load(&place, place.certificate_path, place.folder), -EINVAL);
-	ASSERT_HAS(place.err.text, "is no file");
+	ASSERT_HAS(place.err.text, "not a regular file");
 	snprintf(pipe_path, sizeof(pipe_path), "%s/pipe", place.top);
 	assert_int_equal(mkfifo(pipe_path, 0600), 0);
 	assert_int_equal(load(&place, pipe_path, place.key_path), -EINVAL);
