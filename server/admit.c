@@ -1,9 +1,12 @@
-/* Decides who may open the tunnel (admit.h).
+/* Decides which requests may open the tunnel (admit.h).
  *
- * Happy path: the key id in the JWT finds a token, the token's HMAC fits, the JWT is bound to this TLS session and asks
- * for our target. Or the path prefix is a stock client's own.
- * It fails as a visitor, with a reason for the debug log. Every request with a JWT costs the same whether it knows a key
- * id, a path or none: all entries are compared, by hash, and one HMAC is computed, with a dummy key where none is known.
+ * Happy path, our client: the key id in the JWT finds a token, the token's HMAC fits, the JWT is bound to this TLS
+ * session and asks for our target. Happy path, a stock client: the path prefix is its own; its JWT is signed with a key
+ * that we do not have, and only its target counts.
+ *
+ * A request that fails is a visitor's, with a reason for the debug log. Every request with a JWT costs the same,
+ * whether it knows a key id, a path or none: all entries are compared, in constant time, and one HMAC is computed, with
+ * a dummy key where no token was found. So the time of an answer tells a stranger nothing.
  */
 #include "server/admit.h"
 
@@ -17,8 +20,8 @@
 #include <string.h>
 
 #define HASH_LEN 32
-#define DUMMY_LEN 43 /* as long as a token of 32 bytes in base64 */
-#define OUR_PREFIX "v1"
+#define DUMMY_LEN 43	/* as long as a token of 32 bytes in base64: its HMAC takes as long */
+#define OUR_PREFIX "v1" /* of the path that our clients ask for */
 
 struct token_entry {
 	char kid[JWT_KID_LEN + 1];
@@ -36,25 +39,27 @@ struct admit_table {
 	size_t token_count;
 	struct path_entry *paths;
 	size_t path_count;
-	char dummy[DUMMY_LEN]; /* signs nothing that anybody has */
+	char dummy[DUMMY_LEN]; /* random: no JWT is signed with it */
+	/* The target, as a JWT may name it. */
 	char host[ADDR_TEXT_MAX];
 	char host_in_brackets[ADDR_TEXT_MAX + 2];
 	uint16_t port;
 };
 
+/* Return: false where OpenSSL has no SHA-256, or no memory. */
 static bool hash_text(uint8_t ret_hash[HASH_LEN], const void *text, size_t len)
 {
 	return EVP_Digest(text, len, ret_hash, NULL, EVP_sha256(), NULL) == 1;
 }
 
+/* Two clients with one token, or one path, could not be told apart. */
 static int add_token(struct admit_table *table, const struct server_settings_client *client, struct err *err)
 {
 	struct token_entry *entry = &table->tokens[table->token_count];
-	size_t i;
 
 	jwt_make_kid(entry->kid, client->token);
 	entry->client = client->number;
-	for (i = 0; i < table->token_count; i++) {
+	for (size_t i = 0; i < table->token_count; i++) {
 		if (memcmp(table->tokens[i].kid, entry->kid, JWT_KID_LEN) == 0)
 			return err_set(err, -EINVAL, "%s has another client's Token", client->name);
 	}
@@ -68,12 +73,11 @@ static int add_token(struct admit_table *table, const struct server_settings_cli
 static int add_path(struct admit_table *table, const struct server_settings_client *client, struct err *err)
 {
 	struct path_entry *entry = &table->paths[table->path_count];
-	size_t i;
 
 	if (!hash_text(entry->hash, client->stock_path, strlen(client->stock_path)))
 		return err_openssl(err, -ENOTSUP, "SHA-256");
 	entry->client = client->number;
-	for (i = 0; i < table->path_count; i++) {
+	for (size_t i = 0; i < table->path_count; i++) {
 		if (memcmp(table->paths[i].hash, entry->hash, HASH_LEN) == 0)
 			return err_set(err, -EINVAL, "%s has another client's StockPath", client->name);
 	}
@@ -84,24 +88,15 @@ static int add_path(struct admit_table *table, const struct server_settings_clie
 static int add_clients(
 	struct admit_table *table, const struct server_settings_client *clients, size_t count, struct err *err)
 {
-	size_t i;
 	int rc = 0;
 
-	for (i = 0; rc == 0 && i < count; i++) {
+	for (size_t i = 0; rc == 0 && i < count; i++) {
 		if (clients[i].token)
 			rc = add_token(table, &clients[i], err);
 		if (rc == 0 && clients[i].stock_path)
 			rc = add_path(table, &clients[i], err);
 	}
 	return rc;
-}
-
-static void set_target(struct admit_table *table, const struct addr *target)
-{
-	addr_format_host(table->host, sizeof(table->host), target);
-	snprintf(table->host_in_brackets, sizeof(table->host_in_brackets),
-		target->sa.sa_family == AF_INET6 ? "[%s]" : "%s", table->host);
-	table->port = addr_port(target);
 }
 
 int admit_table_open(struct admit_table **ret, const struct server_settings_client *clients, size_t client_count,
@@ -114,7 +109,10 @@ int admit_table_open(struct admit_table **ret, const struct server_settings_clie
 		return err_system(err, -ENOMEM, "clients");
 	table->tokens = calloc(client_count + 1, sizeof(*table->tokens));
 	table->paths = calloc(client_count + 1, sizeof(*table->paths));
-	set_target(table, target);
+	addr_format_host(table->host, sizeof(table->host), target);
+	snprintf(table->host_in_brackets, sizeof(table->host_in_brackets),
+		target->sa.sa_family == AF_INET6 ? "[%s]" : "%s", table->host);
+	table->port = addr_port(target);
 	if (!table->tokens || !table->paths)
 		rc = err_system(err, -ENOMEM, "clients");
 	else if (RAND_bytes((unsigned char *)table->dummy, DUMMY_LEN) != 1)
@@ -131,11 +129,9 @@ int admit_table_open(struct admit_table **ret, const struct server_settings_clie
 
 void admit_table_close(struct admit_table *table)
 {
-	size_t i;
-
 	if (!table)
 		return;
-	for (i = 0; i < table->token_count; i++)
+	for (size_t i = 0; i < table->token_count; i++)
 		secret_free(table->tokens[i].token);
 	free(table->tokens);
 	secret_wipe(table->paths, table->path_count * sizeof(*table->paths));
@@ -144,36 +140,34 @@ void admit_table_close(struct admit_table *table)
 	free(table);
 }
 
-/* Which token the key id means; all are looked at. */
+/* The token that the key id means, or NULL. No early return: all entries are compared. */
 static const struct token_entry *find_token(const struct admit_table *table, const struct jwt_claims *claims)
 {
 	const struct token_entry *found = NULL;
-	size_t i;
 
-	for (i = 0; i < table->token_count; i++) {
+	for (size_t i = 0; i < table->token_count; i++) {
 		if (secret_equal(table->tokens[i].kid, claims->kid, JWT_KID_LEN))
 			found = &table->tokens[i];
 	}
 	return claims->has_kid ? found : NULL;
 }
 
-/* Which stock client's path this is; all are looked at. */
-static const struct path_entry *find_path(const struct admit_table *table, struct http_span prefix)
+/* The stock client whose path this is, or NULL. Hashes are compared, so that paths of any length take the same time. */
+static const struct path_entry *find_stock_path(const struct admit_table *table, struct http_span prefix)
 {
 	const struct path_entry *found = NULL;
 	uint8_t hash[HASH_LEN];
-	size_t i;
 
 	if (!hash_text(hash, prefix.text, prefix.len))
 		return NULL;
-	for (i = 0; i < table->path_count; i++) {
+	for (size_t i = 0; i < table->path_count; i++) {
 		if (secret_equal(table->paths[i].hash, hash, HASH_LEN))
 			found = &table->paths[i];
 	}
 	return found;
 }
 
-/* One HMAC, whether the key is known or not. */
+/* One HMAC, whether a token was found or not. */
 static bool is_signed(const struct admit_table *table, const struct token_entry *entry, struct http_span jwt)
 {
 	const char *key = entry ? entry->token : table->dummy;
@@ -183,6 +177,7 @@ static bool is_signed(const struct admit_table *table, const struct token_entry 
 	return entry && fits;
 }
 
+/* Stock clients may be told to forward to "localhost", which they name as it is. */
 static bool is_our_target(const struct admit_table *table, const struct jwt_claims *claims)
 {
 	return claims->is_udp && claims->port == table->port &&
@@ -190,23 +185,13 @@ static bool is_our_target(const struct admit_table *table, const struct jwt_clai
 		       strcmp(claims->host, "localhost") == 0);
 }
 
-static void grant_ours(struct admit_grant *ret, uint32_t client, const struct jwt_claims *claims)
-{
-	*ret = (struct admit_grant){
-		.client = client,
-		.has_instance = claims->has_instance,
-		.has_iat = claims->has_iat,
-		.iat_s = claims->iat_s,
-	};
-	memcpy(ret->instance, claims->instance, sizeof(ret->instance));
-}
-
-/* By the credentials alone: whose is it? Return: NULL with *ret set, or why it is nobody's. */
+/* Find the client by the credentials alone. A good signature counts more than a path; both must not contradict each
+ * other. Return: NULL with *ret set, or why the request is no client's. */
 static const char *check_credentials(const struct admit_table *table, const struct upgrade_request *request,
 	const struct jwt_claims *claims, const uint8_t *binding, struct admit_grant *ret)
 {
 	const struct token_entry *token = find_token(table, claims);
-	const struct path_entry *path = find_path(table, request->prefix);
+	const struct path_entry *path = find_stock_path(table, request->prefix);
 	bool is_ours = is_signed(table, token, request->jwt);
 
 	if (is_ours && path && path->client != token->client)
@@ -216,7 +201,11 @@ static const char *check_credentials(const struct admit_table *table, const stru
 	if (is_ours && binding && claims->has_binding && !secret_equal(claims->binding, binding, JWT_BINDING_LEN))
 		return "signed for another TLS session";
 	if (is_ours) {
-		grant_ours(ret, token->client, claims);
+		*ret = (struct admit_grant){.client = token->client,
+			.has_instance = claims->has_instance,
+			.has_iat = claims->has_iat,
+			.iat_s = claims->iat_s};
+		memcpy(ret->instance, claims->instance, sizeof(ret->instance));
 		return NULL;
 	}
 	if (!path)
@@ -225,6 +214,7 @@ static const char *check_credentials(const struct admit_table *table, const stru
 	return NULL;
 }
 
+/* The order costs nothing to a stranger: without a JWT there is nothing secret to compare. */
 static const char *check_request(const struct admit_table *table, const struct upgrade_request *request,
 	const uint8_t *binding, struct admit_grant *ret)
 {

@@ -1,4 +1,5 @@
-/* Who may open the tunnel (WIRE.md §2). Pure: reads a parsed upgrade, decides in constant time. */
+/* Which requests may open the tunnel: those with a JWT that one of our tokens has signed, and those with the secret
+ * path of a stock client. Pure: reads a parsed upgrade, and decides in constant time. */
 #ifndef TOWPATH_SERVER_ADMIT_H
 #define TOWPATH_SERVER_ADMIT_H
 
@@ -13,9 +14,11 @@
 
 struct admit_table; /* the clients, by key id and by hash of stock path */
 
+/* @target: the only one that a JWT may ask for. Copies what it needs. Return: 0, -EINVAL where two clients have the
+ * same Token or StockPath, or another negative errno. */
 int admit_table_open(struct admit_table **ret, const struct server_settings_client *clients, size_t client_count,
 	const struct addr *target, struct err *err);
-void admit_table_close(struct admit_table *table); /* wipes */
+void admit_table_close(struct admit_table *table); /* wipes the secrets; NULL is fine */
 
 struct admit_grant {
 	uint32_t client;   /* its number */
@@ -23,11 +26,11 @@ struct admit_grant {
 	bool has_instance; /* our client; false: every session is a flow of its own */
 	uint8_t instance[JWT_INSTANCE_LEN];
 	bool has_iat;
-	int64_t iat_s;
+	int64_t iat_s; /* the client's clock when it asked: seconds since 1970 */
 };
 
-/* @binding: of this TLS session, NULL where we do not end TLS ourselves (ws:// listener): then none is asked.
- * @ret_why: for the debug log, never for the peer. Return: true with *ret set; false: a visitor. */
+/* @binding: of this TLS session. NULL where a proxy terminates TLS for us (ws:// listener): then none is checked.
+ * @ret_why: for the debug log, never for the peer. Return: true with *ret set; false: a visitor's request. */
 bool admit_check(const struct admit_table *table, const struct upgrade_request *request, const uint8_t *binding,
 	struct admit_grant *ret, const char **ret_why);
 

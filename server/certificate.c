@@ -1,14 +1,14 @@
 /* Reads, makes and renews the hub's certificate (certificate.h).
  *
  * Happy path: key.pem and certificate.pem are in the folder, belong together and have time left; they are read. On the
- * first start both are made. Later the certificate is made anew with the same key, so that the pin stays: a client's pin is
- * the hash of the public key.
+ * first start both are made. Later the certificate is made anew with the same key, so that the pin stays: a client's
+ * pin is the hash of the public key.
  *
- * It fails, and changes nothing, where a file cannot be read or the two do not belong together. It never makes a new key in
- * place of an old one, because every client would refuse the new pin; that is for the operator to decide.
+ * It fails, and changes nothing, where a file cannot be read or the two do not belong together. It never makes a new
+ * key in place of an old one, because every client would refuse the new pin; that is for the operator to decide.
  *
- * The key is written before the certificate. A crash between the two leaves a key alone, for which the next start makes a
- * certificate; a certificate alone is told as an error.
+ * The key is written before the certificate. A crash between the two leaves a key alone, for which the next start makes
+ * a certificate; a certificate alone is told as an error.
  */
 #include "server/certificate.h"
 
@@ -105,7 +105,8 @@ int certificate_load(const char *certificate_path, const char *key_path, char **
 	return 0;
 }
 
-/* Text of what @bio holds, terminated; the BIO's own copy is wiped, because it may be the key. NULL: empty, or no memory. */
+/* Text of what @bio holds, terminated; the BIO's own copy is wiped, because it may be the key. NULL: empty, or no
+ * memory. */
 static char *take_text(BIO *bio)
 {
 	char *data = NULL;
@@ -119,6 +120,7 @@ static char *take_text(BIO *bio)
 	return text;
 }
 
+/* PEM, without a password: the file is 0600. */
 static int format_key(EVP_PKEY *key, char **ret_pem, struct err *err)
 {
 	BIO *bio = BIO_new(BIO_s_mem());
@@ -216,8 +218,8 @@ static bool add_extensions(X509 *certificate, const char *host)
 	       add_extension(certificate, NID_subject_alt_name, alternative);
 }
 
-/* A self-signed certificate for @key. Clients pin the key, so that nobody checks the signature; it is there for a visitor's
- * browser. */
+/* A self-signed certificate for @key. Clients pin the key, so that nobody checks the signature; it is there for a
+ * visitor's browser. */
 static int make_certificate(EVP_PKEY *key, char **ret_pem, struct err *err)
 {
 	X509 *certificate = X509_new();
@@ -237,6 +239,7 @@ static int make_certificate(EVP_PKEY *key, char **ret_pem, struct err *err)
 	return rc;
 }
 
+/* 0 where a time is not valid: such a certificate counts as due. */
 static int64_t seconds_between(const ASN1_TIME *from, const ASN1_TIME *to)
 {
 	int days = 0;
@@ -247,7 +250,7 @@ static int64_t seconds_between(const ASN1_TIME *from, const ASN1_TIME *to)
 	return (int64_t)days * 24 * 3600 + seconds;
 }
 
-/* What certificate_ensure() works on. */
+/* What certificate_ensure() works on. The key is freed with secret_free(). */
 struct own {
 	const char *folder;
 	char certificate_path[PATH_MAX];
@@ -316,8 +319,8 @@ static int own_make_certificate(struct own *own, EVP_PKEY *key, struct err *err)
 	return 0;
 }
 
-/* Is the certificate missing, unreadable, over, not begun (it was made while the clock was wrong), or has it less than a third
- * of its time left? */
+/* Is the certificate missing, unreadable, over, not begun (it was made while the clock was wrong), or has it less than
+ * a third of its time left? */
 static bool own_is_due(const struct own *own)
 {
 	X509 *certificate = NULL;

@@ -7,10 +7,10 @@
 
 #include <stdbool.h>
 
-/* Read both from @folder. Make what is missing there; renew a certificate that has less than a third of its time left. Its
- * subject and alternative name are the host's own name; nothing names the program. Files are written whole or not at all.
- * @ret_made: the key is new, and so is the pin. Return: 0 (free() the certificate, secret_free() the key) or a negative
- * errno. */
+/* Read both from @folder. Make what is missing there; renew a certificate that has less than a third of its time left.
+ * Its subject and alternative name are the host's own name; nothing names the program. Files are written whole or not
+ * at all. @ret_made: the key is new, and so is the pin. Return: 0 (free() the certificate, secret_free() the key) or a
+ * negative errno. */
 int certificate_ensure(
 	const char *folder, char **ret_certificate_pem, char **ret_key_pem, bool *ret_made, struct err *err);
 

@@ -1,13 +1,19 @@
-/* See client_list.h. */
+/* The clients by number (client_list.h).
+ *
+ * Happy path: the numbers come from the table on disk, entries are sorted by them, a request of the worker's finds its
+ * client by a binary search. At a reload another list is made beside this one, which then remembers what was known.
+ * Fails with the table of numbers, or without memory.
+ */
 #include "server/client_list.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define CLOCK_BEHIND_S 60	/* what no clock that was ever set differs by */
-#define CLOCK_SLACK_S 5		/* what a clock is put back while it is set right */
-#define CLOCK_MAX_S (1ll << 40) /* no clock says more; what the worker says is a stranger's word */
+#define CLOCK_BEHIND_S 60 /* a clock that was ever set differs by less */
+#define CLOCK_SLACK_S 5	  /* a clock may be put back by so much while it is synchronised */
+#define CLOCK_MAX_S                                                                                                    \
+	(1ll << 40) /* beyond the year 36000. The worker is not trusted: without a bound the sums could overflow */
 
 static int compare_entries(const void *a, const void *b)
 {
@@ -16,8 +22,9 @@ static int compare_entries(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-static int assign_numbers(
-	struct client_number_table *sources, const struct server_config *config, uint32_t *numbers, struct err *err)
+/* The numbers of all clients, in their order. New ones are on disk when this returns. */
+static int assign_numbers(struct client_number_table *numbers_on_disk, const struct server_config *config,
+	uint32_t *numbers, struct err *err)
 {
 	char(*texts)[CLIENT_NUMBER_KEY_MAX] = calloc(config->client_count + 1, sizeof(*texts));
 	const char **keys = calloc(config->client_count + 1, sizeof(*keys));
@@ -27,51 +34,52 @@ static int assign_numbers(
 		client_number_key(texts[i], &config->clients[i]);
 		keys[i] = texts[i];
 	}
-	rc = texts && keys ? client_number_table_assign(sources, keys, config->client_count, numbers, err)
+	rc = texts && keys ? client_number_table_assign(numbers_on_disk, keys, config->client_count, numbers, err)
 			   : err_system(err, -ENOMEM, "clients");
 	free(keys);
 	free(texts);
 	return rc;
 }
 
-int client_list_open(struct client_list *ret, struct client_number_table *sources, const struct server_config *config, struct err *err)
+int client_list_open(struct client_list *ret, struct client_number_table *numbers_on_disk,
+	const struct server_config *config, struct err *err)
 {
-	struct client_list roster = {.count = config->client_count};
+	struct client_list list = {.count = config->client_count};
 	uint32_t *numbers = calloc(config->client_count + 1, sizeof(*numbers));
 	int rc;
 
-	roster.entries = calloc(config->client_count + 1, sizeof(*roster.entries));
-	rc = numbers && roster.entries ? assign_numbers(sources, config, numbers, err)
-				       : err_system(err, -ENOMEM, "clients");
-	for (size_t i = 0; rc == 0 && i < roster.count; i++)
-		roster.entries[i] = (struct client_list_entry){.number = numbers[i], .client = &config->clients[i]};
+	list.entries = calloc(config->client_count + 1, sizeof(*list.entries));
+	rc = numbers && list.entries ? assign_numbers(numbers_on_disk, config, numbers, err)
+				     : err_system(err, -ENOMEM, "clients");
+	for (size_t i = 0; rc == 0 && i < list.count; i++)
+		list.entries[i] = (struct client_list_entry){.number = numbers[i], .client = &config->clients[i]};
 	free(numbers);
 	if (rc < 0) {
-		free(roster.entries);
+		free(list.entries);
 		return rc;
 	}
-	qsort(roster.entries, roster.count, sizeof(*roster.entries), compare_entries);
-	*ret = roster;
+	qsort(list.entries, list.count, sizeof(*list.entries), compare_entries);
+	*ret = list;
 	return 0;
 }
 
-void client_list_close(struct client_list *roster)
+void client_list_close(struct client_list *list)
 {
-	free(roster->entries);
-	*roster = (struct client_list){0};
+	free(list->entries);
+	*list = (struct client_list){0};
 }
 
-void client_list_remember(struct client_list *roster, const struct client_list *before)
+void client_list_remember(struct client_list *list, const struct client_list *before)
 {
-	for (size_t i = 0; i < roster->count; i++) {
-		struct client_list_entry *entry = &roster->entries[i];
+	for (size_t i = 0; i < list->count; i++) {
+		struct client_list_entry *entry = &list->entries[i];
 		const struct client_list_entry *old = client_list_find(before, entry->number);
 		const struct server_client *client = entry->client;
 
 		if (!old || memcmp(old->client->public_key, client->public_key, sizeof(client->public_key)) != 0)
 			continue;
 		*entry = *old;
-		entry->client = client;
+		entry->client = client; /* of the new configuration; the old one is freed soon */
 	}
 }
 
@@ -82,13 +90,14 @@ bool client_list_note_clock(struct client_list_entry *entry, int64_t wall_s, int
 	if (wall_s < 0 || wall_s > CLOCK_MAX_S)
 		return false;
 	is_behind = wall_s + CLOCK_BEHIND_S < now_s || wall_s + CLOCK_SLACK_S < entry->clock_s;
-	entry->clock_s = wall_s;
+	entry->clock_s =
+		wall_s; /* also where it went back: WireGuard is told, and the next one is compared with this */
 	return is_behind;
 }
 
-struct client_list_entry *client_list_find(const struct client_list *roster, uint32_t number)
+struct client_list_entry *client_list_find(const struct client_list *list, uint32_t number)
 {
 	const struct client_list_entry key = {.number = number};
 
-	return roster->count == 0 ? NULL : bsearch(&key, roster->entries, roster->count, sizeof(key), compare_entries);
+	return list->count == 0 ? NULL : bsearch(&key, list->entries, list->count, sizeof(key), compare_entries);
 }

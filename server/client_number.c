@@ -1,8 +1,11 @@
 /* The clients' numbers (client_number.h).
  *
- * Happy path: the file is one JSON object, "laptop": "127.64.3.9"; all keys are in it, nothing is written. A new key gets the
- * first free number from its hash on. Fails with the file: one that cannot be read is not replaced, because that
- * would move everybody.
+ * Happy path: the file is one JSON object, "laptop": "127.64.3.9"; all keys are in it, and nothing is written. A new
+ * key gets the number of its hash, or the next one that is free. The file holds addresses, not numbers, because an
+ * operator reads it beside the output of wg.
+ *
+ * It fails with the file's path. A file that cannot be read is not replaced, because that would move every client to
+ * another address.
  */
 #include "server/client_number.h"
 
@@ -21,10 +24,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CLIENT_NUMBER_NET 0x7f400000u /* 127.64.0.0 */
-#define CLIENT_NUMBER_COUNT (CLIENT_NUMBER_MAX + 2)
-#define CLIENT_NUMBER_KEYS_MAX (CLIENT_NUMBER_COUNT / 2) /* so that a free one is near */
-#define FILE_MAX (256u << 20)
+#define CLIENT_NUMBER_NET 0x7f400000u			 /* 127.64.0.0 */
+#define CLIENT_NUMBER_COUNT (CLIENT_NUMBER_MAX + 2)	 /* with the first and the last address, which are not given */
+#define CLIENT_NUMBER_KEYS_MAX (CLIENT_NUMBER_COUNT / 2) /* so that the next free number is near */
+#define FILE_MAX (256u << 20)				 /* two million keys of some 100 bytes */
 
 struct client_number_table {
 	char folder[PATH_MAX];
@@ -39,7 +42,7 @@ void client_number_address(uint32_t number, struct addr *ret)
 	ret->in4.sin_addr.s_addr = htonl(CLIENT_NUMBER_NET + number);
 }
 
-/* Return: the number, 0 where it is none of ours. */
+/* Return: the number, or 0 where the text is no address of 127.64.0.0/10: an operator may have edited the file. */
 static uint32_t number_of(const json_t *address)
 {
 	const char *text = json_string_value(address);
@@ -54,6 +57,7 @@ static uint32_t number_of(const json_t *address)
 
 /* --- the file --- */
 
+/* No file is an empty table: the first start. */
 static int read_addresses(const struct client_number_table *table, json_t **ret, struct err *err)
 {
 	json_error_t error;
@@ -72,7 +76,7 @@ static int read_addresses(const struct client_number_table *table, json_t **ret,
 		return 0;
 	json_decref(*ret);
 	return err_set(err, -EINVAL,
-		"%s: not a JSON object of names and addresses; mend it, or remove it: then addresses are given anew",
+		"%s: not a JSON object of names and addresses; mend it, or remove it to have addresses given anew",
 		table->path);
 }
 
@@ -116,7 +120,7 @@ void client_number_table_close(struct client_number_table *table)
 
 /* --- giving numbers --- */
 
-/* FNV-1a, 64 bits: <http://www.isthe.com/chongo/tech/comp/fnv/>. Spreads; hides nothing and need not. */
+/* FNV-1a, 64 bits: <http://www.isthe.com/chongo/tech/comp/fnv/>. It spreads the keys; a number is no secret. */
 static uint32_t hash_key(const char *key)
 {
 	uint64_t hash = 0xcbf29ce484222325ull;
@@ -126,7 +130,7 @@ static uint32_t hash_key(const char *key)
 	return (uint32_t)((hash ^ hash >> 32) % CLIENT_NUMBER_COUNT);
 }
 
-/* Return: was it free? */
+/* Mark a number as taken. Return: true if it was free. */
 static bool take(uint8_t *bitmap, uint32_t number)
 {
 	bool is_free = !(bitmap[number / 8] & 1u << number % 8);
@@ -135,7 +139,8 @@ static bool take(uint8_t *bitmap, uint32_t number)
 	return is_free;
 }
 
-/* What is taken already. An entry that is no address of ours, or another's too (somebody wrote in the file), is forgotten. */
+/* Mark the numbers that are given. An entry that is no address of ours, or has another entry's address, is forgotten:
+ * an operator has edited the file, and the key gets a number again. */
 static void take_given(uint8_t *bitmap, json_t *addresses)
 {
 	const char *key;
@@ -150,6 +155,7 @@ static void take_given(uint8_t *bitmap, json_t *addresses)
 	}
 }
 
+/* Ends: at most half of the numbers are taken. */
 static int give(json_t *addresses, const char *key, uint8_t *bitmap)
 {
 	uint32_t number = hash_key(key);
@@ -162,9 +168,9 @@ static int give(json_t *addresses, const char *key, uint8_t *bitmap)
 	return json_object_set_new(addresses, key, json_string(addr_format_host(text, sizeof(text), &addr)));
 }
 
-/* Into a copy, so that nothing has changed where a step fails. */
-static int give_all(
-	const struct client_number_table *table, json_t *addresses, const char *const *keys, size_t count, struct err *err)
+/* Give numbers to keys without one, in @addresses, a copy of the table, and write the file if there was any. */
+static int give_all(const struct client_number_table *table, json_t *addresses, const char *const *keys, size_t count,
+	struct err *err)
 {
 	uint8_t *bitmap = calloc(1, CLIENT_NUMBER_COUNT / 8);
 	size_t before;
@@ -183,8 +189,8 @@ static int give_all(
 	return json_object_size(addresses) > before ? write_addresses(table, addresses, err) : 0;
 }
 
-int client_number_table_assign(
-	struct client_number_table *table, const char *const *keys, size_t count, uint32_t *ret_numbers, struct err *err)
+int client_number_table_assign(struct client_number_table *table, const char *const *keys, size_t count,
+	uint32_t *ret_numbers, struct err *err)
 {
 	json_t *addresses;
 	int rc;
@@ -196,6 +202,7 @@ int client_number_table_assign(
 	addresses = json_copy(table->addresses);
 	if (!addresses)
 		return err_system(err, -ENOMEM, "%s", table->path);
+	/* The copy replaces the table when the file is written: where a step fails, nothing has changed. */
 	rc = give_all(table, addresses, keys, count, err);
 	if (rc < 0) {
 		json_decref(addresses);
@@ -210,7 +217,7 @@ int client_number_table_assign(
 
 /* --- keys --- */
 
-/* A Name has no "#", which begins a comment: nobody can choose one of the others. */
+/* A Name cannot contain "#", which begins a comment in the file: so no Name is the same as one of the other keys. */
 void client_number_key(char buf[CLIENT_NUMBER_KEY_MAX], const struct server_client *client)
 {
 	char text[CLIENT_NUMBER_KEY_MAX - 8];

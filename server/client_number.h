@@ -1,8 +1,9 @@
-/* The clients' numbers: who has which address in 127.64.0.0/10, for good.
+/* The clients' numbers: each client has an address of its own in 127.64.0.0/10, for good.
  *
- * A number follows from a hash of the client's name and is written to STATE_DIR/NAME/sources, so that nothing moves it any
- * more: not a restart, a reload, or a client added in front. It stays with the name also while the client is gone from the
- * file. Supervisor and worker mean a client by its number, never by its place in the file, which a reload changes.
+ * A number follows from a hash of the client's name and is written to STATE_DIR/NAME/sources, so that nothing moves it
+ * any more: not a restart, a reload, or a client added in front. It stays with the name also while the client is gone
+ * from the configuration. Supervisor and worker name a client by its number, never by its position in the file, which a
+ * reload changes.
  */
 #ifndef TOWPATH_SERVER_CLIENT_NUMBER_H
 #define TOWPATH_SERVER_CLIENT_NUMBER_H
@@ -23,15 +24,16 @@ struct client_number_table;
 int client_number_table_open(struct client_number_table **ret, const char *folder, struct err *err);
 void client_number_table_close(struct client_number_table *table);
 
-/* The numbers of @keys, in their order; new ones are on disk when this returns. Return: 0, or a negative errno with no number
- * given. */
-int client_number_table_assign(
-	struct client_number_table *table, const char *const *keys, size_t count, uint32_t *ret_numbers, struct err *err);
+/* Find the numbers of @keys, in their order; keys without one get one. New ones are on disk when this returns. Return:
+ * 0, or a negative errno with no number given. */
+int client_number_table_assign(struct client_number_table *table, const char *const *keys, size_t count,
+	uint32_t *ret_numbers, struct err *err);
 
-/* By what a client is known again: its Name; without one its public key, its token's id, its stock path's hash. */
+/* The key by which a client is known again: its Name; without one its public key, its token's id or its stock path's
+ * hash. */
 void client_number_key(char buf[CLIENT_NUMBER_KEY_MAX], const struct server_client *client);
 
-/* Its address, port 0. */
+/* The address that belongs to a number, port 0. */
 void client_number_address(uint32_t number, struct addr *ret);
 
 #endif

@@ -1,8 +1,9 @@
 /* The UDP sockets of the hub's flows (flow_socket.h).
  *
- * Happy path: the client's fixed address and the instance's port, bind, connect to Target, hand down. A hidden Target's
- * namespace is entered for the one call that makes the socket: a socket stays where it was made. A port that is
- * taken (two instances with one hash, a socket not yet closed) becomes any port. Fails with the errno of the step.
+ * Happy path: make a socket, bind it to the client's fixed address and the instance's port, connect it to Target. Where
+ * Target is hidden in a namespace, that is entered for the one call that makes the socket; a socket stays in the
+ * namespace where it was made. A port that is taken (two instances with one hash, a socket not yet closed) becomes any
+ * port. It fails with the errno of the step, and the supervisor answers the worker with it.
  */
 #include "server/flow_socket.h"
 
@@ -20,7 +21,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define FLOW_PORT_FIRST 20000u
+#define FLOW_PORT_FIRST                                                                                                \
+	20000u /* above the ports of services; on an address of 127.64.0.0/10 hardly any program listens */
 #define FLOW_PORT_COUNT 40000u
 
 int flow_address_open(struct flow_address *address, const struct addr *target, int netns_fd, struct err *err)
@@ -39,16 +41,7 @@ void flow_address_close(struct flow_address *address)
 	address->home_fd = -1;
 }
 
-/* All that the supervisor does next would be done to the wrong host. */
-static void flow_come_home(const struct flow_address *address)
-{
-	if (setns(address->home_fd, CLONE_NEWNET) == 0)
-		return;
-	log_error("session", "coming back from the worker's network namespace: %s", strerror(errno));
-	abort();
-}
-
-static int flow_make_socket(const struct flow_address *address)
+static int make_socket(const struct flow_address *address)
 {
 	int fd;
 
@@ -57,27 +50,24 @@ static int flow_make_socket(const struct flow_address *address)
 	fd = socket(address->target.sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		fd = -errno;
-	if (address->netns_fd >= 0)
-		flow_come_home(address);
+	if (address->netns_fd >= 0 && setns(address->home_fd, CLONE_NEWNET) < 0) {
+		/* Whatever the supervisor does next would be done in the wrong namespace. */
+		log_error("session", "coming back from the worker's network namespace: %s", strerror(errno));
+		abort();
+	}
 	return fd;
 }
 
-/* A port in 20000..59999 that follows from the instance id, which is random. */
-static uint16_t flow_socket_port(const uint8_t instance[16])
-{
-	uint64_t word;
-
-	memcpy(&word, instance, sizeof(word));
-	return (uint16_t)(FLOW_PORT_FIRST + word % FLOW_PORT_COUNT);
-}
-
-static int flow_bind(int fd, const struct channel_flow *wanted)
+/* Bind to the client's address and a port in 20000..59999 that follows from the instance id, which is random. */
+static int bind_source(int fd, const struct channel_flow *wanted)
 {
 	struct addr source;
+	uint64_t word;
 
 	client_number_address(wanted->client, &source);
+	memcpy(&word, wanted->instance, sizeof(word));
 	if (wanted->has_instance)
-		addr_set_port(&source, flow_socket_port(wanted->instance));
+		addr_set_port(&source, (uint16_t)(FLOW_PORT_FIRST + word % FLOW_PORT_COUNT));
 	if (bind(fd, &source.sa, addr_len(&source)) == 0)
 		return 0;
 	if (errno != EADDRINUSE || !wanted->has_instance)
@@ -93,12 +83,12 @@ int flow_socket_open(const struct flow_address *address, const struct channel_fl
 
 	if (wanted->client == 0 || wanted->client > CLIENT_NUMBER_MAX)
 		return -EINVAL;
-	fd = flow_make_socket(address);
+	fd = make_socket(address);
 	if (fd < 0)
 		return fd;
 	socket_tune_udp(fd);
 	if (target->sa.sa_family == AF_INET)
-		rc = flow_bind(fd, wanted);
+		rc = bind_source(fd, wanted);
 	if (rc == 0 && connect(fd, &target->sa, addr_len(target)) < 0)
 		rc = -errno;
 	if (rc == 0)

@@ -1,7 +1,8 @@
 /* The UDP sockets of the hub's flows: connected to Target, each client from an address of its own (client_number.h).
  *
- * An instance's port follows from its id, so that a client that comes again, also after a restart of the hub, is the same
- * endpoint to WireGuard. Only where Target is IPv4: IPv6 has a single loopback address, there every flow gets any port.
+ * An instance's port follows from its id, so that a client that comes again, also after a restart of the hub, is the
+ * same endpoint to WireGuard. This holds only where Target is IPv4. IPv6 has a single loopback address; there every
+ * flow gets any port.
  */
 #ifndef TOWPATH_SERVER_FLOW_SOCKET_H
 #define TOWPATH_SERVER_FLOW_SOCKET_H
@@ -10,7 +11,7 @@
 #include "common/base/err.h"
 #include "common/process/channel.h"
 
-/* Where Target answers. */
+/* Where the sockets are made and what they are connected to. */
 struct flow_address {
 	struct addr target;
 	int netns_fd; /* the namespace with Target, borrowed; -1: ours */
@@ -21,9 +22,9 @@ struct flow_address {
 int flow_address_open(struct flow_address *address, const struct addr *target, int netns_fd, struct err *err);
 void flow_address_close(struct flow_address *address);
 
-/* Make the socket that @wanted asks for, non-blocking and connected. Its port is any where the instance's own is taken. Not
- * beside other threads: it may enter another namespace for a moment.
- * Return: descriptor, or a negative errno (-EINVAL: no client's number). */
+/* Make the socket that @wanted asks for, non-blocking and connected. Where the instance's own port is taken it gets any
+ * port. Not beside other threads: the process may be in another namespace for a moment. Return: descriptor, or a
+ * negative errno (-EINVAL: no client's number). */
 int flow_socket_open(const struct flow_address *address, const struct channel_flow *wanted);
 
 #endif

@@ -1,8 +1,9 @@
 /* The hub's flows: one UDP socket towards Target for each client's instance, which outlives its carriers.
  *
- * The key is the client and the instance id of its JWT. A session with the same key takes the flow over, no other session
- * does. Sessions of stock clients have no instance: each gets a flow of its own, which ends with it. The supervisor makes
- * the socket (each key has a fixed source address and port), so a session may have to wait for its flow.
+ * The key is the client and the instance id of its JWT. A session with the same key takes the flow over, no other
+ * session does. Sessions of stock clients have no instance: each gets a flow of its own, which ends with it. The
+ * supervisor makes the socket (each key has a fixed source address and port), so a session may have to wait for its
+ * flow.
  *
  * The table knows nothing of sessions but their pointers. It calls them through struct flow_handlers.
  */
@@ -30,11 +31,11 @@ struct session;
  * enum flow_state - What a flow is waiting for
  *
  * A flow moves downwards through these states; between CARRIED and LONELY it may go back and forth. ->state, ->client,
- * ->instance and ->flow.counters may be read at any time; only flow_table.c writes any of them.
+ * ->instance and ->flow.counters may be read at any time. Outside flow_table.c only ->flow is written, by the carrier.
  *
  *    FLOW_ASKED - The supervisor has been asked for the socket
- *        ->waiter is the session that gets the flow; it is never NULL. There is no socket: ->socket and ->poll must not be
- *        touched, and no datagram may be queued.
+ *        ->waiter is the session that gets the flow; it is never NULL. There is no socket: ->socket and ->poll must not
+ *        be touched, and no datagram may be queued.
  *            - flow_table_attach() of the same key: the newer session waits instead, the older one is told NULL
  *            - flow_table_on_socket(): to CARRIED, or with an error to CLOSING
  *            - flow_table_detach() by the waiter: to CLOSING. The supervisor's answer then finds no flow.
@@ -45,8 +46,8 @@ struct session;
  *    FLOW_LONELY - The socket is open and no session is there
  *        Datagrams from Target still go into the queue, for the next session. ->lonely_since_us says since when.
  *            - flow_table_attach() of the same key: to CARRIED, at once
- *            - flow_table_tick() after FLOW_LINGER_US, flow_table_end_lonely(), or another instance of a client that is at
- *              its limit: to CLOSING
+ *            - flow_table_tick() after FLOW_LINGER_US, flow_table_end_lonely(), or another instance of a client that is
+ *              at its limit: to CLOSING
  *    FLOW_CLOSING - Out of the table; the memory goes once the loop has closed the socket's handle
  *        Nothing may be called with the flow.
  */
@@ -71,8 +72,8 @@ struct hub_flow {
 
 /* What the table tells sessions. Inside both calls any function of this header may be called for another session. */
 struct flow_handlers {
-	/* The session that waited carries @flow now. NULL: there is no socket, or a newer session of the same instance came
-	 * first; the session is detached already. */
+	/* The session that waited carries @flow now. NULL: there is no socket, or a newer session of the same instance
+	 * came first; the session is detached already. */
 	void (*on_flow)(struct session *session, struct hub_flow *flow);
 
 	/* A newer session carries the flow. This one takes what is under way, then ends and detaches. */
@@ -84,8 +85,8 @@ struct flow_table_setup {
 	uv_loop_t *loop;
 	struct pump *pump;
 	struct channel *channel; /* to the supervisor, which makes the sockets */
-	/* The limits and the clients' names. A reload may change what is in it, but a flow's client must stay in it until the
-	 * flow is out of the table. */
+	/* The limits and the clients' names. A reload may change what is in it, but a flow's client must stay in it
+	 * until the flow is out of the table. */
 	const struct server_settings *settings;
 	const struct flow_handlers *handlers;
 };
@@ -104,13 +105,13 @@ void flow_table_init(struct flow_table *table, const struct flow_table_setup *se
 /**
  * flow_table_attach() - Get the flow of an admitted session
  * @rtt_ms: round trip of the session's connection; goes to the supervisor with the question for a socket
- * @ret: the flow, to be given back with flow_table_detach(). Where its state is FLOW_CARRIED it can be used now. Where it is
- *       FLOW_ASKED, on_flow(@session) comes later.
+ * @ret: the flow, to be given back with flow_table_detach(). Where its state is FLOW_CARRIED it can be used now. Where
+ *       it is FLOW_ASKED, on_flow(@session) comes later.
  *
  * No handler is called for @session itself from inside.
  *
- * Return: 0; -EUSERS: the client has as many flows as MaxSessionsPerClient allows; -ENOSPC: as many sessions as MaxClients
- * carry a flow; -ENOMEM. Replacing a session needs no free place.
+ * Return: 0; -EUSERS: the client has as many flows as MaxSessionsPerClient allows; -ENOSPC: as many sessions as
+ * MaxClients carry a flow; -ENOMEM. Replacing a session needs no free place.
  */
 int flow_table_attach(struct flow_table *table, const struct admit_grant *grant, uint32_t rtt_ms,
 	struct session *session, struct hub_flow **ret);
@@ -121,13 +122,15 @@ void flow_table_detach(struct hub_flow *flow, struct session *session);
 /* The supervisor's answer to the question with this ticket. Owns @fd (-1 with @error). */
 void flow_table_on_socket(struct flow_table *table, uint64_t ticket, int error, int fd);
 
-/* Close flows that have been lonely for too long, drop datagrams that have waited for too long. About twice a second. */
+/* Close flows that have been lonely for too long, drop datagrams that have waited for too long. About twice a
+ * second. */
 void flow_table_tick(struct flow_table *table, uint64_t now_us);
 
 /* Close a client's flows that are lonely. */
 void flow_table_end_lonely(struct flow_table *table, uint32_t client);
 
-/* Add the counters of all flows, also of those that have ended. @depth: datagrams that wait; @sojourn_us: the longest wait. */
+/* Add the counters of all flows, also of those that have ended. @depth: datagrams that wait; @sojourn_us: the longest
+ * wait. */
 void flow_table_sum(const struct flow_table *table, struct flow_counters *total, uint32_t *depth, uint64_t *sojourn_us);
 
 /* Close all flows. All sessions have detached. */

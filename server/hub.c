@@ -3,6 +3,7 @@
 
 #include "common/tunnel/tls.h"
 
+/* The client is in the settings: a reload ends the sessions and flows of clients that are gone before it swaps them. */
 const char *hub_client_name(const struct hub *hub, uint32_t client)
 {
 	return server_settings_find(&hub->settings, client)->name;

@@ -1,7 +1,8 @@
-/* The hub's TCP listeners.
+/* The hub's TCP listeners (listener.h).
  *
- * Happy path: socket, options that accepted connections inherit, bind, listen. Fails with the line of the file and the
- * remedy for what users meet: a port in use, an address of another host, a port under 1024 without privilege.
+ * Happy path: make a socket, set options that accepted connections inherit, bind, listen. It fails with the line of the
+ * file and a remedy for what users meet: a port in use, an address of another host, a port under 1024 without
+ * privilege.
  */
 #include "server/listener.h"
 
@@ -14,13 +15,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define LISTENER_BACKLOG 4096
+#define LISTENER_BACKLOG 4096 /* the kernel cuts it to net.core.somaxconn */
 /* Measured with TCP inside (tests/bench/line): where 1 % is lost 14 Mbit/s instead of 2 with cubic; at 2 Mbit/s with a
  * long queue in the line a ping takes 190 ms at worst (p99) instead of 720; as much throughput elsewhere. */
 #define LISTENER_CONGESTION "bbr"
 #define LISTENER_USER_TIMEOUT_MS 20000 /* unacknowledged bytes: longer than a roaming client needs to come again */
 
-static const char *listener_remedy(char *buf, size_t size, int code, const struct server_listen *listen)
+static const char *find_remedy(char *buf, size_t size, int code, const struct server_listen *listen)
 {
 	unsigned int port = addr_port(&listen->addr);
 
@@ -47,17 +48,20 @@ static const char *listener_remedy(char *buf, size_t size, int code, const struc
 	return buf;
 }
 
-static int listener_fail(
+/* The default listener stands in no line of the file; [Server] does. */
+static int fail_with_line(
 	const struct server_config *config, const struct server_listen *listen, int code, struct err *err)
 {
 	char remedy[160];
 
 	return err_set(err, code, "%s:%u: Listen: '%s': %s; %s", config->path,
 		listen->line ? listen->line : config->main_line, listen->text, strerror(-code),
-		listener_remedy(remedy, sizeof(remedy), code, listen));
+		find_remedy(remedy, sizeof(remedy), code, listen));
 }
 
-static int listener_prepare(int fd, const struct addr *addr)
+/* SO_REUSEADDR: a restart must not wait for connections of before in TIME_WAIT. IPV6_V6ONLY: [::] beside 0.0.0.0, as
+ * the configuration has them, whatever the host's default is. */
+static int bind_and_listen(int fd, const struct addr *addr)
 {
 	const int on = 1;
 	int rc;
@@ -79,10 +83,10 @@ int listener_open(const struct server_config *config, const struct server_listen
 	int rc;
 
 	if (fd < 0)
-		return listener_fail(config, listen, -errno, err);
-	rc = listener_prepare(fd, &listen->addr);
+		return fail_with_line(config, listen, -errno, err);
+	rc = bind_and_listen(fd, &listen->addr);
 	if (rc == 0)
 		return fd;
 	close(fd);
-	return listener_fail(config, listen, rc, err);
+	return fail_with_line(config, listen, rc, err);
 }

@@ -5,8 +5,8 @@
 #include "common/base/err.h"
 #include "server/config.h"
 
-/* Listen as @listen says. @err: the text after "config: ", with FILE:LINE and what helps. Return: descriptor, or a negative
- * errno; -EAFNOSUPPORT where this host does not know the address family. */
+/* Listen as @listen says. @err: FILE:LINE, what is wrong and what helps. Return: descriptor, or a negative errno;
+ * -EAFNOSUPPORT where this host does not have the address family. */
 int listener_open(const struct server_config *config, const struct server_listen *listen, struct err *err);
 
 #endif

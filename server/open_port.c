@@ -1,4 +1,9 @@
-/* See open_port.h. Whatever cannot be asked is passed over: this is advice. */
+/* Warns of a device that answers to the whole network (open_port.h).
+ *
+ * Happy path: list the links, read those of kind wireguard, compare their ports. A step that fails is passed over
+ * without a word, because this is advice: without it the tunnel works as well. Only one device can have the port at a
+ * time.
+ */
 #include "server/open_port.h"
 
 #include "common/base/log.h"
@@ -8,30 +13,6 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-
-static bool has_port(const struct net_link *link, uint16_t port)
-{
-	struct wg_state state;
-	bool has;
-
-	if (strcmp(link->kind, "wireguard") != 0 || wg_device_read(link->name, &state, NULL) < 0)
-		return false;
-	has = state.listen_port == port;
-	wg_state_done(&state);
-	return has;
-}
-
-static void warn(const char *device, uint16_t port, char told[IFNAMSIZ])
-{
-	if (strcmp(told, device) == 0)
-		return;
-	memcpy(told, device, IFNAMSIZ);
-	log_warning("wireguard",
-		"%s: UDP port %u is open to everybody unless a firewall closes it, as this line in an input chain of "
-		"nftables "
-		"does: iifname != \"lo\" udp dport %u drop",
-		device, port, port);
-}
 
 void open_port_warn(uint16_t port, char told[IFNAMSIZ])
 {
@@ -43,9 +24,22 @@ void open_port_warn(uint16_t port, char told[IFNAMSIZ])
 		return;
 	if (net_link_list(&netlink, &links, &count, NULL) < 0)
 		count = 0;
-	for (size_t i = 0; i < count; i++)
-		if (has_port(&links[i], port))
-			warn(links[i].name, port, told);
+	for (size_t i = 0; i < count; i++) {
+		struct wg_state state;
+		bool has_port;
+
+		if (strcmp(links[i].kind, "wireguard") != 0 || wg_device_read(links[i].name, &state, NULL) < 0)
+			continue;
+		has_port = state.listen_port == port;
+		wg_state_done(&state);
+		if (!has_port || strcmp(told, links[i].name) == 0)
+			continue;
+		memcpy(told, links[i].name, IFNAMSIZ);
+		log_warning("wireguard",
+			"%s: UDP port %u is open to everybody unless a firewall closes it, as this line in an input "
+			"chain of nftables does: iifname != \"lo\" udp dport %u drop",
+			links[i].name, port, port);
+	}
 	free(links);
 	netlink_close(&netlink);
 }

@@ -1,12 +1,13 @@
-/* A WireGuard device that somebody else brought up (wg-quick), whose port is Target's: it answers to everybody, not to the tunnel
- * only, and the operator is told how to close it. */
+/* Advice for a Target that is a WireGuard device of this host, brought up by another program (wg-quick): its port
+ * answers to the whole network, not to the tunnel only. The operator is told how to close it. */
 #ifndef TOWPATH_SERVER_OPEN_PORT_H
 #define TOWPATH_SERVER_OPEN_PORT_H
 
 #include <net/if.h>
 #include <stdint.h>
 
-/* Look, and warn of a device of another name than @told, which is set. Without the privilege to read devices: nothing. */
+/* Warn of a WireGuard device that listens on @port, unless its name is @told; then set @told. Without the privilege to
+ * read devices nothing happens. */
 void open_port_warn(uint16_t port, char told[IFNAMSIZ]);
 
 #endif

@@ -1,7 +1,8 @@
 /* Reads both versions of the PROXY protocol's header, and X-Forwarded-For (proxy_header.h).
  *
- * Happy path: the socket is readable, its bytes are looked at without taking them, the whole header is there, and exactly
- * the header is taken. It fails by telling what the bytes are: no header, a bad one, or the end of the connection. */
+ * Happy path: the socket is readable, its bytes are looked at without taking them, the whole header is there, and
+ * exactly the header is taken. It fails by telling what the bytes are: no header, a bad one, or the end of the
+ * connection. */
 #include "server/proxy_header.h"
 
 #include <errno.h>
@@ -18,7 +19,7 @@
 static const uint8_t v2_signature[V2_SIGNATURE_LEN] = {
 	0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51, 0x55, 0x49, 0x54, 0x0a};
 
-/* Could @buf be the beginning of @text, or begin with it? */
+/* True if @buf begins with @text, or may become so when more bytes come. */
 static bool begins_alike(const uint8_t *buf, size_t len, const void *text, size_t text_len)
 {
 	return memcmp(buf, text, len < text_len ? len : text_len) == 0;
@@ -59,7 +60,7 @@ static enum proxy_header_result parse_v1(const uint8_t *buf, size_t len, size_t 
 	line[used - 2] = '\0';
 	*ret_used = used;
 	*ret_from = (struct addr){.sa.sa_family = AF_UNSPEC};
-	if (strncmp(line, "PROXY UNKNOWN", 13) == 0)
+	if (strncmp(line, "PROXY UNKNOWN", 13) == 0) /* whatever follows it is to be ignored, says the specification */
 		return PROXY_HEADER_OK;
 	if (sscanf(line, "PROXY %7s %47s %47s %7s %7s", family, from, to, from_port, to_port) != 5 ||
 		(strcmp(family, "TCP4") != 0 && strcmp(family, "TCP6") != 0) ||
@@ -68,6 +69,7 @@ static enum proxy_header_result parse_v1(const uint8_t *buf, size_t len, size_t 
 	return PROXY_HEADER_OK;
 }
 
+/* AF_UNSPEC where it is neither (a UNIX socket, UDP): the connection is served, with the proxy's address. */
 static struct addr v2_address(const uint8_t *body, size_t len, uint8_t family)
 {
 	struct addr addr = {.sa.sa_family = AF_UNSPEC};
@@ -104,6 +106,7 @@ static enum proxy_header_result parse_v2(const uint8_t *buf, size_t len, size_t 
 	return PROXY_HEADER_OK;
 }
 
+/* Each version begins with bytes that neither TLS nor HTTP begins with. */
 enum proxy_header_result proxy_header_parse(const uint8_t *buf, size_t len, size_t *ret_used, struct addr *ret_from)
 {
 	if (len == 0)
@@ -144,6 +147,7 @@ enum proxy_header_result proxy_header_receive(struct proxy_header *header, int f
 	return result;
 }
 
+/* The last field and its last entry: each proxy appends, so all before it may be the visitor's invention. */
 int proxy_header_forwarded_for(const struct http_head *head, struct addr *ret_from)
 {
 	const struct http_field *field, *last = NULL;

@@ -1,6 +1,6 @@
-/* The visitor's address as a reverse proxy in front of us tells it: in the PROXY protocol's header in front of the first
- * byte (haproxy's proxy-protocol.txt, versions 1 and 2), or in X-Forwarded-For. The caller believes it only from one of
- * TrustedProxies. All pure, except proxy_header_receive(), which reads a socket. */
+/* The visitor's address as a reverse proxy in front of us tells it: in the PROXY protocol's header in front of the
+ * first byte (haproxy's proxy-protocol.txt, versions 1 and 2), or in X-Forwarded-For. The caller believes it only from
+ * one of TrustedProxies. All pure, except proxy_header_receive(), which reads a socket. */
 #ifndef TOWPATH_SERVER_PROXY_HEADER_H
 #define TOWPATH_SERVER_PROXY_HEADER_H
 
@@ -20,8 +20,8 @@ enum proxy_header_result {
 	PROXY_HEADER_LOST, /* proxy_header_receive(): the connection has ended or failed */
 };
 
-/* Parse the front of @buf. With PROXY_HEADER_OK @ret_used is the header's length and @ret_from the visitor, or AF_UNSPEC
- * where the proxy speaks for itself (LOCAL, UNKNOWN). Never returns PROXY_HEADER_LOST. */
+/* Parse the front of @buf. With PROXY_HEADER_OK @ret_used is the header's length and @ret_from the visitor, or
+ * AF_UNSPEC where the proxy speaks for itself (LOCAL, UNKNOWN). Never returns PROXY_HEADER_LOST. */
 enum proxy_header_result proxy_header_parse(const uint8_t *buf, size_t len, size_t *ret_used, struct addr *ret_from);
 
 /* What has been taken from a socket so far. All zero at first. */
@@ -33,11 +33,11 @@ struct proxy_header {
 /**
  * proxy_header_receive() - Read a header from a readable, non-blocking socket, and no byte behind it
  *
- * Bytes behind the header belong to TLS, which reads the socket itself, so they are looked at and left there. The beginning
- * of a header is taken, because bytes that stay would keep the socket readable and the loop busy.
+ * Bytes behind the header belong to TLS, which reads the socket itself, so they are looked at and left there. The
+ * beginning of a header is taken, because bytes that stay would keep the socket readable and the loop busy.
  *
- * Return: as proxy_header_parse(). PROXY_HEADER_MORE: call again when the socket is readable. PROXY_HEADER_OK: @header is
- * empty. PROXY_HEADER_NONE: @header holds what was taken, the beginning of what the peer says.
+ * Return: as proxy_header_parse(). PROXY_HEADER_MORE: call again when the socket is readable. PROXY_HEADER_OK: @header
+ * is empty. PROXY_HEADER_NONE: @header holds what was taken, the beginning of what the peer says.
  */
 enum proxy_header_result proxy_header_receive(struct proxy_header *header, int fd, struct addr *ret_from);
 

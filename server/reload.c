@@ -1,7 +1,8 @@
 /* See reload.h.
  *
- * Happy path: everything new is made beside the old; sessions of clients that may not come in any more are revoked, then
- * their flows, which have no session now, are closed; then new takes the place of old. It fails before anything is changed.
+ * Happy path: everything new is made beside the old; sessions of clients that may not come in any more are revoked,
+ * then their flows, which have no session now, are closed; then new takes the place of old. It fails before anything is
+ * changed.
  */
 #include "server/reload.h"
 

@@ -12,8 +12,8 @@
  *    PROXIED    From one of TrustedProxies: its PROXY header is awaited, if it sends one. The stream is not TLS yet.
  *    TLS        The handshake. On a listener without TLS only the first turn of the loop.
  *    REQUEST    ->visitor reads HTTP requests and answers them. It has a timeout of its own.
- *    ADMITTED   on_upgrade() has said yes inside visitor_feed(), which must return before the visitor may go. Nothing else
- *               can happen meanwhile. Bytes behind the request are in ->rest from then on.
+ *    ADMITTED   on_upgrade() has said yes inside visitor_feed(), which must return before the visitor may go. Nothing
+ *               else can happen meanwhile. Bytes behind the request are in ->rest from then on.
  *    WAITING    Attached to ->flow, whose socket the supervisor is asked for. Reading is paused.
  *    TUNNEL     The 101 is written; ->carrier has the stream's events and moves ->flow's datagrams.
  *    RETIRED    As TUNNEL, but a newer session carries the flow: what is under way is still taken for five seconds.
@@ -23,12 +23,13 @@
  *    CLOSED     Out of hub->sessions. Only on_stream_closed() is to come, and it frees the session.
  *
  * Callbacks come from the stream (until the carrier has it), the visitor, the carrier, and the flow table. All but the
- * worker's tick may come from inside a call of ours, and any of them may close the session. So each call that can call back
- * is the last one in its function, or ->state is looked at behind it.
+ * worker's tick may come from inside a call of ours, and any of them may close the session. So each call that can call
+ * back is the last one in its function, or ->state is looked at behind it.
  *
- * Failure. Whatever goes wrong ends in session_close(), which is safe in any state and lets go of the visitor, the stream
- * and the flow in this order; the carrier leaves the flow before the flow is given back. A peer that is no client learns
- * nothing: it sees the web site, a TLS alert, or the end. The reason goes to the debug log. A client over a limit gets a 503.
+ * Failure. Whatever goes wrong ends in session_close(), which is safe in any state and lets go of the visitor, the
+ * stream and the flow in this order; the carrier leaves the flow before the flow is given back. A peer that is no
+ * client learns nothing: it sees the web site, a TLS alert, or the end. The reason goes to the debug log. A client over
+ * a limit gets a 503.
  */
 #include "server/session.h"
 
@@ -160,6 +161,7 @@ void session_revoke(struct session *session)
 	close_with(session, FRAME_CLOSE_POLICY);
 }
 
+/* Everything has left: say that nothing follows, and read on until the peer says the same, or two seconds are over. */
 static void start_lingering(struct session *session)
 {
 	enter(session, SESSION_LINGERING);
@@ -167,7 +169,7 @@ static void start_lingering(struct session *session)
 	tls_stream_pause(&session->stream, false);
 }
 
-/* Send what was written, then end. */
+/* Send what was written, then end. What the socket does not take now, on_writable reports. */
 static void flush_and_end(struct session *session)
 {
 	int rc = tls_stream_flush(&session->stream);
@@ -179,6 +181,7 @@ static void flush_and_end(struct session *session)
 		start_lingering(session);
 }
 
+/* ->hub->pump.in is the worker's buffer for what is read now; nothing in it is kept. */
 static void discard_input(struct session *session)
 {
 	ssize_t n;
@@ -206,8 +209,8 @@ static const struct carrier_handlers tunnel_handlers = {
 	.on_closed = on_stream_closed,
 };
 
-/* WireGuard behind Target ignores a client whose clock is behind what it said before. The supervisor can help where it runs
- * the device, if it knows the client's time. */
+/* WireGuard behind Target ignores a client whose clock is behind what it said before. The supervisor can help where it
+ * runs the device, if it knows the client's time. */
 static void tell_clock(const struct session *session)
 {
 	const struct admit_grant *grant = &session->grant;
@@ -217,7 +220,8 @@ static void tell_clock(const struct session *session)
 		channel_send(session->hub->channel, CHANNEL_CLOCK, &clock, sizeof(clock), -1);
 }
 
-/* The flow can be used: write the 101, then hand the stream and what came behind the request to a carrier. */
+/* The flow can be used: write the 101, then hand the stream and what came behind the request to a carrier. The 101 is
+ * flushed before the carrier starts, so that it is not held up by the first datagrams. */
 static void start_tunnel(struct session *session)
 {
 	struct hub *hub = session->hub;
@@ -253,6 +257,7 @@ static void start_tunnel(struct session *session)
 	free(rest);
 }
 
+/* The session has waited since attach(). Where @flow is NULL it is detached already. */
 static void on_flow(struct session *session, struct hub_flow *flow)
 {
 	require(session->state == SESSION_WAITING);
@@ -272,6 +277,7 @@ const struct flow_handlers session_flow_handlers = {.on_flow = on_flow, .on_reti
 
 /* --- attaching to a flow --- */
 
+/* A known client may learn why; `retry-after` keeps it from asking at once again. */
 static void refuse_over_limit(struct session *session, const char *reason)
 {
 	char answer[256];
@@ -309,6 +315,7 @@ static void attach(struct session *session)
 
 /* --- request --- */
 
+/* The visitor's address, for the log and status. A proxy may correct it later, by its header or by X-Forwarded-For. */
 static void set_from(struct session *session, const struct addr *from)
 {
 	session->from = *from;
@@ -334,10 +341,12 @@ static bool on_visitor_output(void *owner, const uint8_t *data, size_t len)
 	return true;
 }
 
+/* Admission is asked only here: for a request with the form of an upgrade, with no answer outstanding. */
 static bool on_visitor_upgrade(void *owner, const struct http_head *head, const struct upgrade_request *request)
 {
 	struct session *session = owner;
-	/* Stays zero, which fits no token, for a session that cannot be bound (TLS 1.2 without extended master secret). */
+	/* Stays zero, which fits no token, for a session that cannot be bound (TLS 1.2 without extended master
+	 * secret). */
 	uint8_t binding[TLS_BINDING_LEN] = {0};
 	SSL *ssl = session->stream.ssl;
 	const char *why = "";
@@ -371,7 +380,8 @@ static bool keep_rest(struct session *session, const uint8_t *data, size_t len)
 	return true;
 }
 
-/* Return: true if the visitor takes more; false where it took less than all, or the session went on to another state. */
+/* Return: true if the visitor takes more; false where it took less than all, or the session went on to another
+ * state. */
 static bool feed_visitor(struct session *session, const uint8_t *data, size_t len)
 {
 	size_t taken = visitor_feed(session->visitor, data, len);
@@ -409,6 +419,7 @@ static void read_request(struct session *session)
 	}
 }
 
+/* The visitor takes what it left before: first ->rest, then what waits in the stream. */
 static void on_visitor_room(void *owner)
 {
 	struct session *session = owner;
@@ -456,8 +467,8 @@ static void start_request(struct session *session)
 		session_close(session);
 }
 
-/* The proxy's header is read, or there is none: go on as on any connection. What of it was taken from the socket and is no
- * header belongs to the request. Before TLS it is lost, with a connection that could not become TLS any more. */
+/* The proxy's header is read, or there is none: go on as on any connection. What of it was taken from the socket and is
+ * no header belongs to the request. Before TLS it is lost, with a connection that could not become TLS any more. */
 static void leave_proxied(struct session *session)
 {
 	struct proxy_header *header = session->header;
@@ -479,6 +490,7 @@ static void leave_proxied(struct session *session)
 	free(header);
 }
 
+/* From now on the visitor behind the proxy is counted by the throttle, not the proxy. */
 static void read_proxy_header(struct session *session)
 {
 	struct addr from = {.sa.sa_family = AF_UNSPEC};
@@ -548,6 +560,7 @@ static const struct tls_stream_handlers stream_handlers = {
 	.on_closed = on_stream_closed,
 };
 
+/* REQUEST has the visitor's timeout, a tunnel the carrier's pings; neither needs a time here. */
 static const struct state_rule rules[SESSION_STATE_COUNT] = {
 	[SESSION_PROXIED] = {.time_us = 10 * CLOCK_US_PER_S, .on_readable = read_proxy_header},
 	[SESSION_TLS] = {.time_us = 10 * CLOCK_US_PER_S, .on_open = start_request},

@@ -1,7 +1,7 @@
 /* One connection to the hub: TLS, then a visitor of the web site, until an admitted upgrade makes it a tunnel.
  *
- * A session frees itself when its stream has closed, some turns of the loop after session_close(). All sessions that are not
- * closed are in hub->sessions. session.c has the states.
+ * A session frees itself when its stream has closed, some turns of the loop after session_close(). All sessions that
+ * are not closed are in hub->sessions. session.c has the states.
  */
 #ifndef TOWPATH_SERVER_SESSION_H
 #define TOWPATH_SERVER_SESSION_H

@@ -14,6 +14,7 @@ void session_list_add(struct session_list *list, struct session_node *node, stru
 	list->count++;
 }
 
+/* Constant time: a hub has thousands of connections, and many end at the same moment when a network fails. */
 void session_list_remove(struct session_list *list, struct session_node *node)
 {
 	require(list->count > 0);

@@ -1,7 +1,7 @@
 /* All connections of the hub, tunnels or not, newest first. A session embeds its node, so adding one cannot fail.
  *
- * A session may close itself or others while the list is walked: fetch ->next before a session is called. A session that
- * closes takes itself out of the list at once; its memory goes later, from the loop. */
+ * A session may close itself or others while the list is walked: fetch ->next before a session is called. A session
+ * that closes takes itself out of the list at once; its memory goes later, from the loop. */
 #ifndef TOWPATH_SERVER_SESSION_LIST_H
 #define TOWPATH_SERVER_SESSION_LIST_H
 

@@ -1,5 +1,9 @@
-/* Counting windows in a set-associative table: a source over the rate in the window before counts as over it at the start
- * of the next one, so that nobody is let off by the clock. */
+/* Counts connections in windows of ten seconds, in a set-associative table (throttle.h).
+ *
+ * A source that was over the rate in one window counts as over it from the start of the next one; so a source that
+ * never stops is not let off once a window. A table that is full forgets the oldest entry of a bucket: that source
+ * starts from zero, which is in its favour.
+ */
 #include "server/throttle.h"
 
 #include <string.h>
@@ -10,7 +14,7 @@ void throttle_init(struct throttle *throttle, uint64_t seed)
 	throttle->seed = seed;
 }
 
-/* Never 0. */
+/* The IPv4 address, or the /64 of the IPv6 address: a visitor has a whole /64. Never 0, which marks a free entry. */
 static uint64_t source_of(const struct addr *from)
 {
 	uint64_t source;
@@ -21,7 +25,7 @@ static uint64_t source_of(const struct addr *from)
 	return source ? source : 1;
 }
 
-/* Thomas Wang's finaliser family; any mixing does. */
+/* Multiplicative mixing, 2^64 / golden ratio; any mixing that depends on the seed does. */
 static uint32_t bucket_of(const struct throttle *throttle, uint64_t source)
 {
 	uint64_t mixed = (source ^ throttle->seed) * 0x9e3779b97f4a7c15u;
@@ -35,9 +39,8 @@ static struct throttle_entry *entry_of(struct throttle *throttle, uint64_t sourc
 {
 	struct throttle_entry *ways = throttle->entries[bucket_of(throttle, source)];
 	struct throttle_entry *oldest = &ways[0];
-	unsigned i;
 
-	for (i = 0; i < THROTTLE_WAYS; i++) {
+	for (unsigned i = 0; i < THROTTLE_WAYS; i++) {
 		if (ways[i].source == source)
 			return &ways[i];
 		if (ways[i].window_us < oldest->window_us)

@@ -1,6 +1,6 @@
-/* Which sources open connections at a rate no visitor has (DESIGN §5): more than 30 in 10 s from an IPv4 address or an
- * IPv6 /64. A refused stock client comes back hundreds of times a second. Pure; a fixed table, the oldest entry of a
- * bucket gives way. */
+/* Sources that open connections at a rate no visitor has: more than 30 in 10 s from an IPv4 address or an IPv6 /64.
+ * They wait a second for each answer. A stock client that is refused comes back hundreds of times a second. Pure; a
+ * table of fixed size, in which the oldest entry of a bucket gives way. */
 #ifndef TOWPATH_SERVER_THROTTLE_H
 #define TOWPATH_SERVER_THROTTLE_H
 
@@ -22,7 +22,7 @@ struct throttle_entry {
 };
 
 struct throttle {
-	uint64_t seed; /* so that nobody outside can choose a bucket */
+	uint64_t seed; /* random, so that a peer cannot choose a bucket */
 	struct throttle_entry entries[THROTTLE_BUCKETS][THROTTLE_WAYS];
 };
 

@@ -7,16 +7,16 @@
  *    TAKEN                 OUTRO ──output taken──▶ ENDED
  *
  * Happy path: bytes are collected until a head is whole; it goes to the web site's socketpair with its upgrade hidden,
- * the body follows as it comes, the answer is followed to its end and handed out; then the next head is looked at.
- * It fails by an error page that looks like the web site's, and then the end: a head or body that cannot be framed without
+ * the body follows as it comes, the answer is followed to its end and handed out; then the next head is looked at. It
+ * fails by an error page that looks like the web site's, and then the end: a head or body that cannot be framed without
  * doubt, or a web site that hangs up without an answer. A peer that lets the idle timeout pass gets the end only.
  *
- * Why the answer is followed: only then do we know where it ends, and with it when the next head may be looked at. A peer
- * that puts two requests into one body, or hides one, meets a front end that frames messages exactly as the web site does,
- * or refuses them; so no request reaches the site that was not seen here.
+ * Why the answer is followed: only then do we know where it ends, and with it when the next head may be looked at. A
+ * peer that puts two requests into one body, or hides one, meets a front end that frames messages exactly as the web
+ * site does, or refuses them; so no request reaches the site that was not seen here.
  *
- * Every callback may close the visitor. The memory stays until the loop has closed the timer, so ->is_closing can be asked
- * for behind every callback, and is.
+ * Every callback may close the visitor. The memory stays until the loop has closed the timer, so ->is_closing can be
+ * asked for behind every callback, and is.
  */
 #include "server/visitor.h"
 
@@ -86,6 +86,7 @@ static void on_site_closed(uv_handle_t *handle)
 	free(handle->data);
 }
 
+/* The handle outlives this call, the visitor may not outlive the handle: so the site lets go of the visitor here. */
 static void disconnect_site(struct visitor *visitor)
 {
 	struct site *site = visitor->site;
@@ -98,6 +99,7 @@ static void disconnect_site(struct visitor *visitor)
 	close(site->fd); /* uv_close() has taken it out of the loop */
 }
 
+/* Polling starts with update_site_poll(). Return: 0 or a negative errno; -EBUSY: the web site has too many visitors. */
 static int connect_site(struct visitor *visitor)
 {
 	struct site *site = calloc(1, sizeof(*site));
@@ -159,6 +161,7 @@ static bool need_buffer(void **buffer, size_t size)
 	return *buffer;
 }
 
+/* Both buffers go: an idle visitor costs little more than its TLS session. */
 static void forget_exchange(struct visitor *visitor)
 {
 	free(visitor->head);
@@ -196,6 +199,7 @@ static void set_own_answer(struct visitor *visitor, unsigned status)
 	visitor->answer_state = ANSWER_STATE_DONE;
 }
 
+/* The only answer that is logged: a request that was refused here never reaches the web site. */
 static void answer_and_end(struct visitor *visitor, unsigned status)
 {
 	log_debug("website", "answered a visitor %u", status);
@@ -204,8 +208,8 @@ static void answer_and_end(struct visitor *visitor, unsigned status)
 	visitor->state = VISITOR_STATE_OUTRO;
 }
 
-/* The exchange cannot be completed. If nothing of the answer has gone out yet, an error page goes out in its place; else the
- * peer sees an answer that is shorter than announced. Then the end. */
+/* The exchange cannot be completed. If nothing of the answer has gone out yet, an error page goes out in its place;
+ * else the peer sees an answer that is shorter than announced. Then the end. */
 static void break_off(struct visitor *visitor, unsigned status)
 {
 	disconnect_site(visitor);
@@ -298,7 +302,8 @@ static void follow_answer(struct visitor *visitor)
 	}
 }
 
-/* The web site closed, or its socket failed. Where it closed without an answer it could not make sense of the request. */
+/* The web site closed, or its socket failed. Where it closed without an answer it could not make sense of the
+ * request. */
 static void on_site_end(struct visitor *visitor)
 {
 	disconnect_site(visitor);
@@ -310,6 +315,7 @@ static void on_site_end(struct visitor *visitor)
 		break_off(visitor, 400);
 }
 
+/* One read for each turn of the loop. There is room: update_site_poll() polls for an answer only then. */
 static void read_answer(struct visitor *visitor)
 {
 	ssize_t len;
@@ -355,13 +361,14 @@ static bool deliver_answer(struct visitor *visitor)
 
 /* --- requests --- */
 
+/* The answer may be whole before the request is, for example where the web site refuses a body. */
 static bool is_request_sent(const struct visitor *visitor)
 {
 	return visitor->head_sent == visitor->head_len && http_body_is_done(&visitor->body);
 }
 
-/* Return: bytes the web site took; 0 also where it has closed. Then the rest of the body is dropped, because the site may
- * have answered already: the peer still gets that answer. */
+/* Return: bytes the web site took; 0 also where it has closed. Then the rest of the body is dropped, because the site
+ * may have answered already: the peer still gets that answer. */
 static size_t send_to_site(struct visitor *visitor, const void *data, size_t len)
 {
 	ssize_t sent;
@@ -382,8 +389,8 @@ static void send_head(struct visitor *visitor)
 		visitor->head_sent = visitor->head_len;
 }
 
-/* Bytes of the request's body. They are followed on a copy first, since the web site may take only a part of them, and what it
- * does not take must be offered again. Return: how many were taken. */
+/* Bytes of the request's body. They are followed on a copy first, since the web site may take only a part of them, and
+ * what it does not take must be offered again. Return: how many were taken. */
 static size_t feed_body(struct visitor *visitor, const char *data, size_t len)
 {
 	struct http_body ahead = visitor->body;
@@ -500,7 +507,8 @@ static size_t feed_head(struct visitor *visitor, const uint8_t *data, size_t len
 	}
 	memcpy(visitor->head + before, data, taken);
 	visitor->head_len += taken;
-	/* Only these bytes can have ended or spoilt the head. A head that comes byte by byte is not parsed for each byte. */
+	/* Only these bytes can have ended or spoilt the head. A head that comes byte by byte is not parsed for each
+	 * byte. */
 	if (!memchr(data, '\n', taken) && !memchr(data, '\0', taken) && visitor->head_len < HTTP_HEAD_MAX)
 		return taken;
 	switch (http_head_parse_request(visitor->head, visitor->head_len, &head, &used)) {
@@ -526,8 +534,8 @@ static size_t feed_head(struct visitor *visitor, const uint8_t *data, size_t len
 
 static void on_site_poll(uv_poll_t *poll, int status, int events);
 
-/* Poll the web site for what can be used: an answer while there is room for it, room for the request while there is one. A
- * level-triggered poll for anything else would keep the loop busy. */
+/* Poll the web site for what can be used: an answer while there is room for it, room for the request while there is
+ * one. A level-triggered poll for anything else would keep the loop busy. */
 static void update_site_poll(struct visitor *visitor)
 {
 	struct site *site = visitor->site;
@@ -549,7 +557,8 @@ static void update_site_poll(struct visitor *visitor)
 		uv_poll_start(&site->poll, events, on_site_poll);
 }
 
-/* Hand out, and go on to the next state if this one is done. Called behind everything that may have moved the visitor on. */
+/* Hand out, and go on to the next state if this one is done. Called behind everything that may have moved the visitor
+ * on. */
 static void go_on(struct visitor *visitor)
 {
 	if (visitor->is_closing || visitor->state == VISITOR_STATE_TAKEN || visitor->state == VISITOR_STATE_ENDED)
@@ -575,8 +584,8 @@ static void go_on(struct visitor *visitor)
 	update_site_poll(visitor);
 }
 
-/* Ask for what visitor_feed() left with the owner, where it would be of use now. The owner may call visitor_feed() from inside
- * on_room, and does. */
+/* Ask for what visitor_feed() left with the owner, where it would be of use now. The owner may call visitor_feed() from
+ * inside on_room, and does. */
 static void offer_room(struct visitor *visitor)
 {
 	bool is_useful = visitor->state == VISITOR_STATE_HEAD ||
@@ -591,6 +600,7 @@ static void offer_room(struct visitor *visitor)
 		update_site_poll(visitor);
 }
 
+/* Each event moves what it can; then go_on() looks at the state, and may close the connection to the web site. */
 static void on_site_poll(uv_poll_t *poll, int status, int events)
 {
 	struct visitor *visitor = poll->data;

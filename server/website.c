@@ -1,9 +1,13 @@
 /* The plain page for visitors, by libwebsockets (website.h).
  *
- * Happy path: website_connect() makes a socketpair, libwebsockets adopts one end into its vhost and calls back with each
- * request; it is answered in one write, and the connection waits for the next one.
+ * Happy path: website_connect() makes a socketpair, libwebsockets adopts one end into its vhost and calls back with
+ * each request. The request is answered in one write, and the connection waits for the next one.
+ *
  * It fails by closing the visitor's end. Every answer is formatted here, none by libwebsockets, so that status lines,
- * headers and error pages have one look.
+ * headers and error pages look the same, and nothing in them tells which library answers.
+ *
+ * The end takes some turns of the loop: libwebsockets closes handles of its own, and frees its context only when it is
+ * asked a second time, after they are closed. ->closing_turn counts the turns.
  */
 #include "server/website.h"
 
@@ -20,9 +24,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define VISITORS_MAX 1024
+#define VISITORS_MAX 1024		/* a bound for the descriptors of libwebsockets */
 #define HEAD_MEMORY (2 * HTTP_HEAD_MAX) /* libwebsockets keeps 8 bytes more for each header it does not know */
-#define READ_MAX 16384
+#define READ_MAX 16384			/* bytes that libwebsockets reads at once */
 /* Longer than the front end waits, so that it is the one that ends a visitor. */
 #define KEEP_ALIVE_S 90
 #define BODY_TIMEOUT_S 90
@@ -37,10 +41,11 @@ struct website {
 	char *page_html;
 	size_t page_len;
 	size_t visitor_count;
-	uv_idle_t closing;
+	uv_idle_t closing_turn; /* runs once a turn of the loop after website_close() */
 	unsigned closing_turns;
 };
 
+/* RFC 9110 §15. */
 static const char *reason_of(unsigned status)
 {
 	switch (status) {
@@ -64,6 +69,7 @@ static const char *reason_of(unsigned status)
 	return "Error";
 }
 
+/* Names of fields are in lower case, as many servers behind a front end send them. Return: its length, or -ENOBUFS. */
 static int format_head(char *buf, size_t size, unsigned status, size_t body_len, bool closes)
 {
 	time_t now = (time_t)clock_wall_s();
@@ -102,12 +108,10 @@ static bool is_hex(char c)
 	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
 }
 
-/* Every "%" with two hex digits behind it, none of them a NUL. */
+/* True if each "%" has two hex digits behind it and none stands for a NUL. libwebsockets answers others by itself. */
 static bool has_good_escapes(struct http_span target)
 {
-	size_t i;
-
-	for (i = 0; i < target.len; i++) {
+	for (size_t i = 0; i < target.len; i++) {
 		if (target.text[i] != '%')
 			continue;
 		if (target.len - i < 3 || !is_hex(target.text[i + 1]) || !is_hex(target.text[i + 2]))
@@ -118,12 +122,13 @@ static bool has_good_escapes(struct http_span target)
 	return true;
 }
 
+/* RFC 9112 §3.2 wants exactly one Host in HTTP/1.1. 411: libwebsockets does not follow a chunked body. */
 unsigned website_refusal(const struct http_head *head)
 {
 	if (head->minor_version > 0 && !http_head_find(head, "Host", 0))
 		return 400;
 	if (http_head_find(head, "Host", 1))
-		return 400; /* RFC 9112 §3.2 */
+		return 400;
 	if (!http_span_is(head->method, "GET") && !http_span_is(head->method, "HEAD"))
 		return 405;
 	if (head->target.len == 0 || head->target.text[0] != '/' || !has_good_escapes(head->target))
@@ -131,12 +136,8 @@ unsigned website_refusal(const struct http_head *head)
 	return head->framing == HTTP_FRAMING_CHUNKED ? 411 : 0;
 }
 
-static bool is_page(const char *path, size_t len)
-{
-	return len == 1 && path[0] == '/';
-}
-
-/* libwebsockets cannot tell where a body without length ends. */
+/* libwebsockets cannot tell where a body without a length ends, so the connection must end with the answer. The front
+ * end lets none of these through; this is the second lock. */
 static bool has_body_without_end(struct lws *wsi)
 {
 	if (lws_hdr_total_length(wsi, WSI_TOKEN_HTTP_TRANSFER_ENCODING) > 0)
@@ -158,7 +159,8 @@ static bool is_kept_alive(struct lws *wsi)
 	return lws_hdr_copy(wsi, text, sizeof(text), WSI_TOKEN_CONNECTION) >= 0 && !strcasestr(text, "close");
 }
 
-/* The whole answer at @buf. Return: its length or a negative errno. */
+/* Write the whole answer to @buf: one write has no state that could be left half done. Return: its length or a negative
+ * errno. */
 static int format_answer(
 	const struct website *website, struct lws *wsi, char *buf, size_t size, bool is_found, bool closes)
 {
@@ -179,18 +181,18 @@ static int format_answer(
 	return len + (int)website->page_len;
 }
 
-/* Return: 0, or -1 to close. */
+/* Answer one request. The heap keeps a large page off the stack of the loop. Return: 0, or -1 to close the
+ * connection. */
 static int on_request(struct website *website, struct lws *wsi, const char *path, size_t path_len)
 {
 	bool closes = !is_kept_alive(wsi) || has_body_without_end(wsi);
 	size_t size = WEBSITE_ERROR_MAX + website->page_len;
 	unsigned char *buf = malloc(LWS_PRE + size); /* libwebsockets wants room in front */
-	int len;
-	int sent;
+	int len, sent;
 
 	if (!buf)
 		return -1;
-	len = format_answer(website, wsi, (char *)buf + LWS_PRE, size, is_page(path, path_len), closes);
+	len = format_answer(website, wsi, (char *)buf + LWS_PRE, size, path_len == 1 && path[0] == '/', closes);
 	sent = len < 0 ? -1 : lws_write(wsi, buf + LWS_PRE, (size_t)len, LWS_WRITE_HTTP_FINAL);
 	free(buf);
 	/* What the socket did not take is copied and sent later; the transaction is completed then. */
@@ -214,7 +216,7 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *use
 	case LWS_CALLBACK_WSI_DESTROY:
 		website->visitor_count--;
 		return 0;
-	case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE: /* the front end hides them: nobody upgrades here */
+	case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE: /* the front end hides upgrades from us */
 	case LWS_CALLBACK_RAW_ADOPT:
 	case LWS_CALLBACK_RAW_RX:
 		return -1;
@@ -227,6 +229,7 @@ static const struct lws_protocols protocols[] = {
 	{0},
 };
 
+/* What libwebsockets says may contain bytes of a visitor's request: it is quoted. */
 static void on_log(int level, const char *line)
 {
 	char text[256];
@@ -236,11 +239,7 @@ static void on_log(int level, const char *line)
 	log_debug("website", "%s", log_quote(text, sizeof(text), line, len));
 }
 
-static void direct_log(void)
-{
-	lws_set_log_level(log_get_level() >= LOG_LEVEL_DEBUG ? LLL_ERR | LLL_WARN : 0, on_log);
-}
-
+/* No listener: libwebsockets serves only what website_connect() gives it, on the worker's loop. */
 static int open_context(struct website *website, uv_loop_t *loop, struct err *err)
 {
 	void *loops[1] = {loop};
@@ -260,7 +259,7 @@ static int open_context(struct website *website, uv_loop_t *loop, struct err *er
 		.fd_limit_per_thread = VISITORS_MAX,
 	};
 
-	direct_log();
+	lws_set_log_level(log_get_level() >= LOG_LEVEL_DEBUG ? LLL_ERR | LLL_WARN : 0, on_log);
 	tzset(); /* gmtime_r() reads a file at its first call, which the sandbox would forbid */
 	website->context = lws_create_context(&info);
 	if (!website->context)
@@ -270,12 +269,6 @@ static int open_context(struct website *website, uv_loop_t *loop, struct err *er
 	if (!website->vhost)
 		return err_set(err, -ENOMEM, "libwebsockets makes no virtual host");
 	return 0;
-}
-
-static void website_free(struct website *website)
-{
-	free(website->page_html);
-	free(website);
 }
 
 int website_open(struct website **ret, uv_loop_t *loop, const char *page_html, struct err *err)
@@ -288,8 +281,8 @@ int website_open(struct website **ret, uv_loop_t *loop, const char *page_html, s
 		return err_system(err, -ENOMEM, "web site");
 	}
 	website->page_len = strlen(page_html);
-	uv_idle_init(loop, &website->closing);
-	website->closing.data = website;
+	uv_idle_init(loop, &website->closing_turn);
+	website->closing_turn.data = website;
 	rc = open_context(website, loop, err);
 	if (rc < 0) {
 		website_close(website);
@@ -316,10 +309,13 @@ int website_connect(struct website *website)
 
 static void on_closed(uv_handle_t *handle)
 {
-	website_free(handle->data);
+	struct website *website = handle->data;
+
+	free(website->page_html);
+	free(website);
 }
 
-/* libwebsockets frees its context only when it is asked a second time, after the loop has closed its handles. */
+/* Destroy the context a second time, when the loop has closed the handles of libwebsockets. */
 static void on_closing_turn(uv_idle_t *idle)
 {
 	struct website *website = idle->data;
@@ -334,9 +330,9 @@ static void on_closing_turn(uv_idle_t *idle)
 
 void website_close(struct website *website)
 {
-	if (!website || uv_is_active((uv_handle_t *)&website->closing))
+	if (!website || uv_is_active((uv_handle_t *)&website->closing_turn))
 		return;
 	if (website->context)
 		lws_context_destroy(website->context);
-	uv_idle_start(&website->closing, on_closing_turn);
+	uv_idle_start(&website->closing_turn, on_closing_turn);
 }

@@ -1,9 +1,9 @@
 /* The hub's worker (worker.h); common/process/work.c calls it back at each step of a worker's life.
  *
  * Happy path: settings and listeners come over the channel, everything that needs a file or random numbers is made, the
- * sandbox closes, then one loop accepts connections (session.c) and serves them. Twice a second each session and flow looks
- * at its deadlines. Before READY a failure goes to the supervisor as CHANNEL_FAILED; after that the worker ends only with its
- * channel, or where it cannot take new settings.
+ * sandbox closes, then one loop accepts connections (session.c) and serves them. Twice a second each session and flow
+ * looks at its deadlines. Before READY a failure goes to the supervisor as CHANNEL_FAILED; after that the worker ends
+ * only with its channel, or where it cannot take new settings.
  */
 #include "server/worker.h"
 
@@ -47,6 +47,7 @@ struct worker {
 
 /* --- start --- */
 
+/* The first message of the supervisor; listeners follow it, in any order. */
 static int on_settings(void *owner, int fd, struct err *err)
 {
 	struct worker *worker = owner;
@@ -54,6 +55,7 @@ static int on_settings(void *owner, int fd, struct err *err)
 	return server_settings_read(fd, &worker->hub.settings, err);
 }
 
+/* The supervisor made the socket, which needs rights that a worker does not have. */
 static int on_listener(void *owner, uint32_t index, int fd, struct err *err)
 {
 	struct worker *worker = owner;
@@ -91,8 +93,8 @@ static int worker_open(void *owner, struct err *err)
 
 /* --- accepting --- */
 
-/* How many connections may be open, so that a descriptor is always left for what a connection, the channel or the web site
- * needs next. The sandbox has raised the limit of open files as far as it may. */
+/* How many connections may be open, so that a descriptor is always left for what a connection, the channel or the web
+ * site needs next. The sandbox has raised the limit of open files as far as it may. */
 static uint32_t count_connections_max(const struct server_settings *settings)
 {
 	struct rlimit files;
@@ -140,6 +142,7 @@ static void on_listener_readable(uv_poll_t *poll, int status, int events)
 	}
 }
 
+/* In the sandbox: only what was handed down is used. From here on connections are accepted. */
 static int worker_start(void *owner, struct err *err)
 {
 	struct worker *worker = owner;
@@ -191,8 +194,8 @@ static uint64_t on_tick(void *owner, uint64_t now_us)
 
 /* --- reload --- */
 
-/* A worker that cannot take new settings must not go on with the old ones, which may admit a client that was revoked. The
- * supervisor starts another worker, which is given the new ones at its start. */
+/* A worker that cannot take new settings must not go on with the old ones, which may admit a client that was revoked.
+ * The supervisor starts another worker, which is given the new ones at its start. */
 static void reload(struct worker *worker, int fd)
 {
 	struct server_settings settings;
@@ -231,7 +234,7 @@ static json_t *report(void *owner)
 		if (session)
 			json_array_append_new(sessions, session);
 	}
-	json_object_set_new(object, "sessions", sessions);
+	json_object_set_new(object, "sessions", sessions); /* owns the list from here on */
 	flow_table_sum(&hub->flows, &total, &depth, &sojourn_us);
 	flow_counters_report(&total, object);
 	json_object_set_new(object, "queue",
@@ -241,6 +244,7 @@ static json_t *report(void *owner)
 
 /* --- the end --- */
 
+/* Sessions close in an orderly way; flows must come after them, because a session detaches from its flow. */
 static void worker_close(void *owner)
 {
 	struct worker *worker = owner;
@@ -254,6 +258,7 @@ static void worker_close(void *owner)
 	website_close(hub->website);
 }
 
+/* The loop has ended: no handle is left that could use any of this. */
 static void worker_done(void *owner)
 {
 	struct hub *hub = &((struct worker *)owner)->hub;
