@@ -40,6 +40,7 @@
 #define SERIAL_LEN 16		  /* bytes; RFC 5280 §4.1.2.2 allows 20 */
 #define COMMON_NAME_MAX 64	  /* RFC 5280, ub-common-name */
 
+/* The first certificate of a chain, which is the server's. */
 static int parse_certificate(const char *pem, const char *path, X509 **ret, struct err *err)
 {
 	BIO *bio = BIO_new_mem_buf(pem, -1);
