@@ -88,8 +88,7 @@ static int check_pair(const char *certificate_pem, const char *certificate_path,
 int certificate_load(const char *certificate_path, const char *key_path, char **ret_certificate_pem, char **ret_key_pem,
 	struct err *err)
 {
-	char *certificate_pem = NULL;
-	char *key_pem = NULL;
+	char *certificate_pem = NULL, *key_pem = NULL;
 	int rc = file_read_text(certificate_path, FILE_LEN_MAX, &certificate_pem, err);
 
 	if (rc == 0)
@@ -243,8 +242,7 @@ static int make_certificate(EVP_PKEY *key, char **ret_pem, struct err *err)
 /* 0 where a time is not valid: such a certificate counts as due. */
 static int64_t seconds_between(const ASN1_TIME *from, const ASN1_TIME *to)
 {
-	int days = 0;
-	int seconds = 0;
+	int days = 0, seconds = 0;
 
 	if (!ASN1_TIME_diff(&days, &seconds, from, to)) /* NULL is now */
 		return 0;

@@ -80,16 +80,6 @@ static int read_addresses(const struct client_number_table *table, json_t **ret,
 		table->path);
 }
 
-static int write_addresses(const struct client_number_table *table, const json_t *addresses, struct err *err)
-{
-	char *text = json_dumps(addresses, JSON_INDENT(1) | JSON_SORT_KEYS);
-	int rc = text ? file_write_text(table->folder, table->path, text, err)
-		      : err_system(err, -ENOMEM, "%s", table->path);
-
-	free(text);
-	return rc;
-}
-
 int client_number_table_open(struct client_number_table **ret, const char *folder, struct err *err)
 {
 	struct client_number_table *table = calloc(1, sizeof(*table));
@@ -174,6 +164,7 @@ static int give_all(const struct client_number_table *table, json_t *addresses, 
 {
 	uint8_t *bitmap = calloc(1, CLIENT_NUMBER_COUNT / 8);
 	size_t before;
+	char *text;
 	int rc = 0;
 
 	if (!bitmap)
@@ -186,7 +177,13 @@ static int give_all(const struct client_number_table *table, json_t *addresses, 
 	free(bitmap);
 	if (rc < 0)
 		return err_set(err, -ENOMEM, "%s: a name that is not UTF-8, or out of memory", table->path);
-	return json_object_size(addresses) > before ? write_addresses(table, addresses, err) : 0;
+	if (json_object_size(addresses) == before)
+		return 0;
+	text = json_dumps(addresses, JSON_INDENT(1) | JSON_SORT_KEYS);
+	rc = text ? file_write_text(table->folder, table->path, text, err)
+		  : err_system(err, -ENOMEM, "%s", table->path);
+	free(text);
+	return rc;
 }
 
 int client_number_table_assign(struct client_number_table *table, const char *const *keys, size_t count,

@@ -16,8 +16,3 @@ int hub_make_tls(SSL_CTX **ret, const struct server_settings *settings, struct e
 	*ret = NULL;
 	return 0;
 }
-
-int hub_make_admit(struct admit_table **ret, const struct server_settings *settings, struct err *err)
-{
-	return admit_table_open(ret, settings->clients, settings->client_count, &settings->target, err);
-}

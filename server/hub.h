@@ -33,7 +33,4 @@ const char *hub_client_name(const struct hub *hub, uint32_t client);
 /* Make what TLS needs of @settings. Return: 0 or a negative errno. */
 int hub_make_tls(SSL_CTX **ret, const struct server_settings *settings, struct err *err);
 
-/* Make what admission needs of @settings. Return: 0 or a negative errno. */
-int hub_make_admit(struct admit_table **ret, const struct server_settings *settings, struct err *err);
-
 #endif

@@ -59,7 +59,7 @@ int hub_reload(struct hub *hub, struct server_settings *settings, struct err *er
 		return err_set(err, -EPROTO, "other listeners than at the start");
 	rc = renew_tls(&tls, hub, settings, err);
 	if (rc == 0)
-		rc = hub_make_admit(&admit, settings, err);
+		rc = admit_table_open(&admit, settings->clients, settings->client_count, &settings->target, err);
 	if (rc < 0) {
 		SSL_CTX_free(tls);
 		return rc;

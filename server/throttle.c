@@ -25,20 +25,13 @@ static uint64_t source_of(const struct addr *from)
 	return source ? source : 1;
 }
 
-/* Multiplicative mixing, 2^64 / golden ratio; any mixing that depends on the seed does. */
-static uint32_t bucket_of(const struct throttle *throttle, uint64_t source)
-{
-	uint64_t mixed = (source ^ throttle->seed) * 0x9e3779b97f4a7c15u;
-
-	mixed ^= mixed >> 32;
-	mixed *= 0x9e3779b97f4a7c15u;
-	return (uint32_t)(mixed >> 32) % THROTTLE_BUCKETS;
-}
-
+/* The source's entry, or a new one in the place of its bucket's oldest. */
 static struct throttle_entry *entry_of(struct throttle *throttle, uint64_t source)
 {
-	struct throttle_entry *ways = throttle->entries[bucket_of(throttle, source)];
-	struct throttle_entry *oldest = &ways[0];
+	/* Multiplicative mixing, 2^64 / golden ratio; any mixing that depends on the seed does. */
+	uint64_t mixed = (source ^ throttle->seed) * 0x9e3779b97f4a7c15u;
+	uint64_t again = (mixed ^ mixed >> 32) * 0x9e3779b97f4a7c15u;
+	struct throttle_entry *ways = throttle->entries[(uint32_t)(again >> 32) % THROTTLE_BUCKETS], *oldest = ways;
 
 	for (unsigned i = 0; i < THROTTLE_WAYS; i++) {
 		if (ways[i].source == source)

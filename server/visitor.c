@@ -416,8 +416,7 @@ static size_t feed_body(struct visitor *visitor, const char *data, size_t len)
 /* Where "http://host/path" has its path; NULL in every other form (RFC 9112 §3.2.2). */
 static const char *find_target_path(struct http_span target)
 {
-	size_t scheme = 0;
-	size_t at;
+	size_t scheme = 0, at;
 
 	if (target.len > 7 && strncasecmp(target.text, "http://", 7) == 0)
 		scheme = 7;
@@ -432,9 +431,7 @@ static const char *find_target_path(struct http_span target)
 static void strip_target(struct visitor *visitor, struct http_head *head)
 {
 	const char *path = find_target_path(head->target);
-	size_t target_at;
-	size_t path_at;
-	size_t used;
+	size_t target_at, path_at, used;
 
 	if (!path)
 		return;

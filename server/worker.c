@@ -71,10 +71,11 @@ static int worker_open(void *owner, struct err *err)
 {
 	struct worker *worker = owner;
 	struct hub *hub = &worker->hub;
+	const struct server_settings *settings = &hub->settings;
 	const struct flow_table_setup flows = {.loop = &hub->loop,
 		.pump = &hub->pump,
 		.channel = hub->channel,
-		.settings = &hub->settings,
+		.settings = settings,
 		.handlers = &session_flow_handlers};
 	uint64_t seed = 0;
 	int rc;
@@ -83,12 +84,12 @@ static int worker_open(void *owner, struct err *err)
 		return err_system(err, -errno, "random numbers");
 	throttle_init(&hub->throttle, seed);
 	flow_table_init(&hub->flows, &flows);
-	rc = hub_make_tls(&hub->tls, &hub->settings, err);
+	rc = hub_make_tls(&hub->tls, settings, err);
 	if (rc == 0)
-		rc = hub_make_admit(&hub->admit, &hub->settings, err);
+		rc = admit_table_open(&hub->admit, settings->clients, settings->client_count, &settings->target, err);
 	if (rc == 0)
 		rc = pump_init(&hub->pump, POOL_CELLS, err);
-	return rc < 0 ? rc : website_open(&hub->website, &hub->loop, hub->settings.page_html, err);
+	return rc < 0 ? rc : website_open(&hub->website, &hub->loop, settings->page_html, err);
 }
 
 /* --- accepting --- */
