@@ -1,7 +1,7 @@
 /* Build one line of error text, from the inside out.
  *
  * Every function formats into a local buffer first, so that the text that is already there may be among the
- * arguments. Too long a text is cut; nothing here fails.
+ * arguments: err_set(err, code, "%s; try again", err->text) is fine. Too long a text is cut; nothing here fails.
  */
 #include "common/base/err.h"
 
@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+/* strerrordesc_np() has the words of the C locale, and no buffer that another thread may overwrite. */
 static const char *system_words(int code)
 {
 	const char *words = strerrordesc_np(code < 0 ? -code : code);
@@ -17,56 +18,50 @@ static const char *system_words(int code)
 	return words ? words : "unknown error";
 }
 
-/* "head: tail" into @err, cut at its size. */
-static void err_join(struct err *err, const char *head, const char *tail)
+/* Format into @err, followed by ": " and @tail unless that is NULL. @tail may lie in @err. */
+__attribute__((format(printf, 3, 0))) static void fill(
+	struct err *err, const char *tail, const char *format, va_list args)
 {
-	char joined[ERR_TEXT_MAX];
-	int len = snprintf(joined, sizeof(joined), "%s: %s", head, tail);
+	char text[ERR_TEXT_MAX] = "";
+	size_t len;
 
-	if (len < 0)
-		joined[0] = '\0';
-	memcpy(err->text, joined, sizeof(joined));
+	vsnprintf(text, sizeof(text), format, args);
+	len = strlen(text);
+	if (tail)
+		snprintf(text + len, sizeof(text) - len, ": %s", tail);
+	memcpy(err->text, text, sizeof(text));
 }
 
 int err_set(struct err *err, int code, const char *format, ...)
 {
-	char text[ERR_TEXT_MAX] = "";
 	va_list args;
 
-	if (!err)
-		return code;
 	va_start(args, format);
-	vsnprintf(text, sizeof(text), format, args);
+	if (err)
+		fill(err, NULL, format, args);
 	va_end(args);
-	memcpy(err->text, text, sizeof(text));
 	return code;
 }
 
 int err_system(struct err *err, int code, const char *format, ...)
 {
-	char text[ERR_TEXT_MAX] = "";
 	va_list args;
 
-	if (!err)
-		return code;
 	va_start(args, format);
-	vsnprintf(text, sizeof(text), format, args);
+	if (err)
+		fill(err, system_words(code), format, args);
 	va_end(args);
-	err_join(err, text, system_words(code));
 	return code;
 }
 
 int err_wrap(struct err *err, int code, const char *format, ...)
 {
-	char text[ERR_TEXT_MAX] = "";
 	va_list args;
 
-	if (!err)
-		return code;
 	va_start(args, format);
-	vsnprintf(text, sizeof(text), format, args);
+	if (err)
+		fill(err, err->text, format, args);
 	va_end(args);
-	err_join(err, text, err->text);
 	return code;
 }
 
@@ -78,6 +73,7 @@ static const char *openssl_words(int code)
 
 	if (number == 0)
 		return system_words(code);
+	/* OpenSSL packs an errno in its own way and has no words for it. */
 	if (ERR_SYSTEM_ERROR(number))
 		return system_words(ERR_GET_REASON(number));
 	words = ERR_reason_error_string(number);
@@ -86,15 +82,12 @@ static const char *openssl_words(int code)
 
 int err_openssl(struct err *err, int code, const char *format, ...)
 {
-	char text[ERR_TEXT_MAX] = "";
 	va_list args;
 
-	if (err) {
-		va_start(args, format);
-		vsnprintf(text, sizeof(text), format, args);
-		va_end(args);
-		err_join(err, text, openssl_words(code));
-	}
-	ERR_clear_error();
+	va_start(args, format);
+	if (err)
+		fill(err, openssl_words(code), format, args);
+	va_end(args);
+	ERR_clear_error(); /* also where nobody wants the words: the next failure would tell this one's */
 	return code;
 }

@@ -7,6 +7,7 @@
  */
 #include "common/base/ini.h"
 
+#include "common/base/array.h"
 #include "common/base/secret.h"
 
 #include <ctype.h>
@@ -21,34 +22,24 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Longer than every key there is, shorter than a secret. */
+/* Longer than every key there is and shorter than a secret: a line "TOKEN =" without its key is then no key. */
 #define INI_KEY_MAX 32
-#define INI_READ_STEP 65536u
+#define INI_READ_STEP 65536u /* bytes a read(): most files need one */
 
 struct ini_reader {
 	struct ini *ini;
 	struct ini_report *report;
 	unsigned line;
 	bool has_section; /* a header was seen, right or wrong */
-	bool skip;	  /* the last header was wrong: its keys are not reported again */
+	bool skip;	  /* the last header was wrong: its keys are passed over, they would only be reported again */
 	int rc;
 };
-
-/* One more element of @size bytes behind @count of them, zeroed. Return: the array, or NULL (the old one stays). */
-static void *grow(void *array, size_t count, size_t size)
-{
-	char *grown = reallocarray(array, count + 1, size);
-
-	if (grown)
-		memset(grown + count * size, 0, size);
-	return grown;
-}
 
 void ini_report_add(struct ini_report *report, const char *path, unsigned line, const char *format, ...)
 {
 	char text[ERR_TEXT_MAX] = "";
 	char *whole;
-	char **lines;
+	char **slot;
 	va_list args;
 
 	va_start(args, format);
@@ -59,19 +50,18 @@ void ini_report_add(struct ini_report *report, const char *path, unsigned line, 
 			*at = '?';
 	if ((line ? asprintf(&whole, "%s:%u: %s", path, line, text) : asprintf(&whole, "%s: %s", path, text)) < 0)
 		return;
-	lines = grow(report->lines, report->count, sizeof(*lines));
-	if (!lines) {
+	slot = array_append(&report->lines, &report->count, sizeof(*slot));
+	if (slot)
+		*slot = whole;
+	else
 		free(whole);
-		return;
-	}
-	report->lines = lines;
-	report->lines[report->count++] = whole;
 }
 
 int ini_report_join(const struct ini_report *report, int code, struct err *err)
 {
 	static const char rest[] = "lines more; check tells them all";
-	size_t room = sizeof(err->text) - sizeof(rest) - 24; /* 24: a newline, the longest number, a blank */
+	size_t room =
+		sizeof(err->text) - sizeof(rest) - 24; /* 24: a newline, the longest number (20 digits), a blank */
 	size_t len = 0, i;
 
 	for (i = 0; i < report->count && len + strlen(report->lines[i]) + 1 < room; i++)
@@ -91,6 +81,7 @@ void ini_report_done(struct ini_report *report)
 	memset(report, 0, sizeof(*report));
 }
 
+/* A wrong line. Reading goes on. */
 #define reject(reader, ...)                                                                                            \
 	((reader)->rc = -EINVAL, ini_report_add((reader)->report, (reader)->ini->path, (reader)->line, __VA_ARGS__))
 
@@ -108,17 +99,14 @@ static char *trim(char *text, size_t len)
 static void add_section(struct ini_reader *reader, const char *name)
 {
 	struct ini *ini = reader->ini;
-	struct ini_section *sections = grow(ini->sections, ini->section_count, sizeof(*sections));
-	struct ini_section *section;
+	struct ini_section *section = array_append(&ini->sections, &ini->section_count, sizeof(*section));
 
-	if (sections)
-		ini->sections = sections;
-	if (!sections || !(sections[ini->section_count].name = strdup(name))) {
-		reader->rc = -ENOMEM;
-		return;
+	if (section) {
+		section->name = strdup(name);
+		section->line = reader->line;
 	}
-	section = &sections[ini->section_count++];
-	section->line = reader->line;
+	if (!section || !section->name)
+		reader->rc = -ENOMEM;
 }
 
 /* @text: "[…", trimmed, its comment gone. */
@@ -142,7 +130,7 @@ static void read_header(struct ini_reader *reader, char *text)
 	add_section(reader, name);
 }
 
-/* Letters and digits, short: what else stands there may be a secret without its key. */
+/* Letters, digits, "-" and "_", and short: anything else may be a secret whose key was forgotten, and is not quoted. */
 static bool is_key(const char *text)
 {
 	size_t len = strlen(text);
@@ -156,20 +144,15 @@ static bool is_key(const char *text)
 static void add_entry(struct ini_reader *reader, const char *key, const char *value)
 {
 	struct ini_section *section = &reader->ini->sections[reader->ini->section_count - 1];
-	struct ini_entry *entries = grow(section->entries, section->entry_count, sizeof(*entries));
-	struct ini_entry entry = {.line = reader->line};
+	struct ini_entry *entry = array_append(&section->entries, &section->entry_count, sizeof(*entry));
 
-	if (entries)
-		section->entries = entries;
-	entry.key = strdup(key);
-	entry.value = strdup(value);
-	if (!entries || !entry.key || !entry.value) {
-		free(entry.key);
-		secret_free(entry.value);
-		reader->rc = -ENOMEM;
-		return;
+	if (entry) {
+		entry->key = strdup(key);
+		entry->value = strdup(value);
+		entry->line = reader->line;
 	}
-	entries[section->entry_count++] = entry;
+	if (!entry || !entry->key || !entry->value)
+		reader->rc = -ENOMEM; /* ends the reading; ini_done() frees the half of it that is there */
 }
 
 /* @text: trimmed, its comment gone. */
@@ -203,7 +186,7 @@ static void read_line(struct ini_reader *reader, char *text, size_t len)
 		reject(reader, "the line is longer than %d bytes", INI_LINE_MAX);
 		return;
 	}
-	if (memchr(text, '\0', len)) {
+	if (memchr(text, '\0', len)) { /* all that follows would be lost without a word */
 		reject(reader, "the line has a NUL byte; the file must be plain text");
 		return;
 	}
@@ -232,7 +215,7 @@ static int read_lines(struct ini_reader *reader, char *text, size_t len)
 	return reader->rc;
 }
 
-/* realloc() that leaves no copy behind. */
+/* realloc() may move the memory and leave the old copy, secrets and all, to the next malloc(). */
 static char *grow_wiped(char *old, size_t old_size, size_t size)
 {
 	char *grown = malloc(size);
@@ -244,7 +227,8 @@ static char *grow_wiped(char *old, size_t old_size, size_t size)
 	return grown;
 }
 
-/* Read @fd to its end; *ret_text has one spare byte and is freed by the caller. */
+/* Read @fd to its end; *ret_text has one spare byte for a terminator and is freed by the caller, also after a failure.
+ * The size that fstat() tells is not used: a file may grow while it is read, and those under /proc have none. */
 static int read_all(int fd, char **ret_text, size_t *ret_size, size_t *ret_len)
 {
 	char *text = NULL;
@@ -350,7 +334,9 @@ static unsigned min3(unsigned a, unsigned b, unsigned c)
 	return ab < c ? ab : c;
 }
 
-/* Edit distance regardless of case; two neighbours swapped are one edit. Both at most INI_KEY_MAX long. */
+/* Optimal string alignment: the fewest insertions, deletions, replacements and swaps of neighbours that make one word of the
+ * other, regardless of case. cost[i][j] is the distance of the first i letters of @a and the first j of @b.
+ * Both are at most INI_KEY_MAX long. */
 static unsigned edit_distance(const char *a, size_t a_len, const char *b, size_t b_len)
 {
 	unsigned cost[INI_KEY_MAX + 1][INI_KEY_MAX + 1];
