@@ -32,7 +32,8 @@ static unsigned line_of(const struct client_config *config, const char *key)
 
 /* --- places for complaints --- */
 
-/* Where a key stands: in the file, or among the options. @path: KEY_OPTION_MAX + 2 bytes. */
+/* Where a key stands: in the file, or among the options, which have no line. A key that is not given has line 0 of the file.
+ * @path: KEY_OPTION_MAX + 2 bytes, for "--option". */
 static struct key_place place_of(
 	const struct client_config *config, const char *key, const char *text, char *path, struct ini_report *report)
 {
@@ -133,7 +134,7 @@ static void fill_defaults(struct client_config *config, struct ini_report *repor
 		proxy_take_environment(&config->settings, report);
 }
 
-/* --- checks of the whole --- */
+/* --- checks of the whole: each adds its lines to the report, and all are asked in any case --- */
 
 static void check_required(const struct client_config *config, struct ini_report *report)
 {
@@ -149,6 +150,7 @@ static void check_required(const struct client_config *config, struct ini_report
 			"expected a file with the token, or TOWPATH_TOKEN in the environment", report);
 }
 
+/* Find out whether there is a device of ours, and its name: most checks and the default of Listen depend on it. */
 static void take_device(struct client_config *config, struct ini_report *report)
 {
 	char option[KEY_OPTION_MAX + 2];
@@ -165,6 +167,7 @@ static void take_device(struct client_config *config, struct ini_report *report)
 			config->wireguard.peers[0].line);
 }
 
+/* Port 0 is told to WireGuard as the peer's endpoint once it is known; another program would have no way to learn it. */
 static void check_free_port(const struct client_config *config, struct ini_report *report)
 {
 	char option[KEY_OPTION_MAX + 2];
@@ -263,6 +266,7 @@ static void check_ca(const struct client_config *config, struct ini_report *repo
 	free(pem);
 }
 
+/* A certificate is of no use without its key and the other way round, so that the missing one is reported. */
 static void check_client_certificate(const struct client_config *config, struct ini_report *report)
 {
 	bool has_certificate = line_of(config, "ClientCertificate"), has_key = line_of(config, "ClientKey");
@@ -289,6 +293,7 @@ static void name_after_host(struct client_config *config)
 		snprintf(config->name, sizeof(config->name), "%.63s", config->settings.servers[0].host);
 }
 
+/* The order matters: the environment may set keys, the device decides defaults, and checks see both. */
 int client_config_finish(struct client_config *config, struct ini_report *report)
 {
 	if (!config->path)
@@ -324,6 +329,7 @@ static void *open_gateway(void *owner, const struct key_place *place)
 	return gateway_open(&config->gateways, &config->gateway_count, place);
 }
 
+/* Without a [Client] section the rest would only complain about its keys that are missing. */
 int client_config_read(const char *path, struct client_config *ret, struct ini_report *report, struct err *err)
 {
 	struct tunnel_file file = {.other_section = "Server",

@@ -142,6 +142,7 @@ static int read_listen(const char *text, struct addr *ret)
 	return 0;
 }
 
+/* Anyone who can send to the port can send into the tunnel, where only WireGuard's keys protect: hence the warning. */
 static int parse_listen(void *owner, const char *text, const struct key_place *place)
 {
 	struct client_config *config = owner;
@@ -159,6 +160,7 @@ static int parse_listen(void *owner, const char *text, const struct key_place *p
 	return 0;
 }
 
+/* Mark 0 is no mark, so that 0 means off. */
 static int parse_fwmark(void *owner, const char *text, const struct key_place *place)
 {
 	struct client_config *config = owner;
@@ -177,6 +179,7 @@ static int parse_fwmark(void *owner, const char *text, const struct key_place *p
 	return 0;
 }
 
+/* As an option a URL with a password is refused: arguments can be read by every user of the host. */
 static int parse_proxy(void *owner, const char *text, const struct key_place *place)
 {
 	const char *complaint;
@@ -190,6 +193,7 @@ static int parse_proxy(void *owner, const char *text, const struct key_place *pl
 	return complaint ? key_complain(place, "%s", complaint) : 0;
 }
 
+/* Whether this host's kernel has it shows when a socket is opened, and is no mistake of the file. */
 static int parse_congestion_control(void *owner, const char *text, const struct key_place *place)
 {
 	struct client_config *config = owner;
@@ -234,7 +238,7 @@ static int parse_basic_auth(void *owner, const char *text, const struct key_plac
 	return key_set_text(owner, text, place);
 }
 
-/* Those that make the upgrade what it is. */
+/* Headers that make the request an upgrade, or say where it ends; a second one would break it. */
 static bool is_own_header(const char *text, size_t len)
 {
 	static const char *const own[] = {"Connection", "Upgrade", "Content-Length", "Transfer-Encoding",
@@ -272,6 +276,7 @@ static int parse_header(void *owner, const char *text, const struct key_place *q
 
 #define AT(field) offsetof(struct client_config, field)
 
+/* In the order of enum carrier_mask: key_set_choice() writes the index. */
 static const char *const masks[] = {
 	[CARRIER_MASK_NONE] = "none", [CARRIER_MASK_ZERO] = "zero", [CARRIER_MASK_RANDOM] = "random", NULL};
 
@@ -304,6 +309,7 @@ const struct key_table client_config_table = {"Client", rows, ROW_COUNT};
 
 _Static_assert(ROW_COUNT <= KEY_ROWS_MAX, "client_config.key_lines has a line for each row");
 
+/* Named, so that a user who copies a [Peer] of the hub is not told "unknown". */
 #define HUB_ONLY "belongs in the hub's file only; take the line out"
 
 static const struct key_row peer_rows[] = {

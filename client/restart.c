@@ -1,4 +1,4 @@
-/* See restart.h. The device's own keys ([Interface]) are the host's to name. */
+/* See restart.h. The keys of [Interface] that need a restart are named by common/host, which compares them. */
 #include "client/restart.h"
 
 #include "common/base/text.h"
@@ -11,6 +11,7 @@ bool restart_is_same_device(const struct client_config *before, const struct cli
 	       text_is_same(before->wireguard_path, now->wireguard_path);
 }
 
+/* The number of a mark that is off or automatic has no meaning. */
 static bool is_same_mark(const struct client_config *before, const struct client_config *now)
 {
 	return before->fwmark_kind == now->fwmark_kind &&

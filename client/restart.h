@@ -1,4 +1,4 @@
-/* What of a changed file only a restart takes. Pure. */
+/* The keys of a changed file that a reload cannot take. Pure. */
 #ifndef TOWPATH_CLIENT_RESTART_H
 #define TOWPATH_CLIENT_RESTART_H
 
@@ -7,11 +7,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Do both bring up the device from the same place, under the same name? Only then is the one's [Interface] and [Peer] a change
- * of the other's. */
+/* Do both bring up the device from the same file, under the same name? Only then can [Interface] and [Peer] of the two be
+ * compared. */
 bool restart_is_same_device(const struct client_config *before, const struct client_config *now);
 
-/* Append to "Address, MTU", or "", what of @now differs from @before. What does not fit is left out. */
+/* Append to "Address, MTU", or "", the keys in which @now differs from @before. A name that does not fit is left out. */
 void restart_append(char *text, size_t size, const struct client_config *before, const struct client_config *now);
 
 #endif

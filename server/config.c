@@ -152,6 +152,7 @@ static struct key_place place_of(const struct reading *reading, enum row row, co
 		reading->config->path, reading->lines[row], rows[row].key, text, reading->report, NULL};
 }
 
+/* Every [Peer] is a client for now; keep_clients() drops those without Token and StockPath. */
 static void *open_peer(void *owner, const struct key_place *place)
 {
 	struct server_config *config = owner;
@@ -202,6 +203,7 @@ static void note_public_keys(struct server_config *config)
 	}
 }
 
+/* Compared as bytes: base64 has one spelling only, but blanks may stand in it. */
 static bool has_peer(const struct wg_config *wireguard, const uint8_t public_key[WG_CONFIG_KEY_LEN])
 {
 	for (size_t i = 0; i < wireguard->peer_count; i++)
@@ -285,6 +287,7 @@ static void check_hidden(struct reading *reading)
 			&target_place, "our hidden device answers at %s; expected that address, or Hidden = no", right);
 }
 
+/* The files are read and matched here, so that `check` finds what would stop `up`. */
 static void check_certificate(struct reading *reading)
 {
 	struct server_config *config = reading->config;
@@ -340,6 +343,7 @@ static int compare_words(const void *a, const void *b)
 	return order ? order : (x->line > y->line) - (x->line < y->line);
 }
 
+/* Sorted, equal words are neighbours; the later line is the one that is reported. */
 static void complain_words(struct reading *reading, struct own_word *words, size_t count)
 {
 	qsort(words, count, sizeof(*words), compare_words);
@@ -432,6 +436,8 @@ static void keep_clients(struct reading *reading)
 			config->path);
 }
 
+/* The order matters: the device decides defaults, checks see both, and dropping clients comes last since their [Peer] was
+ * checked too. */
 static void finish(struct reading *reading)
 {
 	struct server_config *config = reading->config;

@@ -1,4 +1,4 @@
-/* See restart.h. The device's own keys ([Interface]) are the host's to name. */
+/* See restart.h. The keys of [Interface] that need a restart are named by common/host, which compares them. */
 #include "server/restart.h"
 
 #include "common/base/text.h"
@@ -11,6 +11,7 @@ bool restart_is_same_device(const struct server_config *before, const struct ser
 	       text_is_same(before->wireguard_path, now->wireguard_path);
 }
 
+/* In the order of the file: the worker knows a listener by its index. */
 static bool is_same_listen(const struct server_config *before, const struct server_config *now)
 {
 	if (before->listen_count != now->listen_count)

@@ -1,5 +1,6 @@
-/* See settings_build.h. Happy path: numbers for the clients, certificate and page from disk, all written into memory. Fails with the
- * first of these that cannot be had. */
+/* See settings_build.h. Happy path: numbers for the clients, certificate and page from disk, all written into a sealed memory
+ * file. Fails with the first of these that cannot be had; nothing that was in use has changed then.
+ */
 #include "server/settings_build.h"
 
 #include "common/base/log.h"
@@ -13,6 +14,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+/* A hub behind a reverse proxy has cleartext listeners only. */
 static bool needs_certificate(const struct settings_build_frame *frame)
 {
 	for (size_t i = 0; i < frame->listener_count; i++)
@@ -21,6 +23,7 @@ static bool needs_certificate(const struct settings_build_frame *frame)
 	return false;
 }
 
+/* Told once, not at each reload: clients need it to trust a certificate that no CA has signed. */
 static int tell_pin(struct settings_build_frame *frame, const char *certificate_pem, bool is_made, struct err *err)
 {
 	uint8_t pin[TLS_PIN_LEN];
@@ -54,7 +57,7 @@ static int read_files(struct settings_build_frame *frame, const struct server_co
 	return rc < 0 ? rc : tell_pin(frame, settings->certificate_pem, is_made, err);
 }
 
-/* The worker could only die of a certificate that OpenSSL does not take (too short a key). */
+/* A certificate that OpenSSL refuses (its key is too short, say) would end every worker at its start: better told here. */
 static int try_certificate(const struct server_settings *settings, struct err *err)
 {
 	SSL_CTX *tls = NULL;
@@ -66,32 +69,32 @@ static int try_certificate(const struct server_settings *settings, struct err *e
 	return rc;
 }
 
-/* The settings borrow everything but certificate, key and page. */
-static int write_settings(struct settings_build *edition, const struct settings_build_frame *frame,
+/* All that the settings point to is borrowed, except certificate, key and page, which the caller frees. */
+static int write_settings(struct settings_build *build, const struct settings_build_frame *frame,
 	const struct server_config *config, struct server_settings *settings, struct err *err)
 {
 	snprintf(settings->name, sizeof(settings->name), "%s", config->name);
 	settings->listeners = frame->listeners;
 	settings->listener_count = frame->listener_count;
 	settings->target = frame->target;
-	settings->client_count = edition->roster.count;
+	settings->client_count = build->roster.count;
 	settings->clients = calloc(settings->client_count + 1, sizeof(*settings->clients));
 	if (!settings->clients)
 		return err_system(err, -ENOMEM, "settings");
 	for (size_t i = 0; i < settings->client_count; i++) {
-		const struct client_list_entry *entry = &edition->roster.entries[i];
+		const struct client_list_entry *entry = &build->roster.entries[i];
 
 		settings->clients[i] = (struct server_settings_client){.number = entry->number,
 			.name = entry->client->name,
 			.token = entry->client->token,
 			.stock_path = entry->client->stock_path};
 	}
-	edition->settings_fd = server_settings_write(settings, err);
+	build->settings_fd = server_settings_write(settings, err);
 	free(settings->clients);
-	return edition->settings_fd < 0 ? edition->settings_fd : 0;
+	return build->settings_fd < 0 ? build->settings_fd : 0;
 }
 
-static int build_settings(struct settings_build *edition, struct settings_build_frame *frame,
+static int build_settings(struct settings_build *build, struct settings_build_frame *frame,
 	const struct server_config *config, struct err *err)
 {
 	struct server_settings settings = config->settings; /* what it points to stays the configuration's */
@@ -102,7 +105,7 @@ static int build_settings(struct settings_build *edition, struct settings_build_
 	if (rc == 0)
 		rc = page_ensure(frame->folder, &settings.page_html, err);
 	if (rc == 0)
-		rc = write_settings(edition, frame, config, &settings, err);
+		rc = write_settings(build, frame, config, &settings, err);
 	free(settings.certificate_pem);
 	secret_free(settings.certificate_key_pem);
 	free(settings.page_html);
@@ -112,23 +115,23 @@ static int build_settings(struct settings_build *edition, struct settings_build_
 int settings_build_open(struct settings_build *ret, struct settings_build_frame *frame,
 	const struct server_config *config, struct err *err)
 {
-	struct settings_build edition = {.settings_fd = -1};
-	int rc = client_list_open(&edition.roster, frame->sources, config, err);
+	struct settings_build build = {.settings_fd = -1};
+	int rc = client_list_open(&build.roster, frame->sources, config, err);
 
 	if (rc == 0)
-		rc = build_settings(&edition, frame, config, err);
+		rc = build_settings(&build, frame, config, err);
 	if (rc < 0) {
-		settings_build_close(&edition);
+		settings_build_close(&build);
 		return rc;
 	}
-	*ret = edition;
+	*ret = build;
 	return 0;
 }
 
-void settings_build_close(struct settings_build *edition)
+void settings_build_close(struct settings_build *build)
 {
-	client_list_close(&edition->roster);
-	if (edition->settings_fd >= 0)
-		close(edition->settings_fd);
-	edition->settings_fd = -1;
+	client_list_close(&build->roster);
+	if (build->settings_fd >= 0)
+		close(build->settings_fd);
+	build->settings_fd = -1;
 }

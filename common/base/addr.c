@@ -28,6 +28,7 @@ static int parse_port(const char *text, uint16_t *ret)
 	return 0;
 }
 
+/* Only printable ASCII: the host goes into logs and into HTTP, where "@", "/" and brackets have a meaning. */
 static int copy_host(char *host, size_t size, const char *text, size_t len)
 {
 	if (len == 0 || len >= size)
@@ -60,6 +61,7 @@ static int split_bracketed(const char *text, char *host, size_t host_size, uint1
 	return 0;
 }
 
+/* Without brackets only an address with at least two colons can be meant; "::1:443" is an address too, and has no port. */
 static bool is_bare_ipv6(const char *text)
 {
 	struct in6_addr in6;
@@ -133,6 +135,7 @@ int addr_parse(const char *text, uint16_t default_port, struct addr *ret)
 		port = default_port;
 	if (port == 0)
 		return -EINVAL;
+	/* inet_pton() takes four decimal numbers only: "127.1" and "0x7f.1", which inet_aton() knows, are names. */
 	if (inet_pton(AF_INET, host, &addr.in4.sin_addr) == 1 && text[0] != '[')
 		addr.in4.sin_family = AF_INET;
 	else if (parse_ipv6(host, &addr.in6) < 0)
@@ -219,6 +222,7 @@ bool addr_equal(const struct addr *a, const struct addr *b)
 	return true;
 }
 
+/* A dual-stack socket tells IPv4 peers as ::ffff:a.b.c.d; one host must have one text, for logs and comparisons. */
 static void from_ipv6(const struct sockaddr_in6 *in6, struct addr *ret)
 {
 	ret->in6 = *in6;

@@ -51,7 +51,7 @@ static char to_standard(char c, enum base64_variant variant)
 static bool decode_block(uint8_t bytes[3], const char *text, size_t chars, enum base64_variant variant)
 {
 	unsigned char block[4] = "====", again[5];
-	bool ok;
+	bool ok; /* of the same bytes encoded again: stray bits in the last character give another text */
 
 	for (size_t i = 0; i < chars; i++) {
 		block[i] = (unsigned char)to_standard(text[i], variant);
@@ -66,6 +66,7 @@ static bool decode_block(uint8_t bytes[3], const char *text, size_t chars, enum 
 }
 
 /* Take the padding off. Return: characters that carry data, or -EINVAL. */
+/* @variant: only the standard one has padding. One character alone carries six bits, less than a byte. */
 static ssize_t significant_len(const char *text, size_t len, enum base64_variant variant)
 {
 	size_t padding = 0;

@@ -10,7 +10,7 @@ uint64_t clock_now_us(void)
 {
 	struct timespec now;
 
-	clock_gettime(CLOCK_BOOTTIME, &now);
+	clock_gettime(CLOCK_BOOTTIME, &now); /* CLOCK_MONOTONIC stands still while the machine sleeps */
 	return (uint64_t)now.tv_sec * CLOCK_US_PER_S + (uint64_t)now.tv_nsec / 1000;
 }
 
@@ -49,6 +49,7 @@ static const struct {
 };
 
 /* @ret_us is 0 where there is no such unit. */
+/* Without a unit the number is seconds, as in systemd.time(7). */
 static uint64_t unit_us(const char *word, size_t len)
 {
 	char enclosed[16] = " ";
@@ -117,6 +118,7 @@ int clock_parse_span(const char *text, uint64_t *ret_ms)
 	const char *at = skip_blanks(text);
 	uint64_t total_us = 0;
 
+	/* Terms add up: "1h 30min". Their order does not matter. */
 	do {
 		at = add_term(at, &total_us);
 		if (!at)

@@ -1,4 +1,7 @@
-/* See file.h. Read with read() into a buffer of ours that is wiped on failure: stdio would keep a copy. */
+/* See file.h. Reading: check type and size, read into a buffer of ours, which is wiped on failure; stdio would keep a copy.
+ * Writing: a temporary file beside the target, written and synced, takes its name; a failure leaves the old file as it was and
+ * removes the temporary one.
+ */
 #include "common/base/file.h"
 
 #include "common/base/secret.h"
@@ -12,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* Return: the size in bytes, at least 1, or a negative errno. */
 static int check_file(int fd, const char *path, size_t max, struct err *err)
 {
 	struct stat st;
@@ -51,7 +55,7 @@ static int read_text(int fd, const char *path, size_t len, char **ret_text, stru
 
 	if (!text)
 		return err_system(err, -ENOMEM, "%s", path);
-	got = read_up_to(fd, text, len);
+	got = read_up_to(fd, text, len); /* a file that grew meanwhile is cut where it ended before */
 	if (got >= 0 && strlen(text) == (size_t)got) {
 		*ret_text = text;
 		return 0;
@@ -75,6 +79,7 @@ int file_read_text(const char *path, size_t max, char **ret_text, struct err *er
 	return rc;
 }
 
+/* Without fsync() a power cut after rename() may leave an empty file under the new name. */
 static int write_whole(int fd, const char *text)
 {
 	size_t len = strlen(text);
@@ -90,6 +95,7 @@ static int write_whole(int fd, const char *text)
 	return fsync(fd) < 0 ? -errno : 0;
 }
 
+/* The new name is on disk only when its folder is. A file system that cannot do that (some network ones) is no failure. */
 static void sync_folder(const char *folder)
 {
 	int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

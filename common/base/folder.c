@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+/* mkdir() first, stat() only afterwards: another process may make the folder between the two. */
 static int folder_make(const char *path, struct err *err)
 {
 	struct stat status;
@@ -27,6 +28,7 @@ int folder_ensure(const char *path, struct err *err)
 	if (len >= sizeof(level))
 		return err_system(err, -ENAMETOOLONG, "folder %s", path);
 	memcpy(level, path, len + 1);
+	/* Cut the path at each slash in turn, from the left; index 0 is the root's. */
 	for (size_t i = 1; i < len; i++) {
 		int rc;
 

@@ -85,6 +85,7 @@ bool key_is_secret(const struct key_row *row, const char *value)
 
 /* --- a value, by its row --- */
 
+/* A value may reach a log, an HTTP header and JSON. The complaint does not quote it, since that is where it would do harm. */
 static int check_text(const char *text, const struct key_place *place)
 {
 	struct key_place unquoted = *place;
@@ -98,6 +99,7 @@ static int check_text(const char *text, const struct key_place *place)
 	return 0;
 }
 
+/* @text: one element, cut off at its comma; blanks around it are taken off in place. */
 static int parse_element(const struct key_row *row, void *owner, char *text, const struct key_place *place)
 {
 	struct key_place here = *place;
@@ -164,6 +166,7 @@ struct match {
 	unsigned twin_line; /* 0: it was not */
 };
 
+/* Twins may be rows of two tables: PrivateKey is WireGuard's, PrivateKeyFile ours. Return: 0 where it is not set. */
 static unsigned find_line(const struct key_reader *readers, size_t count, const char *key)
 {
 	for (size_t i = 0; key && i < count; i++) {
@@ -206,6 +209,7 @@ static int check_repetition(const struct match *match, const struct key_place *p
 	return 0;
 }
 
+/* From here on a file, an option and a variable are the same; @place differs. */
 static enum key_result take(const struct match *match, const char *text, const struct key_place *place, unsigned line)
 {
 	unsigned *first;
@@ -258,6 +262,7 @@ static bool is_option(const char *key, const char *option)
 	return *key == '\0';
 }
 
+/* /proc/PID/cmdline can be read by every user of the host. The remedy is the file twin, if there is one. */
 static enum key_result refuse_secret(const struct key_row *row, const struct key_place *place)
 {
 	char variable[KEY_OPTION_MAX], twin[KEY_OPTION_MAX];
@@ -308,6 +313,7 @@ enum key_result key_take_variable(
 /* The row's line stays 0: the key was not given. */
 void key_fill_presets(const struct key_reader *reader, struct ini_report *report)
 {
+	/* A preset is text like a user's, so it cannot be out of bounds without a complaint. */
 	const struct key_place place = {.path = "default", .report = report};
 
 	for (size_t i = 0; i < reader->table->count; i++)
@@ -329,6 +335,7 @@ static const char *find_home(const struct key_table *const *tables, const char *
 	return NULL;
 }
 
+/* Refused keys are not offered, or the user would be led from one complaint to the next. */
 static const char *find_nearest(const struct key_table *const *tables, const char *section, const char *key)
 {
 	const char *known[KNOWN_MAX + 1];
@@ -385,6 +392,7 @@ const char *key_variable_name(char *buf, const char *key)
 
 /* --- parsers for rows --- */
 
+/* The row promises the type of the field; nothing can check it here. */
 static void *field_of(void *owner, const struct key_place *place)
 {
 	return (char *)owner + place->row->offset;
@@ -468,6 +476,7 @@ int key_set_span(void *owner, const char *text, const struct key_place *place)
 	return 0;
 }
 
+/* An enum without negative values has the size of an int, which the words' indices are written to. */
 int key_set_choice(void *owner, const char *text, const struct key_place *place)
 {
 	char list[128] = "";

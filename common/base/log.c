@@ -1,7 +1,7 @@
 /* Lines on stderr, one write() each, so that those of two processes do not mix.
  *
  * Happy path: format, flatten to one line, compare with the line before, write. What does not fit is cut; a
- * failed write is ignored, there is nobody left to tell.
+ * failed write is ignored: there is no other place to report it.
  */
 #include "common/base/log.h"
 
@@ -16,7 +16,7 @@
 
 #define LOG_TEXT_MAX 2048
 #define LOG_AREA_MAX 32
-/* The same line this much later is news again. */
+/* A line that repeats the last one within this time is only counted. */
 #define LOG_REPEAT_WINDOW_US (60ull * CLOCK_US_PER_S)
 
 static enum log_level log_highest = LOG_LEVEL_INFO;
@@ -63,7 +63,8 @@ static const char *level_word(enum log_level level)
 	return "?";
 }
 
-/* What stands in front of the area: the journal's priority, or time and level, or nothing. */
+/* The prefix in front of the area: the journal's priority (sd-daemon(3)), or time and level, or nothing. The journal adds the
+ * time itself. */
 static void format_prefix(char *buf, size_t size, enum log_level level)
 {
 	char when[32];
@@ -111,6 +112,7 @@ static bool is_repetition(enum log_level level, const char *area, const char *te
 	       strcmp(last.text, text) == 0;
 }
 
+/* Both texts fit: they were cut to the sizes of `last` by log_line(). */
 static void remember(enum log_level level, const char *area, const char *text, uint64_t now_us)
 {
 	last.level = level;
@@ -134,6 +136,7 @@ void log_line(enum log_level level, const char *area, const char *format, ...)
 	va_end(args);
 	flatten(text);
 
+	/* A line that repeats all the time must not fill the disk; the count is told by the next other line, or by a timer. */
 	now_us = clock_now_us();
 	if (is_repetition(level, short_area, text, now_us)) {
 		last.repeats++;

@@ -1,4 +1,4 @@
-/* One line an event on stderr (INTERFACE.md §3). Never called on the datagram path.
+/* One line an event on stderr. Never called on the datagram path.
  *
  * The line begins with its area. With JOURNAL_STREAM in the environment it carries the journal's priority
  * prefix "<6>"; otherwise level and time are shown only when verbose. A line that repeats the one before it

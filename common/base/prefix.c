@@ -52,7 +52,7 @@ int prefix_parse(const char *text, struct prefix *ret)
 
 	if (parse_address(text, len, &ret->addr) < 0)
 		return -EINVAL;
-	max = 8 * byte_count(&ret->addr);
+	max = 8 * byte_count(&ret->addr); /* 32 or 128 */
 	ret->bits = (uint8_t)max;
 	if (!bits)
 		return 0;
@@ -76,6 +76,7 @@ bool prefix_equal(const struct prefix *a, const struct prefix *b)
 	return a->bits == b->bits && prefix_contains(a, b);
 }
 
+/* Bits behind the length count here: the order must tell 10.0.0.1/8 and 10.0.0.2/8 apart, which are two addresses. */
 int prefix_compare(const void *a, const void *b)
 {
 	const struct prefix *x = a, *y = b;
@@ -87,6 +88,7 @@ int prefix_compare(const void *a, const void *b)
 	return memcmp(bytes_of(&x->addr), bytes_of(&y->addr), byte_count(&x->addr));
 }
 
+/* The shorter prefix decides how many bits are compared. 0.0.0.0/0 holds every IPv4 prefix and no IPv6 one. */
 bool prefix_contains(const struct prefix *outer, const struct prefix *inner)
 {
 	const uint8_t *a = bytes_of(&outer->addr), *b = bytes_of(&inner->addr);
@@ -99,6 +101,7 @@ bool prefix_contains(const struct prefix *outer, const struct prefix *inner)
 	return true;
 }
 
+/* What the kernel makes of 10.10.0.3/24 as a route or as an allowed IP. */
 struct prefix prefix_network(const struct prefix *prefix)
 {
 	struct prefix network = *prefix;

@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BYTES_MAX 64 /* of RECORD_BYTES; a hash has 32 */
+#define BYTES_MAX 64 /* of RECORD_BYTES; a SHA-256 has 32 */
 
 static json_t *pack_record(const struct record *record, const void *owner);
 
@@ -146,6 +146,7 @@ static int check_text(const struct record_field *field, const json_t *value, siz
 	return fault ? refuse(source, fault) : 0;
 }
 
+/* The copy is the record's own: the JSON object is freed, and wiped, when reading ends. */
 static int take_text(const struct record_field *field, const json_t *value, char **ret, const struct source *source)
 {
 	const char *text;
@@ -190,6 +191,7 @@ static int take_bool(const json_t *value, bool *ret, const struct source *source
 	return json_is_boolean(value) ? 0 : refuse(source, "neither true nor false");
 }
 
+/* The port is never a guess: record_write() puts one behind every address. */
 static int take_addr(const json_t *value, bool has_port, struct addr *ret, const struct source *source)
 {
 	const char *text = json_string_value(value);
@@ -299,6 +301,7 @@ int record_read(const struct record *record, int fd, void *ret, struct err *err)
 
 /* --- freeing --- */
 
+/* Only the elements that were read are freed; memory behind them is zeroed. */
 static void free_array(const struct record_field *field, void *owner)
 {
 	char *elements = *(char **)((char *)owner + field->offset);

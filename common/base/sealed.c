@@ -25,6 +25,7 @@ static void sealed_free(void *memory)
 	free(memory);
 }
 
+/* jansson has one pair of functions for the whole program; set again and again, so that no order of calls matters. */
 static void sealed_use_wiping_memory(void)
 {
 	json_set_alloc_funcs(malloc, sealed_free);
@@ -56,6 +57,7 @@ static int sealed_write_all(int fd, const char *text, size_t len)
 	return 0;
 }
 
+/* Sealed last: F_SEAL_WRITE ends our own writing too. */
 static int sealed_write_text(const char *name, const char *text, struct err *err)
 {
 	int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -89,6 +91,7 @@ int sealed_write(const char *name, json_t *object, struct err *err)
 	return rc;
 }
 
+/* Without the seals the writer could change the text while it is parsed. The size is bounded before memory is taken. */
 static int sealed_check_file(int fd, size_t *ret_len, struct err *err)
 {
 	int seals = fcntl(fd, F_GET_SEALS);

@@ -1,6 +1,7 @@
 /* Secrets: read from files, compared in constant time, wiped after use.
  *
- * Files are read with read() into a buffer of ours: stdio would keep a copy.
+ * Files are read with read() into a buffer of ours: stdio would keep a copy. Only the first line counts, as an editor or echo
+ * leaves it. Fails with the file's name, never with its content.
  */
 #include "common/base/secret.h"
 
@@ -25,6 +26,7 @@ void secret_free(char *text)
 	free(text);
 }
 
+/* memcmp() ends at the first difference, and its time tells how many bytes of a guess were right. */
 bool secret_equal(const void *a, const void *b, size_t len)
 {
 	return CRYPTO_memcmp(a, b, len) == 0;

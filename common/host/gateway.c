@@ -52,6 +52,7 @@ static const struct key_row rows[] = {
 };
 const struct key_table gateway_table = {"Gateway", rows, sizeof(rows) / sizeof(*rows)};
 
+/* A device of ours is needed: forwarding rules name it, and are taken away with it. */
 static void check_one(const struct gateway *gateway, const char *device, const char *path, struct ini_report *report)
 {
 	if (!gateway->lan_line)
@@ -93,6 +94,7 @@ void gateway_check(
 	}
 }
 
+/* Lan by Lan in the order of the file; another order counts as a change, which costs a restart and loses nothing. */
 static bool is_same(const struct gateway *a, const struct gateway *b)
 {
 	if (a->lan_count != b->lan_count || a->masquerade != b->masquerade || strcmp(a->interface, b->interface) != 0)

@@ -123,6 +123,7 @@ static bool walk_refuse_elsewhere(struct walk *walk, const struct ini_entry *ent
 	return true;
 }
 
+/* Also a value that will be refused: it stands in the file all the same. */
 static void walk_note_secret(struct walk *walk, const struct ini_entry *entry)
 {
 	for (size_t i = 0; i < walk->reader_count; i++) {
@@ -191,6 +192,7 @@ static int walk_open_repeated(struct walk *walk, const struct tunnel_section *se
 	return reader->owner ? 0 : -EINVAL;
 }
 
+/* Two readers: WireGuard's keys go into its peer, ours into what the program opens for it. */
 static int walk_open_peer(struct walk *walk)
 {
 	if (wg_config_open_section(walk->file->wireguard, walk->ini, walk->section, &walk->readers[0], walk->report) <
@@ -282,6 +284,7 @@ static void walk_all(struct walk *walk)
 
 /* --- files that others can read --- */
 
+/* A warning only: the host may protect the folder instead. */
 static void warn_readable(const char *path, unsigned mode, unsigned owner)
 {
 	if (mode & (S_IRGRP | S_IROTH))
@@ -308,6 +311,7 @@ int tunnel_file_read(struct tunnel_file *file, const char *path, struct ini_repo
 
 /* --- the device --- */
 
+/* Of a wg-quick file, after it was read. */
 static bool has_secret(const struct wg_config *config)
 {
 	bool found = config->interface.has_private_key;
@@ -317,7 +321,8 @@ static bool has_secret(const struct wg_config *config)
 	return found;
 }
 
-/* Into *ret, done by the caller in any case. */
+/* The file of WireGuard = PATH, which another program may own: it is read and never written. *ret is done by the caller in any
+ * case, also after a complaint. */
 static void read_wg_quick(const char *path, struct wg_config *ret, const struct key_place *place)
 {
 	struct err err = {""};

@@ -84,6 +84,7 @@ static int decode_key(const char *text, uint8_t key[WG_CONFIG_KEY_LEN], bool *ha
 
 /* --- [Interface] --- */
 
+/* The private key never leaves this struct in text form. */
 static int parse_private_key(void *owner, const char *text, const struct key_place *place)
 {
 	struct wg_config_interface *interface = owner;
@@ -176,6 +177,7 @@ static int parse_table_number(const char *text, uint64_t *ret)
 	return 0;
 }
 
+/* Table and kind are set together: a number of an earlier, refused value must not stay. */
 static int parse_table(void *owner, const char *text, const struct key_place *place)
 {
 	struct wg_config_interface *interface = owner;
@@ -333,6 +335,7 @@ static bool is_host_name(const char *text)
 }
 
 /* Cut "host:port", "[host]:port" at the port. Return: the port's text, or NULL. */
+/* The last colon: an IPv6 address without brackets has many. */
 static char *cut_port(char **host)
 {
 	char *port;
@@ -428,6 +431,7 @@ const struct key_table wg_config_peer_table = {"Peer", peer_rows, sizeof(peer_ro
 
 /* --- sections --- */
 
+/* The array of peers moves when it grows: a reader of an earlier [Peer] must not be used any more. */
 int wg_config_open_section(struct wg_config *config, const struct ini *ini, const struct ini_section *section,
 	struct key_reader *reader, struct ini_report *report)
 {
