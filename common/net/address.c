@@ -1,4 +1,4 @@
-/* See address.h. */
+/* Addresses of devices by netlink: list and add (address.h). The kernel removes them with their device. */
 #include "common/net/address.h"
 
 #include <errno.h>

@@ -1,7 +1,8 @@
 /* The host's resolver (dns.h).
  *
- * Whatever goes into a command line is checked letter by letter first. The files of resolvconf are read below a root folder,
- * so that a test can bring its own; what systemd-resolved knows comes by D-Bus, without starting it.
+ * The result is a command line, which the undo list keeps too. Each word in it is checked letter by letter first. The files of resolvconf are read below a root folder,
+ * so that a test can bring its own; what systemd-resolved knows comes by D-Bus, without starting it. Without any of
+ * these there are no uplink servers, which is an answer and not a failure.
  *
  *     /run/resolvconf/interface/eth0.dhclient    Debian's resolvconf: DEVICE.PROGRAM, and wg-quick's tun.wg0
  *     /run/resolvconf/interfaces/eth0.dhcp       openresolv
@@ -36,7 +37,7 @@
 
 /* --- what the host has --- */
 
-/* The file stays when the service ends. */
+/* Is the service running? Its socket file stays behind when it ends, so it must be connected to. */
 static bool resolved_runs(void)
 {
 	struct sockaddr_un at = {.sun_family = AF_UNIX, .sun_path = DNS_RESOLVED_SOCKET};
@@ -75,7 +76,7 @@ void dns_read_interface_prefix(const char *root, char ret[DNS_PREFIX_MAX])
 	free(text);
 }
 
-/* systemd-resolved's package brings a resolvconf that is resolvectl, and no more use than that without the service. */
+/* The package of systemd-resolved has a resolvconf that is a link to resolvectl, of no use without the service. */
 static bool resolvconf_is_resolvectl(void)
 {
 	char target[PATH_MAX];
@@ -94,7 +95,7 @@ void dns_look_for_tools(struct dns_tools *ret)
 
 /* --- command lines --- */
 
-/* Not a dash first: it would be an option. */
+/* A word for a command line. A dash in front would make it an option. */
 static bool is_word(const char *word)
 {
 	size_t len = strlen(word);
@@ -119,7 +120,7 @@ static bool is_device(const char *device)
 	return true;
 }
 
-/* As wg-quick tells them from search domains. */
+/* The same test as wg-quick's: everything else is a search domain. */
 static bool is_address(const char *word)
 {
 	return strchr(word, ':') || word[strspn(word, "0123456789.")] == '\0';
@@ -136,7 +137,7 @@ static size_t count_addresses(char *const *words, size_t count)
 
 static void append(char line[DNS_COMMAND_MAX + 1], const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* A line that does not fit is DNS_COMMAND_MAX long then. */
+/* A line that does not fit is cut to DNS_COMMAND_MAX characters, by which take_line() finds it. */
 static void append(char line[DNS_COMMAND_MAX + 1], const char *format, ...)
 {
 	size_t len = strlen(line);
@@ -180,11 +181,10 @@ static void format_resolvectl(char line[DNS_COMMAND_MAX + 1], const char *device
 static int check_tools(const struct dns_tools *tools, const char *device, struct err *err)
 {
 	if (!is_device(device))
-		return err_set(err, -EINVAL, "'%s': no name for a device", device);
+		return err_set(err, -EINVAL, "'%s': not the name of a device", device);
 	if (!tools->has_resolvconf && !tools->has_resolved)
 		return err_set(err, -ENOENT,
-			"neither resolvconf nor systemd-resolved is here; the package openresolv (or resolvconf, "
-			"or "
+			"neither resolvconf nor systemd-resolved is here; the package openresolv (or resolvconf, or "
 			"systemd-resolved) helps");
 	return 0;
 }
@@ -207,7 +207,7 @@ int dns_format_set(const struct dns_tools *tools, const char *device, char *cons
 		return rc;
 	for (size_t i = 0; i < count; i++)
 		if (!is_word(words[i]))
-			return err_set(err, -EINVAL, "'%s': an address or a domain is right", words[i]);
+			return err_set(err, -EINVAL, "'%s': expected an address or a domain", words[i]);
 	if (count_addresses(words, count) == 0)
 		return take_line(line, ret, err);
 	if (tools->has_resolvconf)
@@ -265,7 +265,8 @@ static bool is_wireguard(const char *root, const char *device)
 	return is;
 }
 
-/* "eth0", "eth0.dhclient", "tun.eth0"; a device's own name may have dots, so nothing is taken apart. */
+/* "eth0", "eth0.dhclient", "tun.eth0"; the name of a device may have dots itself, so the record is compared and not
+ * taken apart. */
 static bool is_record_of(const char *record, const char *device)
 {
 	size_t len = strlen(device), record_len = strlen(record);
@@ -294,7 +295,7 @@ static bool is_tunnel_record(const char *root, const char *record, const char *e
 	return is;
 }
 
-/* "nameserver ADDRESS" of a resolv.conf; @except: NULL, or servers to be passed over. */
+/* Read the lines "nameserver ADDRESS" of a resolv.conf. @except: NULL, or servers to be left out. */
 static void read_resolv_conf(const char *path, const struct servers *except, struct servers *servers)
 {
 	char *text, *rest, *line, address[ADDR_TEXT_MAX];

@@ -1,8 +1,9 @@
 /* The text of our nftables table (firewall.h).
  *
- * Each chain is written where something is to be in it, by one function. The marks differ from wg-quick's on purpose: TCP as
- * well, since the link is TCP, and nothing but our own mark is saved and brought back, so that others' connection marks
- * stay what they are.
+ * One function writes each chain, and only where it would not be empty. The marks differ from wg-quick's on purpose: TCP is
+ * marked as well, because the tunnel's own connection is TCP, and only our own mark is saved and restored, so that the
+ * connection marks of other programs stay what they are. Fails only where memory runs out, or where a device has a name
+ * that nft cannot quote.
  */
 #include "common/net/firewall.h"
 
@@ -36,14 +37,6 @@ bool firewall_can_name(const char *device)
 	return device[0] != '\0' && !strpbrk(device, "\"*\\");
 }
 
-static bool can_name_all(const struct firewall_plan *plan)
-{
-	for (size_t i = 0; i < plan->gateway_count; i++)
-		if (!firewall_can_name(plan->gateways[i].device))
-			return false;
-	return firewall_can_name(plan->device);
-}
-
 static const char *family_of(const struct prefix *prefix)
 {
 	return prefix->addr.sa.sa_family == AF_INET6 ? "ip6" : "ip";
@@ -60,14 +53,8 @@ static void write_match(FILE *out, const struct prefix *lan, const char *side)
 		fprintf(out, "%s %s %s", family_of(lan), side, prefix_format(text, sizeof(text), lan));
 }
 
-/* A link-local address is not reached from another link anyway, and may rightly be that of another device too. */
-static bool is_link_local(const struct addr *addr)
-{
-	return addr->sa.sa_family == AF_INET6 && IN6_IS_ADDR_LINKLOCAL(&addr->in6.sin6_addr);
-}
-
-/* Under a full tunnel the kernel takes packets for the device's addresses from every link: a neighbour in the café could tell
- * which address a connection inside the tunnel has, and get words into it (CVE-2019-14899). */
+/* Under a full tunnel the kernel takes packets for the device's addresses from every link: a neighbour in the café could find
+ * out which address a connection inside the tunnel has, and inject data into it (CVE-2019-14899). */
 static void write_guard(FILE *out, const struct firewall_plan *plan)
 {
 	char text[ADDR_TEXT_MAX];
@@ -77,14 +64,18 @@ static void write_guard(FILE *out, const struct firewall_plan *plan)
 	fprintf(out, "\tchain guard {\n\t\ttype filter hook prerouting priority raw; policy accept;\n");
 	for (size_t i = 0; i < plan->guarded_count; i++) {
 		const struct prefix *own = &plan->guarded[i];
+		const struct addr *addr = &own->addr;
 
-		if (!is_link_local(&own->addr))
+		/* A link-local address cannot be reached from another link, and another device may rightly have the same. */
+		if (addr->sa.sa_family != AF_INET6 || !IN6_IS_ADDR_LINKLOCAL(&addr->in6.sin6_addr))
 			fprintf(out, "\t\tiifname != \"%s\" %s daddr %s fib saddr type != local drop\n", plan->device,
 				family_of(own), addr_format_host(text, sizeof(text), &own->addr));
 	}
 	fprintf(out, "\t}\n");
 }
 
+/* The mark of a packet of ours is kept with its connection, and put back on the answers: with rp_filter = 1 the kernel drops an
+ * answer that it would not route back the same way. */
 static void write_marks(FILE *out, const struct firewall_plan *plan)
 {
 	if (plan->mark == 0)
@@ -99,13 +90,14 @@ static void write_marks(FILE *out, const struct firewall_plan *plan)
 		plan->mark);
 }
 
+/* TCP through the tunnel must fit its MTU: many networks drop the ICMP that would say so. */
 static void write_clamp(FILE *out, const char *direction, const char *device)
 {
 	fprintf(out, "\t\t%s \"%s\" tcp flags syn tcp option maxseg size set rt mtu\n", direction, device);
 }
 
-/* From the tunnel into the LAN, and from the LAN's own hosts into the tunnel. Who goes out to the Internet by us has no
- * hosts there that may come in. */
+/* From the tunnel into the LAN, and from the hosts of the LAN into the tunnel. A gateway to the Internet (0 bits) has only the
+ * first: no host there may come in. */
 static void write_passage(FILE *out, const char *device, const struct firewall_gateway *gateway)
 {
 	for (size_t i = 0; i < gateway->lan_count; i++) {
@@ -120,7 +112,7 @@ static void write_passage(FILE *out, const char *device, const struct firewall_g
 	}
 }
 
-/* Forwarding was off before us: what nobody asked for stays as it was. */
+/* Forwarding was off before us: whatever the configuration does not ask for is still not forwarded. */
 static void write_confinement(FILE *out, const struct firewall_plan *plan)
 {
 	const char *device = plan->device, *family = "";
@@ -149,35 +141,28 @@ static void write_forward(FILE *out, const struct firewall_plan *plan)
 	fprintf(out, "\t}\n");
 }
 
-static bool is_masquerading(const struct firewall_plan *plan)
-{
-	for (size_t i = 0; i < plan->gateway_count; i++)
-		if (plan->gateways[i].masquerades && plan->gateways[i].lan_count > 0)
-			return true;
-	return false;
-}
-
-static void write_masquerade(FILE *out, const char *device, const struct firewall_gateway *gateway)
-{
-	for (size_t i = 0; i < gateway->lan_count; i++) {
-		fprintf(out, "\t\tiifname \"%s\" oifname \"%s\" ", device, gateway->device);
-		write_match(out, &gateway->lans[i], "daddr");
-		fprintf(out, " masquerade\n");
-	}
-}
-
 static void write_out(FILE *out, const struct firewall_plan *plan)
 {
-	if (!is_masquerading(plan))
-		return;
-	fprintf(out, "\tchain out {\n\t\ttype nat hook postrouting priority srcnat; policy accept;\n");
-	for (size_t i = 0; i < plan->gateway_count; i++)
-		if (plan->gateways[i].masquerades)
-			write_masquerade(out, plan->device, &plan->gateways[i]);
-	fprintf(out, "\t}\n");
+	bool is_open = false; /* the chain is written with its first rule */
+
+	for (size_t i = 0; i < plan->gateway_count; i++) {
+		const struct firewall_gateway *gateway = &plan->gateways[i];
+
+		for (size_t j = 0; gateway->masquerades && j < gateway->lan_count; j++) {
+			if (!is_open)
+				fprintf(out,
+					"\tchain out {\n\t\ttype nat hook postrouting priority srcnat; policy accept;\n");
+			is_open = true;
+			fprintf(out, "\t\tiifname \"%s\" oifname \"%s\" ", plan->device, gateway->device);
+			write_match(out, &gateway->lans[j], "daddr");
+			fprintf(out, " masquerade\n");
+		}
+	}
+	if (is_open)
+		fprintf(out, "\t}\n");
 }
 
-/* Adding what is there already is no error, deleting what is not would be one. */
+/* nft may add a table that is there already, but must not delete one that is not: so it is added first. */
 static void write_removal(FILE *out, const char *table)
 {
 	fprintf(out, "add table inet %s\ndelete table inet %s\n", table, table);
@@ -197,9 +182,13 @@ static char *text_of(FILE *out, char **text)
 char *firewall_format(const struct firewall_plan *plan)
 {
 	char *text = NULL;
+	bool has_names = firewall_can_name(plan->device);
 	size_t size;
-	FILE *out = can_name_all(plan) ? open_memstream(&text, &size) : NULL;
+	FILE *out;
 
+	for (size_t i = 0; i < plan->gateway_count; i++)
+		has_names &= firewall_can_name(plan->gateways[i].device);
+	out = has_names ? open_memstream(&text, &size) : NULL;
 	if (!out)
 		return NULL;
 	write_removal(out, plan->table);
@@ -224,7 +213,7 @@ char *firewall_format_removal(const char *table)
 	return text_of(out, &text);
 }
 
-/* Take " @word NUMBER" out of @line wherever it stands. */
+/* Remove "@word NUMBER" from @line wherever it stands: counters and handles differ in two listings of the same table. */
 static void cut_number(char *line, const char *word)
 {
 	char *at, *end;

@@ -1,8 +1,9 @@
 /* Another table's FORWARD that drops (forward.h).
  *
  * A packet is forwarded when every base chain of the hook lets it through, so each one that can drop ours gets a pair of rules
- * at its head. "Can drop": its policy, or a rule for every packet, be it in a chain that every packet goes to. iptables' own
- * tables are changed by iptables, since Docker and ufw read them with it; the rest, firewalld's and everybody's own, by nft.
+ * at its head. A chain can drop ours by its policy, or by a rule for every packet, also one in a chain that every packet goes
+ * to. iptables' own tables are changed by iptables, because Docker and ufw read them with it; all others, firewalld's for
+ * example, by nft. What cannot be found out is a warning, never a failure: the tunnel works without forwarding.
  */
 #include "common/net/forward.h"
 
@@ -32,7 +33,7 @@ struct search {
 	struct err *err;
 };
 
-/* What stands in a command line between single quotes, in nft between double ones. */
+/* Letters, digits and @others: harmless in a shell between single quotes, and in nft between double ones. */
 static bool is_plain(const char *name, const char *others)
 {
 	for (const char *at = name; *at; at++)
@@ -127,21 +128,17 @@ static bool is_xt(json_t *expression, const char *type, const char *name)
 	return is_word(xt, "type", type) && is_word(xt, "name", name);
 }
 
-/* It neither chooses packets nor decides about them. */
-static bool is_neutral(json_t *expression)
-{
-	return json_object_get(expression, "counter") || json_object_get(expression, "log") ||
-	       is_xt(expression, "match", "comment") || is_xt(expression, "target", "LOG");
-}
-
-/* All that a rule does: a choice would be an expression of its own. Return: NULL where there is more, or nothing. */
+/* The verdict of a rule that is for every packet. A rule for some packets has the condition as an expression of its own.
+ * Return: NULL where there is a condition, or no verdict. */
 static json_t *verdict_for_all(json_t *rule)
 {
 	json_t *expressions = json_object_get(rule, "expr"), *expression, *verdict = NULL;
 	size_t i;
 
 	json_array_foreach (expressions, i, expression) {
-		if (is_neutral(expression))
+		/* These neither choose packets nor decide about them. */
+		if (json_object_get(expression, "counter") || json_object_get(expression, "log") ||
+			is_xt(expression, "match", "comment") || is_xt(expression, "target", "LOG"))
 			continue;
 		if (verdict)
 			return NULL;
@@ -154,7 +151,7 @@ static bool chain_drops(struct search *search, json_t *chain, const char *name, 
 
 enum fate { FATE_OPEN, FATE_PASSES, FATE_DROPPED };
 
-/* What becomes of every packet at this rule. */
+/* What this rule does to every packet. A jump comes back unless the chain it leads to drops; a goto does not. */
 static enum fate fate_at(struct search *search, json_t *chain, json_t *rule, unsigned depth)
 {
 	json_t *verdict = verdict_for_all(rule), *jump, *go;
@@ -183,6 +180,7 @@ static json_t *rule_in(json_t *object, json_t *chain, const char *name)
 													       : NULL;
 }
 
+/* Rule after rule until one decides about every packet. @name: a chain in the table of @chain. */
 static bool chain_drops(struct search *search, json_t *chain, const char *name, unsigned depth)
 {
 	json_t *object, *rule;
@@ -200,7 +198,7 @@ static bool chain_drops(struct search *search, json_t *chain, const char *name, 
 	return false;
 }
 
-/* Docker's chain counts only where packets still come by. */
+/* True if the chain jumps to DOCKER-USER. Docker leaves that one behind when it is stopped, and no packet comes by then. */
 static bool goes_to_docker(struct search *search, json_t *chain, const char *name)
 {
 	json_t *object, *verdict;
@@ -232,7 +230,7 @@ static int add_chain(struct search *search, json_t *chain, const char *family, c
 	return rc < 0 ? rc : add_nft_rule(search, full, "oifname");
 }
 
-static int look_at_chain(struct search *search, json_t *chain)
+static int scan_chain(struct search *search, json_t *chain)
 {
 	const char *family = json_string_value(json_object_get(chain, "family"));
 	const char *table = json_string_value(json_object_get(chain, "table"));
@@ -247,7 +245,7 @@ static int look_at_chain(struct search *search, json_t *chain)
 	return add_chain(search, chain, family, table, name);
 }
 
-static int look_at_nftables(struct search *search, const char *text)
+static int scan_nftables(struct search *search, const char *text)
 {
 	json_error_t error;
 	json_t *root, *object;
@@ -261,7 +259,7 @@ static int look_at_nftables(struct search *search, const char *text)
 		return err_set(search->err, -EINVAL, "nft -j list ruleset: line %d: %s", error.line, error.text);
 	search->objects = json_object_get(root, "nftables");
 	json_array_foreach (search->objects, i, object) {
-		rc = look_at_chain(search, json_object_get(object, "chain"));
+		rc = scan_chain(search, json_object_get(object, "chain"));
 		if (rc < 0)
 			break;
 	}
@@ -281,16 +279,11 @@ static bool has_line(const char *text, const char *head)
 	return false;
 }
 
-/* Of what iptables-legacy -S says. */
-static bool legacy_drops(const char *text)
+/* @text: the output of iptables-legacy -S. */
+static int scan_legacy(struct search *search, const char *program, const char *text)
 {
-	return has_line(text, "-P FORWARD DROP") || has_line(text, "-A FORWARD -j DROP") ||
-	       has_line(text, "-A FORWARD -j REJECT");
-}
-
-static int look_at_legacy(struct search *search, const char *program, const char *text)
-{
-	if (!legacy_drops(text))
+	if (!has_line(text, "-P FORWARD DROP") && !has_line(text, "-A FORWARD -j DROP") &&
+		!has_line(text, "-A FORWARD -j REJECT"))
 		return 0;
 	return add_iptables_rules(
 		search, program, has_line(text, "-A FORWARD -j " FORWARD_DOCKER) ? FORWARD_DOCKER : "FORWARD");
@@ -306,17 +299,17 @@ int forward_find(const struct forward_facts *facts, const char *device, const ch
 	/* iptables takes "a+" for every name that begins with a. */
 	if (!is_plain(device, "_=+.@-") || !is_plain(comment, "_=+.@-/") || device[strlen(device) - 1] == '+')
 		return err_set(err, -EINVAL, "forwarding: '%s': iptables can have no rule for this device", device);
-	rc = look_at_nftables(&search, facts->nft_json);
+	rc = scan_nftables(&search, facts->nft_json);
 	if (rc == 0)
-		rc = look_at_legacy(&search, "iptables-legacy", facts->legacy4);
+		rc = scan_legacy(&search, "iptables-legacy", facts->legacy4);
 	if (rc == 0)
-		rc = look_at_legacy(&search, "ip6tables-legacy", facts->legacy6);
+		rc = scan_legacy(&search, "ip6tables-legacy", facts->legacy6);
 	if (rc == 0)
 		*ret = search.found;
 	return rc;
 }
 
-/* --- the look --- */
+/* --- the scan, beside the loop --- */
 
 enum { FORWARD_QUESTION_COUNT = 3 };
 
@@ -330,7 +323,7 @@ struct forward_look {
 	void *owner;
 };
 
-/* Legacy iptables makes its table by being asked for it: only where one is in use already. */
+/* iptables-legacy makes its table when it is asked for it, so it is asked only where the table is in use already. */
 static const struct forward_question {
 	const char *argv[6];
 	const char *tables; /* the kernel's list of those in use */
@@ -354,7 +347,7 @@ static bool is_filter_in_use(const char *tables)
 	return found;
 }
 
-static void look_on_closed(uv_handle_t *handle)
+static void on_scan_closed(uv_handle_t *handle)
 {
 	struct forward_look *look = handle->data;
 
@@ -371,7 +364,7 @@ void forward_look_close(struct forward_look *look)
 		return;
 	command_close(look->command);
 	look->command = NULL;
-	uv_close((uv_handle_t *)&look->begin, look_on_closed);
+	uv_close((uv_handle_t *)&look->begin, on_scan_closed);
 }
 
 static const char *answer_of(const struct forward_look *look, size_t question)
@@ -379,7 +372,7 @@ static const char *answer_of(const struct forward_look *look, size_t question)
 	return look->answers[question] ? look->answers[question] : "";
 }
 
-static void look_finish(struct forward_look *look)
+static void finish_scan(struct forward_look *look)
 {
 	struct forward_facts facts = {.nft_json = answer_of(look, 0),
 		.legacy4 = answer_of(look, 1),
@@ -390,13 +383,13 @@ static void look_finish(struct forward_look *look)
 
 	if (forward_find(&facts, look->device, look->comment, &rules, &err) < 0)
 		log_warning("firewall", "%s; another table may drop what is forwarded", err.text);
-	forward_look_close(look); /* the memory stays until the loop has let go */
+	forward_look_close(look); /* the memory stays until on_scan_closed() */
 	look->on_found(look->owner, &rules);
 }
 
-static void look_ask(struct forward_look *look);
+static void ask_next(struct forward_look *look);
 
-static void look_on_answer(void *owner, int status, const char *output)
+static void on_question_answered(void *owner, int status, const char *output)
 {
 	struct forward_look *look = owner;
 	char reason[256];
@@ -408,13 +401,13 @@ static void look_on_answer(void *owner, int status, const char *output)
 		log_warning("firewall", "%s: %s; another table may drop what is forwarded",
 			forward_questions[look->question].argv[0], command_why(reason, sizeof(reason), status, output));
 	look->question++;
-	look_ask(look);
+	ask_next(look);
 }
 
-/* The next question that can be asked here. */
-static void look_ask(struct forward_look *look)
+/* Ask the next question that applies to this host. A program that is missing is skipped. */
+static void ask_next(struct forward_look *look)
 {
-	struct command_plan plan = {.timeout_ms = FORWARD_TIMEOUT_MS, .on_exit = look_on_answer, .owner = look};
+	struct command_plan plan = {.timeout_ms = FORWARD_TIMEOUT_MS, .on_exit = on_question_answered, .owner = look};
 
 	for (; look->question < FORWARD_QUESTION_COUNT; look->question++) {
 		const struct forward_question *question = &forward_questions[look->question];
@@ -424,12 +417,12 @@ static void look_ask(struct forward_look *look)
 			command_start(&look->command, look->begin.loop, &plan, NULL) == 0)
 			return;
 	}
-	look_finish(look);
+	finish_scan(look);
 }
 
-static void look_on_begin(uv_timer_t *timer)
+static void on_scan_begin(uv_timer_t *timer)
 {
-	look_ask(timer->data);
+	ask_next(timer->data);
 }
 
 int forward_look_start(struct forward_look **ret, uv_loop_t *loop, const char *device, const char *comment,
@@ -449,7 +442,7 @@ int forward_look_start(struct forward_look **ret, uv_loop_t *loop, const char *d
 		forward_look_close(look);
 		return err_system(err, -ENOMEM, "forwarding");
 	}
-	uv_timer_start(&look->begin, look_on_begin, 0, 0);
+	uv_timer_start(&look->begin, on_scan_begin, 0, 0);
 	*ret = look;
 	return 0;
 }

@@ -1,4 +1,8 @@
-/* See link.h. */
+/* Network devices by netlink: find, list, make, delete, raise (link.h).
+ *
+ * Each function is one request, or two where an error needs a second look. A failure is the kernel's errno, with the kernel's
+ * own sentence where it gives one (netlink_fail()). Nothing here writes an undo entry; that is done before, in common/host.
+ */
 #include "common/net/link.h"
 
 #include <errno.h>
@@ -37,7 +41,7 @@ static int read_link(struct nlmsghdr *answer, void *ret_item, const void *wanted
 
 static const struct netlink_query every_link = {.item_size = sizeof(struct net_link), .read = read_link};
 
-/* Ask for one device. @message: owned, NULL: out of memory. */
+/* Ask for one device. @message is owned; NULL where memory ran out. Return: 0, -ENODEV or another negative errno. */
 static int ask_for_link(struct netlink *netlink, struct nl_msg *message, struct net_link *ret)
 {
 	void *found = NULL;
@@ -90,7 +94,8 @@ int net_link_list(struct netlink *netlink, struct net_link **ret, size_t *ret_co
 	return 0;
 }
 
-/* Return: NULL, out of memory. */
+/* A device is born in the namespace of the socket and moved by the same request, so its UDP socket stays where it was born.
+ * Return: NULL where memory ran out. */
 static struct nl_msg *wireguard_message(const char *name, int index, int netns_fd)
 {
 	struct rtnl_link *link = rtnl_link_alloc();
@@ -109,6 +114,8 @@ static struct nl_msg *wireguard_message(const char *name, int index, int netns_f
 	return message;
 }
 
+/* Is the name taken in the namespace where the device was to go? Where that cannot be looked up, the answer is yes: it is the
+ * usual reason. */
 static bool is_name_taken(struct netlink *birth, const char *name, int netns_fd)
 {
 	struct netlink target;
@@ -117,7 +124,7 @@ static bool is_name_taken(struct netlink *birth, const char *name, int netns_fd)
 
 	if (netns_fd < 0) {
 		is_taken = net_link_find(birth, name, &link, NULL) == 0;
-		birth->reason[0] = '\0'; /* that was about the look */
+		birth->reason[0] = '\0'; /* it was about this question, not about the device */
 		return is_taken;
 	}
 	if (netlink_open(&target, netns_fd, NULL) < 0)

@@ -2,7 +2,7 @@
  *
  * Happy path: number the message, send it, read until the acknowledgement or the end of the list. Fails with the kernel's
  * errno, which libnl's own receive functions translate into fewer codes: hence the loop is ours. Answers with another
- * number belong to a request that was given up, and are passed over.
+ * number belong to a request that was given up, and are ignored.
  */
 #include "common/net/netlink.h"
 
@@ -23,12 +23,12 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-/* The kernel answers before send() returns, and a list's next part before the one before is read; whoever waits longer waits
- * for ever. */
+/* The kernel answers before send() returns, and prepares the next part of a list before the last one is read. Waiting longer
+ * than this means waiting for ever. */
 #define ANSWER_S 5
 
-/* A list that changes during each of so many reads is taken as it was seen last. The kernel's mark is no promise: an address
- * is in its list a moment before the change is counted. */
+/* A list that changes during each of so many reads is taken as it was seen last. The kernel's mark does not catch every change:
+ * an address is in its list a moment before the change is counted. */
 #define ATTEMPTS_MAX 5
 
 /* One request under way. */
@@ -58,7 +58,7 @@ static int open_socket(struct netlink *netlink, struct err *err)
 		return err_system(err, rc, "netlink");
 	}
 	fd = nl_socket_get_fd(socket);
-	/* Older kernels lack some of these: then there are fewer words, and more answers to pass over. */
+	/* Older kernels lack some of these: their errors come without a sentence, and lists with more to ignore. */
 	setsockopt(fd, SOL_NETLINK, NETLINK_EXT_ACK, &on, sizeof(on));
 	setsockopt(fd, SOL_NETLINK, NETLINK_CAP_ACK, &on, sizeof(on));
 	setsockopt(fd, SOL_NETLINK, NETLINK_GET_STRICT_CHK, &on, sizeof(on));
@@ -67,7 +67,7 @@ static int open_socket(struct netlink *netlink, struct err *err)
 	return 0;
 }
 
-/* In the wrong namespace everything that follows would change the wrong host. */
+/* Stops the program on failure: in the wrong namespace everything that follows would change the wrong host. */
 static void return_to(int home)
 {
 	if (setns(home, CLONE_NEWNET) < 0) {
@@ -215,7 +215,7 @@ static int read_answers(struct exchange *exchange)
 		len = nl_recv(exchange->netlink->socket, &from, &buf, NULL);
 		if (len <= 0)
 			return len == -NLE_AGAIN ? -ETIMEDOUT : -EIO;
-		/* From port 0, which is the kernel's, and from nobody else. */
+		/* Only from port 0, the kernel: any local process may send to our socket. */
 		rc = from.nl_pid == 0 ? take_messages(exchange, (struct nlmsghdr *)buf, len) : 0;
 		free(buf);
 	} while (rc == 0);

@@ -2,9 +2,9 @@
  *
  *     a message → its kind is noted, the timer starts unless it runs → the timer: all kinds noted since, in one call
  *
- * Two sockets: the route one is for everybody, nftables' only for the privileged. A socket that ran over, or a message that
- * is cut, counts as all kinds. libuv takes the error of a socket that ran over for its end and stops polling: reading
- * clears the error, and it is polled again.
+ * Two sockets: any process may listen to routes, only a privileged one to nftables. A socket that has overflowed, or a message
+ * that is cut, counts as all kinds: the listener then compares everything. libuv takes the overflow for the end of the socket
+ * and stops polling; reading clears the error, and the socket is polled again.
  */
 #include "common/net/netmon.h"
 
@@ -19,12 +19,12 @@
 #include <unistd.h>
 
 #define MESSAGE_MAX 32768 /* the kernel cuts its own lists there; announcements are shorter */
-#define READS_MAX 256	  /* then the loop has its turn */
+#define READS_MAX 256	  /* then the other handles of the loop get their turn */
 
 struct source {
 	struct netmon *netmon;
 	uv_poll_t poll;
-	bool is_polled; /* the handle is the loop's */
+	bool is_polled; /* the loop knows the handle: it must be closed */
 	int fd;		/* -1: not open */
 	unsigned (*kind_of)(const struct nlmsghdr *message);
 };
@@ -33,7 +33,7 @@ struct netmon {
 	struct source route, firewall;
 	uv_timer_t timer;
 	unsigned kinds; /* since the last call */
-	int pending;	/* handles that the loop has not let go */
+	int pending;	/* handles that the loop still knows */
 	void (*on_change)(void *owner, unsigned kinds);
 	void *owner;
 	unsigned char buf[MESSAGE_MAX] __attribute__((aligned(NLMSG_ALIGNTO)));
@@ -80,21 +80,13 @@ static void netmon_on_timer(uv_timer_t *timer)
 	netmon->on_change(netmon->owner, kinds);
 }
 
-static unsigned kinds_of(const struct source *source, int len)
-{
-	struct nlmsghdr *message = (struct nlmsghdr *)source->netmon->buf;
-	unsigned kinds = 0;
-
-	for (; nlmsg_ok(message, len); message = nlmsg_next(message, &len))
-		kinds |= source->kind_of(message);
-	return kinds;
-}
-
-/* Return: the kinds heard. */
+/* Read what waits. MSG_TRUNC makes recv() return the length of a message even where it was cut. Return: the kinds heard. */
 static unsigned read_source(struct source *source)
 {
+	struct nlmsghdr *message;
 	unsigned kinds = 0;
 	ssize_t len;
+	int left;
 
 	for (int i = 0; i < READS_MAX; i++) {
 		len = recv(source->fd, source->netmon->buf, MESSAGE_MAX, MSG_TRUNC | MSG_DONTWAIT);
@@ -102,7 +94,11 @@ static unsigned read_source(struct source *source)
 			break;
 		if (len < 0 && errno == EINTR)
 			continue;
-		kinds |= len < 0 || len > MESSAGE_MAX ? NETMON_ALL : kinds_of(source, (int)len);
+		if (len < 0 || len > MESSAGE_MAX)
+			return NETMON_ALL;
+		message = (struct nlmsghdr *)source->netmon->buf;
+		for (left = (int)len; nlmsg_ok(message, left); message = nlmsg_next(message, &left))
+			kinds |= source->kind_of(message);
 	}
 	return kinds;
 }
@@ -122,25 +118,17 @@ static void netmon_on_poll(uv_poll_t *poll, int status, int events)
 
 /* --- opening --- */
 
-/* A socket that is not bound has the kernel's own number, and hears nothing. */
-static int join_groups(int fd, const int *groups, size_t count)
-{
-	const struct sockaddr_nl any = {.nl_family = AF_NETLINK};
-
-	if (bind(fd, (const struct sockaddr *)&any, sizeof(any)) < 0)
-		return -errno;
-	for (size_t i = 0; i < count; i++)
-		if (setsockopt(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &groups[i], sizeof(groups[i])) < 0)
-			return -errno;
-	return 0;
-}
-
-/* Return: a descriptor or a negative errno. */
+/* Return: a descriptor that is in all @groups, or a negative errno. */
 static int open_socket(int protocol, const int *groups, size_t count)
 {
+	/* A socket that is not bound gets a number from the kernel, but hears nothing. */
+	const struct sockaddr_nl any = {.nl_family = AF_NETLINK};
 	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, protocol);
-	int rc = fd < 0 ? -errno : join_groups(fd, groups, count);
+	int rc = fd < 0 || bind(fd, (const struct sockaddr *)&any, sizeof(any)) < 0 ? -errno : 0;
 
+	for (size_t i = 0; rc == 0 && i < count; i++)
+		if (setsockopt(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &groups[i], sizeof(groups[i])) < 0)
+			rc = -errno;
 	if (rc == 0)
 		return fd;
 	if (fd >= 0)
@@ -162,43 +150,30 @@ static int open_source(struct source *source, struct netmon *netmon, uv_loop_t *
 	return uv_poll_start(&source->poll, UV_READABLE, netmon_on_poll);
 }
 
-static int open_route(struct netmon *netmon, uv_loop_t *loop)
-{
-	static const int groups[] = {RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_ROUTE,
-		RTNLGRP_IPV6_ROUTE, RTNLGRP_IPV4_RULE, RTNLGRP_IPV6_RULE, RTNLGRP_IPV4_NETCONF, RTNLGRP_IPV6_NETCONF};
-
-	netmon->route = (struct source){.kind_of = route_kind};
-	netmon->route.fd = open_socket(NETLINK_ROUTE, groups, sizeof(groups) / sizeof(groups[0]));
-	return netmon->route.fd < 0 ? netmon->route.fd : open_source(&netmon->route, netmon, loop);
-}
-
-/* Refused without privilege, and absent from a kernel without nftables: then there is nothing to hear. */
-static int open_firewall(struct netmon *netmon, uv_loop_t *loop)
-{
-	static const int groups[] = {NFNLGRP_NFTABLES};
-
-	netmon->firewall = (struct source){.kind_of = firewall_kind};
-	netmon->firewall.fd = open_socket(NETLINK_NETFILTER, groups, 1);
-	return netmon->firewall.fd < 0 ? 0 : open_source(&netmon->firewall, netmon, loop);
-}
-
 int netmon_open(struct netmon **ret, uv_loop_t *loop, void (*on_change)(void *owner, unsigned kinds), void *owner,
 	struct err *err)
 {
+	static const int route_groups[] = {RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_ROUTE,
+		RTNLGRP_IPV6_ROUTE, RTNLGRP_IPV4_RULE, RTNLGRP_IPV6_RULE, RTNLGRP_IPV4_NETCONF, RTNLGRP_IPV6_NETCONF};
+	static const int firewall_groups[] = {NFNLGRP_NFTABLES};
 	struct netmon *netmon = calloc(1, sizeof(*netmon));
 	int rc;
 
 	if (!netmon)
 		return err_system(err, -ENOMEM, "network monitor");
-	netmon->route.fd = netmon->firewall.fd = -1;
+	netmon->route = (struct source){.kind_of = route_kind};
+	netmon->route.fd = open_socket(NETLINK_ROUTE, route_groups, sizeof(route_groups) / sizeof(route_groups[0]));
+	netmon->firewall = (struct source){.kind_of = firewall_kind};
+	netmon->firewall.fd = open_socket(NETLINK_NETFILTER, firewall_groups, 1);
 	netmon->on_change = on_change;
 	netmon->owner = owner;
 	netmon->timer.data = netmon;
 	uv_timer_init(loop, &netmon->timer); /* never fails */
 	netmon->pending = 1;
-	rc = open_route(netmon, loop);
-	if (rc == 0)
-		rc = open_firewall(netmon, loop);
+	rc = netmon->route.fd < 0 ? netmon->route.fd : open_source(&netmon->route, netmon, loop);
+	/* Without privilege, or in a kernel without nftables, there is nothing to hear. */
+	if (rc == 0 && netmon->firewall.fd >= 0)
+		rc = open_source(&netmon->firewall, netmon, loop);
 	if (rc < 0) {
 		netmon_close(netmon);
 		return err_system(err, rc, "network monitor");

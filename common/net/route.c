@@ -54,24 +54,20 @@ static int read_destination(struct rtnl_route *route, int family, struct prefix 
 	return nl_addr_fill_sockaddr(to, &ret->addr.sa, &len) < 0 ? -EPROTO : 0;
 }
 
-static void read_next_hop(struct rtnl_route *route, struct net_route_seen *seen)
-{
-	struct rtnl_nexthop *hop = rtnl_route_nexthop_n(route, 0);
-
-	seen->has_many = rtnl_route_get_nnexthops(route) > 1;
-	if (!hop)
-		return;
-	seen->index = rtnl_route_nh_get_ifindex(hop);
-	seen->has_gateway = rtnl_route_nh_get_gateway(hop) || rtnl_route_nh_get_via(hop);
-}
-
 static int take_route(struct rtnl_route *route, const struct wanted *wanted, struct net_route_seen *seen)
 {
+	struct rtnl_nexthop *hop;
+
 	if (wanted->table != 0 && rtnl_route_get_table(route) != wanted->table)
 		return 0;
 	if (read_destination(route, wanted->family, &seen->to) < 0)
 		return -EPROTO;
-	read_next_hop(route, seen);
+	hop = rtnl_route_nexthop_n(route, 0); /* NULL: an unreachable route, for one */
+	seen->has_many = rtnl_route_get_nnexthops(route) > 1;
+	if (hop) {
+		seen->index = rtnl_route_nh_get_ifindex(hop);
+		seen->has_gateway = rtnl_route_nh_get_gateway(hop) || rtnl_route_nh_get_via(hop);
+	}
 	if (wanted->index != 0 && seen->index != wanted->index)
 		return 0;
 	seen->table = rtnl_route_get_table(route);
@@ -422,11 +418,6 @@ static bool is_lan(const struct net_route_seen *seen, const void *lan)
 	       prefix_contains(&seen->to, lan);
 }
 
-static bool is_nearer(const struct net_route_seen *a, const struct net_route_seen *b)
-{
-	return a->to.bits != b->to.bits ? a->to.bits > b->to.bits : a->metric < b->metric;
-}
-
 int net_route_find_lan(struct netlink *netlink, const struct prefix *lan, struct err *err)
 {
 	struct wanted wanted = {
@@ -440,7 +431,9 @@ int net_route_find_lan(struct netlink *netlink, const struct prefix *lan, struct
 	if (rc < 0)
 		return rc;
 	for (size_t i = 0; i < count; i++)
-		if (!best || is_nearer(&routes[i], best))
+		/* As the kernel chooses: the longest prefix, then the smallest metric. */
+		if (!best || routes[i].to.bits > best->to.bits ||
+			(routes[i].to.bits == best->to.bits && routes[i].metric < best->metric))
 			best = &routes[i];
 	rc = best ? best->index : -ENODEV;
 	free(routes);

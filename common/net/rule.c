@@ -60,12 +60,6 @@ static uint32_t value_of(const struct nlattr *attr, uint32_t otherwise)
 	return attr ? nla_get_u32(attr) : otherwise;
 }
 
-static bool is_equal(const struct net_rule *a, const struct net_rule *b)
-{
-	return a->family == b->family && a->priority == b->priority && a->table == b->table && a->mark == b->mark &&
-	       a->is_not == b->is_not && a->suppresses_default == b->suppresses_default;
-}
-
 static int read_rule(struct nlmsghdr *answer, void *ret_item, const void *what)
 {
 	static struct nla_policy policy[FRA_MAX + 1] = {
@@ -79,6 +73,7 @@ static int read_rule(struct nlmsghdr *answer, void *ret_item, const void *what)
 	struct fib_rule_hdr *header = nlmsg_data(answer);
 	struct nlattr *attrs[FRA_MAX + 1];
 	struct net_rule *rule = ret_item;
+	const struct net_rule *wish;
 
 	if (nlmsg_parse(answer, sizeof(*header), attrs, FRA_MAX, policy) < 0)
 		return -EPROTO;
@@ -93,7 +88,10 @@ static int read_rule(struct nlmsghdr *answer, void *ret_item, const void *what)
 	rule->mark = value_of(attrs[FRA_FWMARK], 0);
 	rule->is_not = header->flags & FIB_RULE_INVERT;
 	rule->suppresses_default = value_of(attrs[FRA_SUPPRESS_PREFIXLEN], UINT32_MAX) == 0;
-	return !wanted->rule || is_equal(rule, wanted->rule);
+	wish = wanted->rule;
+	return !wish || (rule->family == wish->family && rule->priority == wish->priority &&
+				rule->table == wish->table && rule->mark == wish->mark &&
+				rule->is_not == wish->is_not && rule->suppresses_default == wish->suppresses_default);
 }
 
 static int list_rules(

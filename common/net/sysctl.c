@@ -1,4 +1,8 @@
-/* See sysctl.h. */
+/* Kernel parameters below /proc/sys, one open, one read or write, one close (sysctl.h).
+ *
+ * The path comes from our own plan or from the undo list on disk. That one could have been edited, so a path that leaves the
+ * folder is refused.
+ */
 #include "common/net/sysctl.h"
 
 #include <errno.h>
@@ -10,7 +14,7 @@
 
 #define FOLDER "/proc/sys/"
 
-/* Is @path inside the folder? A device may be called "a..b", but none "..". */
+/* Does @path stay inside the folder? A device may be called "a..b", but not "..". */
 static bool is_inside(const char *path)
 {
 	if (path[0] == '/' || path[0] == '\0' || strlen(path) >= SYSCTL_PATH_MAX)
@@ -65,7 +69,7 @@ int sysctl_write(const char *path, const char *value, struct err *err)
 		return err_system(err, fd, "kernel parameter %s", path);
 	if (fd < 0)
 		return fd;
-	/* In one piece, as the kernel wants it. */
+	/* In one piece: the kernel takes each write() as a whole value. */
 	rc = write(fd, value, strlen(value)) < 0 ? -errno : 0;
 	close(fd);
 	return rc < 0 ? err_system(err, rc, "kernel parameter %s = %s", path, value) : 0;
