@@ -183,6 +183,7 @@ static bool host_is_address(const char *host, struct addr *ret)
 }
 
 /* An address is not a name: 10.0.0.1 does not exempt 1.10.0.0.1, nor 0.1 10.0.0.1. */
+/* "*" is everybody, as in curl. */
 static bool element_matches(const char *element, size_t len, const char *host)
 {
 	struct addr addr;

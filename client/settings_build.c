@@ -15,6 +15,7 @@
 
 #define PEM_FILE_MAX (1u << 20) /* a bundle of all public CAs is 220 KB */
 
+/* Read again at each reload: a certificate may have been renewed. @path NULL: *ret stays NULL. */
 static int read_pem(const char *key, const char *path, char **ret, struct err *err)
 {
 	int rc = path ? file_read_text(path, PEM_FILE_MAX, ret, err) : 0;

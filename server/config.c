@@ -1,6 +1,10 @@
 /* See config.h. Happy path: the walk through the file hands each key to its row's parser here, then defaults are filled
  * in and what only the whole shows is checked: peers that share a secret, files that keys point at.
- * Every mistake becomes a line of the report; nothing is changed and nobody is connected to.
+ * Every mistake becomes a line of the report; nothing is changed on the host, and no connection is made.
+ *
+ * A [Peer] has two sides. To WireGuard it is a peer of the device, with a PublicKey and AllowedIPs. To the tunnel it is a client
+ * that may come in, with a Token or a StockPath. Most are both; they are one entry in .clients and one in .wireguard.peers, at the
+ * same index until keep_clients(), and are tied together by the PublicKey from then on.
  */
 #include "server/config.h"
 

@@ -1,6 +1,9 @@
 /* Read an INI file into a flat list of sections and their entries.
  *
  * Happy path: read the whole file, cut it into lines, cut the comment off each, and add a section or an entry.
+ * What a line is, in wg-quick's words: all from the first `#` on is a comment, also inside a value; blanks around names, keys
+ * and values do not count; there are no quotes, no escapes and no continued lines.
+ *
  * A wrong line becomes a line of the report and reading goes on, so that all are told in one go; what could be
  * read is in @ret then as well. Secrets may stand in any line: the file's copy is wiped, and a line that is not
  * understood is never quoted.

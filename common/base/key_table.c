@@ -2,6 +2,17 @@
  *
  * Every failure is a line in the report and reading goes on, so that all of them are told in one go. A value that is
  * refused still counts as given: a second one would be complained about, and no preset takes its place.
+ *
+ * A value comes from one of four places, and all end in key_parse():
+ *
+ *    an entry of a file    key_take()            place: FILE:LINE: KEY
+ *    an option             key_take_option()     place: --option       wins over the file
+ *    a variable            key_take_variable()   place: VARIABLE       only secrets, only without a file
+ *    a preset              key_fill_presets()    place: default        where none of these has set the key
+ *
+ * The first three mark the row as set, with the line or with KEY_LINE_OPTION. Options are taken before the file is read, so
+ * that a key of the file whose row is marked so is passed over. That mark is all the state there is: it lies with the reader's
+ * owner, and a section that may stand again begins with cleared marks.
  */
 #include "common/base/key_table.h"
 

@@ -158,6 +158,7 @@ void log_flush(void)
 	last.repeats = 0;
 }
 
+/* Four characters a byte that is not printable, so that a terminal or a log viewer is never sent a control sequence. */
 const char *log_quote(char *buf, size_t size, const void *text, size_t len)
 {
 	static const char digits[] = "0123456789abcdef";

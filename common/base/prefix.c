@@ -1,4 +1,6 @@
-/* See prefix.h. An address is looked at as its bytes in network order, so both families are one case. */
+/* See prefix.h. An address is treated as its bytes in network order, 4 or 16 of them, so that both families are one case: byte 0
+ * has the first eight bits of the prefix. IPv4-mapped IPv6 addresses are IPv6 here, as in the kernel's routes.
+ */
 #include "common/base/prefix.h"
 
 #include <arpa/inet.h>

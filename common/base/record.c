@@ -1,6 +1,12 @@
 /* See record.h. Happy path of a write: each field becomes a JSON value, the object goes into a sealed memory file. Happy
  * path of a read: each field's value is looked up by its key, checked against the row, and put where the row says.
  *
+ * A field is found by its offset in the struct, and a number by its size. The table must describe the struct exactly:
+ * RECORD_FIELD() takes both from the field itself, so that only the kind can be wrong.
+ *
+ * Elements of an array are records again. Where the table of the element has one field without a key, the element is that value
+ * itself: ["X-A: 1", "X-B: 2"] instead of [{"header":"X-A: 1"}, …].
+ *
  * Reading stops at the first thing that is wrong; what was read until then is freed by the same table. jansson's memory is
  * wiped when it is freed, see sealed.c.
  */
