@@ -1,10 +1,16 @@
 /* The client's supervisor.
  *
  * Happy path: the local UDP port, the settings, and then supervise_run(): a worker that is handed both, and marked sockets
- * when it asks for them; beside it the device, where it is ours. Fails at set-up with one line and exit code 1.
+ * when it asks for them; the device beside it, if the file has one. Fails at set-up with one line and exit code 1.
  *
- * The mark (DESIGN: no loops) is that of our device, or of the device of somebody else whose endpoint we are, looked for at
- * each event of the network: wg-quick may come later. With a mark, names are asked for at the physical links' name servers.
+ * The mark. A full tunnel routes everything into the device, also our own connection to the server, unless that carries the
+ * firewall mark that WireGuard's routing rule leaves out. It is the mark of our device, or of another program's device
+ * whose peer has our local port as its endpoint. That one is looked for at each event of the network, because wg-quick may
+ * bring it up after us. With a mark, names are asked for at the physical links' name servers: the system's may be the
+ * tunnel's own.
+ *
+ * The worker is a stranger: it reads the network. What it says is checked here (a family, a type, the number of a server),
+ * and it gets sockets, never privileges.
  */
 #include "client/supervisor.h"
 
@@ -31,24 +37,25 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define LINK_USER_TIMEOUT_MS 10000 /* unacknowledged bytes: the path is dead, a new connection may find another */
-#define NAMESERVERS_FRESH_US CLOCK_US_PER_S /* asking resolved may take its time; not at every small event */
+#define LINK_USER_TIMEOUT_MS                                                                                           \
+	10000 /* sent bytes not acknowledged for so long: the path is dead, a new connection may find another */
+#define NAMESERVERS_FRESH_US CLOCK_US_PER_S /* asking systemd-resolved is slow; not again for each event of a burst */
 
 struct supervisor {
-	const struct client_config *first;  /* main's: local port, mark and device are its, as long as we run */
+	const struct client_config *first;  /* main's: its port, mark and device are in use as long as we run */
 	struct configuration configuration; /* its first is the one above */
 	const struct supervisor_options *options;
 	struct supervise *supervise;
 	struct local_port port;
 	struct client_settings settings; /* of the configuration in use */
 	struct address_cache *names;
-	uv_timer_t names_timer; /* until they may be written */
+	uv_timer_t names_timer; /* until the cache may be written to its file again */
 	bool has_timer;
 	struct link_marks marks;
 	struct other_device foreign;
 	char nameservers[ADDRESS_LIST_TEXT_MAX]; /* as the worker knows them */
 	uint64_t nameservers_us;		 /* when they were looked for; 0: never */
-	bool are_stale;				 /* something has changed since */
+	bool are_stale;				 /* the network has changed since then */
 };
 
 static const struct client_config *config_of(const struct supervisor *s)
@@ -58,11 +65,7 @@ static const struct client_config *config_of(const struct supervisor *s)
 
 /* --- the mark --- */
 
-static bool is_beside(const struct supervisor *s)
-{
-	return s->first->fwmark_kind == CLIENT_FWMARK_AUTO && !s->first->has_device;
-}
-
+/* 0: no mark. The host's device has one only where routes need it. */
 static uint32_t find_mark(struct supervisor *s)
 {
 	switch (s->first->fwmark_kind) {
@@ -81,8 +84,8 @@ static uint32_t find_mark(struct supervisor *s)
 
 /* --- name servers --- */
 
-/* Return: whether they are others than before. */
-static bool look_for_nameservers(struct supervisor *s)
+/* Find the physical links' name servers; none without a mark. Return: true if they have changed. */
+static bool find_nameservers(struct supervisor *s)
 {
 	const char *device = s->first->has_device ? s->first->device : s->foreign.device;
 	struct addr servers[DNS_SERVERS_MAX];
@@ -98,19 +101,12 @@ static bool look_for_nameservers(struct supervisor *s)
 
 static void tell_nameservers(struct supervisor *s, struct channel *channel)
 {
-	if (look_for_nameservers(s) && channel)
+	if (find_nameservers(s) && channel)
 		channel_send(channel, CHANNEL_NAMESERVERS, s->nameservers, strlen(s->nameservers), -1);
 }
 
-static void follow_nameservers(struct supervisor *s, struct channel *channel)
-{
-	s->are_stale = true; /* at the latest before the next question */
-	if (s->marks.mark != 0 && clock_now_us() - s->nameservers_us >= NAMESERVERS_FRESH_US)
-		tell_nameservers(s, channel);
-}
-
-/* Look for the mark again, for what is open too. */
-static void follow_mark(struct supervisor *s, struct channel *channel)
+/* Find the mark again, and set it on open sockets, too, if it has changed. */
+static void renew_mark(struct supervisor *s, struct channel *channel)
 {
 	if (link_marks_change(&s->marks, find_mark(s)))
 		tell_nameservers(s, channel);
@@ -118,7 +114,7 @@ static void follow_mark(struct supervisor *s, struct channel *channel)
 
 /* --- what the worker asks for, and tells --- */
 
-/* Return: descriptor or a negative errno. */
+/* Made here because SO_MARK needs a privilege. Return: the descriptor, or a negative errno. */
 static int open_socket(struct supervisor *s, const struct channel_link *wanted)
 {
 	int fd;
@@ -135,12 +131,12 @@ static int open_socket(struct supervisor *s, const struct channel_link *wanted)
 	return fd;
 }
 
-static void hand_socket(struct supervisor *s, struct channel *channel, const struct channel_link *wanted)
+static void answer_link(struct supervisor *s, struct channel *channel, const struct channel_link *wanted)
 {
 	struct channel_reply reply;
 	int fd;
 
-	follow_mark(s, channel);
+	renew_mark(s, channel);
 	if (wanted->type == SOCK_DGRAM && s->are_stale)
 		tell_nameservers(s, channel);
 	fd = open_socket(s, wanted);
@@ -150,7 +146,7 @@ static void hand_socket(struct supervisor *s, struct channel *channel, const str
 		close(fd);
 }
 
-/* The name that is dialled for a server: the proxy's, where there is one. */
+/* The name that is dialled for a server: the proxy's, if there is one. */
 static const char *dialled_name(const struct client_config *config, size_t index)
 {
 	return config->settings.proxy_host ? config->settings.proxy_host : config->settings.servers[index].host;
@@ -163,36 +159,34 @@ static void on_names_timer(uv_timer_t *timer)
 	address_cache_write(s->names, clock_now_us());
 }
 
-static void keep_addresses(struct supervisor *s, const char *name, const char *list)
+/* The worker has looked a name up: "2 203.0.113.10,2001:db8:1::10". The list is checked by address_cache.c. */
+static void on_addresses(struct supervisor *s, const char *text)
 {
-	unsigned wait_ms = address_cache_keep(s->names, name, list, clock_now_us());
+	char *list;
+	unsigned long index = strtoul(text, &list, 10);
+	const char *name;
+	unsigned wait_ms;
 
+	if (list == text || *list != ' ' || index >= config_of(s)->settings.server_count)
+		return;
+	name = dialled_name(config_of(s), index);
+	wait_ms = address_cache_keep(s->names, name, list + 1, clock_now_us());
 	if (wait_ms > 0 && s->has_timer && !uv_is_active((uv_handle_t *)&s->names_timer))
 		uv_timer_start(&s->names_timer, on_names_timer, wait_ms, 0);
 }
 
-/* "2 203.0.113.10,2001:db8:1::10". What the worker says is a stranger's word. */
-static void take_addresses(struct supervisor *s, const char *text)
-{
-	char *list;
-	unsigned long index = strtoul(text, &list, 10);
-
-	if (list == text || *list != ' ' || index >= config_of(s)->settings.server_count)
-		return;
-	keep_addresses(s, dialled_name(config_of(s), index), list + 1);
-}
-
-static void on_message(void *owner, struct channel *channel, enum channel_kind kind, const void *payload)
+static void on_worker_message(void *owner, struct channel *channel, enum channel_kind kind, const void *payload)
 {
 	if (kind == CHANNEL_LINK_WANTED)
-		hand_socket(owner, channel, payload);
+		answer_link(owner, channel, payload);
 	else if (kind == CHANNEL_ADDRESSES)
-		take_addresses(owner, payload);
+		on_addresses(owner, payload);
 }
 
 /* --- what the worker is given --- */
 
-/* The settings with what is known of the names now. @kind: CHANNEL_SETTINGS or CHANNEL_RELOAD. Return: 0 or a negative errno. */
+/* Send the settings, with the addresses and name servers known at this moment. @kind: CHANNEL_SETTINGS or CHANNEL_RELOAD.
+ * Return: 0 or a negative errno. */
 static int send_settings(struct supervisor *s, struct channel *channel, enum channel_kind kind, struct err *err)
 {
 	int fd, rc;
@@ -216,7 +210,7 @@ static int hand_down(void *owner, struct channel *channel, struct err *err)
 	int rc;
 
 	link_marks_change(&s->marks, find_mark(s));
-	look_for_nameservers(s);
+	find_nameservers(s);
 	rc = send_settings(s, channel, CHANNEL_SETTINGS, err);
 	if (rc < 0)
 		return rc;
@@ -234,6 +228,7 @@ static void on_ready(void *owner)
 	s->has_timer = true;
 }
 
+/* Its sockets are gone with it. */
 static void on_worker_gone(void *owner)
 {
 	struct supervisor *s = owner;
@@ -246,10 +241,12 @@ static void on_network(void *owner, struct channel *channel, unsigned kinds)
 	struct supervisor *s = owner;
 
 	if (kinds & (NETMON_LINK | NETMON_ADDRESS | NETMON_ROUTE | NETMON_RULE))
-		follow_mark(s, channel);
+		renew_mark(s, channel);
 	if (!(kinds & (NETMON_LINK | NETMON_ADDRESS | NETMON_ROUTE)))
 		return;
-	follow_nameservers(s, channel);
+	s->are_stale = true; /* asked again at the latest when the worker wants a socket to ask for names */
+	if (s->marks.mark != 0 && clock_now_us() - s->nameservers_us >= NAMESERVERS_FRESH_US)
+		tell_nameservers(s, channel);
 	if (channel)
 		channel_send(channel, CHANNEL_NETWORK, NULL, 0, -1);
 }
@@ -265,7 +262,7 @@ static void on_close(void *owner)
 
 /* --- a reload --- */
 
-/* What the worker is given, as bytes. Return: their number, or a negative errno. */
+/* The settings as the worker reads them. Return: the number of bytes, or a negative number. */
 static ssize_t settings_bytes(const struct client_settings *settings, char **ret, struct err *err)
 {
 	int fd = client_settings_write(settings, err);
@@ -280,7 +277,8 @@ static ssize_t settings_bytes(const struct client_settings *settings, char **ret
 	return got;
 }
 
-/* Is it news for the worker? What cannot be told apart is. */
+/* True if the worker must be told. Settings that cannot be compared count as changed. Addresses and name servers are left out
+ * of the comparison: the worker hears of them in other ways. */
 static bool is_news(struct supervisor *s, const struct client_settings *settings)
 {
 	char *before, *now;
@@ -303,19 +301,19 @@ static bool is_news(struct supervisor *s, const struct client_settings *settings
 	return !is_same;
 }
 
-/* Everything new is made first; then the host takes its part, or refuses it; then there is no way back. */
+/* Everything new that can fail is made first; then the host takes its part or refuses it; after that nothing is undone. */
 static int take_config(struct supervisor *s, struct channel *channel, struct client_config *config, char *ret_restart,
 	size_t restart_size, struct err *err)
 {
 	struct host *host = supervise_host(s->supervise);
-	bool is_hosts = host && restart_is_same_device(s->first, config);
+	bool is_of_device = host && restart_is_same_device(s->first, config);
 	struct client_settings settings;
 	bool has_news;
 	int rc = client_settings_build(&settings, config, s->port.text, err);
 
 	if (rc < 0)
 		return rc;
-	rc = is_hosts ? host_reload(host, &config->wireguard, ret_restart, restart_size, err) : 0;
+	rc = is_of_device ? host_reload(host, &config->wireguard, ret_restart, restart_size, err) : 0;
 	if (rc < 0) {
 		client_settings_built_done(&settings);
 		return rc;
@@ -324,8 +322,8 @@ static int take_config(struct supervisor *s, struct channel *channel, struct cli
 	has_news = is_news(s, &settings);
 	client_settings_built_done(&s->settings);
 	s->settings = settings;
-	configuration_use(&s->configuration, config, is_hosts);
-	if (!has_news || !channel) /* a worker that is gone is followed by one that gets it */
+	configuration_use(&s->configuration, config, is_of_device);
+	if (!has_news || !channel) /* without a worker: the next one gets the new settings at its start */
 		return 0;
 	rc = send_settings(s, channel, CHANNEL_RELOAD, err);
 	return rc == -EPIPE ? 0 : rc;
@@ -355,7 +353,7 @@ static int run(struct supervisor *s)
 {
 	static const struct supervise_program program = {
 		.hand_down = hand_down,
-		.on_message = on_message,
+		.on_message = on_worker_message,
 		.on_ready = on_ready,
 		.on_worker_gone = on_worker_gone,
 		.on_network = on_network,
@@ -401,7 +399,8 @@ int client_supervisor_run(const struct client_config *config, const struct super
 	int exit_code = 1;
 	int rc;
 
-	s.marks.keeps = is_beside(&s);
+	s.marks.keeps =
+		config->fwmark_kind == CLIENT_FWMARK_AUTO && !config->has_device; /* other_device's may go and come */
 	s.names = address_cache_open(options->state_dir, config->name);
 	rc = s.names ? 0 : err_system(&err, -ENOMEM, "names");
 	/* Before anything is opened that needs privilege or a folder of root's: this complaint names the device. */

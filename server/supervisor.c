@@ -1,9 +1,16 @@
 /* The hub's supervisor.
  *
- * Happy path: listeners, the clients' addresses, certificate and page, a namespace with only lo, and then
- * supervise_run(): a worker that is handed settings and listeners, and UDP sockets when it asks for them; where the file has a
- * device, that too, its UDP socket in the worker's namespace unless it is to answer to everybody.
+ * Happy path: listeners, the clients' addresses, certificate and page, a namespace with only lo, and then supervise_run(): a
+ * worker that is handed settings and listeners, and UDP sockets when it asks for them. If the file has a device, that is
+ * brought up, too; its UDP socket is born in the worker's namespace, unless it is to answer to everybody.
  * Fails at set-up with one line and exit code 1; nothing is left behind but certificate, page and addresses.
+ *
+ * A flow's socket is connected to Target before the worker gets it, and the worker can only write to it: what cannot name an
+ * address needs no firewall rule. Its source address is the client's own, 127.64.0.0/10 by the client's number, so that
+ * `wg show` tells the clients apart and a client that comes back is seen at the same endpoint.
+ *
+ * A client is greeted (host_greet_peer()) when its first socket is made: the hub's WireGuard may hold an old session with it,
+ * or have to learn the new endpoint before it can send anything.
  */
 #include "server/supervisor.h"
 
@@ -30,7 +37,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define RENEW_MS (24u * 3600u * 1000u) /* a look at the certificate; our own is renewed a month before its end */
+#define RENEW_MS                                                                                                       \
+	(24u * 3600u * 1000u) /* between two checks of the certificate; our own is renewed a month before its end */
 
 struct supervisor {
 	const struct supervisor_options *options;
@@ -54,29 +62,7 @@ struct supervisor {
 
 /* --- what the worker asks for --- */
 
-static void tell_source(struct client_list_entry *entry)
-{
-	char text[ADDR_TEXT_MAX];
-	struct addr source;
-
-	if (entry->is_told)
-		return;
-	entry->is_told = true;
-	client_number_address(entry->number, &source);
-	log_debug("session", "%s: its datagrams come from %s", entry->client->name,
-		addr_format_host(text, sizeof(text), &source));
-}
-
-static void note_source(struct client_list_entry *entry, int fd)
-{
-	struct sockaddr_storage storage;
-	socklen_t len = sizeof(storage);
-
-	if (getsockname(fd, (struct sockaddr *)&storage, &len) == 0)
-		addr_from_sockaddr((const struct sockaddr *)&storage, &entry->from);
-}
-
-/* Once for each client and device, and after a reload. */
+/* Once for each client and device, and again after a reload. */
 static void greet(struct supervisor *s, struct client_list_entry *entry)
 {
 	struct host *host = supervise_host(s->supervise);
@@ -87,87 +73,79 @@ static void greet(struct supervisor *s, struct client_list_entry *entry)
 	host_greet_peer(host, entry->client->public_key, &entry->from, entry->rtt_ms);
 }
 
-/* A reload brings back peers that somebody removed, and that have forgotten their client's session. */
-static void greet_all(struct supervisor *s)
-{
-	for (size_t i = 0; i < s->edition.roster.count; i++) {
-		s->edition.roster.entries[i].is_greeted = false;
-		greet(s, &s->edition.roster.entries[i]);
-	}
-}
-
-/* Who is no client any more asked before the reload. */
+/* @wanted->client may have been removed by a reload after the worker asked: -EACCES. Return: descriptor or a negative errno. */
 static int open_flow_socket(struct supervisor *s, const struct channel_flow *wanted)
 {
 	struct client_list_entry *entry = client_list_find(&s->edition.roster, wanted->client);
 	int fd = entry ? flow_socket_open(&s->flow_address, wanted) : -EACCES;
+	struct sockaddr_storage storage;
+	socklen_t len = sizeof(storage);
+	char text[ADDR_TEXT_MAX];
 
-	if (entry && fd < 0) {
+	if (entry && fd < 0)
 		log_warning("session", "a UDP socket for %s: %s", entry->client->name, strerror(-fd));
-	} else if (entry) {
-		if (s->flow_address.target.sa.sa_family == AF_INET)
-			tell_source(entry);
-		note_source(entry, fd);
-		entry->rtt_ms = wanted->rtt_ms;
-		greet(s, entry);
+	if (fd < 0)
+		return fd;
+	if (getsockname(fd, (struct sockaddr *)&storage, &len) == 0)
+		addr_from_sockaddr((const struct sockaddr *)&storage, &entry->from);
+	if (s->flow_address.target.sa.sa_family == AF_INET &&
+		!entry->is_told) { /* IPv6 has one ::1, which tells nothing */
+		struct addr source;
+
+		entry->is_told = true;
+		client_number_address(entry->number, &source);
+		log_debug("session", "%s: its datagrams come from %s", entry->client->name,
+			addr_format_host(text, sizeof(text), &source));
 	}
+	entry->rtt_ms = wanted->rtt_ms;
+	greet(s, entry);
 	return fd;
 }
 
-static void answer_flow(struct supervisor *s, struct channel *channel, const struct channel_flow *wanted)
+static void on_worker_message(void *owner, struct channel *channel, enum channel_kind kind, const void *payload)
 {
-	int fd = open_flow_socket(s, wanted);
-	const struct channel_reply reply = {.ticket = wanted->ticket, .error = fd < 0 ? fd : 0};
-
-	channel_send(channel, CHANNEL_FLOW_SOCKET, &reply, sizeof(reply), fd);
-	if (fd >= 0)
-		close(fd);
-}
-
-static void pass_clock_on(struct supervisor *s, const struct channel_clock *clock)
-{
+	struct supervisor *s = owner;
 	struct host *host = supervise_host(s->supervise);
-	struct client_list_entry *entry = client_list_find(&s->edition.roster, clock->client);
 
-	if (host && entry && entry->client->has_public_key &&
-		client_list_note_clock(entry, clock->wall_s, clock_wall_s()))
-		host_on_peer_clock(host, entry->client->public_key, &entry->from, entry->rtt_ms, clock->wall_s);
-}
+	if (kind == CHANNEL_FLOW_WANTED) {
+		const struct channel_flow *wanted = payload;
+		int fd = open_flow_socket(s, wanted);
+		const struct channel_reply reply = {.ticket = wanted->ticket, .error = fd < 0 ? fd : 0};
 
-static void on_message(void *owner, struct channel *channel, enum channel_kind kind, const void *payload)
-{
-	if (kind == CHANNEL_FLOW_WANTED)
-		answer_flow(owner, channel, payload);
-	else if (kind == CHANNEL_CLOCK)
-		pass_clock_on(owner, payload);
+		channel_send(channel, CHANNEL_FLOW_SOCKET, &reply, sizeof(reply), fd);
+		if (fd >= 0)
+			close(fd);
+	} else if (kind == CHANNEL_CLOCK && host) {
+		/* A client whose clock has gone back: WireGuard would refuse its handshakes as replays. */
+		const struct channel_clock *clock = payload;
+		struct client_list_entry *entry = client_list_find(&s->edition.roster, clock->client);
+
+		if (entry && entry->client->has_public_key &&
+			client_list_note_clock(entry, clock->wall_s, clock_wall_s()))
+			host_on_peer_clock(host, entry->client->public_key, &entry->from, entry->rtt_ms, clock->wall_s);
+	}
 }
 
 /* --- what the worker is given --- */
 
 static int send_settings(const struct supervisor *s, struct channel *channel, enum channel_kind kind)
 {
-	lseek(s->edition.settings_fd, 0, SEEK_SET); /* the worker before has read it */
+	lseek(s->edition.settings_fd, 0, SEEK_SET); /* an earlier worker has read it, and shares the offset */
 	return channel_send(channel, kind, NULL, 0, s->edition.settings_fd);
-}
-
-/* A hub that sends everything into its tunnel (a [Peer] with 0.0.0.0/0) still answers its clients directly: what a listener
- * accepts has its mark, and so have the answers before that. */
-static void mark_listeners(const struct supervisor *s)
-{
-	const struct host *host = supervise_host(s->supervise);
-	uint32_t mark = host ? host_mark(host) : 0;
-
-	for (size_t i = 0; i < s->listener_count && mark != 0; i++)
-		if (setsockopt(s->listener_fds[i], SOL_SOCKET, SO_MARK, &mark, sizeof(mark)) < 0)
-			log_warning("session", "%s: mark %u: %s", s->listeners[i].text, mark, strerror(errno));
 }
 
 static int hand_down(void *owner, struct channel *channel, struct err *err)
 {
 	struct supervisor *s = owner;
+	const struct host *host = supervise_host(s->supervise);
+	uint32_t mark = host ? host_mark(host) : 0;
 	int rc = send_settings(s, channel, CHANNEL_SETTINGS);
 
-	mark_listeners(s);
+	/* A hub that routes everything into its tunnel (a [Peer] with 0.0.0.0/0) must answer its clients directly: accepted
+	 * connections inherit the listener's mark, and the kernel's first answers have it, too. */
+	for (size_t i = 0; i < s->listener_count && mark != 0; i++)
+		if (setsockopt(s->listener_fds[i], SOL_SOCKET, SO_MARK, &mark, sizeof(mark)) < 0)
+			log_warning("session", "%s: mark %u: %s", s->listeners[i].text, mark, strerror(errno));
 	for (size_t i = 0; i < s->listener_count && rc == 0; i++) {
 		const struct channel_index index = {.index = (uint32_t)i};
 
@@ -178,7 +156,7 @@ static int hand_down(void *owner, struct channel *channel, struct err *err)
 
 /* --- a reload --- */
 
-/* A new edition is in use, also by a worker that is starting; one that is gone is followed by one that gets it. */
+/* Put new settings in place and send them, also to a worker that is starting; without a worker the next one gets them. */
 static int use_edition(struct supervisor *s, struct channel *channel, struct settings_build *edition, struct err *err)
 {
 	int rc;
@@ -190,16 +168,16 @@ static int use_edition(struct supervisor *s, struct channel *channel, struct set
 	return rc < 0 && rc != -EPIPE ? err_system(err, rc, "the worker takes no settings; restart it") : 0;
 }
 
-/* Everything new is made first; then the host takes its part, or refuses it; then there is no way back. */
+/* Everything new that can fail is made first; then the host takes its part or refuses it; after that nothing is undone. */
 static int take_config(struct supervisor *s, struct channel *channel, struct server_config *config, char *ret_restart,
 	size_t restart_size, struct err *err)
 {
 	struct host *host = supervise_host(s->supervise);
-	bool is_hosts = host && restart_is_same_device(s->first, config);
+	bool is_of_device = host && restart_is_same_device(s->first, config);
 	struct settings_build edition;
 	int rc = settings_build_open(&edition, &s->frame, config, err);
 
-	if (rc == 0 && is_hosts) {
+	if (rc == 0 && is_of_device) {
 		rc = host_reload(host, &config->wireguard, ret_restart, restart_size, err);
 		if (rc < 0)
 			settings_build_close(&edition);
@@ -208,9 +186,12 @@ static int take_config(struct supervisor *s, struct channel *channel, struct ser
 		return rc;
 	restart_append(ret_restart, restart_size, s->first, config);
 	rc = use_edition(s, channel, &edition, err);
-	configuration_use(&s->configuration, config, is_hosts);
-	if (is_hosts)
-		greet_all(s);
+	configuration_use(&s->configuration, config, is_of_device);
+	/* The reload brings back peers that another program has removed, and these have forgotten their client's session. */
+	for (size_t i = 0; i < s->edition.roster.count && is_of_device; i++) {
+		s->edition.roster.entries[i].is_greeted = false;
+		greet(s, &s->edition.roster.entries[i]);
+	}
 	return rc;
 }
 
@@ -228,7 +209,7 @@ static int reload(void *owner, struct channel *channel, char *ret_restart, size_
 
 /* --- the loop runs --- */
 
-/* A certificate that is due, or that somebody has renewed. */
+/* Our own certificate may be due, another program such as certbot may have renewed one of the file. */
 static void on_renew_timer(uv_timer_t *timer)
 {
 	struct supervisor *s = timer->data;
@@ -240,7 +221,8 @@ static void on_renew_timer(uv_timer_t *timer)
 		log_warning("config", "looking at the certificate: %s; tried again tomorrow", err.text);
 }
 
-static void look_for_open_port(struct supervisor *s)
+/* Without a device of ours, another program's WireGuard may answer to the Internet at Target's port: warn. */
+static void warn_of_open_port(struct supervisor *s)
 {
 	if (!s->first->has_device)
 		open_port_warn(addr_port(&s->first->target), s->told_device);
@@ -251,22 +233,22 @@ static void on_ready(void *owner)
 	struct supervisor *s = owner;
 
 	log_info("session", "%s, forwarding to %s", s->state + strlen("up: "), s->first->target_text);
-	look_for_open_port(s);
+	warn_of_open_port(s);
 	uv_timer_init(supervise_loop(s->supervise), &s->renew_timer);
 	s->renew_timer.data = s;
 	s->has_timer = true;
 	uv_timer_start(&s->renew_timer, on_renew_timer, RENEW_MS, RENEW_MS);
 }
 
-/* wg-quick raises the device last, when it has its port. */
+/* wg-quick sets the device up last, when it already has its port: that is the event to wait for. */
 static void on_network(void *owner, struct channel *channel, unsigned kinds)
 {
 	(void)channel;
 	if (kinds & NETMON_LINK)
-		look_for_open_port(owner);
+		warn_of_open_port(owner);
 }
 
-/* NULL: a peer that is no client of ours. */
+/* Return: NULL for a peer that is no client of ours. */
 static const char *name_of_peer(const struct client_list *roster, const json_t *peer)
 {
 	const char *text = json_string_value(json_object_get(peer, "public_key"));
@@ -283,6 +265,7 @@ static const char *name_of_peer(const struct client_list *roster, const json_t *
 	return NULL;
 }
 
+/* Names of clients into the peers of `status`. */
 static void on_report(void *owner, json_t *wireguard)
 {
 	const struct supervisor *s = owner;
@@ -319,7 +302,7 @@ static int open_listeners(struct supervisor *s, struct err *err)
 		const struct server_listen *listen = &config->listens[i];
 		int fd = listener_open(config, listen, err);
 
-		/* [::]:443 of the default, on a host without IPv6 */
+		/* [::]:443, which no file asks for (line 0), on a host without IPv6: go on without it */
 		if (fd == -EAFNOSUPPORT && listen->line == 0 && config->listen_count > 1) {
 			log_info("config", "%s", err->text);
 			continue;
@@ -331,18 +314,6 @@ static int open_listeners(struct supervisor *s, struct err *err)
 		s->listeners[s->listener_count++].cleartext = listen->cleartext;
 	}
 	return s->listener_count > 0 ? 0 : -EAFNOSUPPORT;
-}
-
-static void describe_state(struct supervisor *s)
-{
-	size_t len = (size_t)snprintf(s->state, sizeof(s->state), "up: listening on");
-
-	for (size_t i = 0; i < s->listener_count && len < sizeof(s->state); i++)
-		len += (size_t)snprintf(
-			s->state + len, sizeof(s->state) - len, "%s %s", i > 0 ? "," : "", s->listeners[i].text);
-	if (s->first->has_device && len < sizeof(s->state))
-		snprintf(s->state + len, sizeof(s->state) - len, ", WireGuard device %s%s", s->first->device,
-			s->first->hidden ? ", hidden" : "");
 }
 
 /* --- set-up --- */
@@ -374,6 +345,7 @@ static int open_frame(struct supervisor *s, struct err *err)
 static int supervisor_open(struct supervisor *s, struct err *err)
 {
 	bool is_hidden = s->first->has_device && s->first->hidden;
+	size_t len;
 	int rc = open_listeners(s, err);
 
 	if (rc == 0)
@@ -382,7 +354,13 @@ static int supervisor_open(struct supervisor *s, struct err *err)
 		rc = settings_build_open(&s->edition, &s->frame, s->first, err);
 	if (rc < 0)
 		return rc;
-	describe_state(s);
+	len = (size_t)snprintf(s->state, sizeof(s->state), "up: listening on");
+	for (size_t i = 0; i < s->listener_count && len < sizeof(s->state); i++)
+		len += (size_t)snprintf(
+			s->state + len, sizeof(s->state) - len, "%s %s", i > 0 ? "," : "", s->listeners[i].text);
+	if (s->first->has_device && len < sizeof(s->state))
+		snprintf(s->state + len, sizeof(s->state) - len, ", WireGuard device %s%s", s->first->device,
+			s->first->hidden ? ", hidden" : "");
 	s->netns_fd = spawn_open_lo_namespace(err);
 	if (s->netns_fd < 0)
 		return s->netns_fd;
@@ -423,7 +401,7 @@ static struct host_setup describe_host(const struct supervisor *s)
 static int supervisor_run(struct supervisor *s)
 {
 	static const struct supervise_program program = {.hand_down = hand_down,
-		.on_message = on_message,
+		.on_message = on_worker_message,
 		.on_ready = on_ready,
 		.on_network = on_network,
 		.reload = reload,
