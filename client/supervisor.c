@@ -399,8 +399,8 @@ int client_supervisor_run(const struct client_config *config, const struct super
 	int exit_code = 1;
 	int rc;
 
-	s.marks.keeps =
-		config->fwmark_kind == CLIENT_FWMARK_AUTO && !config->has_device; /* other_device's may go and come */
+	s.marks.keeps = config->fwmark_kind == CLIENT_FWMARK_AUTO &&
+			!config->has_device; /* another program's device may come and go */
 	s.names = address_cache_open(options->state_dir, config->name);
 	rc = s.names ? 0 : err_system(&err, -ENOMEM, "names");
 	/* Before anything is opened that needs privilege or a folder of root's: this complaint names the device. */

@@ -9,8 +9,8 @@
  * address needs no firewall rule. Its source address is the client's own, 127.64.0.0/10 by the client's number, so that
  * `wg show` tells the clients apart and a client that comes back is seen at the same endpoint.
  *
- * A client is greeted (host_greet_peer()) when its first socket is made: the hub's WireGuard may hold an old session with it,
- * or have to learn the new endpoint before it can send anything.
+ * A client is greeted (host_greet_peer()) when its first socket is made: it may still have a session with a device that was
+ * here before, and its WireGuard would try anew only after 15 s of silence.
  */
 #include "server/supervisor.h"
 
@@ -88,8 +88,7 @@ static int open_flow_socket(struct supervisor *s, const struct channel_flow *wan
 		return fd;
 	if (getsockname(fd, (struct sockaddr *)&storage, &len) == 0)
 		addr_from_sockaddr((const struct sockaddr *)&storage, &entry->from);
-	if (s->flow_address.target.sa.sa_family == AF_INET &&
-		!entry->is_told) { /* IPv6 has one ::1, which tells nothing */
+	if (s->flow_address.target.sa.sa_family == AF_INET && !entry->is_told) { /* 127.64.0.0/10 */
 		struct addr source;
 
 		entry->is_told = true;
