@@ -1,16 +1,17 @@
 /* The client's supervisor.
  *
- * Happy path: the local UDP port, the settings, and then supervise_run(): a worker that is handed both, and marked sockets
- * when it asks for them; the device beside it, if the file has one. Fails at set-up with one line and exit code 1.
+ * Happy path: the local UDP port, the settings, and then supervise_run(): a worker that is handed both, and marked
+ * sockets when it asks for them; the device beside it, if the file has one. Fails at set-up with one line and exit code
+ * 1.
  *
- * The mark. A full tunnel routes everything into the device, also our own connection to the server, unless that carries the
- * firewall mark that WireGuard's routing rule leaves out. It is the mark of our device, or of another program's device
- * whose peer has our local port as its endpoint. That one is looked for at each event of the network, because wg-quick may
- * bring it up after us. With a mark, names are asked for at the physical links' name servers: the system's may be the
- * tunnel's own.
+ * The mark. A full tunnel routes everything into the device, also our own connection to the server, unless that carries
+ * the firewall mark that WireGuard's routing rule leaves out. It is the mark of our device, or of another program's
+ * device whose peer has our local port as its endpoint. That one is looked for at each event of the network, because
+ * wg-quick may bring it up after us. With a mark, names are asked for at the physical links' name servers: the system's
+ * may be the tunnel's own.
  *
- * The worker is a stranger: it reads the network. What it says is checked here (a family, a type, the number of a server),
- * and it gets sockets, never privileges.
+ * The worker is a stranger: it reads the network. What it says is checked here (a family, a type, the number of a
+ * server), and it gets sockets, never privileges.
  */
 #include "client/supervisor.h"
 
@@ -131,6 +132,7 @@ static int open_socket(struct supervisor *s, const struct channel_link *wanted)
 	return fd;
 }
 
+/* The mark is found again first: a device may have come since the last event, and this socket must not go into it. */
 static void answer_link(struct supervisor *s, struct channel *channel, const struct channel_link *wanted)
 {
 	struct channel_reply reply;
@@ -185,8 +187,8 @@ static void on_worker_message(void *owner, struct channel *channel, enum channel
 
 /* --- what the worker is given --- */
 
-/* Send the settings, with the addresses and name servers known at this moment. @kind: CHANNEL_SETTINGS or CHANNEL_RELOAD.
- * Return: 0 or a negative errno. */
+/* Send the settings, with the addresses and name servers known at this moment. @kind: CHANNEL_SETTINGS or
+ * CHANNEL_RELOAD. Return: 0 or a negative errno. */
 static int send_settings(struct supervisor *s, struct channel *channel, enum channel_kind kind, struct err *err)
 {
 	int fd, rc;
@@ -203,6 +205,7 @@ static int send_settings(struct supervisor *s, struct channel *channel, enum cha
 	return rc < 0 ? err_system(err, rc, "handing the settings to the worker") : 0;
 }
 
+/* For each new worker: mark and name servers as they are now. */
 static int hand_down(void *owner, struct channel *channel, struct err *err)
 {
 	const struct channel_index index = {.index = 0};
@@ -277,8 +280,8 @@ static ssize_t settings_bytes(const struct client_settings *settings, char **ret
 	return got;
 }
 
-/* True if the worker must be told. Settings that cannot be compared count as changed. Addresses and name servers are left out
- * of the comparison: the worker hears of them in other ways. */
+/* True if the worker must be told. Settings that cannot be compared count as changed. Addresses and name servers are
+ * left out of the comparison: the worker hears of them in other ways. */
 static bool is_news(struct supervisor *s, const struct client_settings *settings)
 {
 	char *before, *now;
@@ -301,7 +304,8 @@ static bool is_news(struct supervisor *s, const struct client_settings *settings
 	return !is_same;
 }
 
-/* Everything new that can fail is made first; then the host takes its part or refuses it; after that nothing is undone. */
+/* Everything new that can fail is made first; then the host takes its part or refuses it; after that nothing is
+ * undone. */
 static int take_config(struct supervisor *s, struct channel *channel, struct client_config *config, char *ret_restart,
 	size_t restart_size, struct err *err)
 {

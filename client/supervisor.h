@@ -1,4 +1,5 @@
-/* The client's supervisor: configuration, the local UDP port, link sockets, the worker's life. Never reads a byte from the network. */
+/* The client's supervisor: configuration, the local UDP port, link sockets, the worker's life. Never reads a byte from
+ * the network. */
 #ifndef TOWPATH_CLIENT_SUPERVISOR_H
 #define TOWPATH_CLIENT_SUPERVISOR_H
 

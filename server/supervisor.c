@@ -1,16 +1,16 @@
 /* The hub's supervisor.
  *
- * Happy path: listeners, the clients' addresses, certificate and page, a namespace with only lo, and then supervise_run(): a
- * worker that is handed settings and listeners, and UDP sockets when it asks for them. If the file has a device, that is
- * brought up, too; its UDP socket is born in the worker's namespace, unless it is to answer to everybody.
- * Fails at set-up with one line and exit code 1; nothing is left behind but certificate, page and addresses.
+ * Happy path: listeners, the clients' addresses, certificate and page, a namespace with only lo, and then
+ * supervise_run(): a worker that is handed settings and listeners, and UDP sockets when it asks for them. If the file
+ * has a device, that is brought up, too; its UDP socket is born in the worker's namespace, unless it is to answer to
+ * everybody. Fails at set-up with one line and exit code 1; nothing is left behind but certificate, page and addresses.
  *
- * A flow's socket is connected to Target before the worker gets it, and the worker can only write to it: what cannot name an
- * address needs no firewall rule. Its source address is the client's own, 127.64.0.0/10 by the client's number, so that
- * `wg show` tells the clients apart and a client that comes back is seen at the same endpoint.
+ * A flow's socket is connected to Target before the worker gets it, and the worker can only write to it: what cannot
+ * name an address needs no firewall rule. Its source address is the client's own, 127.64.0.0/10 by the client's number,
+ * so that `wg show` tells the clients apart and a client that comes back is seen at the same endpoint.
  *
- * A client is greeted (host_greet_peer()) when its first socket is made: it may still have a session with a device that was
- * here before, and its WireGuard would try anew only after 15 s of silence.
+ * A client is greeted (host_greet_peer()) when its first socket is made: it may still have a session with a device that
+ * was here before, and its WireGuard would try anew only after 15 s of silence.
  */
 #include "server/supervisor.h"
 
@@ -73,7 +73,8 @@ static void greet(struct supervisor *s, struct client_list_entry *entry)
 	host_greet_peer(host, entry->client->public_key, &entry->from, entry->rtt_ms);
 }
 
-/* @wanted->client may have been removed by a reload after the worker asked: -EACCES. Return: descriptor or a negative errno. */
+/* @wanted->client may have been removed by a reload after the worker asked: -EACCES. Return: descriptor or a negative
+ * errno. */
 static int open_flow_socket(struct supervisor *s, const struct channel_flow *wanted)
 {
 	struct client_list_entry *entry = client_list_find(&s->edition.roster, wanted->client);
@@ -140,8 +141,8 @@ static int hand_down(void *owner, struct channel *channel, struct err *err)
 	uint32_t mark = host ? host_mark(host) : 0;
 	int rc = send_settings(s, channel, CHANNEL_SETTINGS);
 
-	/* A hub that routes everything into its tunnel (a [Peer] with 0.0.0.0/0) must answer its clients directly: accepted
-	 * connections inherit the listener's mark, and the kernel's first answers have it, too. */
+	/* A hub that routes everything into its tunnel (a [Peer] with 0.0.0.0/0) must answer its clients directly:
+	 * accepted connections inherit the listener's mark, and the kernel's first answers have it, too. */
 	for (size_t i = 0; i < s->listener_count && mark != 0; i++)
 		if (setsockopt(s->listener_fds[i], SOL_SOCKET, SO_MARK, &mark, sizeof(mark)) < 0)
 			log_warning("session", "%s: mark %u: %s", s->listeners[i].text, mark, strerror(errno));
@@ -155,7 +156,8 @@ static int hand_down(void *owner, struct channel *channel, struct err *err)
 
 /* --- a reload --- */
 
-/* Put new settings in place and send them, also to a worker that is starting; without a worker the next one gets them. */
+/* Put new settings in place and send them, also to a worker that is starting; without a worker the next one gets
+ * them. */
 static int use_edition(struct supervisor *s, struct channel *channel, struct settings_build *edition, struct err *err)
 {
 	int rc;
@@ -167,7 +169,8 @@ static int use_edition(struct supervisor *s, struct channel *channel, struct set
 	return rc < 0 && rc != -EPIPE ? err_system(err, rc, "the worker takes no settings; restart it") : 0;
 }
 
-/* Everything new that can fail is made first; then the host takes its part or refuses it; after that nothing is undone. */
+/* Everything new that can fail is made first; then the host takes its part or refuses it; after that nothing is
+ * undone. */
 static int take_config(struct supervisor *s, struct channel *channel, struct server_config *config, char *ret_restart,
 	size_t restart_size, struct err *err)
 {
@@ -186,7 +189,8 @@ static int take_config(struct supervisor *s, struct channel *channel, struct ser
 	restart_append(ret_restart, restart_size, s->first, config);
 	rc = use_edition(s, channel, &edition, err);
 	configuration_use(&s->configuration, config, is_of_device);
-	/* The reload brings back peers that another program has removed, and these have forgotten their client's session. */
+	/* The reload brings back peers that another program has removed, and these have forgotten their client's
+	 * session. */
 	for (size_t i = 0; i < s->edition.roster.count && is_of_device; i++) {
 		s->edition.roster.entries[i].is_greeted = false;
 		greet(s, &s->edition.roster.entries[i]);
@@ -323,6 +327,7 @@ static const char *wireguard_path(const struct server_config *config)
 	return config->wireguard_path ? config->wireguard_path : config->path;
 }
 
+/* What every edition of the settings has in common: the folder, the listeners, the clients' numbers. */
 static int open_frame(struct supervisor *s, struct err *err)
 {
 	int rc;
@@ -341,6 +346,8 @@ static int open_frame(struct supervisor *s, struct err *err)
 	return rc;
 }
 
+/* What is open when it fails is closed by supervisor_close(). The certificate is made before the namespace: its
+ * mistakes are the likelier ones. */
 static int supervisor_open(struct supervisor *s, struct err *err)
 {
 	bool is_hidden = s->first->has_device && s->first->hidden;

@@ -1,4 +1,5 @@
-/* The hub's supervisor: configuration, listeners, flow sockets, the worker's life. Never reads a byte from the network. */
+/* The hub's supervisor: configuration, listeners, flow sockets, the worker's life. Never reads a byte from the
+ * network. */
 #ifndef TOWPATH_SERVER_SUPERVISOR_H
 #define TOWPATH_SERVER_SUPERVISOR_H
 

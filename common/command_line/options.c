@@ -1,8 +1,8 @@
 /* The command line, see options.h.
  *
- * Happy path: getopt_long() over one table, made of the general options and the program's keys; then the verb, the tunnel,
- * and what goes with which verb. Fails with one line on stderr that names the word and, if one is near, the known word;
- * a value is never repeated there, it may be a secret.
+ * Happy path: getopt_long() over one table, made of the general options and the program's keys; then the verb, the
+ * tunnel, and what goes with which verb. Fails with one line on stderr that names the word and, if one is near, the
+ * known word; a value is never repeated there, it may be a secret.
  *
  * Each take_… and check_… function returns -1 to go on, or the exit code after it has complained.
  */
@@ -28,6 +28,7 @@
 #define DEFAULT_TIMEOUT_MS 30000
 #define LONG_MAX_COUNT 96 /* 9 general ones, and each key up to twice; more are not accepted */
 
+/* What getopt_long() returns. Letters are the short options, 256 and up have none. */
 enum option_value {
 	OPTION_HELP = 'h',
 	OPTION_VERBOSE = 'v',
@@ -55,6 +56,7 @@ static const struct option general[] = {
 
 #define GENERAL_COUNT (sizeof(general) / sizeof(general[0]))
 
+/* In the order of enum options_verb; ends with NULL for ini_nearest(). */
 static const char *const verbs[] = {[OPTIONS_RUN] = "run",
 	[OPTIONS_UP] = "up",
 	[OPTIONS_DOWN] = "down",
@@ -79,6 +81,7 @@ struct parsing {
 	bool has_timeout;
 };
 
+/* @about: the word, or what is missing. @nearest: a known word to propose, or NULL. Return: EXIT_USAGE. */
 static int complain(const struct parsing *parsing, const char *about, const char *what, const char *nearest)
 {
 	if (nearest)
@@ -126,6 +129,7 @@ static int take_key(struct parsing *parsing, int value, const char *text)
 	return -1;
 }
 
+/* The folders are not looked at here: the command that needs one says what is wrong with it. */
 static int take_folder(struct parsing *parsing, int value, const char *text)
 {
 	struct options *options = parsing->options;
@@ -161,6 +165,7 @@ static int complain_unknown(const struct parsing *parsing, int argc, char **argv
 	return complain(parsing, shown, "unknown option", known ? nearest : NULL);
 }
 
+/* @value: what getopt_long() returned. ":" is a missing value, "?" an option it does not know. */
 static int take_option(struct parsing *parsing, int value, int argc, char **argv)
 {
 	struct options *options = parsing->options;
@@ -199,6 +204,7 @@ static int take_option(struct parsing *parsing, int value, int argc, char **argv
 	}
 }
 
+/* @word: the first word that is no option, or NULL. */
 static int take_verb(struct parsing *parsing, const char *word)
 {
 	if (!word)
@@ -214,6 +220,7 @@ static int take_verb(struct parsing *parsing, const char *word)
 	return complain(parsing, word, "unknown command", ini_nearest(word, verbs));
 }
 
+/* Only these read keys of the configuration from the command line; check and reload read the file as it is. */
 static bool starts_a_tunnel(const struct parsing *parsing)
 {
 	return parsing->options->verb == OPTIONS_RUN || parsing->options->verb == OPTIONS_UP;
@@ -274,6 +281,7 @@ static void fill_runtime_dir(struct options *options)
 		snprintf(options->runtime_dir, sizeof(options->runtime_dir), "/run/user/%u/towpath", geteuid());
 }
 
+/* Everything but defaults: options anywhere, then VERB and at most one tunnel. --help and --version need no verb. */
 static int parse_words(struct parsing *parsing, int argc, char **argv)
 {
 	int value, rc = -1;
@@ -332,6 +340,7 @@ void options_done(struct options *options)
 	options->key_count = 0;
 }
 
+/* The supervisor checked these words before it wrote them; another caller gets the default level. */
 void options_take_worker_log(int argc, char **argv)
 {
 	int level = argc > 2 ? atoi(argv[2]) : LOG_LEVEL_INFO;
@@ -347,6 +356,7 @@ bool options_is_url(const char *word)
 	return strstr(word, "://") != NULL;
 }
 
+/* No look at the file system: `down` must find a tunnel whose file is gone. */
 int options_find_file(const struct options *options, char path[PATH_MAX], struct ini_report *report)
 {
 	const char *word = options->tunnel_word;

@@ -41,8 +41,8 @@ struct options {
 	size_t key_count;
 };
 
-/* Read the command line and set the log's level. Return: -1 to go on (options_done() later); or the exit code, after the
- * complaint or, for --help and --version, the answer has been printed. */
+/* Read the command line and set the log's level. Return: -1 to go on (options_done() later); or the exit code, after
+ * the complaint or, for --help and --version, the answer has been printed. */
 int options_parse(const struct options_program *program, int argc, char **argv, struct options *ret);
 void options_done(struct options *options);
 

@@ -1,7 +1,8 @@
 /* See program.h.
  *
- * Happy path of `up`: read the configuration, look whether the tunnel runs, fork; the parent waits in up.c and exits there,
- * the child goes on into the supervisor as `run` does at once. Fails with lines on stderr and the exit code they mean.
+ * Happy path of `up`: read the configuration, look whether the tunnel runs, fork; the parent waits in up.c and exits
+ * there, the child goes on into the supervisor as `run` does at once. Fails with lines on stderr and the exit code they
+ * mean.
  */
 #include "common/command_line/program.h"
 
@@ -16,6 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* `run` and `up`. Refused while the tunnel runs, with the command that stops it: a second supervisor would undo the
+ * first. */
 static int start_tunnel(const struct program *program, const void *config, const struct options *options)
 {
 	struct supervisor_options how = {.runtime_dir = options->runtime_dir,
@@ -69,6 +72,7 @@ static int with_config(const struct program *program, const struct options *opti
 	return code;
 }
 
+/* Verbs that ask a running tunnel need no valid configuration: `down` must work after the file was broken. */
 static int run_verb(const struct program *program, const struct options *options)
 {
 	switch (options->verb) {

@@ -1,6 +1,6 @@
-/* What both programs do with their command line: hand over to the worker where the supervisor started us, to the supervisor
- * for `run` and `up`, to the configuration's reader for `check`, to a running supervisor's control socket for `down`,
- * `reload` and `status`. A program is this table, and its main() one call.
+/* What both programs do with their command line: hand over to the worker where the supervisor started us, to the
+ * supervisor for `run` and `up`, to the configuration's reader for `check`, to a running supervisor's control socket
+ * for `down`, `reload` and `status`. A program is this table, and its main() one call.
  */
 #ifndef TOWPATH_COMMAND_LINE_PROGRAM_H
 #define TOWPATH_COMMAND_LINE_PROGRAM_H

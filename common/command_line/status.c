@@ -29,6 +29,7 @@ struct names {
 	size_t count;
 };
 
+/* JSON: one object a line, so that scripts can read several. Text: an empty line between two tunnels. */
 static void print_object(struct asking *asking, const json_t *object)
 {
 	if (asking->options->json) {
@@ -71,6 +72,7 @@ static int show_one(struct asking *asking, const struct tunnel_ref *tunnel)
 	return rc;
 }
 
+/* `status NAME`: here a tunnel that does not exist is told, and is exit code 4. */
 static int show_named(struct asking *asking)
 {
 	struct ini_report report = {0};
@@ -120,6 +122,7 @@ static void names_scan(struct names *names, const char *folder, const char *endi
 		closedir(dir);
 }
 
+/* Sorted, so that a name found in two folders is seen once, next to itself. */
 static int compare_names(const void *a, const void *b)
 {
 	return strcmp(*(char *const *)a, *(char *const *)b);

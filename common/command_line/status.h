@@ -1,7 +1,7 @@
 /* `status`: asks running tunnels over their control sockets and shows what they say.
  *
- * The JSON is stable for scripts: name, role, state, since, pid of the supervisor, and server and link, or sessions, and
- * datagrams, bytes, queue, dropped of the worker. A tunnel that does not run is shown with the state "stopped".
+ * The JSON is stable for scripts: name, role, state, since, pid of the supervisor, and server and link, or sessions,
+ * and datagrams, bytes, queue, dropped of the worker. A tunnel that does not run is shown with the state "stopped".
  */
 #ifndef TOWPATH_COMMAND_LINE_STATUS_H
 #define TOWPATH_COMMAND_LINE_STATUS_H

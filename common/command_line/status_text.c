@@ -14,6 +14,7 @@
 #include <string.h>
 #include <time.h>
 
+/* 0 for an absent field, so "if (number_of(…) > 0)" is "if it is there". */
 static double number_of(const json_t *object, const char *key)
 {
 	return json_number_value(json_object_get(object, key));
@@ -65,6 +66,7 @@ static void write_time_ago(FILE *out, const char *when, int64_t now_s)
 		fputs(when, out);
 }
 
+/* "2026-11-21T02:45:00Z (2 minutes ago)" */
 static void write_since(FILE *out, const char *since, int64_t now_s)
 {
 	fprintf(out, "%s (", since);
@@ -72,6 +74,7 @@ static void write_since(FILE *out, const char *since, int64_t now_s)
 	fputs(")", out);
 }
 
+/* "client: home", then what the supervisor knows of itself. Restarts of the worker only if there were any. */
 static void write_state(FILE *out, const json_t *object, int64_t now_s)
 {
 	fprintf(out, "%s: %s\n  state: %s\n", tunnel_ref_text(object, "role"), tunnel_ref_text(object, "name"),
@@ -102,6 +105,7 @@ static void write_tls(FILE *out, const json_t *server)
 		fprintf(out, ", verified by %s", strcmp(verified, "system") == 0 ? "the system's CAs" : verified);
 }
 
+/* A client's server; a hub has none. */
 static void write_server(FILE *out, const json_t *server)
 {
 	if (!server)
@@ -129,6 +133,7 @@ static void write_link(FILE *out, const json_t *link)
 			tunnel_ref_text(link, "last_error_at"));
 }
 
+/* Of the tunnel, or of one session of a hub: @indent tells them apart. */
 static void write_transfer(FILE *out, const char *indent, const json_t *object)
 {
 	const json_t *bytes = json_object_get(object, "bytes"), *datagrams = json_object_get(object, "datagrams");
@@ -163,6 +168,7 @@ static void write_dropped(FILE *out, const char *indent, const json_t *object)
 		fputc('\n', out);
 }
 
+/* One client on a hub; a client with two connections has two sessions. */
 static void write_session(FILE *out, const json_t *session, int64_t now_s)
 {
 	fprintf(out, "\n  session: %s\n", tunnel_ref_text(session, "client"));
@@ -193,6 +199,7 @@ static void write_sessions(FILE *out, const json_t *sessions, int64_t now_s)
 
 /* --- the device, in wg show's own words --- */
 
+/* "(none)" as wg show has it: such a peer can send nothing through the tunnel, which an operator wants to see. */
 static void write_allowed_ips(FILE *out, const json_t *list)
 {
 	size_t i;
@@ -218,6 +225,7 @@ static void write_peer_transfer(FILE *out, const json_t *peer)
 	fputs(" sent\n", out);
 }
 
+/* Key, name, endpoint, … in the order of wg show. */
 static void write_peer(FILE *out, const json_t *peer, int64_t now_s)
 {
 	fprintf(out, "\n    peer: %s\n", tunnel_ref_text(peer, "public_key"));
@@ -294,6 +302,7 @@ static void write_unknown(FILE *out, const json_t *object)
 	json_decref(all);
 }
 
+/* Order: the tunnel, then the device with its peers, then the sessions, the longest list last. */
 void status_text_write(FILE *out, const json_t *object, int64_t now_s)
 {
 	const json_t *queue = json_object_get(object, "queue");

@@ -1,11 +1,11 @@
 /* `down` and `reload`, see stop_reload.h.
  *
- * Happy path of `down`: ask the tunnel for its process, stop it, wait for that process's end, clean up (which then finds
- * nothing to do), 0. It waits as long as the tunnel needs, because hooks may take long, and says after a while what it waits
- * for. Fails with 1 and a line.
+ * Happy path of `down`: ask the tunnel for its process, stop it, wait for that process's end, clean up (which then
+ * finds nothing to do), 0. It waits as long as the tunnel needs, because hooks may take long, and says after a while
+ * what it waits for. Fails with 1 and a line.
  *
- * A tunnel may be started by hand or by its systemd unit, and `down` may itself be the unit's ExecStopPost=, so stop_tunnel()
- * asks first where each of the two runs.
+ * A tunnel may be started by hand or by its systemd unit, and `down` may itself be the unit's ExecStopPost=, so
+ * stop_tunnel() asks first where each of the two runs.
  */
 #include "common/command_line/stop_reload.h"
 
@@ -106,7 +106,8 @@ static int work_down(struct down *down, const char *section)
 	}
 	if (rc == -EACCES)
 		return fail_command(down, "it runs as another user; root may stop it");
-	/* We are ExecStopPost= of a unit that could not start, because the tunnel was brought up by hand: leave that one. */
+	/* We are ExecStopPost= of a unit that could not start, because the tunnel was brought up by hand: leave that
+	 * one. */
 	if (down->pid > 0 && systemd_unit_has_process(tunnel, 0) && !systemd_unit_has_process(tunnel, down->pid))
 		return EXIT_DONE;
 	if (rc < 0 && rc != -ENOENT)
@@ -154,6 +155,7 @@ int down_run(const struct options *options, const char *role, const char *sectio
 
 /* --- reload --- */
 
+/* The file is read by the running tunnel, which answers with all lines that are wrong, or with what needs a restart. */
 static int work_reload(struct down *down, const char *section)
 {
 	struct err err = {""};

@@ -1,4 +1,5 @@
-/* `down` and `reload`: both ask the running tunnel by its control socket. `down` also cleans up after one that crashed. */
+/* `down` and `reload`: both ask the running tunnel by its control socket. `down` also cleans up after one that
+ * crashed. */
 #ifndef TOWPATH_COMMAND_LINE_STOP_RELOAD_H
 #define TOWPATH_COMMAND_LINE_STOP_RELOAD_H
 
@@ -8,8 +9,8 @@
  * @section: "Client". Return: exit code: 0, 1, 4 where there is no such tunnel. */
 int down_run(const struct options *options, const char *role, const char *section);
 
-/* Return: exit code: 0, 1 where the file is refused or it does not run, 4 where there is no such tunnel. What needs a restart
- * is logged. */
+/* Return: exit code: 0, 1 where the file is refused or it does not run, 4 where there is no such tunnel. What needs a
+ * restart is logged. */
 int reload_run(const struct options *options, const char *role, const char *section);
 
 #endif

@@ -1,5 +1,5 @@
-/* See systemd_unit.h. Happy path: read the process's cgroup from /proc, or run systemctl, which every host with systemd has.
- * No D-Bus: two questions are not worth a library in a program that runs as root. Fails as "no unit".
+/* See systemd_unit.h. Happy path: read the process's cgroup from /proc, or run systemctl, which every host with systemd
+ * has. No D-Bus: two questions are not worth a library in a program that runs as root. Fails as "no unit".
  */
 #include "common/command_line/systemd_unit.h"
 
@@ -59,7 +59,8 @@ static int run_systemctl(const char *const *arguments, int out_fd)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
-/* "active", "activating", "inactive", …; "" if systemctl fails. The answer fits into the pipe, so it is read at the end. */
+/* "active", "activating", "inactive", …; "" if systemctl fails. The answer fits into the pipe, so it is read at the
+ * end. */
 static void read_unit_state(const struct tunnel_ref *tunnel, char *ret, size_t size)
 {
 	char unit[SYSTEMD_UNIT_NAME_MAX];

@@ -1,5 +1,5 @@
-/* See tunnel_ref.h. Nothing is remembered: each question goes to the file system or to the running tunnel again, because
- * the tunnel may start or end between two of them. Fails with a negative errno that says which of both it was.
+/* See tunnel_ref.h. Nothing is remembered: each question goes to the file system or to the running tunnel again,
+ * because the tunnel may start or end between two of them. Fails with a negative errno that says which of both it was.
  */
 #include "common/command_line/tunnel_ref.h"
 
@@ -14,6 +14,7 @@
 #include <strings.h>
 #include <unistd.h>
 
+/* Every path is made here, once: a name that is too long for one of them is refused before anything is started. */
 int tunnel_ref_set(struct tunnel_ref *ret, const struct options *options, const char *role, const char *name,
 	const char *file_path, struct err *err)
 {
@@ -31,6 +32,8 @@ int tunnel_ref_set(struct tunnel_ref *ret, const struct options *options, const 
 	return 0;
 }
 
+/* A tunnel from a URL has no file, so `down` finds it by the host name alone; an IPv6 address is no valid NAME
+ * otherwise. */
 int tunnel_ref_find(struct tunnel_ref *ret, const struct options *options, const char *role, struct ini_report *report)
 {
 	const char *word = options->tunnel_word;
@@ -78,7 +81,8 @@ bool tunnel_ref_has_file(const struct tunnel_ref *tunnel, const char *section)
 	if (!tunnel->file_path[0])
 		return false;
 	rc = ini_read(tunnel->file_path, &ini, &report, &err);
-	/* A file that cannot be read (-EACCES) may have the section; one with mistakes (-EINVAL) was read, and shows it. */
+	/* A file that cannot be read (-EACCES) may have the section; one with mistakes (-EINVAL) was read, and shows
+	 * it. */
 	found = rc < 0 && rc != -EINVAL && rc != -ENOENT && rc != -ENOTDIR;
 	for (size_t i = 0; i < ini.section_count; i++)
 		found |= strcasecmp(ini.sections[i].name, section) == 0;
@@ -92,6 +96,7 @@ bool tunnel_ref_has_undo_list(const struct tunnel_ref *tunnel)
 	return access(tunnel->undo_path, F_OK) == 0;
 }
 
+/* A socket that refuses, a folder that does not exist, a tunnel that has just ended: all mean that it does not run. */
 int tunnel_ref_ask(const struct tunnel_ref *tunnel, const char *word, json_t **ret, struct err *err)
 {
 	char *text = NULL;
@@ -116,6 +121,7 @@ const char *tunnel_ref_text(const json_t *object, const char *key)
 	return text ? text : "";
 }
 
+/* A race is left: another `up` may start it right after this. control_open() then refuses the second one. */
 int tunnel_ref_refuse_running(const struct tunnel_ref *tunnel, struct err *err)
 {
 	json_t *status;
@@ -132,13 +138,15 @@ int tunnel_ref_refuse_running(const struct tunnel_ref *tunnel, struct err *err)
 	return -EEXIST;
 }
 
+/* host_clean() takes the lock of the undo list: -EBUSY if a process, perhaps this tunnel, still works on it. */
 int tunnel_ref_clean(const struct tunnel_ref *tunnel, const char *state_dir, struct err *err)
 {
 	int count = tunnel_ref_has_undo_list(tunnel) ? host_clean(state_dir, tunnel->name, err) : 0;
 	char *text = NULL;
 	int rc;
 
-	/* Both programs' tunnels of one name share the list. If the other one runs, the list is that one's and in use. */
+	/* Both programs' tunnels of one name share the list. If the other one runs, the list is that one's and in
+	 * use. */
 	if (count == -EBUSY && control_ask(tunnel->twin_path, "status", &text, NULL) == 0)
 		count = 0;
 	free(text);

@@ -1,9 +1,9 @@
 /* `up`, see up.h.
  *
  * Happy path: the process that was typed forks. The child becomes the supervisor; the parent passes on what the child
- * writes, hears by one byte that traffic flows, passes on what is still in the pipe, and exits 0.
- * Fails: the supervisor ends first: its exit code is the parent's. Time is up, or Ctrl-C: the supervisor gets SIGTERM and
- * puts everything back itself; if it does not, it is killed, and the parent cleans up after it.
+ * writes, hears by one byte that traffic flows, passes on what is still in the pipe, and exits 0. Fails: the supervisor
+ * ends first: its exit code is the parent's. Time is up, or Ctrl-C: the supervisor gets SIGTERM and puts everything
+ * back itself; if it does not, it is killed, and the parent cleans up after it.
  *
  *     WAITING ──byte──▶ exit 0          WAITING ──time limit, signal──▶ STOPPING ──10 s──▶ KILLED
  *     any ──SIGCHLD──▶ exit             a further signal in STOPPING is passed on: it ends the hook that runs
@@ -85,8 +85,8 @@ static int open_log_file(const struct up_setup *setup, struct err *err)
 
 /* --- the supervisor to be --- */
 
-/* Its standard files become: nothing, the log, and the pipe @says_fd until traffic flows. Return: 0 or a negative errno with
- * @err set, which the caller prints on that pipe. */
+/* Its standard files become: nothing, the log, and the pipe @says_fd until traffic flows. Return: 0 or a negative errno
+ * with @err set, which the caller prints on that pipe. */
 static int become_supervisor(const struct up_setup *setup, int says_fd, struct err *err)
 {
 	int null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -200,8 +200,8 @@ static _Noreturn void exit_after_child(struct up *up, int status)
 
 /* --- what it waits for, in words --- */
 
-/* Why there is no traffic yet, into last_words. Asks the tunnel, so it must be called before that is stopped; one that does
- * not answer counts as starting. */
+/* Why there is no traffic yet, into last_words. Asks the tunnel, so it must be called before that is stopped; one that
+ * does not answer counts as starting. */
 static void describe_wait(struct up *up)
 {
 	unsigned seconds = (unsigned)(up->setup->timeout_ms / 1000);

@@ -96,6 +96,7 @@ static const struct channel_rule *find_rule(uint32_t kind)
 
 /* --- checking --- */
 
+/* Exactly the descriptors that the row of the kind promises. */
 static const char *check_fd(const struct channel_rule *rule, const void *payload, int fd_count)
 {
 	int wanted = rule->fd == CHANNEL_FD_ALWAYS;
@@ -203,7 +204,8 @@ static void end_channel(struct channel *channel, const char *reason)
 	channel->handlers->on_end(channel->owner, reason);
 }
 
-/* Return: false where reading is over for this wake-up. */
+/* Read one message and hand it to the owner, who may close the channel in there. Return: false where reading is over
+ * for this wake-up. */
 static bool read_message(struct channel *channel)
 {
 	struct channel_packet packet;
@@ -245,7 +247,7 @@ static ssize_t write_packet(int to, const void *bytes, size_t len, int fd)
 	return sendmsg(to, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-/* Return: 0, -EAGAIN, -EPIPE, -ENOBUFS. */
+/* Return: 0; -EAGAIN: the socket is full; -ENOBUFS: too many descriptors under way, or no memory; -EPIPE: the end. */
 static int write_now(const struct channel *channel, const void *bytes, size_t len, int fd)
 {
 	ssize_t sent;
@@ -322,6 +324,7 @@ static bool flush_queue(struct channel *channel)
 	return true;
 }
 
+/* Checks its own side's messages, too: a mistake of ours shows as -EINVAL here and not as a breach over there. */
 int channel_send(struct channel *channel, enum channel_kind kind, const void *payload, size_t len, int fd)
 {
 	const struct channel_rule *rule = find_rule(kind);
@@ -364,6 +367,7 @@ void channel_drain(struct channel *channel)
 		;
 }
 
+/* On failure @fd is closed: the caller hands it over in any case. */
 int channel_open(struct channel **ret, uv_loop_t *loop, int fd, enum channel_side side,
 	const struct channel_handlers *handlers, void *owner, struct err *err)
 {

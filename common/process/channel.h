@@ -26,13 +26,13 @@ enum channel_kind {
 	CHANNEL_LISTENER,     /* struct channel_index: which one of the settings' listeners; fd */
 	CHANNEL_START,	      /* all handed down: enter the sandbox and work */
 	CHANNEL_FLOW_SOCKET,  /* struct channel_reply; server: UDP socket connected to Target; fd where error is 0 */
-	CHANNEL_LINK_SOCKET, /* struct channel_reply; client: TCP socket, marked, not yet connected; fd where error is 0 */
-	CHANNEL_STATUS,	     /* struct channel_ticket; fd: empty memfd to write the worker's JSON into */
-	CHANNEL_STOP,	     /* close sessions in an orderly way (WebSocket close 1001) and exit 0 */
+	CHANNEL_LINK_SOCKET,  /* struct channel_reply; client: TCP socket, marked, not connected; fd where error is 0 */
+	CHANNEL_STATUS,	      /* struct channel_ticket; fd: empty memfd to write the worker's JSON into */
+	CHANNEL_STOP,	      /* close sessions in an orderly way (WebSocket close 1001) and exit 0 */
 	CHANNEL_RELOAD,	 /* fd: settings as for CHANNEL_SETTINGS; server: clients that are gone lose their sessions */
 	CHANNEL_LOG,	 /* fd: where standard error goes from now on */
 	CHANNEL_NETWORK, /* client: the host's network has changed; a waiting attempt is made now */
-	CHANNEL_NAMESERVERS, /* client: char text[]: "192.168.1.1,2001:db8::53", the physical links'; "" for the system's */
+	CHANNEL_NAMESERVERS, /* client: char text[]: "192.168.1.1,2001:db8::53", the links'; "" for the system's */
 	/* worker → supervisor */
 	CHANNEL_READY = 32,  /* the server listens; the client's local port is open */
 	CHANNEL_FAILED,	     /* char text[]: set-up failed for good; the supervisor prints it and exits 1 */
@@ -62,8 +62,8 @@ struct channel_flow {
 	uint64_t ticket;
 	uint32_t client; /* its number in the settings, the same after every reload */
 	uint32_t has_instance;
-	/* From the JWT of a client of ours: the same instance gets the same source address and port again. Without one: the
-	 * same address, any port. */
+	/* From the JWT of a client of ours: the same instance gets the same source address and port again. Without one:
+	 * the same address, any port. */
 	uint8_t instance[16];
 	uint32_t rtt_ms; /* round trip of the connection that the flow is for, milliseconds */
 	uint32_t reserved;

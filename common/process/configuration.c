@@ -1,8 +1,8 @@
 /* See configuration.h.
  *
- * Happy path of a reload: configuration_read() makes a new one beside those in use, the supervisor builds everything from
- * it that can fail, configuration_use() puts it in place and frees what it replaces. Fails before that: the new one is
- * released, and nothing has changed.
+ * Happy path of a reload: configuration_read() makes a new one beside those in use, the supervisor builds everything
+ * from it that can fail, configuration_use() puts it in place and frees what it replaces. Fails before that: the new
+ * one is released, and nothing has changed.
  */
 #include "common/process/configuration.h"
 

@@ -1,11 +1,11 @@
 /* The configurations a supervisor lives with: the first, the one last reloaded, and the one whose device is up.
  *
- * A reload may change everything but what only a restart changes, so several stay alive beside each other: the first names
- * ports, mark and device for as long as the program runs; the reloaded one is in use; the host keeps working with the one
- * whose [Interface] and [Peer] it took last, which an edit of another device does not replace.
+ * A reload may change everything but what only a restart changes, so several stay alive beside each other: the first
+ * names ports, mark and device for as long as the program runs; the reloaded one is in use; the host keeps working with
+ * the one whose [Interface] and [Peer] it took last, which an edit of another device does not replace.
  *
- * The struct is the program's own, struct server_config or struct client_config, and is handed round as void *.
- * One rule of ownership, also in main(): whoever made the struct calls done() on it, once, whatever read() returned.
+ * The struct is the program's own, struct server_config or struct client_config, and is handed round as void *. One
+ * rule of ownership, also in main(): whoever made the struct calls done() on it, once, whatever read() returned.
  */
 #ifndef TOWPATH_PROCESS_CONFIGURATION_H
 #define TOWPATH_PROCESS_CONFIGURATION_H
@@ -21,8 +21,8 @@
 
 struct configuration_type {
 	size_t size; /* of the program's struct */
-	/* Read into @ret, which is zeroed. @context: as main() wants it, here struct options. Return: 0; -EINVAL with @report
-	 * filled; another negative errno with @err set. */
+	/* Read into @ret, which is zeroed. @context: as main() wants it, here struct options. Return: 0; -EINVAL with
+	 * @report filled; another negative errno with @err set. */
 	int (*read)(const void *context, void *ret, struct ini_report *report, struct err *err);
 	/* Free what @config holds, not @config itself; also of one that is zeroed or half read. */
 	void (*done)(void *config);
@@ -39,8 +39,8 @@ struct configuration {
 /* The one in use. */
 const void *configuration_in_use(const struct configuration *configuration);
 
-/* Read the file again. *ret is NULL on failure; else configuration_release() it, also after configuration_use(). Return: 0,
- * -ENOMEM, or CONFIGURATION_IS_WRONG with the lines of the report in @err, joined by newlines. */
+/* Read the file again. *ret is NULL on failure; else configuration_release() it, also after configuration_use().
+ * Return: 0, -ENOMEM, or CONFIGURATION_IS_WRONG with the lines of the report in @err, joined by newlines. */
 int configuration_read(const struct configuration *configuration, void **ret, struct err *err);
 
 /* From now on @config is in use, and, where @is_of_device, the host's; those that nobody uses any more are freed. */

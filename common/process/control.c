@@ -1,8 +1,8 @@
 /* The control socket of a running tunnel, and the asking side.
  *
  * Happy path: an asker connects, sends one line, on_request() gets the word, control_answer() writes the text and
- * closes. Fails: an asker that leaves, says too much, or says nothing for CONTROL_PATIENCE_MS is closed. A request whose
- * asker has left may still be answered; the text then goes nowhere.
+ * closes. Fails: an asker that leaves, says too much, or says nothing for CONTROL_PATIENCE_MS is closed. A request
+ * whose asker has left may still be answered; the text then goes nowhere.
  *
  * A request is held by three parties: its two handles (open_handles) and, from on_request() to control_answer(), the
  * owner (is_asked). The last one to let go frees it.
@@ -55,6 +55,7 @@ struct control {
 
 /* --- one asker --- */
 
+/* Called whenever one of the three has let go. */
 static void free_if_done(struct control_request *request)
 {
 	if (request->open_handles > 0 || request->is_asked)
@@ -96,6 +97,7 @@ static void on_patience_over(uv_timer_t *timer)
 	close_request(timer->data);
 }
 
+/* libuv reads straight into the word, one byte short for the terminator; a full word is refused by the reader. */
 static void on_word_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret)
 {
 	struct control_request *request = handle->data;
@@ -104,6 +106,7 @@ static void on_word_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret)
 	*ret = uv_buf_init(request->word + request->word_len, (unsigned int)(CONTROL_WORD_MAX - 1 - request->word_len));
 }
 
+/* A word may come in pieces. Without a newline at its end nothing is asked. */
 static void on_word_read(uv_stream_t *stream, ssize_t got, const uv_buf_t *buffer)
 {
 	struct control_request *request = stream->data;
@@ -134,6 +137,7 @@ static void on_answer_written(uv_write_t *write, int status)
 	close_request(write->data);
 }
 
+/* The copy lives until the request is freed. An asker that does not read within the patience loses the rest. */
 void control_answer(struct control_request *request, const char *text, size_t len)
 {
 	uv_buf_t buffer;
@@ -156,6 +160,7 @@ void control_answer(struct control_request *request, const char *text, size_t le
 		close_request(request);
 }
 
+/* In the list from here on; close_request() takes it out. */
 static struct control_request *new_request(struct control *control)
 {
 	struct control_request *request = calloc(1, sizeof(*request));
@@ -206,6 +211,7 @@ static int make_address(const char *path, struct sockaddr_un *ret, struct err *e
 	return 0;
 }
 
+/* Blocking: a local socket answers at once or not at all. Return: the descriptor, or a negative errno. */
 static int connect_socket(const struct sockaddr_un *address)
 {
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -261,6 +267,8 @@ static void on_control_closed(uv_handle_t *handle)
 	free(control);
 }
 
+/* Order: the stale socket is removed before bind(), which would fail with EADDRINUSE. Two that start at the same
+ * moment: one of them gets that error. */
 int control_open(struct control **ret, uv_loop_t *loop, const char *path, const struct control_handlers *handlers,
 	void *owner, struct err *err)
 {
@@ -368,6 +376,7 @@ int control_clear(const char *path, struct err *err)
 	return rc < 0 ? rc : clear_path(&address, err);
 }
 
+/* One line out, then everything until the end in: half an answer is an error. */
 int control_ask(const char *path, const char *word, char **ret_text, struct err *err)
 {
 	struct sockaddr_un address;

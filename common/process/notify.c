@@ -1,5 +1,5 @@
-/* sd_notify() where libsystemd was there at build time, and the pipe of `up`. Fails silently: it is the normal case that
- * systemd does not listen and that no `up` waits.
+/* sd_notify() where libsystemd was there at build time, and the pipe of `up`. Fails silently: it is the normal case
+ * that systemd does not listen and that no `up` waits.
  */
 #include "common/process/notify.h"
 
@@ -45,7 +45,7 @@ uint64_t notify_alive_interval_ms(void)
 	return sd_watchdog_enabled(0, &interval_us) > 0 ? interval_us / 2000 : 0;
 }
 
-#else
+#else /* built without libsystemd */
 
 void notify_ready(void)
 {

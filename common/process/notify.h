@@ -13,8 +13,8 @@ void notify_alive(void);
 /* How often notify_alive() is due: half of WatchdogSec=. Return: milliseconds, 0: never. */
 uint64_t notify_alive_interval_ms(void);
 
-/* Traffic can flow: from now on standard error is the log, which `up` has put on standard output, and the waiting `up` is
- * told by one byte on its pipe. Closes @up_fd. Cannot fail: where `up` has left, nobody needs to hear. */
+/* Traffic can flow: from now on standard error is the log, which `up` has put on standard output, and the waiting `up`
+ * is told by one byte on its pipe. Closes @up_fd. Cannot fail: an `up` that has left does not matter. */
 void notify_flowing(int up_fd);
 
 #endif

@@ -103,8 +103,8 @@ static const int sandbox_allowed_client[] = {
 	SCMP_SYS(getdents64),
 };
 
-/* In addition for what sanitizers (a tracer thread that looks for leaks at exit, maps, stack traces) and Valgrind (translated code,
- * signals of its own) do. None of these calls names an address. */
+/* In addition for what sanitizers (a tracer thread that looks for leaks at exit, maps, stack traces) and Valgrind
+ * (translated code, signals of its own) do. None of these calls names an address. */
 static const int sandbox_allowed_instrumented[] = {
 	SCMP_SYS(open), SCMP_SYS(openat), SCMP_SYS(readlink), SCMP_SYS(readlinkat), SCMP_SYS(getdents), SCMP_SYS(getdents64),
 	SCMP_SYS(stat), SCMP_SYS(lstat), SCMP_SYS(newfstatat), SCMP_SYS(statx), SCMP_SYS(access), SCMP_SYS(faccessat),
@@ -330,9 +330,9 @@ static int drop_privileges(struct err *err)
 	return 0;
 }
 
-/* The folder that /etc/resolv.conf is in after links are followed: a resolver's service replaces the file, so the folder
- * must be readable. If the link leads nowhere yet, because that service has not started: the nearest folder above that
- * exists. */
+/* The folder that /etc/resolv.conf is in after links are followed: a resolver's service replaces the file, so the
+ * folder must be readable. If the link leads nowhere yet, because that service has not started: the nearest folder
+ * above that exists. */
 static const char *resolver_folder(char path[PATH_MAX])
 {
 	char *slash;
@@ -351,8 +351,8 @@ static const char *resolver_folder(char path[PATH_MAX])
 int sandbox_enter(enum sandbox_profile profile, struct err *err)
 {
 	char resolver[PATH_MAX];
-	/* What a client reads: the resolver's files, certificates, and the source of c-ares' query ids, which could be guessed
-	 * without it. A server's worker reads nothing. */
+	/* What a client reads: the resolver's files, certificates, and the source of c-ares' query ids, which could be
+	 * guessed without it. A server's worker reads nothing. */
 	const char *readable[] = {"/etc", "/usr/share/ca-certificates", "/usr/local/share/ca-certificates",
 		"/usr/lib/ssl", "/dev/urandom", resolver_folder(resolver)};
 	size_t readable_count = profile == SANDBOX_CLIENT ? COUNT_OF(readable) : 0;

@@ -39,8 +39,8 @@ struct landlock_folder {
 	int32_t parent_fd;
 } __attribute__((packed));
 
-/* The rights that Landlock of @version knows: all of them are denied unless a rule allows them. Return: the struct's size as
- * that version expects it. */
+/* The rights that Landlock of @version knows: all of them are denied unless a rule allows them. Return: the struct's
+ * size as that version expects it. */
 static size_t landlock_rights_of(long version, int deny_tcp, struct landlock_rights *ret)
 {
 	*ret = (struct landlock_rights){.fs = LANDLOCK_FS_VERSION_1};

@@ -19,6 +19,7 @@ static void tune_number(int fd, int level, int option, int value)
 	setsockopt(fd, level, option, &value, sizeof(value));
 }
 
+/* The _FORCE variants need CAP_NET_ADMIN and ignore net.core.rmem_max; the plain ones are cut to it by the kernel. */
 void socket_tune_udp(int fd)
 {
 	const int bytes = SOCKET_TUNE_UDP_BUFFER;
@@ -38,6 +39,7 @@ void socket_tune_tcp(int fd, const char *congestion, unsigned int user_timeout_m
 		setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, congestion, (socklen_t)strlen(congestion));
 }
 
+/* Sleeps, at set-up only: no loop runs yet. */
 int socket_bind(int fd, const struct addr *addr)
 {
 	for (int attempt = 1; bind(fd, &addr->sa, addr_len(addr)) < 0; attempt++) {

@@ -1,4 +1,5 @@
-/* What the supervisor does to the sockets it makes, some of it with privilege. An option that is refused is no failure. */
+/* What the supervisor does to the sockets it makes, some of it with privilege. An option that is refused is no
+ * failure. */
 #ifndef TOWPATH_PROCESS_SOCKET_TUNE_H
 #define TOWPATH_PROCESS_SOCKET_TUNE_H
 
@@ -13,12 +14,12 @@ void socket_tune_udp(int fd);
  * @user_timeout_ms, keep-alive, and the congestion control @congestion where the host allows it. */
 void socket_tune_tcp(int fd, const char *congestion, unsigned int user_timeout_ms);
 
-/* bind(), tried again for up to a second while the address is taken: a worker whose supervisor was killed holds its sockets
- * for a moment longer. Return: 0 or a negative errno. */
+/* bind(), tried again for up to a second while the address is taken: a worker whose supervisor was killed holds its
+ * sockets for a moment longer. Return: 0 or a negative errno. */
 int socket_bind(int fd, const struct addr *addr);
 
-/* The state of a socket that another process uses. NEW: not connected yet. ALIVE: connecting or connected. OVER: closed, at
- * least by this host. */
+/* The state of a socket that another process uses. NEW: not connected yet. ALIVE: connecting or connected. OVER:
+ * closed, at least by this host. */
 enum socket_tcp_life { SOCKET_TCP_NEW, SOCKET_TCP_ALIVE, SOCKET_TCP_OVER };
 
 enum socket_tcp_life socket_tcp_life(int fd);

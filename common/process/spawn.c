@@ -2,12 +2,12 @@
  *
  * Happy path: the executable is opened before anything changes, a pair of SEQPACKET sockets is made, the child enters
  * the worker's network namespace, drops capabilities and user, closes every descriptor but 0 to 3 and runs the
- * executable again with nothing of our environment but what the log prefix and the sanitizers need.
- * Fails: the child tells step and errno on a pipe that a successful exec closes; the caller gets both as one error.
+ * executable again with nothing of our environment but what the log prefix and the sanitizers need. Fails: the child
+ * tells step and errno on a pipe that a successful exec closes; the caller gets both as one error.
  *
- * The child of fork() shares nothing with us but memory that it only reads: between fork() and exec it calls no malloc()
- * and no log, which another thread's lock might block. /proc/self/exe instead of a path, because a package's upgrade
- * may have replaced the file meanwhile: worker and supervisor are of one build, always.
+ * The child of fork() shares nothing with us but memory that it only reads: between fork() and exec it calls no
+ * malloc() and no log, which another thread's lock might block. /proc/self/exe instead of a path, because a package's
+ * upgrade may have replaced the file meanwhile: worker and supervisor are of one build, always.
  */
 #include "common/process/spawn.h"
 
@@ -109,7 +109,8 @@ static _Noreturn void fail_child(const char *step)
 	_exit(127);
 }
 
-/* As high as this process may go: a supervisor with CAP_SYS_RESOURCE raises both limits, another one up to the hard one. */
+/* As high as this process may go: a supervisor with CAP_SYS_RESOURCE raises both limits, another one up to the hard
+ * one. */
 static void raise_nofile(void)
 {
 	struct rlimit limit;
@@ -126,8 +127,8 @@ static void raise_nofile(void)
 	}
 }
 
-/* The bounding set goes first, because that needs a capability. The other sets go with the change of the user, or in the
- * sandbox. Groups before the user: afterwards it is not allowed. */
+/* The bounding set goes first, because that needs a capability. The other sets go with the change of the user, or in
+ * the sandbox. Groups before the user: afterwards it is not allowed. */
 static void drop_user(const struct spawn_setup *setup)
 {
 	for (unsigned long cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
@@ -242,7 +243,8 @@ static int open_spawn_fds(const struct spawn_setup *setup, struct spawn_fds *ret
 
 static pid_t fork_worker(const struct spawn_setup *setup, const struct spawn_fds *fds)
 {
-	/* What passes into the worker: the journal's prefix, and how a sanitizer build reports. Nothing secret is among it. */
+	/* What passes into the worker: the journal's prefix, and how a sanitizer build reports. Nothing secret is among
+	 * it. */
 	static const char *const kept[] = {"JOURNAL_STREAM=", "ASAN_OPTIONS=", "UBSAN_OPTIONS=", "LSAN_OPTIONS="};
 	char level[16], title[64];
 	char *envp[8];

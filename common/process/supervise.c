@@ -6,28 +6,29 @@
  * and may die at any time, and the host's (common/host), which owns the WireGuard device, routes and hooks. This file
  * keeps for each of them where it stands, and derives three facts from both:
  *
- *     ready    the worker has said READY once, and the host is up: systemd hears READY=1. Never taken back: a worker that
- *              is replaced within 100 ms is no reason to restart what depends on the tunnel.
+ *     ready    the worker has said READY once, and the host is up: systemd hears READY=1. Never taken back: a worker
+ *              that is replaced within 100 ms is no reason to restart what depends on the tunnel.
  *     flowing  ready, and for a client also linked to its server, and with a device of ours shaken hands through it:
  *              the waiting `up` hears it, and the log takes the place of its terminal. Once, too.
  *     state    one line for systemd's STATUS= and for `status`: "starting", the worker's own words, "stopping".
  *
- * The two start at the same time, because a PostUp hook may ping through the tunnel and so needs a worker before the host
- * is up. They end one after the other, because a PreDown hook may still use the tunnel:
+ * The two start at the same time, because a PostUp hook may ping through the tunnel and so needs a worker before the
+ * host is up. They end one after the other, because a PreDown hook may still use the tunnel:
  *
  *     WORKING ──SIGTERM, "stop", worker FAILED, host failed──▶ ENDING ──host down──▶ ──worker ended──▶ finished
  *
- * ENDING is entered once, by begin_ending(), with or without a reason; the first reason is the exit code's and the last line on
- * stderr, printed after everything is put back, where an operator looks first. go_on_ending() is called whenever one of
- * the two has come to its end, and does what is next. finish_ending() closes every handle; the loop then runs dry.
+ * ENDING is entered once, by begin_ending(), with or without a reason; the first reason is the exit code's and the last
+ * line on stderr, printed after everything is put back, where an operator looks first. go_on_ending() is called
+ * whenever one of the two has come to its end, and does what is next. finish_ending() closes every handle; the loop
+ * then runs dry.
  *
  * Who may call back, and when: handlers of worker, host, netmon, control socket and status run from the loop only, with
  * two exceptions: the worker's on_end also from inside supervise_worker_start() and _stop(), and status answers from
  * inside status_asks_add(). After finish_ending() nothing calls the program any more.
  *
- * Failures. A worker that dies is replaced, see supervise_worker.c; the host is left alone meanwhile. A host that cannot
- * be brought up ends all of it. Without netmon nothing is repaired, and changes are noticed later; that is a warning.
- * An impatient operator (a second SIGTERM) has the running hook killed and the worker, too.
+ * Failures. A worker that dies is replaced, see supervise_worker.c; the host is left alone meanwhile. A host that
+ * cannot be brought up ends all of it. Without netmon nothing is repaired, and changes are noticed later; that is a
+ * warning. An impatient operator (a second SIGTERM) has the running hook killed and the worker, too.
  */
 #include "common/process/supervise.h"
 
@@ -116,7 +117,7 @@ static void tell_state(struct supervise *s)
 	notify_status(s->state);
 }
 
-/* @text is the worker's, who reads the network: quoted, because it ends on terminals. "": none is ready. */
+/* @text comes from the worker, which reads the network: quoted, because it ends on terminals. "": none is ready. */
 static void set_worker_state(struct supervise *s, const char *text)
 {
 	log_quote(s->worker_state, sizeof(s->worker_state), text, strlen(text));
@@ -131,8 +132,8 @@ static bool is_linked(const struct supervise *s)
 
 /* --- ready, and flowing --- */
 
-/* The log takes the place of the pipe to `up`, which then exits. A worker started later inherits our standard error; the
- * one that runs has to be given it. */
+/* The log takes the place of the pipe to `up`, which then exits. A worker started later inherits our standard error;
+ * the one that runs has to be given it. */
 static void switch_log(struct supervise *s)
 {
 	struct channel *channel = supervise_worker_channel(s->worker);
@@ -279,7 +280,7 @@ static void on_worker_message(void *owner, struct channel *channel, enum channel
 	}
 }
 
-/* It has died and will be replaced: nobody answers the status requests it took along. */
+/* It has died and will be replaced: the status requests that it took along are answered without it. */
 static void on_worker_gone(void *owner)
 {
 	struct supervise *s = owner;
@@ -364,7 +365,8 @@ static void on_netmon_change(void *owner, unsigned kinds)
 
 /* --- reload --- */
 
-/* Return: the answer to "reload": {"restart":"MTU","error":"","exit":0} or {…,"error":"lines","exit":1}; also logged. */
+/* Return: the answer to "reload": {"restart":"MTU","error":"","exit":0} or {…,"error":"lines","exit":1}; also
+ * logged. */
 static json_t *reload_now(struct supervise *s)
 {
 	struct channel *channel = supervise_worker_channel(s->worker);

@@ -1,4 +1,5 @@
-/* What both supervisors have in common: the worker's life, the host's (common/host), the control socket, signals, systemd.
+/* What both supervisors have in common: the worker's life, the host's (common/host), the control socket, signals,
+ * systemd.
  *
  * The program hands in what differs. A worker that dies is started again, and everything is handed down to it anew.
  * Listeners, addresses and settings are the program's and stay, and so does the host's device.
@@ -8,8 +9,8 @@
  *     flowing ready, and a client is also linked and, with a device of ours, has shaken hands: `up` returns
  *     stop    the host goes down (PreDown may still use the tunnel), then the worker, exit 0
  *
- * A host that cannot be brought up, or a worker that says FAILED, ends it with exit code 1 after everything is put back.
- * How it works inside: supervise.c. Handlers are called from the loop only.
+ * A host that cannot be brought up, or a worker that says FAILED, ends it with exit code 1 after everything is put
+ * back. How it works inside: supervise.c. Handlers are called from the loop only.
  */
 #ifndef TOWPATH_PROCESS_SUPERVISE_H
 #define TOWPATH_PROCESS_SUPERVISE_H
@@ -46,12 +47,13 @@ struct supervise_program {
 	void (*on_worker_gone)(void *owner);
 	/* Something changed in the kernel (enum netmon_kind). @channel: NULL without a worker. NULL: not wanted. */
 	void (*on_network)(void *owner, struct channel *channel, unsigned kinds);
-	/* Read the file again and take what can be taken: host_reload() on supervise_host(), CHANNEL_RELOAD on @channel (NULL: none).
-	 * @ret_restart: names what needs a restart, "" for nothing. Return: 0, or a negative errno with nothing changed
-	 * and @err set, lines of a report joined by newlines: CONFIGURATION_IS_WRONG where the file alone is at fault. */
+	/* Read the file again and take what can be taken: host_reload() on supervise_host(), CHANNEL_RELOAD on @channel
+	 * (NULL: none). @ret_restart: names what needs a restart, "" for nothing. Return: 0, or a negative errno with
+	 * nothing changed and @err set, lines of a report joined by newlines: CONFIGURATION_IS_WRONG where the file
+	 * alone is at fault. */
 	int (*reload)(void *owner, struct channel *channel, char *ret_restart, size_t restart_size, struct err *err);
-	/* For `status`: add to @wireguard, host_report()'s description of the device, what only the program knows, such as
-	 * names of peers. NULL: not wanted. */
+	/* For `status`: add to @wireguard, host_report()'s description of the device, what only the program knows, such
+	 * as names of peers. NULL: not wanted. */
 	void (*on_report)(void *owner, json_t *wireguard);
 	/* The end: close what is open on supervise_loop(). No handler is called after this. NULL: not wanted. */
 	void (*on_close)(void *owner);
@@ -70,8 +72,8 @@ struct supervise_setup {
 	int up_fd;		       /* of `up`, see notify.h; -1: in the foreground */
 };
 
-/* Run until SIGTERM, SIGINT or `down`. Failures are logged here. *ret is set before the first handler is called, for the
- * functions below. Return: exit code, 0 or 1. */
+/* Run until SIGTERM, SIGINT or `down`. Failures are logged here. *ret is set before the first handler is called, for
+ * the functions below. Return: exit code, 0 or 1. */
 int supervise_run(const struct supervise_setup *setup, const struct supervise_program *program, void *owner,
 	struct supervise **ret);
 

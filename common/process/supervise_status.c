@@ -59,7 +59,8 @@ static char *read_memfd(int fd, size_t *ret_len)
 	return text;
 }
 
-/* Free of control characters: C0, DEL, and C1, which is U+0080 to U+009F and in UTF-8 two bytes, 0xc2 and the number. */
+/* Free of control characters: C0, DEL, and C1, which is U+0080 to U+009F and in UTF-8 two bytes, 0xc2 and the
+ * number. */
 static bool is_plain(const char *text)
 {
 	for (; *text; text++) {
@@ -112,7 +113,8 @@ static json_t *parse_memfd(int fd)
 
 /* --- answering --- */
 
-/* Answer @ask and free it; it is out of the list already. @from_worker: NULL where it has not answered; released here. */
+/* Answer @ask and free it; it is out of the list already. @from_worker: NULL where it has not answered; released
+ * here. */
 static void status_answer(struct status_asks *asks, struct status_ask *ask, json_t *from_worker)
 {
 	json_t *object = asks->handlers->describe(asks->owner);
@@ -148,6 +150,7 @@ static void status_watch(struct status_asks *asks)
 			asks->first->deadline_ms > now_ms ? asks->first->deadline_ms - now_ms : 0, 0);
 }
 
+/* The first ones are over time: answer them without the worker, which is told once for each. */
 static void status_on_timer(uv_timer_t *timer)
 {
 	struct status_asks *asks = timer->data;
@@ -218,6 +221,7 @@ void status_asks_done(struct status_asks *asks, uint64_t ticket)
 	status_watch(asks);
 }
 
+/* Answered at once instead of at the deadline: the next worker does not know these tickets. */
 void status_asks_abandon(struct status_asks *asks)
 {
 	while (asks->first) {
@@ -234,6 +238,7 @@ static void status_on_closed(uv_handle_t *handle)
 	free(handle->data);
 }
 
+/* Without an answer: the owner closes the askers itself. */
 void status_asks_close(struct status_asks *asks)
 {
 	while (asks && asks->first) {

@@ -1,9 +1,10 @@
 /* A worker's life, see supervise_worker.h for its phases.
  *
  * Happy path: spawn, hand down, CHANNEL_START, READY, and then nothing until CHANNEL_STOP. One timer serves the three
- * phases that have a limit. Fails: a worker that dies is started again at once, the second of two short-lived ones after
- * a pause; only one that never became ready is given up, after five tries, because then a further try helps nobody.
- * CHANNEL_FAILED gives up at once: the worker has understood its settings and says what is wrong with them.
+ * phases that have a limit. Fails: a worker that dies is started again at once, the second of two short-lived ones
+ * after a pause; only one that never became ready is given up, after five tries, because a further try would fail in
+ * the same way. CHANNEL_FAILED gives up at once: the worker has understood its settings and says what is wrong with
+ * them.
  *
  * Death is known twice, by the end of the channel and by SIGCHLD, in either order. Only supervise_worker_reap() acts on
  * it, and only once, because waitpid() hands the process out once.
@@ -150,6 +151,7 @@ static void on_channel_end(void *owner, const char *reason)
 
 /* --- starting it --- */
 
+/* Return: 0, or a negative errno with @err set; w->pid then says whether there is a process to wait for. */
 static int worker_spawn(struct supervise_worker *w, struct err *err)
 {
 	static const struct channel_handlers handlers = {on_channel_message, on_channel_end};
@@ -171,8 +173,8 @@ static int worker_spawn(struct supervise_worker *w, struct err *err)
 	return rc;
 }
 
-/* A worker to which something could not be handed is killed by worker_spawn(); it is then reaped and replaced as one that
- * died by itself. Without a process there is no SIGCHLD: the next try, or giving up, is decided here. */
+/* A worker to which something could not be handed is killed by worker_spawn(); it is then reaped and replaced as one
+ * that died by itself. Without a process there is no SIGCHLD: the next try, or giving up, is decided here. */
 void supervise_worker_start(struct supervise_worker *w)
 {
 	struct err err = {""};
@@ -222,6 +224,7 @@ static void on_phase_timer(uv_timer_t *timer)
 
 /* --- stopping it --- */
 
+/* A worker whose channel is gone, or full, cannot be asked: it is killed, and its death is waited for all the same. */
 void supervise_worker_stop(struct supervise_worker *w)
 {
 	if (w->phase == WORKER_STOPPING || w->phase == WORKER_NONE)

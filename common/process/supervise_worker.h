@@ -4,8 +4,8 @@
  *        any ──supervise_worker_stop()──▶ STOPPING ──it has ended, or is killed after 2 s──▶ NONE
  *        any ──FAILED, or five deaths before the first READY──▶ NONE
  *
- * A worker is gone when it is reaped. One whose channel ends while it lives has broken the rules and is killed. Owned by
- * supervise.c. Handlers are called from the loop, on_end also from inside start and stop.
+ * A worker is gone when it is reaped. One whose channel ends while it lives has broken the rules and is killed. Owned
+ * by supervise.c. Handlers are called from the loop, on_end also from inside start and stop.
  */
 #ifndef TOWPATH_PROCESS_SUPERVISE_WORKER_H
 #define TOWPATH_PROCESS_SUPERVISE_WORKER_H

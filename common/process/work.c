@@ -2,9 +2,9 @@
  *
  * Happy path: receive_start() blocks on the channel until CHANNEL_START, because nothing can be served before; then the
  * loop. The order around the sandbox is the point of this file: whatever needs a file, a name or a system call that the
- * sandbox denies happens in on_settings, on_listener and open; start and everything after it run inside.
- * Fails before READY: CHANNEL_FAILED with the reason, _exit(1). After that only the channel's end and CHANNEL_STOP end a
- * worker: everything is closed, the loop runs until the last handle has let go, or a second and a half at most.
+ * sandbox denies happens in on_settings, on_listener and open; start and everything after it run inside. Fails before
+ * READY: CHANNEL_FAILED with the reason, _exit(1). After that only the channel's end and CHANNEL_STOP end a worker:
+ * everything is closed, the loop runs until the last handle has let go, or a second and a half at most.
  */
 #include "common/process/work.h"
 
@@ -104,7 +104,8 @@ static const struct channel_handlers channel_handlers = {
 
 /* --- the start --- */
 
-/* Take settings and listeners until CHANNEL_START. The supervisor sends nothing else before; if it does, that is a bug. */
+/* Take settings and listeners until CHANNEL_START. The supervisor sends nothing else before; if it does, that is a
+ * bug. */
 static int receive_start(struct work *work, int channel_fd, struct err *err)
 {
 	_Alignas(8) uint8_t payload[CHANNEL_PAYLOAD_MAX];

@@ -1,5 +1,5 @@
-/* A worker's life, the same in both programs: settings and sockets come over the channel, everything that needs files is
- * made, the sandbox closes, the loop serves until CHANNEL_STOP or the channel's end.
+/* A worker's life, the same in both programs: settings and sockets come over the channel, everything that needs files
+ * is made, the sandbox closes, the loop serves until CHANNEL_STOP or the channel's end.
  *
  *     on_settings, on_listener … → open → (sandbox) → start → READY → on_socket, on_tick, report … → close → done
  *
