@@ -11,7 +11,7 @@
  *    It stays away    the last session detaches (LONELY) → after FLOW_LINGER_US the tick closes it (CLOSING) → freed
  *
  * While a flow is CARRIED by two sessions, both deliver what the client sends, but only the newest gets what Target
- * sends: flow.carrier is the newest carrier, and pump_out() sends nothing through another one. While a flow is LONELY,
+ * sends: flow.carrier is the newest carrier, and carrier_send() sends nothing through another one. While a flow is LONELY,
  * Target's datagrams go into the queue as ever. They soon get too old there and are dropped, except the newest
  * WireGuard handshake initiation: WireGuard behind Target would wait seconds before it sends another one to the client
  * that has come back.

@@ -196,8 +196,12 @@ void visitor_output_drained(struct visitor *visitor)
 
 void visitor_close(struct visitor *visitor)
 {
-	if (visitor)
-		note("visitor_close");
+	if (!visitor)
+		return;
+	note("visitor_close");
+	if (bed.asks_for_tunnel &&
+		bed.hub.sessions.count > 0) /* ADMITTED, the only moment that can be seen from outside */
+		assert_non_null(session_grant(bed.session));
 }
 
 enum proxy_header_result proxy_header_receive(struct proxy_header *header, int fd, struct addr *ret_from)
