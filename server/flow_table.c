@@ -1,34 +1,34 @@
 /* Flows by client and instance (flow_table.h).
  *
- * Theory of operation. A flow is one UDP socket connected to Target, a queue of datagrams for the client, and counters.
- * It exists because WireGuard behind Target knows a client by the source address and port of its datagrams: when the
- * client's TCP connection breaks and it comes again, the same socket must serve it, or WireGuard would answer to the
- * old address. So a flow outlives the sessions that carry it. flow_table.h lists its states, and what may be called in
- * each.
+ * Theory of operation. A flow is one UDP socket connected to Target, a queue of datagrams for the client, and
+ * counters. It exists because WireGuard behind Target knows a client by the source address and port of its
+ * datagrams: when the client's TCP connection breaks and it comes again, the same socket must serve it, or
+ * WireGuard would answer to the old address. So a flow outlives the sessions that carry it. flow_table.h lists its
+ * states, and what may be called in each.
  *
  *    A new client     attach → no flow → ask the supervisor (ASKED) → on_socket → on_flow (CARRIED)
- *    It comes again   attach → the flow is LONELY or CARRIED → it can be used at once; a session that carries it retires
+ *    It comes again   attach → the flow is LONELY or CARRIED → usable at once; a session that carries it retires
  *    It stays away    the last session detaches (LONELY) → after FLOW_LINGER_US the tick closes it (CLOSING) → freed
  *
  * While a flow is CARRIED by two sessions, both deliver what the client sends, but only the newest gets what Target
- * sends: flow.carrier is the newest carrier, and carrier_send() sends nothing through another one. While a flow is LONELY,
- * Target's datagrams go into the queue as ever. They soon get too old there and are dropped, except the newest
- * WireGuard handshake initiation: WireGuard behind Target would wait seconds before it sends another one to the client
- * that has come back.
+ * sends: flow.carrier is the newest carrier, and carrier_send() sends nothing through another one. While a flow is
+ * LONELY, Target's datagrams go into the queue as ever. They soon get too old there and are dropped, except the
+ * newest WireGuard handshake initiation: WireGuard behind Target would wait seconds before it sends another one to
+ * the client that has come back.
  *
  * Two tables stand side by side. `buckets` finds a flow by its key; a flow's ticket is a counter above its bucket's
- * number, so that the supervisor's answer finds the flow in the same bucket. `client_counts` counts the flows of each
- * client that has one, for MaxSessionsPerClient. All work for a new session is thus independent of how many flows there
- * are, except for a client at its limit: then all flows are searched for the one of its own that has been lonely
- * longest.
+ * number, so that the supervisor's answer finds the flow in the same bucket. `client_counts` counts the flows of
+ * each client that has one, for MaxSessionsPerClient. All work for a new session is thus independent of how many
+ * flows there are, except for a client at its limit: then all flows are searched for the one of its own that has
+ * been lonely longest.
  *
  * Calls come from sessions (attach, detach), from the worker (on_socket, tick, sum) and from the loop (a readable
- * socket). Into sessions go on_flow and on_retire, and carrier_send() for datagrams. Any of these may end a session,
- * which detaches; so a function here calls out last, or looks at ->state afterwards.
+ * socket). Into sessions go on_flow and on_retire, and carrier_send() for datagrams. Any of these may end a
+ * session, which detaches; so a function here calls out last, or looks at ->state afterwards.
  *
  * Failure: no memory or a limit is returned from attach. A socket that cannot be had closes the flow and tells the
- * waiter NULL. A flow that is closed counts what nobody will read: datagrams in the queue, and those in the socket's
- * buffer.
+ * waiter NULL. A flow that is closed counts what nobody will read: datagrams in the queue, and those in the
+ * socket's buffer.
  */
 #include "server/flow_table.h"
 

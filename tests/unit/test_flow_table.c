@@ -1,5 +1,5 @@
-/* The states of a flow: who gets it, who waits for it, and when it goes. The loop is real, the supervisor, the carriers and
- * the pump are pretended; sessions are pointers only, which is all that the table knows of them. */
+/* The states of a flow: who gets it, who waits for it, and when it goes. The loop is real, the supervisor, the
+ * carriers and the pump are pretended; sessions are pointers only, which is all that the table knows of them. */
 #include "server/flow_table.h"
 
 #include "common/base/clock.h"

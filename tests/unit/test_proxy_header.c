@@ -112,7 +112,8 @@ static void test_bad_version_2_is_refused(void **state)
 
 #define LINE "PROXY TCP4 203.0.113.7 192.0.2.1 51544 443\r\n"
 
-/* Send @bytes in @pieces, receive after each. Return: the last result, with what the socket still holds in @ret_left. */
+/* Send @bytes in @pieces, receive after each. Return: the last result, with what the socket still holds in
+ * @ret_left. */
 static enum proxy_header_result receive(const char *bytes, size_t pieces, struct proxy_header *header, char *ret_left)
 {
 	enum proxy_header_result result = PROXY_HEADER_MORE;

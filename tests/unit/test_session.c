@@ -1,5 +1,6 @@
-/* The table of a session's states: what each event does in each state. The stream, the visitor, the carrier, the flow table
- * and admission are pretended; each call into them leaves a word in a log, which a test compares with what it expects. */
+/* The table of a session's states: what each event does in each state. The stream, the visitor, the carrier, the
+ * flow table and admission are pretended; each call into them leaves a word in a log, which a test compares with
+ * what it expects. */
 #include "server/session.h"
 
 #include "common/base/clock.h"
