@@ -4,11 +4,11 @@
  *     applied_look         look, make again      netlink's first and at once, then what programs look for
  *     applied_make_again   make again            one change
  *
- * pass_go_on() is the loop of all three. Where a change needs a program it returns, and the program's end calls it again. A
- * program that cannot be started ends at once with a negative errno, so there is one way on for every result.
+ * pass_go_on() is the loop of all three. Where a change needs a program it returns, and the program's end calls it
+ * again. A program that cannot be started ends at once with a negative errno, so there is one way on for every result.
  *
- * What a program made, and a rule in another table, are seen by the exit code of a program. Our own nftables table has no such
- * code: its listing is compared with the listing taken right after we had made it.
+ * What a program made, and a rule in another table, are seen by the exit code of a program. Our own nftables table has
+ * no such code: its listing is compared with the listing taken right after we had made it.
  */
 #include "common/host/applied.h"
 
@@ -29,6 +29,7 @@
 
 static void pass_go_on(struct applied *applied);
 
+/* For one call: @index and the birth's socket change while bring-up goes on. */
 static struct change_target target_of(struct applied *applied)
 {
 	return (struct change_target){.netlink = &applied->netlink,
@@ -51,6 +52,9 @@ static void on_program_exit(void *owner, int status, const char *output)
 	applied->on_program(applied, status, output);
 }
 
+/* @on_program gets the exit code and all output, or a negative errno with the reason as output. It may come before
+ * this returns, so nothing may follow a call of this. The time limit kills nft or a shell that hangs: the pass then
+ * goes on with -ETIMEDOUT, and the next look tries again. */
 static void run_program(struct applied *applied, const char *const *argv, const char *input,
 	void (*on_program)(struct applied *applied, int status, const char *output))
 {
@@ -120,6 +124,8 @@ static bool tell_made(struct applied *applied, struct change *change, int status
 	return applied->handlers;
 }
 
+/* Also the end of applied_keep_listing(), where at is end already. A table that cannot be listed keeps its old
+ * listing: the next look then makes the table again, which does no harm. */
 static void on_listed(struct applied *applied, int status, const char *output)
 {
 	if (status == 0) {
@@ -141,13 +147,16 @@ static void on_made_by_program(struct applied *applied, int status, const char *
 		command_why(why, sizeof(why), status, output);
 	if (!tell_made(applied, change, status, why))
 		return;
-	/* While all is made for the first time, a hook may still change the table: bring-up lists it when hooks are over. */
+	/* While all is made for the first time, a hook may still change the table: bring-up lists it when hooks are
+	 * over. */
 	if (is_firewall && status == 0 && !applied->is_making)
 		list_table(applied, on_listed);
 	else
 		pass_next(applied);
 }
 
+/* The script replaces the whole table in one transaction, so it may be run over one that is there, as the shell
+ * lines may. */
 static void make_by_program(struct applied *applied, const struct change *change)
 {
 	static const char *const nft[] = {"nft", "-f", "-", NULL};
@@ -197,6 +206,7 @@ static bool is_as_kept(const struct applied *applied, const char *output)
 	return is_same;
 }
 
+/* nft's exit code tells only whether the table is there, so its text decides; a FORWARD rule's check has the answer. */
 static void on_looked(struct applied *applied, int status, const char *output)
 {
 	struct change *change = change_now(applied);
@@ -208,13 +218,15 @@ static void on_looked(struct applied *applied, int status, const char *output)
 		make_by_program(applied, change);
 }
 
-/* A change that is put back too often is not looked for either: a fight with another program shall not cost us programs. */
+/* A change that is put back too often is not looked for either: a fight with another program shall not cost us
+ * programs. */
 static bool is_due(const struct change *change)
 {
 	return change->is_made && clock_now_us() >= change->paused_until_us;
 }
 
-/* The resolver is not looked at: resolvconf has no question that tells our entry from another's. Return: as make_change(). */
+/* The resolver is not looked at: resolvconf has no question that tells our entry from another's. Return: as
+ * make_change(). */
 static bool look_by_program(struct applied *applied, struct change *change)
 {
 	if (!is_due(change) || (change->kind != CHANGE_FIREWALL && change->kind != CHANGE_FORWARD))
@@ -226,6 +238,8 @@ static bool look_by_program(struct applied *applied, struct change *change)
 	return true;
 }
 
+/* Ends in on_done, or in a program whose end calls this again. The handlers are forgotten first: on_done may start a
+ * pass. */
 static void pass_go_on(struct applied *applied)
 {
 	const struct applied_handlers *handlers = applied->handlers;
@@ -304,6 +318,8 @@ struct change *applied_find(struct applied *applied, enum change_kind kind)
 	return NULL;
 }
 
+/* Recorded before it is in the plan: without memory for the plan, the record undoes what was never made, which is
+ * harmless. */
 int applied_add(struct applied *applied, const struct change *change, struct err *err)
 {
 	const struct change_target target = target_of(applied);
@@ -337,6 +353,7 @@ static bool is_reloadable(const struct change *change, bool keeps_full)
 	return change->kind == CHANGE_ROUTE && !(keeps_full && change->route.to.bits == 0);
 }
 
+/* A route that cannot be deleted is logged and forgotten: it goes with the device at the latest. */
 static void drop_routes(struct applied *applied, const struct plan_index *wanted, bool keeps_full)
 {
 	const struct change_target target = target_of(applied);
@@ -418,6 +435,8 @@ int applied_open(struct applied *applied, uv_loop_t *loop, const struct host_set
 	applied->endpoints = calloc(setup->wireguard->peer_count + 1, sizeof(*applied->endpoints));
 	if (!applied->endpoints)
 		return err_system(err, -ENOMEM, "peers");
+	/* The undo list is locked before a table is chosen: of two runs of this tunnel the second one must not get
+	 * that far. */
 	rc = netlink_open(&applied->netlink, -1, err);
 	if (rc == 0)
 		rc = open_birth(applied, err);
@@ -432,6 +451,7 @@ int applied_open(struct applied *applied, uv_loop_t *loop, const struct host_set
 
 void applied_close(struct applied *applied)
 {
+	/* Each of them may be missing: applied_open() may have stopped anywhere. */
 	applied_stop(applied);
 	undo_close(applied->undo);
 	if (applied->netlink.socket)

@@ -1,9 +1,9 @@
 /* The plan as it stands on this host: what was made of it, with what it is made, and the one program that works on it.
  *
- * A change is made by netlink at once, or by a program beside the loop; callers do not see the difference. A call that may need
- * a program starts a *pass*: it goes over some changes in their order and calls the handlers below, from inside the call or
- * later from the loop, change by change. One pass at a time: the caller waits for on_done or calls applied_stop().
- * A handler may call applied_stop(), and may start the next pass from on_done.
+ * A change is made by netlink at once, or by a program beside the loop; callers do not see the difference. A call that
+ * may need a program starts a *pass*: it goes over some changes in their order and calls the handlers below, from
+ * inside the call or later from the loop, change by change. One pass at a time: the caller waits for on_done or calls
+ * applied_stop(). A handler may call applied_stop(), and may start the next pass from on_done.
  *
  * Embedded in its owner, host.c. Used by bringup.c, repair.c, forward_watch.c and reload.c; it knows none of them.
  */
@@ -21,8 +21,8 @@
 struct applied_handlers {
 	/* A look misses @change. Return: true to make it again. */
 	bool (*may_repair)(void *owner, struct change *change);
-	/* @change was made, or (@status not 0: a negative errno or a program's exit code) could not be; @why is one line.
-	 * Return: true to go on with the pass; false ends it, and on_done does not come. */
+	/* @change was made, or (@status not 0: a negative errno or a program's exit code) could not be; @why is one
+	 * line. Return: true to go on with the pass; false ends it, and on_done does not come. */
 	bool (*on_made)(void *owner, struct change *change, int status, const char *why);
 	void (*on_done)(void *owner);
 };
@@ -61,8 +61,8 @@ void applied_close(struct applied *applied);
 /* Make all changes of the plan, each recorded first. */
 void applied_make_all(struct applied *applied, const struct applied_handlers *handlers, void *owner);
 
-/* Look for all changes that were made and are not paused. First those that netlink can see, before this returns; then those
- * that a program has to look for. What is missing is made again where may_repair allows it. */
+/* Look for all changes that were made and are not paused. First those that netlink can see, before this returns;
+ * then those that a program has to look for. What is missing is made again where may_repair allows it. */
 void applied_look(struct applied *applied, const struct applied_handlers *handlers, void *owner);
 
 /* Make @change of the plan again, whether it is there or not. */
@@ -86,8 +86,9 @@ int applied_add(struct applied *applied, const struct change *change, struct err
 /* Changes that are missing now are no longer ours: a hook took them away on purpose. */
 void applied_release_missing(struct applied *applied);
 
-/* Make the routes of @wanted those of the plan: what is not among them goes, what is new comes. @keeps_full: routes of length 0
- * stay as they are. Failures are logged and do not stop the rest. Return: 0 or -ENOMEM with nothing changed. */
+/* Make the routes of @wanted those of the plan: what is not among them goes, what is new comes. @keeps_full: routes
+ * of length 0 stay as they are. Failures are logged and do not stop the rest. Return: 0 or -ENOMEM with nothing
+ * changed. */
 int applied_set_routes(struct applied *applied, struct plan *wanted, bool keeps_full);
 
 #endif

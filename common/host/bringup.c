@@ -9,9 +9,9 @@
  *     PostUp            may change all of it
  *     listing           of our nftables table as the hooks have left it
  *
- * Nothing of ours is changed before the plan is there. Each step ends in fail() or in the next one; hooks, names, scan and some
- * changes are programs beside the loop. A hook may do what check_host() was to rule out, so a change that meets "exists" asks
- * it again for the line that names the other owner.
+ * Nothing of ours is changed before the plan is there. Each step ends in fail() or in the next one; hooks, names, scan
+ * and some changes are programs beside the loop. A hook may do what check_host() was to rule out, so a change that
+ * meets "exists" asks it again for the line that names the other owner.
  */
 #include "common/host/bringup.h"
 
@@ -22,6 +22,7 @@
 #include <stdio.h>
 #include <string.h>
 
+/* The text may be on the stack of a part that is stopped here, so the owner copies it. */
 static void fail(struct bringup *bringup, const char *text)
 {
 	bringup_stop(bringup);
@@ -89,7 +90,8 @@ static void on_post_up_done(void *owner, const char *failure)
 
 /* --- the changes --- */
 
-/* Return: true, and whose it is, if another program has taken what was free when the host was checked. PreUp may, for one. */
+/* Return: true, and whose it is, if another program has taken what was free when the host was checked. PreUp may,
+ * for one. */
 static bool was_taken(struct applied *applied, const struct change *change, struct err *err)
 {
 	if (change->kind == CHANGE_DEVICE)
@@ -117,6 +119,7 @@ static void fail_change(struct bringup *bringup, const struct change *change, in
 	fail_at(bringup, change->line, whole);
 }
 
+/* For each change, also while the plan is gone through for thousands of routes: at debug level only. */
 static bool on_change_made(void *owner, struct change *change, int status, const char *why)
 {
 	struct bringup *bringup = owner;
@@ -158,6 +161,7 @@ static void tell_numbers(const struct applied *applied, const struct plan_facts 
 		log_warning("wireguard", "this kernel has no IPv6: its addresses and routes are left out");
 }
 
+/* The index is drawn here and not by the kernel: undoing the device goes by it, so it has to be on disk before. */
 static int make_plan(struct applied *applied, struct err *err)
 {
 	int rc = facts_gather(

@@ -1,6 +1,8 @@
-/* Bring-up: from a host that nothing was changed on to a tunnel that is up. Once in the life of a host, which embeds it.
+/* Bring-up: from a host that nothing was changed on to a tunnel that is up. Once in the life of a host, which embeds
+ * it.
  *
- * Undoes nothing. After a failure, and after bringup_stop(), the undo list holds what was made, and the owner works it off.
+ * Undoes nothing. After a failure, and after bringup_stop(), the undo list holds what was made, and the owner works it
+ * off.
  */
 #ifndef TOWPATH_HOST_BRINGUP_H
 #define TOWPATH_HOST_BRINGUP_H

@@ -1,8 +1,8 @@
-/* The kinds of changes (change.h). Each kind is a section below, with the functions that record it, make it and look for it,
- * and one row in the table at the end; the public functions go by that table.
+/* The kinds of changes (change.h). Each kind is a section below, with the functions that record it, make it and look
+ * for it, and one row in the table at the end; the public functions go by that table.
  *
- * What already is as it should be counts as made: a route or a rule that is there word for word, a parameter with our value.
- * Everything else that is in the way is an error, and bring-up stops at it. Nothing is tried twice here.
+ * What already is as it should be counts as made: a route or a rule that is there word for word, a parameter with our
+ * value. Everything else that is in the way is an error, and bring-up stops at it. Nothing is tried twice here.
  */
 #include "common/host/change.h"
 
@@ -42,6 +42,7 @@ static int record_sysctl(const struct change_target *target, const struct change
 	return undo_add(target->undo, &entry, err);
 }
 
+/* What the kernel sets along with another change is recorded, so that going down restores it, and never written by us. */
 static int write_sysctl(const struct change_target *target, const struct change *change, struct err *err)
 {
 	(void)target;
@@ -61,6 +62,7 @@ static int has_sysctl(const struct change_target *target, const struct change *c
 
 /* --- the device: its addresses, routes and state go with it, and are not recorded --- */
 
+/* By name and index: unwinding deletes nothing that has only one of the two in common with our device. */
 static int record_device(const struct change_target *target, const struct change *change, struct err *err)
 {
 	struct undo_entry entry = {.kind = UNDO_DEVICE, .index = target->index};
@@ -76,6 +78,7 @@ static int add_device(const struct change_target *target, const struct change *c
 	return net_link_add_wireguard(target->birth, target->device, target->index, target->netns_fd, err);
 }
 
+/* Once the device is up, the kernel has a route to the connected network as well; make_route() finds that one. */
 static int add_address(const struct change_target *target, const struct change *change, struct err *err)
 {
 	const struct net_address address = {.index = target->index, .prefix = change->address};
@@ -99,6 +102,7 @@ static int has_address(const struct change_target *target, const struct change *
 	return found;
 }
 
+/* In one request with the MTU, so that no packet leaves with another one. */
 static int raise_device(const struct change_target *target, const struct change *change, struct err *err)
 {
 	return net_link_raise(target->netlink, target->index, change->mtu, err);
@@ -120,6 +124,7 @@ static int read_routes(const struct change_target *target, struct err *err)
 	return target->routes->items ? 0 : net_routes_read(target->netlink, 0, target->index, target->routes, err);
 }
 
+/* "Exists" is success only for exactly our route. Another one to the same network is another program's, and stays. */
 static int add_route(const struct change_target *target, const struct change *change, struct err *err)
 {
 	int rc = net_route_add(target->netlink, &change->route, err);
@@ -139,6 +144,7 @@ static int make_route(const struct change_target *target, struct change *change,
 	return change->is_covered ? 0 : add_route(target, change, err);
 }
 
+/* A covered route is not looked for: the address that brought the covering network is, and comes back first. */
 static int has_route(const struct change_target *target, const struct change *change, struct err *err)
 {
 	int rc = change->is_covered ? 0 : read_routes(target, err);
@@ -155,6 +161,7 @@ static int record_rule(const struct change_target *target, const struct change *
 	return undo_add(target->undo, &entry, err);
 }
 
+/* As with routes: "exists" is success only for exactly our rule. */
 static int add_rule(const struct change_target *target, const struct change *change, struct err *err)
 {
 	int rc = net_rule_add(target->netlink, &change->rule, err);
@@ -175,12 +182,14 @@ static int record_dns(const struct change_target *target, const struct change *c
 	return record_text(target->undo, UNDO_COMMAND, true, change->dns.unset, err);
 }
 
+/* By name alone: the whole table is ours, whatever is in it by then. */
 static int record_firewall(const struct change_target *target, const struct change *change, struct err *err)
 {
 	(void)change;
 	return record_text(target->undo, UNDO_FIREWALL, false, target->table, err);
 }
 
+/* The table is another program's and is gone after a reboot, like that program's own rules. */
 static int record_forward(const struct change_target *target, const struct change *change, struct err *err)
 {
 	return record_text(target->undo, UNDO_COMMAND, false, change->forward.remove, err);
@@ -236,7 +245,7 @@ int change_make(const struct change_target *target, struct change *change, struc
 						  : change_repeat(target, change, err);
 	if (is_shared)
 		undo_unlock(target->undo);
-	change->is_made = rc == 0;
+	change->is_made = rc == 0; /* also where it is covered: the repair has to keep it so */
 	return rc;
 }
 

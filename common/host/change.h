@@ -1,7 +1,7 @@
 /* One change to the host: recorded in the undo list, made, looked for, taken back.
  *
- * A plan (plan.h) is an ordered list of changes; applied.c makes them one after the other and looks for them again. A kind of
- * change is one row of the table in change.c, which calls one module of common/net/. This file keeps no state.
+ * A plan (plan.h) is an ordered list of changes; applied.c makes them one after the other and looks for them again. A
+ * kind of change is one row of the table in change.c, which calls one module of common/net/. This file keeps no state.
  */
 #ifndef TOWPATH_HOST_CHANGE_H
 #define TOWPATH_HOST_CHANGE_H

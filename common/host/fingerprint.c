@@ -1,5 +1,5 @@
-/* Fingerprints of [Interface] (fingerprint.h): FNV-1a with 64 bits, which needs no library and no secret. The texts come from a
- * file of the operator's, so nobody gains by a collision: it would leave one key out of a line of the log.
+/* Fingerprints of [Interface] (fingerprint.h): FNV-1a with 64 bits, which needs no library and no secret. The texts
+ * come from a file of the operator's, so nobody gains by a collision: it would leave one key out of a line of the log.
  */
 #include "common/host/fingerprint.h"
 
@@ -13,6 +13,7 @@
 #define FNV_START 0xcbf29ce484222325u
 #define FNV_PRIME 0x100000001b3u
 
+/* One step of FNV-1a: first the byte, then the prime; the other order spreads the last byte badly. */
 static uint64_t print_bytes(uint64_t print, const void *bytes, size_t len)
 {
 	const uint8_t *at = bytes;
@@ -51,6 +52,7 @@ static uint64_t print_addresses(const struct wg_config_interface *interface)
 	return print;
 }
 
+/* A new key of [Interface] that only a restart can change gets a case here, or a reload passes over it in silence. */
 static uint64_t print_key(enum fingerprint_key key, const struct wg_config_interface *interface)
 {
 	uint64_t print = FNV_START;

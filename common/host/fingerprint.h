@@ -1,7 +1,8 @@
 /* What a device was brought up with, as far as only a restart can change it.
  *
- * A reload compares the new configuration with these prints and names the keys that differ. The configuration itself cannot be
- * kept for that: the caller of host_reload() frees it. Plain data, no descriptor, no call to the kernel; embedded.
+ * A reload compares the new configuration with these prints and names the keys that differ. The configuration itself
+ * cannot be kept for that: the caller of host_reload() frees it. Plain data, no descriptor, no call to the kernel;
+ * embedded.
  */
 #ifndef TOWPATH_HOST_FINGERPRINT_H
 #define TOWPATH_HOST_FINGERPRINT_H

@@ -1,7 +1,9 @@
-/* One round of the forward watch (forward_watch.h): scan → our table, if its script has changed → each new rule → on_done.
+/* One round of the forward watch (forward_watch.h): scan → our table, if its script has changed → each new rule →
+ * on_done.
  *
- * The order matters. A rule of ours in another table accepts everything that goes through the device, and our own table decides
- * in its stead. So where that table cannot be made, no rule is. A rule that fails is logged and the next one is tried.
+ * The order matters. A rule of ours in another table accepts everything that goes through the device, and our own table
+ * decides in its stead. So where that table cannot be made, no rule is. A rule that fails is logged and the next one is
+ * tried.
  */
 #include "common/host/forward_watch.h"
 
@@ -12,6 +14,7 @@
 
 static void make_next_rule(void *owner);
 
+/* By its command line, which holds the chain: rules of two chains are two changes. */
 static struct change *find_rule(const struct forward_watch *watch, const struct forward_rule *rule)
 {
 	const struct plan *plan = &watch->applied->plan;
@@ -37,6 +40,8 @@ static const struct forward_rule *next_new_rule(struct forward_watch *watch)
 	return NULL;
 }
 
+/* A rule that fails stops neither the next one nor the tunnel; without it the other chain still drops, as it did
+ * before. */
 static bool on_rule_made(void *owner, struct change *change, int status, const char *why)
 {
 	(void)owner;
@@ -76,6 +81,7 @@ static void make_next_rule(void *owner)
 	applied_make_again(watch->applied, change, &handlers, watch);
 }
 
+/* A table that cannot be made ends the round: rules without it would let through more than the operator allowed. */
 static bool on_table_made(void *owner, struct change *change, int status, const char *why)
 {
 	struct forward_watch *watch = owner;
@@ -88,6 +94,8 @@ static bool on_table_made(void *owner, struct change *change, int status, const 
 	return false;
 }
 
+/* The script of our table depends on whether there is any rule in other tables. Where it has not changed the table
+ * stays. */
 static void on_forwards_scanned(void *owner, const struct forward_rules *rules)
 {
 	static const struct applied_handlers handlers = {.on_made = on_table_made, .on_done = make_next_rule};

@@ -1,7 +1,9 @@
-/* Other tables' FORWARD chains that begin to drop while the tunnel is up: Docker, ufw or firewalld was started after us.
+/* Other tables' FORWARD chains that begin to drop while the tunnel is up: Docker, ufw or firewalld was started after
+ * us.
  *
- * Embedded in the repair, which starts a round when the kernel says that nftables has changed. A round changes the plan:
- * rules for chains that have come are added to it, and our own table is made anew to confine what those rules let through.
+ * Embedded in the repair, which starts a round when the kernel says that nftables has changed. A round changes the
+ * plan: rules for chains that have come are added to it, and our own table is made anew to confine what those rules let
+ * through.
  */
 #ifndef TOWPATH_HOST_FORWARD_WATCH_H
 #define TOWPATH_HOST_FORWARD_WATCH_H

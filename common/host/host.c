@@ -11,24 +11,25 @@
  *     UNWINDING   unwind    works off what we wrote into the undo list
  *     POST_DOWN   hooks     not after a failure: a tunnel that was never up has no PostDown, as with wg-quick
  *
- * Theory of operation. There are two lists. The plan says in which order this host is changed; bring-up makes it once, from
- * facts that only looking can tell. The undo list is on disk and says what has been changed so far; an entry is written before
- * its change is made. So a crash at any moment leaves a list that is not worked off yet, and the next run, or host_clean(),
- * works it off before anything else. Nothing else is remembered from one run to the next.
+ * Theory of operation. There are two lists. The plan says in which order this host is changed; bring-up makes it once,
+ * from facts that only looking can tell. The undo list is on disk and says what has been changed so far; an entry is
+ * written before its change is made. So a crash at any moment leaves a list that is not worked off yet, and the next
+ * run, or host_clean(), works it off before anything else. Nothing else is remembered from one run to the next.
  *
- * The plan with everything that works on it is one object, applied.c. The parts above are clients of it. They do not know one
- * another and do not know struct host: each is given what it needs when it starts, and reports by a handler. Only one of them
- * has a pass over the plan under way: bring-up is over before the repair starts, and host_reload() makes a look that is under
- * way begin anew. The device's handshakes and a hub's guests (common/wireguard) need the device only, from on_raised() on.
+ * The plan with everything that works on it is one object, applied.c. The parts above are clients of it. They do not
+ * know one another and do not know struct host: each is given what it needs when it starts, and reports by a handler.
+ * Only one of them has a pass over the plan under way: bring-up is over before the repair starts, and host_reload()
+ * makes a look that is under way begin anew. The device's handshakes and a hub's guests (common/wireguard) need the
+ * device only, from on_raised() on.
  *
- * Called back from: unwind, hooks, bringup, repair, wg_handshake, all from the loop. The owner's handlers run from the loop as
- * well, never inside a call of the owner's: what follows a call is begun by the step timer (go_on()). A handler may call
- * host_down() or host_close().
+ * Called back from: unwind, hooks, bringup, repair, wg_handshake, all from the loop. The owner's handlers run from the
+ * loop as well, never inside a call of the owner's: what follows a call is begun by the step timer (go_on()). A handler
+ * may call host_down() or host_close().
  *
- * How it fails. A failure before UP ends in on_bringup_done() with a text: everything is undone, and on_failed gets the text.
- * After UP nothing ends the tunnel: what cannot be put back is logged, and a device that was deleted is not made again, because
- * its peers and keys have gone with it and their owner may have meant it. What cannot be undone is logged, set aside in the
- * list, and tried again by the next run.
+ * How it fails. A failure before UP ends in on_bringup_done() with a text: everything is undone, and on_failed gets the
+ * text. After UP nothing ends the tunnel: what cannot be put back is logged, and a device that was deleted is not made
+ * again, because its peers and keys have gone with it and their owner may have meant it. What cannot be undone is
+ * logged, set aside in the list, and tried again by the next run.
  */
 #include "common/host/host.h"
 
@@ -100,6 +101,7 @@ static void on_step_timer(uv_timer_t *timer)
 	host->next(host);
 }
 
+/* At most one thing is next: a later call replaces what an earlier one has asked for, as host_down() does with a start. */
 static void go_on(struct host *host, void (*next)(struct host *host))
 {
 	host->next = next;
@@ -190,6 +192,7 @@ void host_down(struct host *host)
 	case HOST_UP:
 		host->phase = HOST_PRE_DOWN;
 		repair_stop(&host->repair);
+		reload_stop(&host->reload);
 		go_on(host, run_pre_down);
 		break;
 	case HOST_CLEANING: /* on_cleaned() sees is_stopping */
@@ -231,7 +234,8 @@ static void on_bringup_done(void *owner, const char *failure)
 	host->handlers.on_up(host->owner);
 }
 
-/* Routes and the rest follow, but WireGuard can shake hands from now on, and each millisecond counts for the first ping. */
+/* Routes and the rest follow, but WireGuard can shake hands from now on, and each millisecond counts for the first
+ * ping. */
 static void on_raised(void *owner)
 {
 	struct host *host = owner;

@@ -1,4 +1,5 @@
-/* The settings of one tunnel's host part, handed to host_open() and read by all files of this folder: plain data, no code. */
+/* The settings of one tunnel's host part, handed to host_open() and read by all files of this folder: plain data, no
+ * code. */
 #ifndef TOWPATH_HOST_HOST_SETUP_H
 #define TOWPATH_HOST_HOST_SETUP_H
 

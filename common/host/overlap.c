@@ -1,5 +1,5 @@
-/* The check for overlaps (overlap.h): each address of this host against each network that goes into the tunnel by the main
- * table. A full tunnel has a table of its own, and the main table's networks go first there: nothing overlaps.
+/* The check for overlaps (overlap.h): each address of this host against each network that goes into the tunnel by the
+ * main table. A full tunnel has a table of its own, and the main table's networks go first there: nothing overlaps.
  */
 #include "common/host/overlap.h"
 
@@ -11,8 +11,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* True for an address that shares its network with other hosts. One that is all of its network, and one that every link has,
- * overlap with nothing. */
+/* True for an address that shares its network with other hosts. One that is all of its network, and one that every
+ * link has, overlap with nothing. */
 static bool is_of_a_network(const struct net_address *address, int device)
 {
 	const struct addr *addr = &address->prefix.addr;
@@ -34,6 +34,7 @@ static bool get_destination(const struct change *change, struct prefix *ret)
 	return change->is_made && ret->bits > 0;
 }
 
+/* @ret: the first network of the plan that holds @network or lies in it. One warning a network is enough. */
 static bool find_overlap(const struct plan *plan, const struct prefix *network, struct prefix *ret)
 {
 	for (size_t i = 0; i < plan->count; i++)
@@ -43,6 +44,8 @@ static bool find_overlap(const struct plan *plan, const struct prefix *network, 
 	return false;
 }
 
+/* The longer prefix wins in the kernel, so the two cases lose different hosts. A device that is gone by now needs no
+ * word. */
 static void tell_overlap(struct applied *applied, const struct net_address *address, const struct prefix *to)
 {
 	struct prefix network = prefix_network(&address->prefix);
@@ -62,11 +65,11 @@ static void tell_overlap(struct applied *applied, const struct net_address *addr
 	else
 		log_warning("route",
 			"%s is %s's own network and does not go into the tunnel with the rest of %s; other addresses "
-			"on one "
-			"of the two sides help",
+			"on one of the two sides help",
 			network_text, link.name, to_text);
 }
 
+/* By device and network, since the same network on two devices is two mistakes. */
 static bool is_among(const struct net_address *list, size_t count, const struct net_address *address)
 {
 	for (size_t i = 0; i < count; i++)

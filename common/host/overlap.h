@@ -1,7 +1,9 @@
-/* Networks that this host is in itself and that the tunnel's routes want as well: a hotel with the addresses of the LAN at home.
+/* Networks that this host is in itself and that the tunnel's routes want as well: a hotel with the addresses of the LAN
+ * at home.
  *
- * Two routes that would be the same are refused (check.h). Where the metric or the length differs, or where the host comes into
- * such a network later, both stand and one of them wins. Only a warning follows, once for each network; nothing is changed.
+ * Two routes that would be the same are refused (check.h). Where the metric or the length differs, or where the host
+ * comes into such a network later, both stand and one of them wins. Only a warning follows, once for each network;
+ * nothing is changed.
  */
 #ifndef TOWPATH_HOST_OVERLAP_H
 #define TOWPATH_HOST_OVERLAP_H

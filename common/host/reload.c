@@ -1,8 +1,8 @@
 /* A reload (reload.h): may the new routes be made? → peers by wg_device_sync() → routes → names of endpoints.
  *
- * Everything that can refuse comes before the first change, and wg_device_sync() changes all peers or none. After that the
- * configuration is taken, and what still fails (a route, a name) is logged as it would be by a repair. PreDown and PostDown need
- * no restart: the newest run when the device goes down, as with wg-quick.
+ * Everything that can refuse comes before the first change, and wg_device_sync() changes all peers or none. After that
+ * the configuration is taken, and what still fails (a route, a name) is logged as it would be by a repair. PreDown and
+ * PostDown need no restart: the newest run when the device goes down, as with wg-quick.
  */
 #include "common/host/reload.h"
 
@@ -16,6 +16,7 @@
 
 /* --- routes --- */
 
+/* Only routes that are new are asked about: what is ours stands in our own way. */
 static int check_routes(const struct reload *reload, const struct wg_config *routed, struct err *err)
 {
 	struct host_setup setup = *reload->setup;
@@ -67,6 +68,7 @@ static struct addr known_address(const struct reload *reload, const struct wg_co
 	return (struct addr){.sa = {0}};
 }
 
+/* A name that took its time: the peer is on the device already, and gets its endpoint now. */
 static void on_endpoint_found(void *owner, size_t peer)
 {
 	const struct reload *reload = owner;

@@ -3,12 +3,13 @@
  *     event ─50 ms─▶ look: device? ─▶ endpoints, overlaps ─▶ changes ─▶ FORWARD of other tables ─▶ wait
  *                      │ gone: said once, no look any more; renamed: said once, nothing is put back until it is named as before
  *
- * Events are gathered for GATHER_MS, and two looks are SPACING_MS apart, so that a program that changes the host all the time
- * costs us little; within a second after a change it has been looked for all the same. An event during a look asks for another
- * one, because the look may have passed that change already.
+ * Events are gathered for GATHER_MS, and two looks are SPACING_MS apart, so that a program that changes the host all
+ * the time costs us little; within a second after a change it has been looked for all the same. An event during a look
+ * asks for another one, because the look may have passed that change already.
  *
- * Another program may want the opposite of what we want. After REPAIRS_MAX repairs in REPAIRS_WINDOW_US a change is left alone
- * for REPAIRS_PAUSE_US, then it is tried again. A change that cannot be put back is logged and looked for again like the rest.
+ * Another program may want the opposite of what we want. After REPAIRS_MAX repairs in REPAIRS_WINDOW_US a change is
+ * left alone for REPAIRS_PAUSE_US, then it is tried again. A change that cannot be put back is logged and looked for
+ * again like the rest.
  */
 #include "common/host/repair.h"
 
@@ -100,8 +101,8 @@ static void end_look(void *owner)
 
 /* --- the device --- */
 
-/* Return: true if it is there under its name. A device that is up cannot be renamed before Linux 6.2; ours is not renamed back,
- * because whoever did it has a reason that we do not know. */
+/* Return: true if it is there under its name. A device that is up cannot be renamed before Linux 6.2; ours is not
+ * renamed back, because whoever did it has a reason that we do not know. */
 static bool has_device(struct repair *repair)
 {
 	struct applied *applied = repair->setup.applied;
@@ -163,8 +164,8 @@ static bool on_put_back(void *owner, struct change *change, int status, const ch
 
 	change_text(text, change);
 	if (status != 0 && change->kind == CHANGE_FORWARD) {
-		/* Its chain is gone, as firewalld's when that is stopped, and nothing is in the way there any more. Where
-		 * something still is, the forward watch finds it and makes the rule again. */
+		/* Its chain is gone, as firewalld's when that is stopped, and nothing is in the way there any more.
+		 * Where something still is, the forward watch finds it and makes the rule again. */
 		change->is_made = false;
 		repair->scans_forwards = true;
 		log_notice(area, "%s: has no place any more; left out until another FORWARD drops", text);
@@ -207,8 +208,8 @@ static bool is_through(const struct wg_config *config, const uint8_t public_key[
 	return false;
 }
 
-/* WireGuard takes as endpoint wherever a packet with the peer's key came from. A packet past the tunnel (the server sent it
- * before our carrier came up, say) takes the endpoint away from our port, and the tunnel stays empty. */
+/* WireGuard takes as endpoint wherever a packet with the peer's key came from. A packet past the tunnel (the server
+ * sent it before our carrier came up, say) takes the endpoint away from our port, and the tunnel stays empty. */
 static void repair_endpoints(const struct host_setup *host)
 {
 	struct wg_state state;

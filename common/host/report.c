@@ -1,5 +1,5 @@
-/* The report (report.h), read anew for each status: the kernel keeps all of it, we keep no copy. Without memory a member is
- * missing or null, and the rest is as it should be.
+/* The report (report.h), read anew for each status: the kernel keeps all of it, we keep no copy. Without memory a
+ * member is missing or null, and the rest is as it should be.
  */
 #include "common/host/report.h"
 
@@ -18,6 +18,7 @@ static json_t *key_text(const uint8_t key[WG_CONFIG_KEY_LEN])
 	return json_string(text);
 }
 
+/* A peer that has not been heard of yet has no endpoint. */
 static json_t *addr_or_null(const struct addr *addr)
 {
 	char text[ADDR_TEXT_MAX];
@@ -25,6 +26,7 @@ static json_t *addr_or_null(const struct addr *addr)
 	return addr->sa.sa_family == 0 ? json_null() : json_string(addr_format(text, sizeof(text), addr));
 }
 
+/* 0 is the kernel's word for "never". */
 static json_t *time_or_null(int64_t wall_s)
 {
 	char text[32];
@@ -32,6 +34,7 @@ static json_t *time_or_null(int64_t wall_s)
 	return wall_s == 0 ? json_null() : json_string(clock_format_utc(text, sizeof(text), wall_s));
 }
 
+/* As the kernel has it, not as the file has it: `wg set` may have changed it since. */
 static json_t *describe_peer(const struct wg_state_peer *peer)
 {
 	json_t *object = json_object(), *allowed = json_array();
