@@ -166,7 +166,7 @@ static void run_until(struct fixture *f, const int *value, int wanted)
 
 /* --- what passes --- */
 
-static void test_descriptor_goes_down(void **state)
+static void descriptor_goes_down(void **state)
 {
 	const struct channel_reply reply = {.ticket = 0x0123456789abcdefull};
 	struct fixture *f = *state;
@@ -184,7 +184,7 @@ static void test_descriptor_goes_down(void **state)
 	assert_true(fcntl(f->worker.last_fd, F_GETFD) & FD_CLOEXEC);
 }
 
-static void test_refusal_goes_without_descriptor(void **state)
+static void refusal_goes_without_descriptor(void **state)
 {
 	const struct channel_reply reply = {.ticket = 7, .error = -EMFILE};
 	struct fixture *f = *state;
@@ -207,7 +207,7 @@ static void run_without_descriptors(struct fixture *f)
 	assert_return_code(setrlimit(RLIMIT_NOFILE, &before), errno);
 }
 
-static void test_without_a_free_descriptor_a_reply_is_a_refusal(void **state)
+static void without_a_free_descriptor_a_reply_is_a_refusal(void **state)
 {
 	const struct channel_reply reply = {.ticket = 7};
 	const struct channel_ticket ticket = {.ticket = 8};
@@ -226,7 +226,7 @@ static void test_without_a_free_descriptor_a_reply_is_a_refusal(void **state)
 	assert_int_equal(f->worker.ends, 0);
 }
 
-static void test_text_arrives_terminated_and_cut(void **state)
+static void text_arrives_terminated_and_cut(void **state)
 {
 	char text[2 * CHANNEL_TEXT_MAX];
 	struct fixture *f = *state;
@@ -241,7 +241,7 @@ static void test_text_arrives_terminated_and_cut(void **state)
 }
 
 /* More than the socket holds is queued and arrives in order, with its descriptors. */
-static void test_queue_keeps_order(void **state)
+static void queue_keeps_order(void **state)
 {
 	struct fixture *f = *state;
 	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -260,7 +260,7 @@ static void test_queue_keeps_order(void **state)
 }
 
 /* A side that reads nothing makes the queue full, not the memory. */
-static void test_full_queue_is_told(void **state)
+static void full_queue_is_told(void **state)
 {
 	const struct channel_ticket ticket = {.ticket = 1};
 	struct fixture *f = *state;
@@ -271,7 +271,7 @@ static void test_full_queue_is_told(void **state)
 	assert_int_equal(rc, -ENOBUFS);
 }
 
-static void test_wrong_sending_is_refused(void **state)
+static void wrong_sending_is_refused(void **state)
 {
 	struct fixture *f = *state;
 
@@ -280,7 +280,7 @@ static void test_wrong_sending_is_refused(void **state)
 	assert_int_equal(channel_send(f->supervisor.channel, (enum channel_kind)99, NULL, 0, -1), -EINVAL);
 }
 
-static void test_closing_inside_a_message(void **state)
+static void closing_inside_a_message(void **state)
 {
 	struct fixture *f = *state;
 
@@ -328,7 +328,7 @@ static void assert_ends(struct fixture *f, struct side *side, const char *reason
 	assert_int_equal(side->messages, 0);
 }
 
-static void test_unknown_kind(void **state)
+static void unknown_kind(void **state)
 {
 	struct fixture *f = *state;
 
@@ -336,7 +336,7 @@ static void test_unknown_kind(void **state)
 	assert_ends(f, &f->worker, "a message of a wrong kind");
 }
 
-static void test_kind_of_the_own_side(void **state)
+static void kind_of_the_own_side(void **state)
 {
 	struct fixture *f = *state;
 
@@ -344,7 +344,7 @@ static void test_kind_of_the_own_side(void **state)
 	assert_ends(f, &f->supervisor, "a message of a wrong kind");
 }
 
-static void test_payload_too_short(void **state)
+static void payload_too_short(void **state)
 {
 	struct fixture *f = *state;
 
@@ -352,7 +352,7 @@ static void test_payload_too_short(void **state)
 	assert_ends(f, &f->supervisor, "a message of a wrong length");
 }
 
-static void test_payload_too_long(void **state)
+static void payload_too_long(void **state)
 {
 	const struct channel_flow flow[2] = {{.client = 0}};
 	struct fixture *f = *state;
@@ -361,7 +361,7 @@ static void test_payload_too_long(void **state)
 	assert_ends(f, &f->supervisor, "a message of a wrong length");
 }
 
-static void test_message_over_the_maximum(void **state)
+static void message_over_the_maximum(void **state)
 {
 	static const char zeros[2000];
 	struct fixture *f = *state;
@@ -370,7 +370,7 @@ static void test_message_over_the_maximum(void **state)
 	assert_ends(f, &f->supervisor, "a message too long");
 }
 
-static void test_text_without_room_for_its_end(void **state)
+static void text_without_room_for_its_end(void **state)
 {
 	static const char zeros[CHANNEL_TEXT_MAX];
 	struct fixture *f = *state;
@@ -379,7 +379,7 @@ static void test_text_without_room_for_its_end(void **state)
 	assert_ends(f, &f->supervisor, "a message of a wrong length");
 }
 
-static void test_header_cut(void **state)
+static void header_cut(void **state)
 {
 	struct fixture *f = *state;
 
@@ -387,7 +387,7 @@ static void test_header_cut(void **state)
 	assert_ends(f, &f->worker, "a message without header");
 }
 
-static void test_descriptor_from_below(void **state)
+static void descriptor_from_below(void **state)
 {
 	struct fixture *f = *state;
 
@@ -395,7 +395,7 @@ static void test_descriptor_from_below(void **state)
 	assert_ends(f, &f->supervisor, "a descriptor too many");
 }
 
-static void test_descriptor_missing(void **state)
+static void descriptor_missing(void **state)
 {
 	struct fixture *f = *state;
 
@@ -403,7 +403,7 @@ static void test_descriptor_missing(void **state)
 	assert_ends(f, &f->worker, "a descriptor is missing");
 }
 
-static void test_two_descriptors(void **state)
+static void two_descriptors(void **state)
 {
 	struct fixture *f = *state;
 
@@ -411,7 +411,7 @@ static void test_two_descriptors(void **state)
 	assert_ends(f, &f->worker, "a descriptor too many");
 }
 
-static void test_more_descriptors_than_looked_at(void **state)
+static void more_descriptors_than_looked_at(void **state)
 {
 	struct fixture *f = *state;
 
@@ -419,7 +419,7 @@ static void test_more_descriptors_than_looked_at(void **state)
 	assert_ends(f, &f->worker, "a message too long");
 }
 
-static void test_descriptor_with_a_refusal(void **state)
+static void descriptor_with_a_refusal(void **state)
 {
 	const struct channel_reply reply = {.error = -EMFILE};
 	struct fixture *f = *state;
@@ -428,7 +428,7 @@ static void test_descriptor_with_a_refusal(void **state)
 	assert_ends(f, &f->worker, "a descriptor too many");
 }
 
-static void test_end_is_told_once(void **state)
+static void end_is_told_once(void **state)
 {
 	struct fixture *f = *state;
 
@@ -440,7 +440,7 @@ static void test_end_is_told_once(void **state)
 }
 
 /* What was sent before the end is still read. */
-static void test_last_words_are_read(void **state)
+static void last_words_are_read(void **state)
 {
 	struct fixture *f = *state;
 
@@ -455,7 +455,7 @@ static void test_last_words_are_read(void **state)
 
 /* --- before there is a loop --- */
 
-static void test_blocking_receive(void **state)
+static void blocking_receive(void **state)
 {
 	uint8_t payload[CHANNEL_PAYLOAD_MAX];
 	enum channel_kind kind;
@@ -492,29 +492,29 @@ static int warm_up(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		BOTH(test_descriptor_goes_down),
-		BOTH(test_refusal_goes_without_descriptor),
-		BOTH(test_without_a_free_descriptor_a_reply_is_a_refusal),
-		BOTH(test_text_arrives_terminated_and_cut),
-		BOTH(test_queue_keeps_order),
-		BOTH(test_full_queue_is_told),
-		BOTH(test_wrong_sending_is_refused),
-		BOTH(test_closing_inside_a_message),
-		WORKER(test_unknown_kind),
-		SUPERVISOR(test_kind_of_the_own_side),
-		SUPERVISOR(test_payload_too_short),
-		SUPERVISOR(test_payload_too_long),
-		SUPERVISOR(test_message_over_the_maximum),
-		SUPERVISOR(test_text_without_room_for_its_end),
-		WORKER(test_header_cut),
-		SUPERVISOR(test_descriptor_from_below),
-		WORKER(test_descriptor_missing),
-		WORKER(test_two_descriptors),
-		WORKER(test_more_descriptors_than_looked_at),
-		WORKER(test_descriptor_with_a_refusal),
-		WORKER(test_end_is_told_once),
-		SUPERVISOR(test_last_words_are_read),
-		cmocka_unit_test(test_blocking_receive),
+		BOTH(descriptor_goes_down),
+		BOTH(refusal_goes_without_descriptor),
+		BOTH(without_a_free_descriptor_a_reply_is_a_refusal),
+		BOTH(text_arrives_terminated_and_cut),
+		BOTH(queue_keeps_order),
+		BOTH(full_queue_is_told),
+		BOTH(wrong_sending_is_refused),
+		BOTH(closing_inside_a_message),
+		WORKER(unknown_kind),
+		SUPERVISOR(kind_of_the_own_side),
+		SUPERVISOR(payload_too_short),
+		SUPERVISOR(payload_too_long),
+		SUPERVISOR(message_over_the_maximum),
+		SUPERVISOR(text_without_room_for_its_end),
+		WORKER(header_cut),
+		SUPERVISOR(descriptor_from_below),
+		WORKER(descriptor_missing),
+		WORKER(two_descriptors),
+		WORKER(more_descriptors_than_looked_at),
+		WORKER(descriptor_with_a_refusal),
+		WORKER(end_is_told_once),
+		SUPERVISOR(last_words_are_read),
+		cmocka_unit_test(blocking_receive),
 	};
 
 	return cmocka_run_group_tests(tests, warm_up, NULL);

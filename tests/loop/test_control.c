@@ -138,7 +138,7 @@ static void run_until_asked(struct fixture *f, int requests)
 
 /* --- the claims --- */
 
-static void test_question_is_answered(void **state)
+static void question_is_answered(void **state)
 {
 	struct asking asking = {.word = "status"};
 	struct fixture *f = *state;
@@ -152,7 +152,7 @@ static void test_question_is_answered(void **state)
 }
 
 /* 10,000 sessions of JSON are some megabytes. */
-static void test_long_answer_arrives_whole(void **state)
+static void long_answer_arrives_whole(void **state)
 {
 	struct asking asking = {.word = "status"};
 	struct fixture *f = *state;
@@ -171,7 +171,7 @@ static void test_long_answer_arrives_whole(void **state)
 	free(text);
 }
 
-static void test_only_the_owner_may_ask(void **state)
+static void only_the_owner_may_ask(void **state)
 {
 	struct fixture *f = *state;
 	struct stat status;
@@ -181,7 +181,7 @@ static void test_only_the_owner_may_ask(void **state)
 	assert_int_equal(status.st_mode & 07777, 0600);
 }
 
-static void test_nobody_runs(void **state)
+static void nobody_runs(void **state)
 {
 	struct fixture *f = *state;
 	struct err err = {""};
@@ -191,7 +191,7 @@ static void test_nobody_runs(void **state)
 	assert_null(text);
 }
 
-static void test_file_left_behind_is_replaced(void **state)
+static void file_left_behind_is_replaced(void **state)
 {
 	struct asking asking = {.word = "status"};
 	struct fixture *f = *state;
@@ -213,7 +213,7 @@ static void test_file_left_behind_is_replaced(void **state)
 	free(asking.text);
 }
 
-static void test_second_start_is_refused(void **state)
+static void second_start_is_refused(void **state)
 {
 	struct fixture *f = *state;
 	struct control *second = NULL;
@@ -225,7 +225,7 @@ static void test_second_start_is_refused(void **state)
 	assert_null(second);
 }
 
-static void test_path_too_long_is_told(void **state)
+static void path_too_long_is_told(void **state)
 {
 	struct fixture *f = *state;
 	struct err err = {""};
@@ -236,7 +236,7 @@ static void test_path_too_long_is_told(void **state)
 	assert_non_null(strstr(err.text, "--runtime-dir"));
 }
 
-static void test_file_goes_with_the_socket(void **state)
+static void file_goes_with_the_socket(void **state)
 {
 	struct fixture *f = *state;
 
@@ -247,7 +247,7 @@ static void test_file_goes_with_the_socket(void **state)
 }
 
 /* An asker that leaves before the answer: the answer goes nowhere, nothing breaks. */
-static void test_asker_leaves_before_the_answer(void **state)
+static void asker_leaves_before_the_answer(void **state)
 {
 	struct fixture *f = *state;
 	int fd;
@@ -266,7 +266,7 @@ static void test_asker_leaves_before_the_answer(void **state)
 }
 
 /* A tunnel that stops with a question open ends the asker's connection. */
-static void test_close_ends_open_questions(void **state)
+static void close_ends_open_questions(void **state)
 {
 	struct fixture *f = *state;
 	char byte;
@@ -285,7 +285,7 @@ static void test_close_ends_open_questions(void **state)
 	close(fd);
 }
 
-static void test_question_without_end_is_closed(void **state)
+static void question_without_end_is_closed(void **state)
 {
 	struct fixture *f = *state;
 	char flood[256], byte;
@@ -302,7 +302,7 @@ static void test_question_without_end_is_closed(void **state)
 	close(fd);
 }
 
-static void test_question_in_pieces(void **state)
+static void question_in_pieces(void **state)
 {
 	struct fixture *f = *state;
 	int fd;
@@ -323,18 +323,18 @@ static void test_question_in_pieces(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		TEST(test_question_is_answered),
-		TEST(test_long_answer_arrives_whole),
-		TEST(test_only_the_owner_may_ask),
-		TEST(test_nobody_runs),
-		TEST(test_file_left_behind_is_replaced),
-		TEST(test_second_start_is_refused),
-		TEST(test_path_too_long_is_told),
-		TEST(test_file_goes_with_the_socket),
-		TEST(test_asker_leaves_before_the_answer),
-		TEST(test_close_ends_open_questions),
-		TEST(test_question_without_end_is_closed),
-		TEST(test_question_in_pieces),
+		TEST(question_is_answered),
+		TEST(long_answer_arrives_whole),
+		TEST(only_the_owner_may_ask),
+		TEST(nobody_runs),
+		TEST(file_left_behind_is_replaced),
+		TEST(second_start_is_refused),
+		TEST(path_too_long_is_told),
+		TEST(file_goes_with_the_socket),
+		TEST(asker_leaves_before_the_answer),
+		TEST(close_ends_open_questions),
+		TEST(question_without_end_is_closed),
+		TEST(question_in_pieces),
 	};
 
 	signal(SIGPIPE, SIG_IGN); /* as the supervisor does */

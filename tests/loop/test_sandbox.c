@@ -560,7 +560,7 @@ static const struct trick tricks[] = {
 /* --- the claims --- */
 
 /* In the sandbox the trick fails, and nothing arrives on the host. */
-static void test_trick_fails(void **state)
+static void trick_fails(void **state)
 {
 	const struct trick *trick = *state;
 	struct held *h;
@@ -581,7 +581,7 @@ static void test_trick_fails(void **state)
 }
 
 /* The same trick in the same namespace without the sandbox does arrive. */
-static void test_trick_is_real(void **state)
+static void trick_is_real(void **state)
 {
 	const struct trick *trick = *state;
 	struct held *h;
@@ -634,7 +634,7 @@ static int work_on_the_rest(struct held *h)
 }
 
 /* The calls of the data plane still work in the sandbox. */
-static void test_server_can_work(void **state)
+static void server_can_work(void **state)
 {
 	struct held *h = *state;
 	char bytes[64];
@@ -654,7 +654,7 @@ static int accept_one(struct held *h)
 }
 
 /* A listener that was handed down still accepts. */
-static void test_server_can_accept(void **state)
+static void server_can_accept(void **state)
 {
 	struct held *h = *state;
 	struct sockaddr_in front;
@@ -691,7 +691,7 @@ static int has_no_privilege(struct held *h)
 }
 
 /* No capability is left, not even to be gained by an exec, and the filter is on. */
-static void test_privileges_are_gone(void **state)
+static void privileges_are_gone(void **state)
 {
 	if (geteuid() != 0)
 		skip();
@@ -705,7 +705,7 @@ static int io_uring_refused(struct held *h)
 	return io_uring_set_up(h);
 }
 
-static void test_io_uring_is_refused_early(void **state)
+static void io_uring_is_refused_early(void **state)
 {
 	if (geteuid() != 0)
 		skip();
@@ -719,7 +719,7 @@ static int abort_now(struct held *h)
 	abort();
 }
 
-static void test_abort_ends(void **state)
+static void abort_ends(void **state)
 {
 	if (geteuid() != 0)
 		skip();
@@ -738,7 +738,7 @@ static int client_connects(struct held *h)
 }
 
 /* The client dials and answers its local port. */
-static void test_client_can_work(void **state)
+static void client_can_work(void **state)
 {
 	struct held *h = *state;
 
@@ -747,7 +747,7 @@ static void test_client_can_work(void **state)
 	assert_true(has_arrived(h->victim_udp));
 }
 
-static void test_client_reads_resolver_files(void **state)
+static void client_reads_resolver_files(void **state)
 {
 	assert_int_equal(run(*state, GUARD_CLIENT, open_file), 0);
 }
@@ -759,7 +759,7 @@ static int open_random(struct held *h)
 }
 
 /* c-ares' query ids could be guessed otherwise. */
-static void test_client_reads_random_numbers(void **state)
+static void client_reads_random_numbers(void **state)
 {
 	assert_int_equal(run(*state, GUARD_CLIENT, open_random), 0);
 }
@@ -771,7 +771,7 @@ static void client_must_fail(struct held *h, act what)
 }
 
 /* The client writes no file, runs nothing, and speaks to no local service. */
-static void test_client_is_confined(void **state)
+static void client_is_confined(void **state)
 {
 	client_must_fail(*state, connect_unix);
 	client_must_fail(*state, new_netlink_socket);
@@ -793,13 +793,13 @@ static size_t add_tricks(struct CMUnitTest *tests, char (*names)[96])
 	for (size_t i = 0; i < COUNT_OF(tricks); i++) {
 		snprintf(names[count], sizeof(names[0]), "fails: %s", tricks[i].name);
 		tests[count] =
-			(struct CMUnitTest){names[count], test_trick_fails, NULL, NULL, (void *)(uintptr_t)&tricks[i]};
+			(struct CMUnitTest){names[count], trick_fails, NULL, NULL, (void *)(uintptr_t)&tricks[i]};
 		count++;
 		if (!tricks[i].reaches_unguarded)
 			continue;
 		snprintf(names[count], sizeof(names[0]), "reaches the host without the sandbox: %s", tricks[i].name);
-		tests[count] = (struct CMUnitTest){
-			names[count], test_trick_is_real, NULL, NULL, (void *)(uintptr_t)&tricks[i]};
+		tests[count] =
+			(struct CMUnitTest){names[count], trick_is_real, NULL, NULL, (void *)(uintptr_t)&tricks[i]};
 		count++;
 	}
 	return count;
@@ -808,15 +808,15 @@ static size_t add_tricks(struct CMUnitTest *tests, char (*names)[96])
 int main(void)
 {
 	static const struct CMUnitTest others[] = {
-		cmocka_unit_test_setup_teardown(test_server_can_work, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_server_can_accept, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_privileges_are_gone, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_io_uring_is_refused_early, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_abort_ends, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_client_can_work, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_client_reads_resolver_files, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_client_reads_random_numbers, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_client_is_confined, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(server_can_work, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(server_can_accept, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(privileges_are_gone, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(io_uring_is_refused_early, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(abort_ends, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(client_can_work, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(client_reads_resolver_files, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(client_reads_random_numbers, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(client_is_confined, set_up, tear_down),
 	};
 	static struct CMUnitTest all[2 * COUNT_OF(tricks) + COUNT_OF(others)];
 	static char names[2 * COUNT_OF(tricks)][96];

@@ -1,9 +1,9 @@
 /* The hub's sockets: who comes from where, and what an operator reads where one cannot be made. */
 #include "common/process/spawn.h"
+#include "server/client_number.h"
 #include "server/flow_socket.h"
 #include "server/listener.h"
 #include "server/page.h"
-#include "server/client_number.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -77,7 +77,7 @@ static int open_flow(const struct fixture *f, uint32_t client, const char *insta
 
 /* --- addresses --- */
 
-static void test_instance_comes_from_its_address_and_port_again(void **state)
+static void instance_comes_from_its_address_and_port_again(void **state)
 {
 	struct addr first, again;
 
@@ -88,7 +88,7 @@ static void test_instance_comes_from_its_address_and_port_again(void **state)
 	assert_in_range(addr_port(&first), 20000, 59999);
 }
 
-static void test_clients_have_different_addresses(void **state)
+static void clients_have_different_addresses(void **state)
 {
 	struct addr laptop, pi;
 
@@ -97,7 +97,7 @@ static void test_clients_have_different_addresses(void **state)
 	assert_int_not_equal(laptop.in4.sin_addr.s_addr, pi.in4.sin_addr.s_addr);
 }
 
-static void test_instances_of_a_client_share_its_address(void **state)
+static void instances_of_a_client_share_its_address(void **state)
 {
 	struct addr one, other;
 
@@ -107,7 +107,7 @@ static void test_instances_of_a_client_share_its_address(void **state)
 	assert_int_not_equal(addr_port(&one), addr_port(&other));
 }
 
-static void test_taken_port_becomes_another(void **state)
+static void taken_port_becomes_another(void **state)
 {
 	struct addr first, second;
 	int fd = open_flow(*state, LAPTOP, "0123456789abcdef", &first);
@@ -118,15 +118,16 @@ static void test_taken_port_becomes_another(void **state)
 	assert_int_not_equal(addr_port(&first), addr_port(&second));
 }
 
-static void test_number_of_nobody_is_refused(void **state)
+static void number_of_nobody_is_refused(void **state)
 {
 	struct fixture *f = *state;
 
 	assert_int_equal(flow_socket_open(&f->address, &(struct channel_flow){.client = 0}), -EINVAL);
-	assert_int_equal(flow_socket_open(&f->address, &(struct channel_flow){.client = CLIENT_NUMBER_MAX + 1}), -EINVAL);
+	assert_int_equal(
+		flow_socket_open(&f->address, &(struct channel_flow){.client = CLIENT_NUMBER_MAX + 1}), -EINVAL);
 }
 
-static void test_datagram_arrives_at_the_target(void **state)
+static void datagram_arrives_at_the_target(void **state)
 {
 	struct fixture *f = *state;
 	struct addr source, from;
@@ -140,7 +141,7 @@ static void test_datagram_arrives_at_the_target(void **state)
 	close(fd);
 }
 
-static void test_target_on_ipv6(void **state)
+static void target_on_ipv6(void **state)
 {
 	struct channel_flow wanted = {.client = LAPTOP};
 	struct flow_address address;
@@ -196,7 +197,7 @@ static int listen_in(int netns_fd, const struct addr *target)
 }
 
 /* The same address and port are another's on the host: the datagram must not go there. */
-static void test_hidden_target_is_reached_and_not_the_hosts(void **state)
+static void hidden_target_is_reached_and_not_the_hosts(void **state)
 {
 	const struct channel_flow wanted = {.client = PI, .has_instance = 1, .instance = "0123456789abcde"};
 	struct fixture *f = *state;
@@ -223,7 +224,7 @@ static void test_hidden_target_is_reached_and_not_the_hosts(void **state)
 	close(netns_fd);
 }
 
-static void test_no_namespace_is_an_error_at_home(void **state)
+static void no_namespace_is_an_error_at_home(void **state)
 {
 	const struct channel_flow wanted = {.client = PI};
 	struct fixture *f = *state;
@@ -236,7 +237,7 @@ static void test_no_namespace_is_an_error_at_home(void **state)
 	close(address.netns_fd);
 }
 
-static void test_other_sockets_are_made_at_home(void **state)
+static void other_sockets_are_made_at_home(void **state)
 {
 	struct fixture *f = *state;
 	int netns_fd = open_namespace();
@@ -273,7 +274,7 @@ static int open_at(const struct server_listen *listen, struct err *err)
 	return listener_open(&config, listen, err);
 }
 
-static void test_port_in_use_is_told_with_its_line(void **state)
+static void port_in_use_is_told_with_its_line(void **state)
 {
 	struct server_listen listen = listen_at("127.0.0.1:1");
 	struct err err = {""};
@@ -296,7 +297,7 @@ static void test_port_in_use_is_told_with_its_line(void **state)
 	close(fd);
 }
 
-static void test_foreign_address_is_told(void **state)
+static void foreign_address_is_told(void **state)
 {
 	struct server_listen listen = listen_at("192.0.2.1:8443");
 	struct err err = {""};
@@ -328,7 +329,7 @@ static void remove_page(const char *folder)
 	rmdir(folder);
 }
 
-static void test_page_stays_and_differs_between_hosts(void **state)
+static void page_stays_and_differs_between_hosts(void **state)
 {
 	char one_folder[32], other_folder[32];
 	char *one = make_page(one_folder), *other = make_page(other_folder), *again = NULL;
@@ -351,19 +352,19 @@ static void test_page_stays_and_differs_between_hosts(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		TEST(test_instance_comes_from_its_address_and_port_again),
-		TEST(test_clients_have_different_addresses),
-		TEST(test_instances_of_a_client_share_its_address),
-		TEST(test_taken_port_becomes_another),
-		TEST(test_number_of_nobody_is_refused),
-		TEST(test_datagram_arrives_at_the_target),
-		TEST(test_target_on_ipv6),
-		TEST(test_hidden_target_is_reached_and_not_the_hosts),
-		TEST(test_no_namespace_is_an_error_at_home),
-		TEST(test_other_sockets_are_made_at_home),
-		cmocka_unit_test(test_port_in_use_is_told_with_its_line),
-		cmocka_unit_test(test_foreign_address_is_told),
-		cmocka_unit_test(test_page_stays_and_differs_between_hosts),
+		TEST(instance_comes_from_its_address_and_port_again),
+		TEST(clients_have_different_addresses),
+		TEST(instances_of_a_client_share_its_address),
+		TEST(taken_port_becomes_another),
+		TEST(number_of_nobody_is_refused),
+		TEST(datagram_arrives_at_the_target),
+		TEST(target_on_ipv6),
+		TEST(hidden_target_is_reached_and_not_the_hosts),
+		TEST(no_namespace_is_an_error_at_home),
+		TEST(other_sockets_are_made_at_home),
+		cmocka_unit_test(port_in_use_is_told_with_its_line),
+		cmocka_unit_test(foreign_address_is_told),
+		cmocka_unit_test(page_stays_and_differs_between_hosts),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

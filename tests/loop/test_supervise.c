@@ -615,7 +615,7 @@ static bool await_gone(pid_t pid)
 
 /* --- the claims --- */
 
-static void test_status_merges_both_halves(void **state)
+static void status_merges_both_halves(void **state)
 {
 	struct fixture *f = *state;
 	json_t *status;
@@ -630,7 +630,7 @@ static void test_status_merges_both_halves(void **state)
 	json_decref(status);
 }
 
-static void test_wanted_socket_comes_or_is_refused(void **state)
+static void wanted_socket_comes_or_is_refused(void **state)
 {
 	struct fixture *f = *state;
 	uint64_t until_ms = now_ms() + PATIENCE_MS;
@@ -648,7 +648,7 @@ static void test_wanted_socket_comes_or_is_refused(void **state)
 	json_decref(status);
 }
 
-static void test_worker_inherits_nothing(void **state)
+static void worker_inherits_nothing(void **state)
 {
 	struct fixture *f = *state;
 	json_t *status;
@@ -663,7 +663,7 @@ static void test_worker_inherits_nothing(void **state)
 	json_decref(status);
 }
 
-static void test_worker_has_own_user_and_only_lo(void **state)
+static void worker_has_own_user_and_only_lo(void **state)
 {
 	struct fixture *f = *state;
 	json_t *status;
@@ -678,7 +678,7 @@ static void test_worker_has_own_user_and_only_lo(void **state)
 }
 
 /* A killed worker is another one soon, with everything handed down again. */
-static void test_killed_worker_is_started_again(void **state)
+static void killed_worker_is_started_again(void **state)
 {
 	struct fixture *f = *state;
 	json_t *status;
@@ -697,7 +697,7 @@ static void test_killed_worker_is_started_again(void **state)
 }
 
 /* Ctrl-C reaches the whole group; the worker leaves the end to its supervisor. */
-static void test_worker_ignores_signals_of_the_group(void **state)
+static void worker_ignores_signals_of_the_group(void **state)
 {
 	struct fixture *f = *state;
 	json_t *status;
@@ -716,7 +716,7 @@ static void test_worker_ignores_signals_of_the_group(void **state)
 	json_decref(status);
 }
 
-static void test_breach_of_the_channel_kills_the_worker(void **state)
+static void breach_of_the_channel_kills_the_worker(void **state)
 {
 	struct fixture *f = *state;
 	uint64_t until_ms = now_ms() + PATIENCE_MS;
@@ -733,7 +733,7 @@ static void test_breach_of_the_channel_kills_the_worker(void **state)
 	assert_true(restarts >= 2);
 }
 
-static void test_stop_is_orderly(void **state)
+static void stop_is_orderly(void **state)
 {
 	struct fixture *f = *state;
 	json_t *status;
@@ -749,7 +749,7 @@ static void test_stop_is_orderly(void **state)
 	assert_int_equal(access(f->path, F_OK), -1);
 }
 
-static void test_worker_that_does_not_stop_is_killed(void **state)
+static void worker_that_does_not_stop_is_killed(void **state)
 {
 	struct fixture *f = *state;
 
@@ -760,7 +760,7 @@ static void test_worker_that_does_not_stop_is_killed(void **state)
 }
 
 /* The channel's end is the worker's end. */
-static void test_worker_ends_with_its_supervisor(void **state)
+static void worker_ends_with_its_supervisor(void **state)
 {
 	struct fixture *f = *state;
 	json_t *status;
@@ -775,7 +775,7 @@ static void test_worker_ends_with_its_supervisor(void **state)
 	assert_true(await_gone(worker));
 }
 
-static void test_failed_set_up_ends_with_1(void **state)
+static void failed_set_up_ends_with_1(void **state)
 {
 	struct fixture *f = *state;
 
@@ -783,7 +783,7 @@ static void test_failed_set_up_ends_with_1(void **state)
 	assert_int_equal(await_exit(f), 1);
 }
 
-static void test_worker_that_never_gets_ready_ends_with_1(void **state)
+static void worker_that_never_gets_ready_ends_with_1(void **state)
 {
 	struct fixture *f = *state;
 
@@ -791,7 +791,7 @@ static void test_worker_that_never_gets_ready_ends_with_1(void **state)
 	assert_int_equal(await_exit(f), 1);
 }
 
-static void test_second_start_ends_with_1(void **state)
+static void second_start_ends_with_1(void **state)
 {
 	struct fixture *f = *state;
 	struct fixture second = *f;
@@ -803,7 +803,7 @@ static void test_second_start_ends_with_1(void **state)
 	json_decref(await(f, "up", 0));
 }
 
-static void test_silent_worker_still_has_a_state(void **state)
+static void silent_worker_still_has_a_state(void **state)
 {
 	struct fixture *f = *state;
 	json_t *status;
@@ -814,7 +814,7 @@ static void test_silent_worker_still_has_a_state(void **state)
 	json_decref(status);
 }
 
-static void test_broken_status_is_left_out(void **state)
+static void broken_status_is_left_out(void **state)
 {
 	struct fixture *f = *state;
 	json_t *status;
@@ -827,7 +827,7 @@ static void test_broken_status_is_left_out(void **state)
 
 /* The state is the worker's text up to the colon. */
 /* Nothing of it steers the terminal that it is shown on; what is harmless stays. */
-static void test_rude_status_is_quoted(void **state)
+static void rude_status_is_quoted(void **state)
 {
 	struct fixture *f = *state;
 	json_t *status;
@@ -845,7 +845,7 @@ static void test_rude_status_is_quoted(void **state)
 	json_decref(status);
 }
 
-static void test_worker_says_its_state(void **state)
+static void worker_says_its_state(void **state)
 {
 	struct fixture *f = *state;
 
@@ -856,7 +856,7 @@ static void test_worker_says_its_state(void **state)
 /* --- with a host --- */
 
 /* systemd hears of it, and status says "up", when both are. */
-static void test_ready_when_worker_and_host_are(void **state)
+static void ready_when_worker_and_host_are(void **state)
 {
 	struct fixture *f = *state;
 	json_t *status;
@@ -872,7 +872,7 @@ static void test_ready_when_worker_and_host_are(void **state)
 }
 
 /* PreDown hooks may use the tunnel. */
-static void test_worker_outlives_the_host(void **state)
+static void worker_outlives_the_host(void **state)
 {
 	struct fixture *f = *state;
 	json_t *status;
@@ -888,7 +888,7 @@ static void test_worker_outlives_the_host(void **state)
 }
 
 /* Nothing is left changed, and the last line says what helps. */
-static void test_host_that_fails_ends_it_with_1(void **state)
+static void host_that_fails_ends_it_with_1(void **state)
 {
 	struct fixture *f = *state;
 
@@ -898,7 +898,7 @@ static void test_host_that_fails_ends_it_with_1(void **state)
 	assert_string_equal(read_text(f, f->events_path), "");
 }
 
-static void test_host_that_is_busy_is_not_brought_up(void **state)
+static void host_that_is_busy_is_not_brought_up(void **state)
 {
 	struct fixture *f = *state;
 
@@ -907,7 +907,7 @@ static void test_host_that_is_busy_is_not_brought_up(void **state)
 	assert_string_equal(read_text(f, f->events_path), "");
 }
 
-static void test_worker_that_fails_takes_the_host_down_first(void **state)
+static void worker_that_fails_takes_the_host_down_first(void **state)
 {
 	struct fixture *f = *state;
 
@@ -918,7 +918,7 @@ static void test_worker_that_fails_takes_the_host_down_first(void **state)
 }
 
 /* It kills the hook that runs; one that comes at once with the first is the same one to us. */
-static void test_second_signal_hurries_the_host(void **state)
+static void second_signal_hurries_the_host(void **state)
 {
 	struct fixture *f = *state;
 	uint64_t began_ms;
@@ -947,7 +947,7 @@ static void await_event(struct fixture *f, const char *event)
 		usleep(5000);
 }
 
-static void test_host_hears_of_the_network(void **state)
+static void host_hears_of_the_network(void **state)
 {
 	struct fixture *f = *state;
 
@@ -966,7 +966,7 @@ static int count_events(struct fixture *f, const char *event)
 	return count;
 }
 
-static void test_host_hears_of_each_link(void **state)
+static void host_hears_of_each_link(void **state)
 {
 	struct fixture *f = *state;
 	json_t *status;
@@ -997,7 +997,7 @@ static bool hears_of_traffic(struct fixture *f, const char *word, const char *de
 	return (waiting.revents & POLLIN) != 0;
 }
 
-static void test_flows_when_linked_and_hands_are_shaken(void **state)
+static void flows_when_linked_and_hands_are_shaken(void **state)
 {
 	struct fixture *f = *state;
 	json_t *status;
@@ -1008,24 +1008,24 @@ static void test_flows_when_linked_and_hands_are_shaken(void **state)
 	json_decref(status);
 }
 
-static void test_flows_when_linked_without_a_device(void **state)
+static void flows_when_linked_without_a_device(void **state)
 {
 	assert_true(hears_of_traffic(*state, "link", "", PATIENCE_MS));
 }
 
-static void test_does_not_flow_without_a_handshake(void **state)
+static void does_not_flow_without_a_handshake(void **state)
 {
 	assert_false(hears_of_traffic(*state, "link", "mute", 4 * HOST_STEP_MS));
 }
 
-static void test_does_not_flow_without_a_link(void **state)
+static void does_not_flow_without_a_link(void **state)
 {
 	assert_false(hears_of_traffic(*state, "state", "home", 4 * HOST_STEP_MS));
 }
 
 /* --- reload, stop --- */
 
-static void test_reload_says_what_needs_a_restart(void **state)
+static void reload_says_what_needs_a_restart(void **state)
 {
 	struct fixture *f = *state;
 	json_t *answer;
@@ -1042,7 +1042,7 @@ static void test_reload_says_what_needs_a_restart(void **state)
 }
 
 /* SIGHUP is a reload whose answer goes to the log. */
-static void test_sighup_reloads(void **state)
+static void sighup_reloads(void **state)
 {
 	struct fixture *f = *state;
 	uint64_t until_ms = now_ms() + PATIENCE_MS;
@@ -1058,7 +1058,7 @@ static void test_sighup_reloads(void **state)
 }
 
 /* SIGHUPs that come while it reloads are one more reload, and not one for each. */
-static void test_storm_of_sighups_is_one_more_reload(void **state)
+static void storm_of_sighups_is_one_more_reload(void **state)
 {
 	struct fixture *f = *state;
 	uint64_t until_ms = now_ms() + PATIENCE_MS;
@@ -1074,7 +1074,7 @@ static void test_storm_of_sighups_is_one_more_reload(void **state)
 	json_decref(answer);
 }
 
-static void test_stop_by_control_socket(void **state)
+static void stop_by_control_socket(void **state)
 {
 	struct fixture *f = *state;
 
@@ -1090,39 +1090,39 @@ static void test_stop_by_control_socket(void **state)
 int main(int argc, char **argv)
 {
 	static const struct CMUnitTest tests[] = {
-		TEST(test_status_merges_both_halves),
-		TEST(test_wanted_socket_comes_or_is_refused),
-		TEST(test_worker_inherits_nothing),
-		TEST(test_worker_has_own_user_and_only_lo),
-		TEST(test_killed_worker_is_started_again),
-		TEST(test_worker_ignores_signals_of_the_group),
-		TEST(test_breach_of_the_channel_kills_the_worker),
-		TEST(test_stop_is_orderly),
-		TEST(test_worker_that_does_not_stop_is_killed),
-		TEST(test_worker_ends_with_its_supervisor),
-		TEST(test_failed_set_up_ends_with_1),
-		TEST(test_worker_that_never_gets_ready_ends_with_1),
-		TEST(test_second_start_ends_with_1),
-		TEST(test_silent_worker_still_has_a_state),
-		TEST(test_broken_status_is_left_out),
-		TEST(test_rude_status_is_quoted),
-		TEST(test_worker_says_its_state),
-		TEST(test_ready_when_worker_and_host_are),
-		TEST(test_worker_outlives_the_host),
-		TEST(test_host_that_fails_ends_it_with_1),
-		TEST(test_host_that_is_busy_is_not_brought_up),
-		TEST(test_worker_that_fails_takes_the_host_down_first),
-		TEST(test_second_signal_hurries_the_host),
-		TEST(test_host_hears_of_the_network),
-		TEST(test_host_hears_of_each_link),
-		TEST(test_flows_when_linked_and_hands_are_shaken),
-		TEST(test_flows_when_linked_without_a_device),
-		TEST(test_does_not_flow_without_a_handshake),
-		TEST(test_does_not_flow_without_a_link),
-		TEST(test_reload_says_what_needs_a_restart),
-		TEST(test_sighup_reloads),
-		TEST(test_storm_of_sighups_is_one_more_reload),
-		TEST(test_stop_by_control_socket),
+		TEST(status_merges_both_halves),
+		TEST(wanted_socket_comes_or_is_refused),
+		TEST(worker_inherits_nothing),
+		TEST(worker_has_own_user_and_only_lo),
+		TEST(killed_worker_is_started_again),
+		TEST(worker_ignores_signals_of_the_group),
+		TEST(breach_of_the_channel_kills_the_worker),
+		TEST(stop_is_orderly),
+		TEST(worker_that_does_not_stop_is_killed),
+		TEST(worker_ends_with_its_supervisor),
+		TEST(failed_set_up_ends_with_1),
+		TEST(worker_that_never_gets_ready_ends_with_1),
+		TEST(second_start_ends_with_1),
+		TEST(silent_worker_still_has_a_state),
+		TEST(broken_status_is_left_out),
+		TEST(rude_status_is_quoted),
+		TEST(worker_says_its_state),
+		TEST(ready_when_worker_and_host_are),
+		TEST(worker_outlives_the_host),
+		TEST(host_that_fails_ends_it_with_1),
+		TEST(host_that_is_busy_is_not_brought_up),
+		TEST(worker_that_fails_takes_the_host_down_first),
+		TEST(second_signal_hurries_the_host),
+		TEST(host_hears_of_the_network),
+		TEST(host_hears_of_each_link),
+		TEST(flows_when_linked_and_hands_are_shaken),
+		TEST(flows_when_linked_without_a_device),
+		TEST(does_not_flow_without_a_handshake),
+		TEST(does_not_flow_without_a_link),
+		TEST(reload_says_what_needs_a_restart),
+		TEST(sighup_reloads),
+		TEST(storm_of_sighups_is_one_more_reload),
+		TEST(stop_by_control_socket),
 	};
 
 	if (argc > 1 && strcmp(argv[1], SPAWN_WORKER_ARGUMENT) == 0)

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-static void test_one_has_it(void **state)
+static void one_has_it(void **state)
 {
 	int first = claim_take("test", 51820);
 
@@ -19,7 +19,7 @@ static void test_one_has_it(void **state)
 	close(first);
 }
 
-static void test_other_numbers_and_other_things_are_free(void **state)
+static void other_numbers_and_other_things_are_free(void **state)
 {
 	int first = claim_take("test", 51820), number = claim_take("test", 5182), thing = claim_take("tests", 51820);
 
@@ -31,7 +31,7 @@ static void test_other_numbers_and_other_things_are_free(void **state)
 	close(thing);
 }
 
-static void test_who_is_gone_has_nothing(void **state)
+static void who_is_gone_has_nothing(void **state)
 {
 	int again;
 
@@ -45,9 +45,9 @@ static void test_who_is_gone_has_nothing(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_one_has_it),
-		cmocka_unit_test(test_other_numbers_and_other_things_are_free),
-		cmocka_unit_test(test_who_is_gone_has_nothing),
+		cmocka_unit_test(one_has_it),
+		cmocka_unit_test(other_numbers_and_other_things_are_free),
+		cmocka_unit_test(who_is_gone_has_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

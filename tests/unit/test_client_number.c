@@ -70,7 +70,7 @@ static void write_file(const struct fixture *f, const char *text)
 	fclose(file);
 }
 
-static void test_number_is_the_same_after_a_restart(void **state)
+static void number_is_the_same_after_a_restart(void **state)
 {
 	struct fixture *f = *state;
 	uint32_t laptop = number_of(f, "laptop"), pi = number_of(f, "pi");
@@ -82,7 +82,7 @@ static void test_number_is_the_same_after_a_restart(void **state)
 }
 
 /* Among 20,000 names some hash alike (in 2^22 places some 48 do). */
-static void test_names_that_hash_alike_keep_their_numbers_in_any_order(void **state)
+static void names_that_hash_alike_keep_their_numbers_in_any_order(void **state)
 {
 	static char text[MANY][16];
 	static const char *keys[MANY], *reversed[MANY];
@@ -104,7 +104,7 @@ static void test_names_that_hash_alike_keep_their_numbers_in_any_order(void **st
 	}
 }
 
-static void test_address_of_one_who_is_gone_is_given_to_nobody(void **state)
+static void address_of_one_who_is_gone_is_given_to_nobody(void **state)
 {
 	struct fixture *f = *state;
 
@@ -117,7 +117,7 @@ static void test_address_of_one_who_is_gone_is_given_to_nobody(void **state)
 }
 
 /* Two names with one address could be taken for each other. */
-static void test_entries_that_cannot_be_are_given_anew(void **state)
+static void entries_that_cannot_be_are_given_anew(void **state)
 {
 	struct fixture *f = *state;
 
@@ -129,7 +129,7 @@ static void test_entries_that_cannot_be_are_given_anew(void **state)
 		number_of(f, key);
 }
 
-static void test_unreadable_file_is_told_and_stays(void **state)
+static void unreadable_file_is_told_and_stays(void **state)
 {
 	struct fixture *f = *state;
 	struct client_number_table *table = NULL;
@@ -141,7 +141,7 @@ static void test_unreadable_file_is_told_and_stays(void **state)
 	assert_non_null(strstr(err.text, "remove it"));
 }
 
-static void test_what_cannot_be_written_is_not_given(void **state)
+static void what_cannot_be_written_is_not_given(void **state)
 {
 	struct fixture *f = *state;
 	const char *key = "laptop";
@@ -167,7 +167,7 @@ static void key_is(const char *wanted, struct server_client client)
 }
 
 /* "peer-7" is made of the line, which the next edit moves. */
-static void test_nameless_client_is_known_by_what_stays(void **state)
+static void nameless_client_is_known_by_what_stays(void **state)
 {
 	static char name[] = "peer-7", token[] = "laptop-token-0123456789", path[] = "word";
 
@@ -179,7 +179,7 @@ static void test_nameless_client_is_known_by_what_stays(void **state)
 	key_is("#path 98c1eb4ee9347674", (struct server_client){.name = name, .stock_path = path});
 }
 
-static void test_address_follows_from_the_number(void **state)
+static void address_follows_from_the_number(void **state)
 {
 	struct addr addr;
 
@@ -189,7 +189,7 @@ static void test_address_follows_from_the_number(void **state)
 	assert_int_equal(addr_port(&addr), 0);
 }
 
-static void test_client_list_finds_by_number(void **state)
+static void client_list_finds_by_number(void **state)
 {
 	static char laptop[] = "laptop", pi[] = "pi";
 	struct server_client clients[] = {{.name = laptop, .name_line = 2}, {.name = pi, .name_line = 5}};
@@ -210,15 +210,15 @@ static void test_client_list_finds_by_number(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		TEST(test_number_is_the_same_after_a_restart),
-		TEST(test_names_that_hash_alike_keep_their_numbers_in_any_order),
-		TEST(test_address_of_one_who_is_gone_is_given_to_nobody),
-		TEST(test_entries_that_cannot_be_are_given_anew),
-		TEST(test_unreadable_file_is_told_and_stays),
-		TEST(test_what_cannot_be_written_is_not_given),
-		cmocka_unit_test(test_nameless_client_is_known_by_what_stays),
-		cmocka_unit_test(test_address_follows_from_the_number),
-		TEST(test_client_list_finds_by_number),
+		TEST(number_is_the_same_after_a_restart),
+		TEST(names_that_hash_alike_keep_their_numbers_in_any_order),
+		TEST(address_of_one_who_is_gone_is_given_to_nobody),
+		TEST(entries_that_cannot_be_are_given_anew),
+		TEST(unreadable_file_is_told_and_stays),
+		TEST(what_cannot_be_written_is_not_given),
+		cmocka_unit_test(nameless_client_is_known_by_what_stays),
+		cmocka_unit_test(address_follows_from_the_number),
+		TEST(client_list_finds_by_number),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -117,7 +117,7 @@ static struct seen run(const char *script, const char *input)
 	return seen;
 }
 
-static void test_output_and_errors_come_together_in_order(void **state)
+static void output_and_errors_come_together_in_order(void **state)
 {
 	struct seen seen = run("echo one; echo two >&2; printf three; exit 3", NULL);
 
@@ -129,7 +129,7 @@ static void test_output_and_errors_come_together_in_order(void **state)
 	assert_string_equal(seen.lines[2], "three");
 }
 
-static void test_it_reads_the_input_and_its_end(void **state)
+static void it_reads_the_input_and_its_end(void **state)
 {
 	struct seen seen = run("cat; echo end", "table inet x {}\n");
 
@@ -137,7 +137,7 @@ static void test_it_reads_the_input_and_its_end(void **state)
 	assert_string_equal(seen.output, "table inet x {}\nend\n");
 }
 
-static void test_without_input_there_is_nothing_to_read(void **state)
+static void without_input_there_is_nothing_to_read(void **state)
 {
 	struct seen seen = run("cat; echo end", NULL);
 
@@ -146,7 +146,7 @@ static void test_without_input_there_is_nothing_to_read(void **state)
 }
 
 /* More than any pipe holds, and nobody reads it. */
-static void test_input_that_is_not_read_harms_nobody(void **state)
+static void input_that_is_not_read_harms_nobody(void **state)
 {
 	size_t len = 1u << 20;
 	char *text = malloc(len + 1);
@@ -161,7 +161,7 @@ static void test_input_that_is_not_read_harms_nobody(void **state)
 	free(text);
 }
 
-static void test_output_beyond_the_limit_is_read_and_forgotten(void **state)
+static void output_beyond_the_limit_is_read_and_forgotten(void **state)
 {
 	struct seen seen = run("head -c 9000000 /dev/zero | tr '\\0' x | fold -w 1000 >&2; exit 4", NULL);
 
@@ -171,7 +171,7 @@ static void test_output_beyond_the_limit_is_read_and_forgotten(void **state)
 	assert_int_equal(seen.line_count, 9000);
 }
 
-static void test_a_signal_is_128_more(void **state)
+static void a_signal_is_128_more(void **state)
 {
 	struct seen seen = run("kill -TERM $$", NULL);
 
@@ -179,7 +179,7 @@ static void test_a_signal_is_128_more(void **state)
 	assert_int_equal(seen.status, 128 + SIGTERM);
 }
 
-static void test_the_time_limit_kills_the_whole_group(void **state)
+static void the_time_limit_kills_the_whole_group(void **state)
 {
 	struct seen seen = {0};
 
@@ -193,7 +193,7 @@ static void test_the_time_limit_kills_the_whole_group(void **state)
 }
 
 /* PostUp = daemon & */
-static void test_who_stays_in_the_background_holds_nothing_up(void **state)
+static void who_stays_in_the_background_holds_nothing_up(void **state)
 {
 	struct seen seen = {0};
 	uint64_t before_ms = uv_hrtime() / 1000000;
@@ -212,7 +212,7 @@ static void test_who_stays_in_the_background_holds_nothing_up(void **state)
 }
 
 /* PostUp = daemon &, and the daemon has something to say later on. */
-static void test_who_stays_in_the_background_is_heard(void **state)
+static void who_stays_in_the_background_is_heard(void **state)
 {
 	char folder[] = "/tmp/test_command.XXXXXX", fifo[64], word[] = "go\n";
 	struct command_tails tails = {NULL};
@@ -245,7 +245,7 @@ static void test_who_stays_in_the_background_is_heard(void **state)
 	rmdir(folder);
 }
 
-static void test_who_speaks_without_end_may_be_left_alone(void **state)
+static void who_speaks_without_end_may_be_left_alone(void **state)
 {
 	const char *const argv[] = {"sh", "-c", "yes & echo $!", NULL};
 	struct command_tails tails = {NULL};
@@ -265,7 +265,7 @@ static void test_who_speaks_without_end_may_be_left_alone(void **state)
 	assert_int_equal(seen.exits, 1);
 }
 
-static void test_a_killed_one_still_tells_its_end(void **state)
+static void a_killed_one_still_tells_its_end(void **state)
 {
 	struct seen seen = {0};
 
@@ -277,7 +277,7 @@ static void test_a_killed_one_still_tells_its_end(void **state)
 	assert_int_equal(seen.status, 128 + SIGKILL);
 }
 
-static void test_a_closed_one_says_nothing_more(void **state)
+static void a_closed_one_says_nothing_more(void **state)
 {
 	struct seen seen = {0};
 
@@ -289,7 +289,7 @@ static void test_a_closed_one_says_nothing_more(void **state)
 	assert_int_equal(seen.line_count, 0);
 }
 
-static void test_it_may_be_closed_upon_a_line(void **state)
+static void it_may_be_closed_upon_a_line(void **state)
 {
 	struct seen seen = {.closes_on_line = true};
 
@@ -300,7 +300,7 @@ static void test_it_may_be_closed_upon_a_line(void **state)
 	assert_int_equal(seen.exits, 0);
 }
 
-static void test_an_unknown_program_is_told_at_once(void **state)
+static void an_unknown_program_is_told_at_once(void **state)
 {
 	const char *const argv[] = {"no-such-program", NULL};
 	struct command_plan plan = {.argv = argv, .on_exit = on_exit_of_it};
@@ -315,7 +315,7 @@ static void test_an_unknown_program_is_told_at_once(void **state)
 }
 
 /* systemd would take a hook's words for ours, and a hook's user could read the token. */
-static void test_the_environment_lacks_what_is_ours(void **state)
+static void the_environment_lacks_what_is_ours(void **state)
 {
 	struct seen seen;
 
@@ -330,7 +330,7 @@ static void test_the_environment_lacks_what_is_ours(void **state)
 	assert_string_equal(seen.output, "kept\n");
 }
 
-static void test_sbin_is_found_without_a_path(void **state)
+static void sbin_is_found_without_a_path(void **state)
 {
 	char *path = strdup(getenv("PATH"));
 	struct seen seen;
@@ -357,7 +357,7 @@ static void reap_other(uv_signal_t *watch, int number)
 	}
 }
 
-static void test_a_child_of_somebody_else_is_left_to_him(void **state)
+static void a_child_of_somebody_else_is_left_to_him(void **state)
 {
 	struct seen seen = {0};
 	uv_signal_t watch;
@@ -379,7 +379,7 @@ static void test_a_child_of_somebody_else_is_left_to_him(void **state)
 }
 
 /* A hook must not outlive a supervisor that was killed. */
-static void test_it_dies_with_us(void **state)
+static void it_dies_with_us(void **state)
 {
 	const char *const argv[] = {"sleep", "1000", NULL};
 	struct command_plan plan = {.argv = argv, .on_exit = on_exit_of_it};
@@ -417,7 +417,7 @@ static void test_it_dies_with_us(void **state)
 }
 
 /* What an operator is told of a failure: its first line; else what became of it. A code of ours is no exit code. */
-static void test_failure_is_told_in_words(void **state)
+static void failure_is_told_in_words(void **state)
 {
 	char text[64];
 
@@ -436,25 +436,25 @@ static void test_failure_is_told_in_words(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_output_and_errors_come_together_in_order),
-		TEST(test_it_reads_the_input_and_its_end),
-		TEST(test_without_input_there_is_nothing_to_read),
-		TEST(test_input_that_is_not_read_harms_nobody),
-		TEST(test_output_beyond_the_limit_is_read_and_forgotten),
-		TEST(test_a_signal_is_128_more),
-		TEST(test_the_time_limit_kills_the_whole_group),
-		TEST(test_who_stays_in_the_background_holds_nothing_up),
-		TEST(test_who_stays_in_the_background_is_heard),
-		TEST(test_who_speaks_without_end_may_be_left_alone),
-		TEST(test_a_killed_one_still_tells_its_end),
-		TEST(test_a_closed_one_says_nothing_more),
-		TEST(test_it_may_be_closed_upon_a_line),
-		TEST(test_an_unknown_program_is_told_at_once),
-		TEST(test_the_environment_lacks_what_is_ours),
-		TEST(test_sbin_is_found_without_a_path),
-		TEST(test_a_child_of_somebody_else_is_left_to_him),
-		TEST(test_it_dies_with_us),
-		TEST(test_failure_is_told_in_words),
+		TEST(output_and_errors_come_together_in_order),
+		TEST(it_reads_the_input_and_its_end),
+		TEST(without_input_there_is_nothing_to_read),
+		TEST(input_that_is_not_read_harms_nobody),
+		TEST(output_beyond_the_limit_is_read_and_forgotten),
+		TEST(a_signal_is_128_more),
+		TEST(the_time_limit_kills_the_whole_group),
+		TEST(who_stays_in_the_background_holds_nothing_up),
+		TEST(who_stays_in_the_background_is_heard),
+		TEST(who_speaks_without_end_may_be_left_alone),
+		TEST(a_killed_one_still_tells_its_end),
+		TEST(a_closed_one_says_nothing_more),
+		TEST(it_may_be_closed_upon_a_line),
+		TEST(an_unknown_program_is_told_at_once),
+		TEST(the_environment_lacks_what_is_ours),
+		TEST(sbin_is_found_without_a_path),
+		TEST(a_child_of_somebody_else_is_left_to_him),
+		TEST(it_dies_with_us),
+		TEST(failure_is_told_in_words),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -109,7 +109,7 @@ static void both(struct bed *bed, const size_t *sizes, unsigned count)
 	round_trip(bed, &bed->addressed, sizes, count);
 }
 
-static void test_equal_sizes_arrive(void **state)
+static void equal_sizes_arrive(void **state)
 {
 	size_t sizes[DGRAM_BATCH_MAX];
 	unsigned i;
@@ -119,7 +119,7 @@ static void test_equal_sizes_arrive(void **state)
 	both(*state, sizes, DGRAM_BATCH_MAX);
 }
 
-static void test_any_mix_of_sizes_arrives_whole_and_in_order(void **state)
+static void any_mix_of_sizes_arrives_whole_and_in_order(void **state)
 {
 	size_t sizes[DGRAM_BATCH_MAX];
 	uint32_t random = 12345;
@@ -135,14 +135,14 @@ static void test_any_mix_of_sizes_arrives_whole_and_in_order(void **state)
 }
 
 /* The segment size left by a run must not cut a longer single datagram behind it. */
-static void test_a_long_one_behind_a_run_is_not_cut(void **state)
+static void a_long_one_behind_a_run_is_not_cut(void **state)
 {
 	const size_t sizes[] = {100, 100, 100, 4000, 65507, 1, 65507};
 
 	both(*state, sizes, 7);
 }
 
-static void test_runs_end_where_they_must(void **state)
+static void runs_end_where_they_must(void **state)
 {
 	struct iovec parts[DGRAM_BATCH_MAX];
 	unsigned i;
@@ -158,7 +158,7 @@ static void test_runs_end_where_they_must(void **state)
 	assert_int_equal(dgram_run_len(parts, 1), 1);
 }
 
-static void test_each_datagram_to_a_closed_target_is_counted(void **state)
+static void each_datagram_to_a_closed_target_is_counted(void **state)
 {
 	struct bed *bed = *state;
 	uint8_t data[100] = {0};
@@ -174,7 +174,7 @@ static void test_each_datagram_to_a_closed_target_is_counted(void **state)
 	bed->sink = udp_socket(&bed->to); /* for the teardown */
 }
 
-static void test_receiving_survives_an_icmp_error(void **state)
+static void receiving_survives_an_icmp_error(void **state)
 {
 	struct bed *bed = *state;
 	uint8_t data[100] = {0};
@@ -193,7 +193,7 @@ static void test_receiving_survives_an_icmp_error(void **state)
 	assert_int_equal(dgram_receive(&bed->receiver, &bed->connected, &bed->dropped), 1);
 }
 
-static void test_an_oversized_datagram_is_counted(void **state)
+static void an_oversized_datagram_is_counted(void **state)
 {
 	struct bed *bed = *state;
 	static uint8_t data[65536];
@@ -205,7 +205,7 @@ static void test_an_oversized_datagram_is_counted(void **state)
 	assert_int_equal(bed->dropped.count[DROP_TOO_LARGE], 2);
 }
 
-static void test_without_cells_the_socket_is_emptied_and_counted(void **state)
+static void without_cells_the_socket_is_emptied_and_counted(void **state)
 {
 	struct bed *bed = *state;
 	struct dgram *held[4097];
@@ -230,14 +230,14 @@ static void test_without_cells_the_socket_is_emptied_and_counted(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		BED(test_equal_sizes_arrive),
-		BED(test_any_mix_of_sizes_arrives_whole_and_in_order),
-		BED(test_a_long_one_behind_a_run_is_not_cut),
-		BED(test_runs_end_where_they_must),
-		BED(test_each_datagram_to_a_closed_target_is_counted),
-		BED(test_receiving_survives_an_icmp_error),
-		BED(test_an_oversized_datagram_is_counted),
-		BED(test_without_cells_the_socket_is_emptied_and_counted),
+		BED(equal_sizes_arrive),
+		BED(any_mix_of_sizes_arrives_whole_and_in_order),
+		BED(a_long_one_behind_a_run_is_not_cut),
+		BED(runs_end_where_they_must),
+		BED(each_datagram_to_a_closed_target_is_counted),
+		BED(receiving_survives_an_icmp_error),
+		BED(an_oversized_datagram_is_counted),
+		BED(without_cells_the_socket_is_emptied_and_counted),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

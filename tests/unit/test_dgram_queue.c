@@ -70,7 +70,7 @@ static int pop(struct bed *bed, uint64_t now_us)
 	return tag;
 }
 
-static void test_order_is_kept_in_a_lane(void **state)
+static void order_is_kept_in_a_lane(void **state)
 {
 	struct bed *bed = *state;
 
@@ -81,7 +81,7 @@ static void test_order_is_kept_in_a_lane(void **state)
 	assert_int_equal(pop(bed, NOW), -1);
 }
 
-static void test_handshake_goes_before_short_goes_before_bulk(void **state)
+static void handshake_goes_before_short_goes_before_bulk(void **state)
 {
 	struct bed *bed = *state;
 
@@ -93,7 +93,7 @@ static void test_handshake_goes_before_short_goes_before_bulk(void **state)
 	assert_int_equal(pop(bed, NOW), 1);
 }
 
-static void test_bulk_gets_a_turn_under_a_flood_of_short_ones(void **state)
+static void bulk_gets_a_turn_under_a_flood_of_short_ones(void **state)
 {
 	struct bed *bed = *state;
 	unsigned i;
@@ -107,7 +107,7 @@ static void test_bulk_gets_a_turn_under_a_flood_of_short_ones(void **state)
 	assert_int_equal(pop(bed, NOW), 2);
 }
 
-static void test_stale_head_is_dropped_and_counted(void **state)
+static void stale_head_is_dropped_and_counted(void **state)
 {
 	struct bed *bed = *state;
 	uint64_t later = NOW + DGRAM_QUEUE_BULK_US + 1;
@@ -118,7 +118,7 @@ static void test_stale_head_is_dropped_and_counted(void **state)
 	assert_int_equal(bed->dropped.count[DROP_QUEUE_LATE], 1);
 }
 
-static void test_a_datagram_at_the_limit_still_goes(void **state)
+static void a_datagram_at_the_limit_still_goes(void **state)
 {
 	struct bed *bed = *state;
 
@@ -126,7 +126,7 @@ static void test_a_datagram_at_the_limit_still_goes(void **state)
 	assert_int_equal(pop(bed, NOW + DGRAM_QUEUE_BULK_US), 1);
 }
 
-static void test_an_empty_datagram_is_counted_not_queued(void **state)
+static void an_empty_datagram_is_counted_not_queued(void **state)
 {
 	struct bed *bed = *state;
 
@@ -135,7 +135,7 @@ static void test_an_empty_datagram_is_counted_not_queued(void **state)
 	assert_int_equal(bed->dropped.count[DROP_EMPTY], 1);
 }
 
-static void test_a_full_queue_drops_the_oldest_bulk(void **state)
+static void a_full_queue_drops_the_oldest_bulk(void **state)
 {
 	struct bed *bed = *state;
 	unsigned i;
@@ -150,7 +150,7 @@ static void test_a_full_queue_drops_the_oldest_bulk(void **state)
 	assert_int_equal(pop(bed, NOW), 3);
 }
 
-static void test_the_largest_datagram_is_one_chain(void **state)
+static void the_largest_datagram_is_one_chain(void **state)
 {
 	struct bed *bed = *state;
 
@@ -160,7 +160,7 @@ static void test_the_largest_datagram_is_one_chain(void **state)
 	assert_int_equal(pop(bed, NOW), 9);
 }
 
-static void test_without_carrier_the_newest_initiation_is_kept(void **state)
+static void without_carrier_the_newest_initiation_is_kept(void **state)
 {
 	struct bed *bed = *state;
 
@@ -174,7 +174,7 @@ static void test_without_carrier_the_newest_initiation_is_kept(void **state)
 	assert_int_equal(pop(bed, NOW + 60000000), -1);
 }
 
-static void test_the_kept_initiation_goes_first(void **state)
+static void the_kept_initiation_goes_first(void **state)
 {
 	struct bed *bed = *state;
 
@@ -188,7 +188,7 @@ static void test_the_kept_initiation_goes_first(void **state)
 	assert_int_equal(pop(bed, NOW), 8);
 }
 
-static void test_an_initiation_is_not_kept_longer_than_wireguard_tries(void **state)
+static void an_initiation_is_not_kept_longer_than_wireguard_tries(void **state)
 {
 	struct bed *bed = *state;
 
@@ -199,7 +199,7 @@ static void test_an_initiation_is_not_kept_longer_than_wireguard_tries(void **st
 	assert_int_equal(bed->dropped.count[DROP_QUEUE_LATE], 1);
 }
 
-static void test_an_initiation_that_waits_when_the_carrier_goes_is_kept(void **state)
+static void an_initiation_that_waits_when_the_carrier_goes_is_kept(void **state)
 {
 	struct bed *bed = *state;
 
@@ -211,7 +211,7 @@ static void test_an_initiation_that_waits_when_the_carrier_goes_is_kept(void **s
 	assert_int_equal(pop(bed, NOW + 30000000), -1); /* the response was too old */
 }
 
-static void test_what_nobody_pops_expires(void **state)
+static void what_nobody_pops_expires(void **state)
 {
 	struct bed *bed = *state;
 
@@ -230,7 +230,7 @@ static void test_what_nobody_pops_expires(void **state)
 	assert_int_equal(bed->pool.in_use, 0);
 }
 
-static void test_what_waits_at_the_end_is_counted(void **state)
+static void what_waits_at_the_end_is_counted(void **state)
 {
 	struct bed *bed = *state;
 
@@ -242,7 +242,7 @@ static void test_what_waits_at_the_end_is_counted(void **state)
 	assert_int_equal(bed->dropped.count[DROP_CARRIER_LOST], 3);
 }
 
-static void test_what_only_looks_like_an_initiation_is_ordinary(void **state)
+static void what_only_looks_like_an_initiation_is_ordinary(void **state)
 {
 	struct bed *bed = *state;
 	const uint8_t reserved_set[148] = {1, 0, 1};
@@ -253,7 +253,7 @@ static void test_what_only_looks_like_an_initiation_is_ordinary(void **state)
 	assert_int_equal(dgram_queue_lane(short_one, sizeof(short_one)), DGRAM_LANE_SHORT);
 }
 
-static void test_an_exhausted_pool_refuses_and_keeps_what_it_has(void **state)
+static void an_exhausted_pool_refuses_and_keeps_what_it_has(void **state)
 {
 	struct dgram_pool pool;
 	struct dgram *dgram;
@@ -276,22 +276,22 @@ static void test_an_exhausted_pool_refuses_and_keeps_what_it_has(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		BED(test_order_is_kept_in_a_lane),
-		BED(test_handshake_goes_before_short_goes_before_bulk),
-		BED(test_bulk_gets_a_turn_under_a_flood_of_short_ones),
-		BED(test_stale_head_is_dropped_and_counted),
-		BED(test_a_datagram_at_the_limit_still_goes),
-		BED(test_an_empty_datagram_is_counted_not_queued),
-		BED(test_a_full_queue_drops_the_oldest_bulk),
-		BED(test_the_largest_datagram_is_one_chain),
-		BED(test_without_carrier_the_newest_initiation_is_kept),
-		BED(test_the_kept_initiation_goes_first),
-		BED(test_an_initiation_is_not_kept_longer_than_wireguard_tries),
-		BED(test_an_initiation_that_waits_when_the_carrier_goes_is_kept),
-		BED(test_what_nobody_pops_expires),
-		BED(test_what_waits_at_the_end_is_counted),
-		BED(test_what_only_looks_like_an_initiation_is_ordinary),
-		cmocka_unit_test(test_an_exhausted_pool_refuses_and_keeps_what_it_has),
+		BED(order_is_kept_in_a_lane),
+		BED(handshake_goes_before_short_goes_before_bulk),
+		BED(bulk_gets_a_turn_under_a_flood_of_short_ones),
+		BED(stale_head_is_dropped_and_counted),
+		BED(a_datagram_at_the_limit_still_goes),
+		BED(an_empty_datagram_is_counted_not_queued),
+		BED(a_full_queue_drops_the_oldest_bulk),
+		BED(the_largest_datagram_is_one_chain),
+		BED(without_carrier_the_newest_initiation_is_kept),
+		BED(the_kept_initiation_goes_first),
+		BED(an_initiation_is_not_kept_longer_than_wireguard_tries),
+		BED(an_initiation_that_waits_when_the_carrier_goes_is_kept),
+		BED(what_nobody_pops_expires),
+		BED(what_waits_at_the_end_is_counted),
+		BED(what_only_looks_like_an_initiation_is_ordinary),
+		cmocka_unit_test(an_exhausted_pool_refuses_and_keeps_what_it_has),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

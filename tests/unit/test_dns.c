@@ -39,7 +39,7 @@ static int set(const struct dns_tools *tools, const char *device, const char *wo
 	return dns_format_set(tools, device, list, count, line, err);
 }
 
-static void test_resolvconf_is_asked_as_wg_quick_does(void **state)
+static void resolvconf_is_asked_as_wg_quick_does(void **state)
 {
 	(void)state;
 	assert_int_equal(set(&with_prefix, "wg0", "10.10.0.1,home.lan,fd10::1,a.lan", NULL), 0);
@@ -49,14 +49,14 @@ static void test_resolvconf_is_asked_as_wg_quick_does(void **state)
 	assert_string_equal(line, "resolvconf -d tun.wg0 -f");
 }
 
-static void test_resolvconf_comes_before_resolved(void **state)
+static void resolvconf_comes_before_resolved(void **state)
 {
 	(void)state;
 	assert_int_equal(set(&resolvconf, "wg0", "10.10.0.1", NULL), 0);
 	assert_string_equal(line, "{ printf 'nameserver %s\\n' 10.10.0.1; } | resolvconf -a wg0 -m 0 -x");
 }
 
-static void test_resolved_gets_every_question(void **state)
+static void resolved_gets_every_question(void **state)
 {
 	(void)state;
 	assert_int_equal(set(&resolved, "wg0", "10.10.0.1,home.lan", NULL), 0);
@@ -67,7 +67,7 @@ static void test_resolved_gets_every_question(void **state)
 }
 
 /* What resolvconf(8) reads, said by the shell itself. */
-static void test_resolvconf_reads_one_server_a_line(void **state)
+static void resolvconf_reads_one_server_a_line(void **state)
 {
 	static const char stub[] = "resolvconf() { echo \"$@\" >>%s/said; cat >>%s/said; }; %s; "
 				   "printf '%%b' '%s' | cmp -s - %s/said";
@@ -80,14 +80,14 @@ static void test_resolvconf_reads_one_server_a_line(void **state)
 	assert_int_equal(system(script), 0);
 }
 
-static void test_domains_alone_set_nothing(void **state)
+static void domains_alone_set_nothing(void **state)
 {
 	(void)state;
 	assert_int_equal(set(&resolvconf, "wg0", "home.lan", NULL), 0);
 	assert_string_equal(line, "");
 }
 
-static void test_no_word_gets_out_of_the_command_line(void **state)
+static void no_word_gets_out_of_the_command_line(void **state)
 {
 	static const char *const words[] = {"1.1.1.1;reboot", "$(reboot)", "a b", "'", "", "-x", "a\nb", "\\"};
 	struct err err;
@@ -99,7 +99,7 @@ static void test_no_word_gets_out_of_the_command_line(void **state)
 	assert_int_equal(dns_format_unset(&resolvconf, "$(x)", line, &err), -EINVAL);
 }
 
-static void test_without_a_resolver_the_package_is_named(void **state)
+static void without_a_resolver_the_package_is_named(void **state)
 {
 	struct err err = {""};
 
@@ -108,7 +108,7 @@ static void test_without_a_resolver_the_package_is_named(void **state)
 	assert_non_null(strstr(err.text, "openresolv"));
 }
 
-static void test_too_many_words_are_told(void **state)
+static void too_many_words_are_told(void **state)
 {
 	char words[2048] = "2001:db8::1";
 
@@ -172,7 +172,7 @@ static const char *read_servers(const char *except)
 	return text_of(servers, dns_read_uplink_servers(root, except, servers));
 }
 
-static void test_the_prefix_is_the_first_open_one(void **state)
+static void the_prefix_is_the_first_open_one(void **state)
 {
 	char prefix[DNS_PREFIX_MAX];
 
@@ -184,7 +184,7 @@ static void test_the_prefix_is_the_first_open_one(void **state)
 	assert_string_equal(prefix, "tun.");
 }
 
-static void test_resolv_conf_alone_is_read(void **state)
+static void resolv_conf_alone_is_read(void **state)
 {
 	(void)state;
 	put("/etc/resolv.conf", "# by hand\nsearch lan\nnameserver 192.0.2.1\n nameserver\t2001:db8::1 # second\n"
@@ -192,13 +192,13 @@ static void test_resolv_conf_alone_is_read(void **state)
 	assert_string_equal(read_servers("wg0"), "192.0.2.1 2001:db8::1");
 }
 
-static void test_no_files_are_no_servers(void **state)
+static void no_files_are_no_servers(void **state)
 {
 	(void)state;
 	assert_string_equal(read_servers("wg0"), "");
 }
 
-static void test_records_of_tunnels_are_passed_over(void **state)
+static void records_of_tunnels_are_passed_over(void **state)
 {
 	(void)state;
 	put("/etc/resolv.conf", "nameserver 10.10.0.1\n");
@@ -212,7 +212,7 @@ static void test_records_of_tunnels_are_passed_over(void **state)
 	assert_string_equal(read_servers("wg0"), "192.0.2.1 192.0.2.2");
 }
 
-static void test_openresolvs_records_are_read(void **state)
+static void openresolvs_records_are_read(void **state)
 {
 	(void)state;
 	put("/run/resolvconf/interfaces/eth0", "# resolv.conf from eth0\nnameserver 192.0.2.1\n");
@@ -222,7 +222,7 @@ static void test_openresolvs_records_are_read(void **state)
 }
 
 /* resolvconf wrote it: what it has from the tunnel must not come back by this way. */
-static void test_resolv_conf_without_what_the_tunnel_brought(void **state)
+static void resolv_conf_without_what_the_tunnel_brought(void **state)
 {
 	(void)state;
 	put("/etc/resolv.conf", "nameserver 10.10.0.1\nnameserver 192.0.2.1\n");
@@ -230,7 +230,7 @@ static void test_resolv_conf_without_what_the_tunnel_brought(void **state)
 	assert_string_equal(read_servers("wg0"), "192.0.2.1");
 }
 
-static void test_more_than_fit_are_left(void **state)
+static void more_than_fit_are_left(void **state)
 {
 	char text[1024] = "";
 
@@ -332,14 +332,14 @@ static const char *ask_stand_in(bool is_dumb)
 	return text_of(servers, count);
 }
 
-static void test_resolved_tells_its_servers_link_by_link(void **state)
+static void resolved_tells_its_servers_link_by_link(void **state)
 {
 	(void)state;
 	assert_string_equal(ask_stand_in(false), "2001:db8::1 192.0.2.1");
 }
 
 /* It would answer after a second; the time limit of the bus is 25 s. */
-static void test_a_resolved_that_does_not_answer_is_not_waited_for(void **state)
+static void a_resolved_that_does_not_answer_is_not_waited_for(void **state)
 {
 	(void)state;
 	alarm(20);
@@ -353,24 +353,24 @@ static void test_a_resolved_that_does_not_answer_is_not_waited_for(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_resolvconf_is_asked_as_wg_quick_does),
-		cmocka_unit_test(test_resolvconf_comes_before_resolved),
-		cmocka_unit_test(test_resolved_gets_every_question),
-		IN_ROOT(test_resolvconf_reads_one_server_a_line),
-		cmocka_unit_test(test_domains_alone_set_nothing),
-		cmocka_unit_test(test_no_word_gets_out_of_the_command_line),
-		cmocka_unit_test(test_without_a_resolver_the_package_is_named),
-		cmocka_unit_test(test_too_many_words_are_told),
-		IN_ROOT(test_the_prefix_is_the_first_open_one),
-		IN_ROOT(test_resolv_conf_alone_is_read),
-		IN_ROOT(test_no_files_are_no_servers),
-		IN_ROOT(test_records_of_tunnels_are_passed_over),
-		IN_ROOT(test_openresolvs_records_are_read),
-		IN_ROOT(test_resolv_conf_without_what_the_tunnel_brought),
-		IN_ROOT(test_more_than_fit_are_left),
+		cmocka_unit_test(resolvconf_is_asked_as_wg_quick_does),
+		cmocka_unit_test(resolvconf_comes_before_resolved),
+		cmocka_unit_test(resolved_gets_every_question),
+		IN_ROOT(resolvconf_reads_one_server_a_line),
+		cmocka_unit_test(domains_alone_set_nothing),
+		cmocka_unit_test(no_word_gets_out_of_the_command_line),
+		cmocka_unit_test(without_a_resolver_the_package_is_named),
+		cmocka_unit_test(too_many_words_are_told),
+		IN_ROOT(the_prefix_is_the_first_open_one),
+		IN_ROOT(resolv_conf_alone_is_read),
+		IN_ROOT(no_files_are_no_servers),
+		IN_ROOT(records_of_tunnels_are_passed_over),
+		IN_ROOT(openresolvs_records_are_read),
+		IN_ROOT(resolv_conf_without_what_the_tunnel_brought),
+		IN_ROOT(more_than_fit_are_left),
 #ifdef HAVE_SYSTEMD
-		cmocka_unit_test(test_resolved_tells_its_servers_link_by_link),
-		cmocka_unit_test(test_a_resolved_that_does_not_answer_is_not_waited_for),
+		cmocka_unit_test(resolved_tells_its_servers_link_by_link),
+		cmocka_unit_test(a_resolved_that_does_not_answer_is_not_waited_for),
 #endif
 	};
 

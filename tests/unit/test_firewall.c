@@ -70,7 +70,7 @@ static void assert_lacks(const char *text, const char *part)
 
 /* --- the text --- */
 
-static void test_names_that_nft_does_not_take_are_mapped(void **state)
+static void names_that_nft_does_not_take_are_mapped(void **state)
 {
 	char table[FIREWALL_TABLE_MAX];
 
@@ -80,7 +80,7 @@ static void test_names_that_nft_does_not_take_are_mapped(void **state)
 	assert_string_equal(firewall_format_table(table, "a=b+c@d"), "towpath-a/3db/2bc/40d");
 }
 
-static void test_the_longest_name_fits(void **state)
+static void the_longest_name_fits(void **state)
 {
 	char name[64], table[FIREWALL_TABLE_MAX];
 
@@ -90,7 +90,7 @@ static void test_the_longest_name_fits(void **state)
 	assert_int_equal(strlen(firewall_format_table(table, name)), strlen("towpath-") + 63 * 3);
 }
 
-static void test_nothing_to_do_needs_no_table(void **state)
+static void nothing_to_do_needs_no_table(void **state)
 {
 	struct firewall_plan plan = plan_of("home");
 
@@ -101,7 +101,7 @@ static void test_nothing_to_do_needs_no_table(void **state)
 	assert_true(firewall_is_needed(&plan));
 }
 
-static void test_only_what_is_needed_gets_a_chain(void **state)
+static void only_what_is_needed_gets_a_chain(void **state)
 {
 	struct firewall_plan plan = plan_of("home");
 
@@ -114,7 +114,7 @@ static void test_only_what_is_needed_gets_a_chain(void **state)
 	assert_lacks(text_of(&plan), "chain out");
 }
 
-static void test_guard_is_for_each_address_of_its_family(void **state)
+static void guard_is_for_each_address_of_its_family(void **state)
 {
 	struct prefix guarded[] = {prefix_of("10.10.0.3", 24), prefix_of("[fd10::3]", 64)};
 	struct firewall_plan plan = plan_of("home");
@@ -127,7 +127,7 @@ static void test_guard_is_for_each_address_of_its_family(void **state)
 }
 
 /* Another device may rightly have the same one. */
-static void test_guard_leaves_link_local_addresses_alone(void **state)
+static void guard_leaves_link_local_addresses_alone(void **state)
 {
 	struct prefix guarded = prefix_of("[fe80::1]", 64);
 	struct firewall_plan plan = plan_of("home");
@@ -138,7 +138,7 @@ static void test_guard_leaves_link_local_addresses_alone(void **state)
 	assert_lacks(text_of(&plan), "fe80");
 }
 
-static void test_without_masquerade_nothing_is_translated(void **state)
+static void without_masquerade_nothing_is_translated(void **state)
 {
 	struct prefix lan = prefix_of("192.168.1.0", 24);
 	struct firewall_gateway gateway = {.lans = &lan, .lan_count = 1, .device = "eth0"};
@@ -151,7 +151,7 @@ static void test_without_masquerade_nothing_is_translated(void **state)
 	assert_has(text_of(&plan), "maxseg");
 }
 
-static void test_the_table_replaces_itself_in_one_go(void **state)
+static void the_table_replaces_itself_in_one_go(void **state)
 {
 	struct firewall_plan plan = plan_of("home");
 	const char *text;
@@ -164,7 +164,7 @@ static void test_the_table_replaces_itself_in_one_go(void **state)
 }
 
 /* Text that would be more than a name for nft. */
-static void test_a_device_that_nft_cannot_quote_is_refused(void **state)
+static void a_device_that_nft_cannot_quote_is_refused(void **state)
 {
 	struct prefix lan = prefix_of("192.168.1.0", 24);
 	struct firewall_gateway gateway = {.lans = &lan, .lan_count = 1, .device = "e\" drop #"};
@@ -178,7 +178,7 @@ static void test_a_device_that_nft_cannot_quote_is_refused(void **state)
 	assert_null(firewall_format(&plan));
 }
 
-static void test_counters_and_handles_are_no_change(void **state)
+static void counters_and_handles_are_no_change(void **state)
 {
 	char listing[] =
 		"table inet x { # handle 7\n\t\tip daddr 1.2.3.4 counter packets 12 bytes 3456 drop # handle 12\n"
@@ -326,7 +326,7 @@ static struct firewall_plan plan_of_way_out(void)
 	return plan;
 }
 
-static void test_nft_takes_every_text(void **state)
+static void nft_takes_every_text(void **state)
 {
 	struct prefix guarded[] = {prefix_of("10.10.0.3", 24), prefix_of("[fd10::3]", 64)};
 	struct prefix everything[] = {prefix_of("0.0.0.0", 0), prefix_of("[::]", 0)};
@@ -349,7 +349,7 @@ static void test_nft_takes_every_text(void **state)
 	assert_run("nft list table inet towpath-a/3db/2bc/40d.e_f-g | grep -q masquerade");
 }
 
-static void test_what_is_loaded_twice_stands_once(void **state)
+static void what_is_loaded_twice_stands_once(void **state)
 {
 	struct firewall_plan plan = plan_of_gateway();
 
@@ -361,7 +361,7 @@ static void test_what_is_loaded_twice_stands_once(void **state)
 	assert_run("nft list ruleset | cmp - ${TMPDIR:-/tmp}/once");
 }
 
-static void test_removal_leaves_nothing_and_may_come_twice(void **state)
+static void removal_leaves_nothing_and_may_come_twice(void **state)
 {
 	struct firewall_plan plan = plan_of_gateway();
 	char *removal;
@@ -378,7 +378,7 @@ static void test_removal_leaves_nothing_and_may_come_twice(void **state)
 	free(removal);
 }
 
-static void test_a_neighbour_does_not_reach_a_guarded_address(void **state)
+static void a_neighbour_does_not_reach_a_guarded_address(void **state)
 {
 	struct prefix guarded[] = {prefix_of("10.10.0.1", 24), prefix_of("[fd10::1]", 64)};
 	struct firewall_plan plan = plan_of("home");
@@ -486,7 +486,7 @@ static struct connection connection_of(const char *from, const char *to_namespac
 }
 
 /* The link under a full tunnel: its answers carry no mark by themselves, and rp_filter would ask the tunnel's table. */
-static void test_answers_to_the_marked_link_get_the_mark_back(void **state)
+static void answers_to_the_marked_link_get_the_mark_back(void **state)
 {
 	struct firewall_plan plan = plan_of("home");
 
@@ -504,7 +504,7 @@ static void test_answers_to_the_marked_link_get_the_mark_back(void **state)
 }
 
 /* Somebody balances his uplinks by connection marks of his own. */
-static void test_marks_of_others_are_left_alone(void **state)
+static void marks_of_others_are_left_alone(void **state)
 {
 	struct firewall_plan plan = plan_of("home");
 
@@ -519,7 +519,7 @@ static void test_marks_of_others_are_left_alone(void **state)
 	assert_run("nft list chain inet foreign i | grep -q 'packets [1-9]'");
 }
 
-static void test_the_lan_sees_the_gateway_only(void **state)
+static void the_lan_sees_the_gateway_only(void **state)
 {
 	struct firewall_plan plan = plan_of_gateway();
 
@@ -530,7 +530,7 @@ static void test_the_lan_sees_the_gateway_only(void **state)
 	assert_true(pings("far", "192.168.1.20") && pings("far", "fd20::20"));
 }
 
-static void test_an_ipv4_gateway_lets_no_ipv6_through(void **state)
+static void an_ipv4_gateway_lets_no_ipv6_through(void **state)
 {
 	struct prefix lan = prefix_of("192.168.1.0", 24);
 	struct firewall_gateway gateway = {.lans = &lan, .lan_count = 1, .device = "eth0", .masquerades = true};
@@ -549,7 +549,7 @@ static void test_an_ipv4_gateway_lets_no_ipv6_through(void **state)
 	assert_run("ip -n lan route del fd10::/64");
 }
 
-static void test_nothing_else_is_forwarded_where_we_switched_it_on(void **state)
+static void nothing_else_is_forwarded_where_we_switched_it_on(void **state)
 {
 	struct firewall_plan plan = plan_of_gateway();
 
@@ -564,7 +564,7 @@ static void test_nothing_else_is_forwarded_where_we_switched_it_on(void **state)
 	assert_true(pings("far", "172.16.0.2") && pings("other", "10.10.0.3"));
 }
 
-static void test_a_lan_host_with_a_route_reaches_a_peer(void **state)
+static void a_lan_host_with_a_route_reaches_a_peer(void **state)
 {
 	struct firewall_plan plan = plan_of_gateway();
 
@@ -578,7 +578,7 @@ static void test_a_lan_host_with_a_route_reaches_a_peer(void **state)
 	assert_run("ip -n lan route del 10.10.0.0/24");
 }
 
-static void test_the_hub_is_the_way_out_but_not_in(void **state)
+static void the_hub_is_the_way_out_but_not_in(void **state)
 {
 	struct firewall_plan plan = plan_of_way_out();
 
@@ -592,7 +592,7 @@ static void test_the_hub_is_the_way_out_but_not_in(void **state)
 }
 
 /* wg0 is of 1280 here and of 1500 there: 1240 and 1220 bytes of TCP fit. */
-static void test_the_mss_fits_the_tunnel_both_ways(void **state)
+static void the_mss_fits_the_tunnel_both_ways(void **state)
 {
 	struct firewall_plan plan = plan_of_gateway();
 	struct connection connection;
@@ -615,28 +615,28 @@ static void test_the_mss_fits_the_tunnel_both_ways(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_names_that_nft_does_not_take_are_mapped),
-		cmocka_unit_test(test_the_longest_name_fits),
-		cmocka_unit_test(test_nothing_to_do_needs_no_table),
-		cmocka_unit_test(test_only_what_is_needed_gets_a_chain),
-		cmocka_unit_test(test_guard_is_for_each_address_of_its_family),
-		cmocka_unit_test(test_guard_leaves_link_local_addresses_alone),
-		cmocka_unit_test(test_without_masquerade_nothing_is_translated),
-		cmocka_unit_test(test_the_table_replaces_itself_in_one_go),
-		cmocka_unit_test(test_a_device_that_nft_cannot_quote_is_refused),
-		cmocka_unit_test(test_counters_and_handles_are_no_change),
-		cmocka_unit_test(test_nft_takes_every_text),
-		cmocka_unit_test(test_what_is_loaded_twice_stands_once),
-		cmocka_unit_test(test_removal_leaves_nothing_and_may_come_twice),
-		cmocka_unit_test(test_a_neighbour_does_not_reach_a_guarded_address),
-		cmocka_unit_test(test_answers_to_the_marked_link_get_the_mark_back),
-		cmocka_unit_test(test_marks_of_others_are_left_alone),
-		cmocka_unit_test(test_the_lan_sees_the_gateway_only),
-		cmocka_unit_test(test_an_ipv4_gateway_lets_no_ipv6_through),
-		cmocka_unit_test(test_nothing_else_is_forwarded_where_we_switched_it_on),
-		cmocka_unit_test(test_a_lan_host_with_a_route_reaches_a_peer),
-		cmocka_unit_test(test_the_hub_is_the_way_out_but_not_in),
-		cmocka_unit_test(test_the_mss_fits_the_tunnel_both_ways),
+		cmocka_unit_test(names_that_nft_does_not_take_are_mapped),
+		cmocka_unit_test(the_longest_name_fits),
+		cmocka_unit_test(nothing_to_do_needs_no_table),
+		cmocka_unit_test(only_what_is_needed_gets_a_chain),
+		cmocka_unit_test(guard_is_for_each_address_of_its_family),
+		cmocka_unit_test(guard_leaves_link_local_addresses_alone),
+		cmocka_unit_test(without_masquerade_nothing_is_translated),
+		cmocka_unit_test(the_table_replaces_itself_in_one_go),
+		cmocka_unit_test(a_device_that_nft_cannot_quote_is_refused),
+		cmocka_unit_test(counters_and_handles_are_no_change),
+		cmocka_unit_test(nft_takes_every_text),
+		cmocka_unit_test(what_is_loaded_twice_stands_once),
+		cmocka_unit_test(removal_leaves_nothing_and_may_come_twice),
+		cmocka_unit_test(a_neighbour_does_not_reach_a_guarded_address),
+		cmocka_unit_test(answers_to_the_marked_link_get_the_mark_back),
+		cmocka_unit_test(marks_of_others_are_left_alone),
+		cmocka_unit_test(the_lan_sees_the_gateway_only),
+		cmocka_unit_test(an_ipv4_gateway_lets_no_ipv6_through),
+		cmocka_unit_test(nothing_else_is_forwarded_where_we_switched_it_on),
+		cmocka_unit_test(a_lan_host_with_a_route_reaches_a_peer),
+		cmocka_unit_test(the_hub_is_the_way_out_but_not_in),
+		cmocka_unit_test(the_mss_fits_the_tunnel_both_ways),
 	};
 
 	return cmocka_run_group_tests_name("firewall", tests, make_world, end_world);

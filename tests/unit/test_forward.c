@@ -53,14 +53,14 @@ static void assert_first(const char *part)
 		fail_msg("'%s' is missing in '%s'", part, rules.rules[0].insert);
 }
 
-static void test_nothing_there_needs_nothing(void **state)
+static void nothing_there_needs_nothing(void **state)
 {
 	(void)state;
 	assert_int_equal(find("", "", true), 0);
 	assert_found(0);
 }
 
-static void test_a_policy_that_drops_is_seen(void **state)
+static void a_policy_that_drops_is_seen(void **state)
 {
 	(void)state;
 	assert_int_equal(find(RULESET(CHAIN("inet", "mine", "f", "drop")), "", true), 0);
@@ -68,21 +68,21 @@ static void test_a_policy_that_drops_is_seen(void **state)
 	assert_first("nft 'insert rule inet mine f iifname \"wg0\" accept comment \"towpath-home\"'");
 }
 
-static void test_a_policy_that_accepts_is_left_alone(void **state)
+static void a_policy_that_accepts_is_left_alone(void **state)
 {
 	(void)state;
 	assert_int_equal(find(RULESET(CHAIN("inet", "mine", "f", "accept")), "", true), 0);
 	assert_found(0);
 }
 
-static void test_other_families_are_not_ours(void **state)
+static void other_families_are_not_ours(void **state)
 {
 	(void)state;
 	assert_int_equal(find(RULESET(CHAIN("bridge", "filter", "FORWARD", "drop")), "", true), 0);
 	assert_found(0);
 }
 
-static void test_iptables_own_table_is_changed_by_iptables(void **state)
+static void iptables_own_table_is_changed_by_iptables(void **state)
 {
 	(void)state;
 	assert_int_equal(find(RULESET(CHAIN("ip", "filter", "FORWARD", "drop")), "", true), 0);
@@ -95,7 +95,7 @@ static void test_iptables_own_table_is_changed_by_iptables(void **state)
 	assert_first("nft 'insert rule ip filter FORWARD iifname");
 }
 
-static void test_dockers_chain_is_used_where_packets_come_by(void **state)
+static void dockers_chain_is_used_where_packets_come_by(void **state)
 {
 	(void)state;
 	assert_int_equal(find(RULESET(CHAIN("ip", "filter", "FORWARD", "drop") "," PLAIN_CHAIN(
@@ -112,7 +112,7 @@ static void test_dockers_chain_is_used_where_packets_come_by(void **state)
 }
 
 /* firewalld accepts by policy and rejects by its last rule. */
-static void test_a_rule_for_every_packet_is_seen(void **state)
+static void a_rule_for_every_packet_is_seen(void **state)
 {
 	(void)state;
 	assert_int_equal(
@@ -125,7 +125,7 @@ static void test_a_rule_for_every_packet_is_seen(void **state)
 	assert_first("insert rule inet firewalld filter_FORWARD ");
 }
 
-static void test_a_rule_for_some_packets_is_left_alone(void **state)
+static void a_rule_for_some_packets_is_left_alone(void **state)
 {
 	(void)state;
 	assert_int_equal(find(RULESET(CHAIN("inet", "mine", "f", "accept") "," RULE(
@@ -135,7 +135,7 @@ static void test_a_rule_for_some_packets_is_left_alone(void **state)
 	assert_found(0);
 }
 
-static void test_an_accept_ahead_of_the_drop_spares_us(void **state)
+static void an_accept_ahead_of_the_drop_spares_us(void **state)
 {
 	(void)state;
 	assert_int_equal(find(RULESET(CHAIN("inet", "mine", "f", "accept") "," RULE("inet", "mine", "f",
@@ -145,7 +145,7 @@ static void test_an_accept_ahead_of_the_drop_spares_us(void **state)
 	assert_found(0);
 }
 
-static void test_a_drop_behind_a_jump_is_seen(void **state)
+static void a_drop_behind_a_jump_is_seen(void **state)
 {
 	(void)state;
 	assert_int_equal(find(RULESET(CHAIN("inet", "mine", "f", "accept") "," RULE(
@@ -156,7 +156,7 @@ static void test_a_drop_behind_a_jump_is_seen(void **state)
 	assert_found(2);
 }
 
-static void test_chains_in_a_circle_end(void **state)
+static void chains_in_a_circle_end(void **state)
 {
 	(void)state;
 	assert_int_equal(find(RULESET(CHAIN("inet", "mine", "f", "accept") "," RULE(
@@ -166,7 +166,7 @@ static void test_chains_in_a_circle_end(void **state)
 	assert_found(0);
 }
 
-static void test_legacy_iptables_is_seen_by_its_words(void **state)
+static void legacy_iptables_is_seen_by_its_words(void **state)
 {
 	(void)state;
 	assert_int_equal(find("", "-P INPUT ACCEPT\n-P FORWARD DROP\n", true), 0);
@@ -179,7 +179,7 @@ static void test_legacy_iptables_is_seen_by_its_words(void **state)
 	assert_found(0);
 }
 
-static void test_text_that_is_no_rule_set_is_told(void **state)
+static void text_that_is_no_rule_set_is_told(void **state)
 {
 	(void)state;
 	assert_int_equal(find("{\"nftables\":[", "", true), -EINVAL);
@@ -187,7 +187,7 @@ static void test_text_that_is_no_rule_set_is_told(void **state)
 	assert_int_equal(find(RULESET(CHAIN("inet", "a;reboot", "f", "drop")), "", true), -EINVAL);
 }
 
-static void test_a_name_that_iptables_takes_for_many_is_refused(void **state)
+static void a_name_that_iptables_takes_for_many_is_refused(void **state)
 {
 	struct forward_facts facts = {"", "", "", true};
 	struct err err;
@@ -198,7 +198,7 @@ static void test_a_name_that_iptables_takes_for_many_is_refused(void **state)
 	assert_int_equal(forward_find(&facts, "wg0", "towpath home", &rules, &err), -EINVAL);
 }
 
-static void test_too_many_tables_are_told(void **state)
+static void too_many_tables_are_told(void **state)
 {
 	char text[8192] = "{\"nftables\":[{}";
 
@@ -360,33 +360,33 @@ static void assert_opens_and_closes(const char *script, size_t rule_count)
 		" -A FORWARD -j ufw-before-forward; " program                                                          \
 		" -A ufw-before-forward -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT;"
 
-static void test_docker_on_iptables_nft(void **state)
+static void docker_on_iptables_nft(void **state)
 {
 	(void)state;
 	assert_opens_and_closes("set -e;" DOCKER("iptables-nft") DOCKER("ip6tables-nft"), 4);
 	assert_non_null(strstr(rules.rules[0].insert, "DOCKER-USER"));
 }
 
-static void test_docker_on_legacy_iptables(void **state)
+static void docker_on_legacy_iptables(void **state)
 {
 	(void)state;
 	assert_opens_and_closes("set -e;" DOCKER("iptables-legacy") DOCKER("ip6tables-legacy"), 4);
 }
 
-static void test_ufw_on_iptables_nft(void **state)
+static void ufw_on_iptables_nft(void **state)
 {
 	(void)state;
 	assert_opens_and_closes("set -e;" UFW("iptables-nft") UFW("ip6tables-nft"), 4);
 }
 
-static void test_ufw_on_legacy_iptables(void **state)
+static void ufw_on_legacy_iptables(void **state)
 {
 	(void)state;
 	assert_opens_and_closes("set -e;" UFW("iptables-legacy") UFW("ip6tables-legacy"), 4);
 }
 
 /* As Red Hat's old set of rules ends. */
-static void test_iptables_that_rejects_by_its_last_rule(void **state)
+static void iptables_that_rejects_by_its_last_rule(void **state)
 {
 	(void)state;
 	assert_opens_and_closes("set -e; for i in iptables-nft ip6tables-nft; do $i -A FORWARD -m conntrack --ctstate "
@@ -394,7 +394,7 @@ static void test_iptables_that_rejects_by_its_last_rule(void **state)
 		4);
 }
 
-static void test_firewalld(void **state)
+static void firewalld(void **state)
 {
 	(void)state;
 	assert_opens_and_closes(
@@ -407,7 +407,7 @@ static void test_firewalld(void **state)
 }
 
 /* Several, and one that has rules for other tunnels of ours. */
-static void test_several_tables_of_ones_own(void **state)
+static void several_tables_of_ones_own(void **state)
 {
 	(void)state;
 	assert_opens_and_closes(
@@ -419,7 +419,7 @@ static void test_several_tables_of_ones_own(void **state)
 }
 
 /* Asking legacy iptables would make its table. */
-static void test_a_look_changes_nothing(void **state)
+static void a_look_changes_nothing(void **state)
 {
 	(void)state;
 	if (!has_world)
@@ -431,7 +431,7 @@ static void test_a_look_changes_nothing(void **state)
 	assert_run("test -z \"$(nft list ruleset)\" && test -z \"$(cat /proc/net/ip_tables_names)\"");
 }
 
-static void test_a_look_may_be_closed_at_any_time(void **state)
+static void a_look_may_be_closed_at_any_time(void **state)
 {
 	struct forward_look *look;
 	bool was_called = false;
@@ -453,30 +453,30 @@ static void test_a_look_may_be_closed_at_any_time(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_nothing_there_needs_nothing),
-		cmocka_unit_test(test_a_policy_that_drops_is_seen),
-		cmocka_unit_test(test_a_policy_that_accepts_is_left_alone),
-		cmocka_unit_test(test_other_families_are_not_ours),
-		cmocka_unit_test(test_iptables_own_table_is_changed_by_iptables),
-		cmocka_unit_test(test_dockers_chain_is_used_where_packets_come_by),
-		cmocka_unit_test(test_a_rule_for_every_packet_is_seen),
-		cmocka_unit_test(test_a_rule_for_some_packets_is_left_alone),
-		cmocka_unit_test(test_an_accept_ahead_of_the_drop_spares_us),
-		cmocka_unit_test(test_a_drop_behind_a_jump_is_seen),
-		cmocka_unit_test(test_chains_in_a_circle_end),
-		cmocka_unit_test(test_legacy_iptables_is_seen_by_its_words),
-		cmocka_unit_test(test_text_that_is_no_rule_set_is_told),
-		cmocka_unit_test(test_a_name_that_iptables_takes_for_many_is_refused),
-		cmocka_unit_test(test_too_many_tables_are_told),
-		cmocka_unit_test(test_a_look_may_be_closed_at_any_time),
-		cmocka_unit_test(test_docker_on_iptables_nft),
-		cmocka_unit_test(test_docker_on_legacy_iptables),
-		cmocka_unit_test(test_ufw_on_iptables_nft),
-		cmocka_unit_test(test_ufw_on_legacy_iptables),
-		cmocka_unit_test(test_iptables_that_rejects_by_its_last_rule),
-		cmocka_unit_test(test_firewalld),
-		cmocka_unit_test(test_several_tables_of_ones_own),
-		cmocka_unit_test(test_a_look_changes_nothing),
+		cmocka_unit_test(nothing_there_needs_nothing),
+		cmocka_unit_test(a_policy_that_drops_is_seen),
+		cmocka_unit_test(a_policy_that_accepts_is_left_alone),
+		cmocka_unit_test(other_families_are_not_ours),
+		cmocka_unit_test(iptables_own_table_is_changed_by_iptables),
+		cmocka_unit_test(dockers_chain_is_used_where_packets_come_by),
+		cmocka_unit_test(a_rule_for_every_packet_is_seen),
+		cmocka_unit_test(a_rule_for_some_packets_is_left_alone),
+		cmocka_unit_test(an_accept_ahead_of_the_drop_spares_us),
+		cmocka_unit_test(a_drop_behind_a_jump_is_seen),
+		cmocka_unit_test(chains_in_a_circle_end),
+		cmocka_unit_test(legacy_iptables_is_seen_by_its_words),
+		cmocka_unit_test(text_that_is_no_rule_set_is_told),
+		cmocka_unit_test(a_name_that_iptables_takes_for_many_is_refused),
+		cmocka_unit_test(too_many_tables_are_told),
+		cmocka_unit_test(a_look_may_be_closed_at_any_time),
+		cmocka_unit_test(docker_on_iptables_nft),
+		cmocka_unit_test(docker_on_legacy_iptables),
+		cmocka_unit_test(ufw_on_iptables_nft),
+		cmocka_unit_test(ufw_on_legacy_iptables),
+		cmocka_unit_test(iptables_that_rejects_by_its_last_rule),
+		cmocka_unit_test(firewalld),
+		cmocka_unit_test(several_tables_of_ones_own),
+		cmocka_unit_test(a_look_changes_nothing),
 	};
 
 	return cmocka_run_group_tests_name("forward", tests, make_world, end_world);

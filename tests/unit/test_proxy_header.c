@@ -31,7 +31,7 @@ static void expect_text(const char *header, enum proxy_header_result result, con
 	assert_string_equal(text, address);
 }
 
-static void test_version_1_tells_the_visitor(void **state)
+static void version_1_tells_the_visitor(void **state)
 {
 	(void)state;
 	expect_text("PROXY TCP4 203.0.113.7 192.0.2.1 51544 443\r\nGET /", PROXY_HEADER_OK, "203.0.113.7:51544");
@@ -39,7 +39,7 @@ static void test_version_1_tells_the_visitor(void **state)
 	expect_text("PROXY UNKNOWN\r\n", PROXY_HEADER_OK, "");
 }
 
-static void test_version_1_is_read_up_to_its_line_end(void **state)
+static void version_1_is_read_up_to_its_line_end(void **state)
 {
 	const char *header = "PROXY TCP4 203.0.113.7 192.0.2.1 51544 443\r\nGET /";
 	char text[ADDR_TEXT_MAX];
@@ -52,7 +52,7 @@ static void test_version_1_is_read_up_to_its_line_end(void **state)
 	assert_string_equal(header + used, "GET /");
 }
 
-static void test_bad_version_1_is_refused(void **state)
+static void bad_version_1_is_refused(void **state)
 {
 	char long_line[200];
 
@@ -67,7 +67,7 @@ static void test_bad_version_1_is_refused(void **state)
 	expect_text(long_line, PROXY_HEADER_BAD, "");
 }
 
-static void test_anything_else_is_no_header(void **state)
+static void anything_else_is_no_header(void **state)
 {
 	(void)state;
 	expect_text("GET / HTTP/1.1\r\n", PROXY_HEADER_NONE, "");
@@ -78,7 +78,7 @@ static void test_anything_else_is_no_header(void **state)
 
 #define V2 "\r\n\r\n\0\r\nQUIT\n"
 
-static void test_version_2_tells_the_visitor(void **state)
+static void version_2_tells_the_visitor(void **state)
 {
 	const char four[] = V2 "\x21\x11\0\x0c\xcb\0\x71\x07\xc0\0\x02\x01\xc9\x58\x01\xbb";
 	const char local[] = V2 "\x20\0\0\0";
@@ -96,7 +96,7 @@ static void test_version_2_tells_the_visitor(void **state)
 	assert_string_equal(text, "");
 }
 
-static void test_bad_version_2_is_refused(void **state)
+static void bad_version_2_is_refused(void **state)
 {
 	const char version[] = V2 "\x31\x11\0\x0c";
 	const char endless[] = V2 "\x21\x11\xff\xff";
@@ -138,7 +138,7 @@ static enum proxy_header_result receive(const char *bytes, size_t pieces, struct
 	return result;
 }
 
-static void test_bytes_behind_the_header_stay_in_the_socket(void **state)
+static void bytes_behind_the_header_stay_in_the_socket(void **state)
 {
 	struct proxy_header header = {.len = 0};
 	char left[64];
@@ -150,7 +150,7 @@ static void test_bytes_behind_the_header_stay_in_the_socket(void **state)
 	assert_int_equal(header.len, 0);
 }
 
-static void test_beginning_that_is_no_header_is_kept(void **state)
+static void beginning_that_is_no_header_is_kept(void **state)
 {
 	struct proxy_header header = {.len = 0};
 	char left[64];
@@ -164,7 +164,7 @@ static void test_beginning_that_is_no_header_is_kept(void **state)
 	assert_string_equal(left, "XIM");
 }
 
-static void test_end_within_a_header_is_told(void **state)
+static void end_within_a_header_is_told(void **state)
 {
 	struct proxy_header header = {.len = 0};
 	char left[64];
@@ -187,7 +187,7 @@ static void expect_forwarded(const char *fields, const char *address)
 	assert_string_equal(text, address);
 }
 
-static void test_the_last_forwarded_address_counts(void **state)
+static void the_last_forwarded_address_counts(void **state)
 {
 	(void)state;
 	expect_forwarded("X-Forwarded-For: 6.6.6.6, 203.0.113.7\r\n", "203.0.113.7");
@@ -200,16 +200,16 @@ static void test_the_last_forwarded_address_counts(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_version_1_tells_the_visitor),
-		cmocka_unit_test(test_version_1_is_read_up_to_its_line_end),
-		cmocka_unit_test(test_bad_version_1_is_refused),
-		cmocka_unit_test(test_anything_else_is_no_header),
-		cmocka_unit_test(test_version_2_tells_the_visitor),
-		cmocka_unit_test(test_bad_version_2_is_refused),
-		cmocka_unit_test(test_bytes_behind_the_header_stay_in_the_socket),
-		cmocka_unit_test(test_beginning_that_is_no_header_is_kept),
-		cmocka_unit_test(test_end_within_a_header_is_told),
-		cmocka_unit_test(test_the_last_forwarded_address_counts),
+		cmocka_unit_test(version_1_tells_the_visitor),
+		cmocka_unit_test(version_1_is_read_up_to_its_line_end),
+		cmocka_unit_test(bad_version_1_is_refused),
+		cmocka_unit_test(anything_else_is_no_header),
+		cmocka_unit_test(version_2_tells_the_visitor),
+		cmocka_unit_test(bad_version_2_is_refused),
+		cmocka_unit_test(bytes_behind_the_header_stay_in_the_socket),
+		cmocka_unit_test(beginning_that_is_no_header_is_kept),
+		cmocka_unit_test(end_within_a_header_is_told),
+		cmocka_unit_test(the_last_forwarded_address_counts),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

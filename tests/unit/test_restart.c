@@ -37,7 +37,7 @@ static void names(const char *wanted, const struct server_config *now)
 	assert_string_equal(text, wanted);
 }
 
-static void test_same_file_names_nothing(void **state)
+static void same_file_names_nothing(void **state)
 {
 	const struct server_config now = make_config();
 
@@ -45,7 +45,7 @@ static void test_same_file_names_nothing(void **state)
 	names("", &now);
 }
 
-static void test_clients_limits_and_certificate_need_none(void **state)
+static void clients_limits_and_certificate_need_none(void **state)
 {
 	struct server_config now = make_config();
 	struct server_client client = {.line = 3};
@@ -59,7 +59,7 @@ static void test_clients_limits_and_certificate_need_none(void **state)
 	names("", &now);
 }
 
-static void test_each_is_named(void **state)
+static void each_is_named(void **state)
 {
 	struct server_config now = make_config();
 
@@ -79,7 +79,7 @@ static void test_each_is_named(void **state)
 	names("Listen, Target, Hidden, WireGuard, [Gateway]", &now);
 }
 
-static void test_cleartext_is_another_listener(void **state)
+static void cleartext_is_another_listener(void **state)
 {
 	struct server_listen cleartext;
 	struct server_config now = make_config();
@@ -91,7 +91,7 @@ static void test_cleartext_is_another_listener(void **state)
 	names("Listen", &now);
 }
 
-static void test_gateways_are_compared_by_their_networks(void **state)
+static void gateways_are_compared_by_their_networks(void **state)
 {
 	struct server_config before = make_config(), now = make_config();
 	char text[128] = "";
@@ -106,7 +106,7 @@ static void test_gateways_are_compared_by_their_networks(void **state)
 	assert_string_equal(text, "[Gateway]");
 }
 
-static void test_what_the_host_named_stays(void **state)
+static void what_the_host_named_stays(void **state)
 {
 	struct server_config before = make_config(), now = make_config();
 	char text[128] = "Address, MTU", small[] = "Address, MTU";
@@ -122,12 +122,12 @@ static void test_what_the_host_named_stays(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_same_file_names_nothing),
-		cmocka_unit_test(test_clients_limits_and_certificate_need_none),
-		cmocka_unit_test(test_each_is_named),
-		cmocka_unit_test(test_cleartext_is_another_listener),
-		cmocka_unit_test(test_gateways_are_compared_by_their_networks),
-		cmocka_unit_test(test_what_the_host_named_stays),
+		cmocka_unit_test(same_file_names_nothing),
+		cmocka_unit_test(clients_limits_and_certificate_need_none),
+		cmocka_unit_test(each_is_named),
+		cmocka_unit_test(cleartext_is_another_listener),
+		cmocka_unit_test(gateways_are_compared_by_their_networks),
+		cmocka_unit_test(what_the_host_named_stays),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,14 +12,14 @@
 
 #include <cmocka.h>
 
-static void test_nothing_is_the_same_as_nothing_only(void **state)
+static void nothing_is_the_same_as_nothing_only(void **state)
 {
 	(void)state;
 	assert_true(text_is_same("a", "a") && text_is_same(NULL, NULL));
 	assert_false(text_is_same("a", "b") || text_is_same("", NULL) || text_is_same(NULL, "a"));
 }
 
-static void test_a_word_is_whole_or_left_out(void **state)
+static void a_word_is_whole_or_left_out(void **state)
 {
 	char list[16] = "";
 
@@ -32,7 +32,7 @@ static void test_a_word_is_whole_or_left_out(void **state)
 }
 
 /* A number is digits, up to the limit; no sign, no blank, no overflow. */
-static void test_a_number_is_digits_only(void **state)
+static void a_number_is_digits_only(void **state)
 {
 	static const char *const bad[] = {"", "-1", "+1", " 1", "1 ", "0x1", "a", "256", "18446744073709551616"};
 	uint64_t number = 7;
@@ -49,7 +49,7 @@ static void test_a_number_is_digits_only(void **state)
 }
 
 /* Elements keep their values while the array moves; a new one is zeroed, also where another has been taken off. */
-static void test_an_array_grows(void **state)
+static void an_array_grows(void **state)
 {
 	unsigned *array = NULL;
 	size_t count = 0;
@@ -72,10 +72,10 @@ static void test_an_array_grows(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_nothing_is_the_same_as_nothing_only),
-		cmocka_unit_test(test_a_word_is_whole_or_left_out),
-		cmocka_unit_test(test_a_number_is_digits_only),
-		cmocka_unit_test(test_an_array_grows),
+		cmocka_unit_test(nothing_is_the_same_as_nothing_only),
+		cmocka_unit_test(a_word_is_whole_or_left_out),
+		cmocka_unit_test(a_number_is_digits_only),
+		cmocka_unit_test(an_array_grows),
 	};
 
 	return cmocka_run_group_tests_name("text", tests, NULL, NULL);

@@ -37,21 +37,21 @@ static bool connect_times(const char *text, unsigned times, uint64_t now_us)
 	return over;
 }
 
-static void test_thirty_in_ten_seconds_are_a_visitor(void **state)
+static void thirty_in_ten_seconds_are_a_visitor(void **state)
 {
 	(void)state;
 	assert_false(connect_times("203.0.113.7:1", THROTTLE_CONNECTIONS_MAX, NOW));
 	assert_true(connect_from("203.0.113.7:2", NOW + 1000));
 }
 
-static void test_sources_are_counted_apart(void **state)
+static void sources_are_counted_apart(void **state)
 {
 	(void)state;
 	assert_true(connect_times("203.0.113.7:1", 100, NOW));
 	assert_false(connect_from("203.0.113.8:1", NOW));
 }
 
-static void test_an_ipv6_network_is_one_source(void **state)
+static void an_ipv6_network_is_one_source(void **state)
 {
 	(void)state;
 	assert_false(connect_times("[2001:db8:0:1::1]:1", THROTTLE_CONNECTIONS_MAX, NOW));
@@ -59,14 +59,14 @@ static void test_an_ipv6_network_is_one_source(void **state)
 	assert_false(connect_from("[2001:db8:0:2::1]:1", NOW));
 }
 
-static void test_who_stops_is_forgotten(void **state)
+static void who_stops_is_forgotten(void **state)
 {
 	(void)state;
 	assert_true(connect_times("203.0.113.7:1", 100, NOW));
 	assert_false(connect_from("203.0.113.7:1", NOW + 2 * THROTTLE_WINDOW_US));
 }
 
-static void test_who_goes_on_is_not_let_off_by_the_clock(void **state)
+static void who_goes_on_is_not_let_off_by_the_clock(void **state)
 {
 	(void)state;
 	assert_true(connect_times("203.0.113.7:1", 100, NOW));
@@ -74,7 +74,7 @@ static void test_who_goes_on_is_not_let_off_by_the_clock(void **state)
 }
 
 /* More sources than places: nobody else is throttled for it, and nothing is written past the table. */
-static void test_a_crowd_is_borne(void **state)
+static void a_crowd_is_borne(void **state)
 {
 	char text[ADDR_TEXT_MAX];
 	unsigned i;
@@ -89,12 +89,12 @@ static void test_a_crowd_is_borne(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup(test_thirty_in_ten_seconds_are_a_visitor, set_up),
-		cmocka_unit_test_setup(test_sources_are_counted_apart, set_up),
-		cmocka_unit_test_setup(test_an_ipv6_network_is_one_source, set_up),
-		cmocka_unit_test_setup(test_who_stops_is_forgotten, set_up),
-		cmocka_unit_test_setup(test_who_goes_on_is_not_let_off_by_the_clock, set_up),
-		cmocka_unit_test_setup(test_a_crowd_is_borne, set_up),
+		cmocka_unit_test_setup(thirty_in_ten_seconds_are_a_visitor, set_up),
+		cmocka_unit_test_setup(sources_are_counted_apart, set_up),
+		cmocka_unit_test_setup(an_ipv6_network_is_one_source, set_up),
+		cmocka_unit_test_setup(who_stops_is_forgotten, set_up),
+		cmocka_unit_test_setup(who_goes_on_is_not_let_off_by_the_clock, set_up),
+		cmocka_unit_test_setup(a_crowd_is_borne, set_up),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
