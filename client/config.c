@@ -136,6 +136,7 @@ static void fill_defaults(struct client_config *config, struct ini_report *repor
 
 /* --- checks of the whole: each adds its lines to the report, and all are asked in any case --- */
 
+/* A stock server (Path) may let clients in without a token of ours. */
 static void check_required(const struct client_config *config, struct ini_report *report)
 {
 	if (!line_of(config, "Server"))
@@ -354,6 +355,7 @@ int client_config_read(const char *path, struct client_config *ret, struct ini_r
 	return report->count > 0 ? -EINVAL : 0;
 }
 
+/* Texts of the settings are secrets in part; record_done() wipes all of them. */
 void client_config_done(struct client_config *config)
 {
 	client_settings_done(&config->settings);

@@ -85,6 +85,7 @@ static int parse_server(void *owner, const char *text, const struct key_place *p
 
 /* --- how the server is known, and how it knows us --- */
 
+/* The token is read once, now: a later change of that file counts at the next reload. */
 static int parse_token_file(void *owner, const char *text, const struct key_place *place)
 {
 	struct key_place named = *place;
@@ -219,6 +220,7 @@ static int parse_path(void *owner, const char *text, const struct key_place *pla
 	return key_set_text(owner, text, place);
 }
 
+/* A name is allowed: the server resolves it, not this host. */
 static int parse_target(void *owner, const char *text, const struct key_place *place)
 {
 	struct client_settings *settings = &((struct client_config *)owner)->settings;
@@ -231,6 +233,7 @@ static int parse_target(void *owner, const char *text, const struct key_place *p
 	return key_copy(host, &settings->stock_target_host, place);
 }
 
+/* RFC 7617: the user has no colon, so that the first one separates; the password may be empty. */
 static int parse_basic_auth(void *owner, const char *text, const struct key_place *place)
 {
 	if (!strchr(text, ':') || strlen(text) > CLIENT_SETTINGS_SECRET_MAX)

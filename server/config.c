@@ -67,6 +67,7 @@ static int parse_target(void *owner, const char *text, const struct key_place *p
 	return 0;
 }
 
+/* The proxy's own port changes with each connection, so that one in the file would never match. */
 static int parse_trusted_proxy(void *owner, const char *text, const struct key_place *place)
 {
 	struct server_settings *settings = &((struct server_config *)owner)->settings;
@@ -84,6 +85,7 @@ static int parse_trusted_proxy(void *owner, const char *text, const struct key_p
 	return 0;
 }
 
+/* Our own clients ask for /v1/…: a stock client there could not be told from them. */
 static int parse_stock_path(void *owner, const char *text, const struct key_place *place)
 {
 	if (strcmp(text, "v1") == 0)

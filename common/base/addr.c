@@ -145,6 +145,7 @@ int addr_parse(const char *text, uint16_t default_port, struct addr *ret)
 	return 0;
 }
 
+/* Looser than DNS: names with "_" exist in private networks, and the resolver has the last word. */
 bool addr_is_host(const char *text)
 {
 	struct addr addr;

@@ -426,6 +426,7 @@ int key_set_text(void *owner, const char *text, const struct key_place *place)
 	return key_copy(text, field_of(owner, place), place);
 }
 
+/* Words go into URLs and HTTP headers as they are: nothing in them needs an escape. */
 int key_set_word(void *owner, const char *text, const struct key_place *place)
 {
 	size_t len = strlen(text), min = place->row->min;
@@ -453,6 +454,7 @@ int key_set_path_or_none(void *owner, const char *text, const struct key_place *
 	return strcasecmp(text, "none") == 0 ? 0 : key_set_path(owner, text, place);
 }
 
+/* wg-quick says true, systemd says yes: both are taken. */
 int key_set_bool(void *owner, const char *text, const struct key_place *place)
 {
 	bool is_yes = strcasecmp(text, "yes") == 0 || strcasecmp(text, "true") == 0;
@@ -463,6 +465,7 @@ int key_set_bool(void *owner, const char *text, const struct key_place *place)
 	return 0;
 }
 
+/* Digits only: "10k" or "1e4" would mean something else to each reader. */
 int key_set_number(void *owner, const char *text, const struct key_place *place)
 {
 	unsigned long long min = place->row->min, max = place->row->max;
