@@ -42,7 +42,7 @@ static int record_sysctl(const struct change_target *target, const struct change
 	return undo_add(target->undo, &entry, err);
 }
 
-/* What the kernel sets along with another change is recorded, so that going down restores it, and never written by us. */
+/* What the kernel sets along with another change is recorded, so that going down restores it, but not written. */
 static int write_sysctl(const struct change_target *target, const struct change *change, struct err *err)
 {
 	(void)target;

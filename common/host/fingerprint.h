@@ -21,7 +21,7 @@ enum fingerprint_key {
 	FINGERPRINT_MTU,
 	FINGERPRINT_TABLE,
 	FINGERPRINT_DNS,
-	FINGERPRINT_UP_HOOKS, /* PreDown and PostDown may change: the newest run when the device goes down, as with wg-quick */
+	FINGERPRINT_UP_HOOKS, /* PreDown and PostDown need no restart: the newest run when the device goes down */
 	FINGERPRINT_COUNT,
 };
 

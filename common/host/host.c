@@ -101,7 +101,7 @@ static void on_step_timer(uv_timer_t *timer)
 	host->next(host);
 }
 
-/* At most one thing is next: a later call replaces what an earlier one has asked for, as host_down() does with a start. */
+/* At most one thing is next: a later call replaces what an earlier one asked for, as host_down() does with a start. */
 static void go_on(struct host *host, void (*next)(struct host *host))
 {
 	host->next = next;

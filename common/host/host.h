@@ -56,8 +56,8 @@ void host_on_network(struct host *host, unsigned kinds);
  * @ret_restart: what only a restart can change and is left as it was: "Address, MTU"; "" for none
  *
  * Peers, allowed IPs, keepalives, preshared keys and routes change, without a packet lost for the peers that stay.
- * Return: 0, -EAGAIN while it is not up, -ENODEV where the device was deleted, or another negative errno. After an error
- * nothing has changed.
+ * Return: 0, -EAGAIN while it is not up, -ENODEV where the device was deleted, or another negative errno. After an
+ * error nothing has changed.
  */
 int host_reload(
 	struct host *host, const struct wg_config *wireguard, char *ret_restart, size_t restart_size, struct err *err);
@@ -74,7 +74,7 @@ void host_greet_peer(
 /* The mark of the device, known from host_open() on; 0: none. */
 uint32_t host_mark(const struct host *host);
 
-/* "wireguard" of the status: interface, key, port, peers; table, rules and mark where there are any. NULL while not up. */
+/* "wireguard" of the status: interface, key, port, peers; table, rules and mark if there are any. NULL while not up. */
 json_t *host_report(struct host *host);
 
 /* PreDown hooks, then everything is undone, then PostDown. At any time after host_open(); ends a bring-up under way.

@@ -85,7 +85,7 @@ void overlap_check(struct overlap *overlap, struct applied *applied)
 
 	if (net_address_list(&applied->netlink, &addresses, &count, NULL) < 0)
 		return;
-	/* Those that overlap move to the front of the list, which is kept: a network that goes and comes is told again. */
+	/* Those that overlap move to the front and are kept: a network that goes and comes is told again. */
 	for (size_t i = 0; i < count; i++) {
 		struct prefix network = prefix_network(&addresses[i].prefix), to;
 

@@ -1,7 +1,7 @@
 /* When the repair looks, how often it puts a thing back, and what it says about that (repair.h).
  *
  *     event ─50 ms─▶ look: device? ─▶ endpoints, overlaps ─▶ changes ─▶ FORWARD of other tables ─▶ wait
- *                      │ gone: said once, no look any more; renamed: said once, nothing is put back until it is named as before
+ *                      │ gone: said once, no look any more; renamed: said once, nothing is put back until then
  *
  * Events are gathered for GATHER_MS, and two looks are SPACING_MS apart, so that a program that changes the host all
  * the time costs us little; within a second after a change it has been looked for all the same. An event during a look

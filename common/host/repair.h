@@ -35,7 +35,7 @@ struct repair {
 
 /* Everything is up now. The first look is soon: nobody has heard what the kernel reported so far. */
 void repair_start(struct repair *repair, const struct repair_setup *setup);
-/* Also before repair_start() and after the timer was closed. */
+/* A look under way ends. May be called before repair_start(), and twice; not after the timer was closed. */
 void repair_stop(struct repair *repair);
 
 /* Something has changed in the kernel (@kinds of enum netmon_kind). */
