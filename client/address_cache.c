@@ -1,13 +1,17 @@
-/* A short list in memory, written whole when it has changed, once in ADDRESS_CACHE_WRITE_PAUSE_MS at most. Fails by forgetting: the
- * names are looked up then. */
+/* A short list in memory, written as a whole when it has changed, at most once in ADDRESS_CACHE_WRITE_PAUSE_MS.
+ * Happy path: read at the start, found for the settings; kept when the worker reports that a name was reached.
+ *
+ * Fails by forgetting: the names are looked up then. Neither the file nor the worker is trusted: only a host
+ * without blanks and a list of literal addresses are taken, so that one entry cannot become two lines.
+ */
 #include "client/address_cache.h"
 
 #include "client/address_list.h"
 #include "common/base/clock.h"
 #include "common/base/err.h"
 #include "common/base/file.h"
-#include "common/base/log.h"
 #include "common/base/folder.h"
+#include "common/base/log.h"
 
 #include <limits.h>
 #include <stdbool.h>
@@ -15,7 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ADDRESS_CACHE_MAX 16u /* names that the configuration no longer has fall out at the end */
+#define ADDRESS_CACHE_MAX 16u /* a name that the configuration no longer has becomes the oldest and is replaced */
 #define NAME_MAX_LEN 255u
 #define LINE_MAX_LEN (NAME_MAX_LEN + 1 + ADDRESS_LIST_TEXT_MAX)
 
@@ -34,7 +38,7 @@ struct address_cache {
 	uint64_t written_us; /* 0: never */
 };
 
-/* What the file holds was written by us, but it is read as a stranger's. */
+/* A blank would end the host in its line, a newline would begin another line. */
 static bool is_host(const char *text)
 {
 	size_t len = strlen(text);
@@ -49,128 +53,111 @@ static bool is_list(const char *text)
 	return strlen(text) < ADDRESS_LIST_TEXT_MAX && address_list_parse(text, 1, addresses) > 0;
 }
 
-static void read_line(struct address_cache *names, char *line)
+/* Take one line of the file. Of two lines for one host the first is the newer one. */
+static void read_line(struct address_cache *cache, char *line)
 {
-	struct name_entry *entry = &names->entries[names->count];
+	struct name_entry *entry = &cache->entries[cache->count];
 	char *space = strchr(line, ' ');
 
-	if (!space || names->count == ADDRESS_CACHE_MAX)
+	if (!space || cache->count == ADDRESS_CACHE_MAX)
 		return;
 	*space = '\0';
-	if (!is_host(line) || !is_list(space + 1) || address_cache_find(names, line))
+	if (!is_host(line) || !is_list(space + 1) || address_cache_find(cache, line))
 		return;
-	strcpy(entry->host, line);
+	strcpy(entry->host, line); /* both lengths were checked */
 	strcpy(entry->addresses, space + 1);
-	names->count++;
-}
-
-static void read_file(struct address_cache *names)
-{
-	char *text, *line, *rest;
-	struct err err;
-
-	if (file_read_text(names->path, ADDRESS_CACHE_MAX * (LINE_MAX_LEN + 1), &text, &err) < 0)
-		return;
-	for (line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
-		read_line(names, line);
-	free(text);
+	cache->count++;
 }
 
 struct address_cache *address_cache_open(const char *state_dir, const char *name)
 {
-	struct address_cache *names = calloc(1, sizeof(*names));
+	struct address_cache *cache = calloc(1, sizeof(*cache));
+	char *text, *line, *rest;
+	struct err err;
 
-	if (!names)
+	if (!cache)
 		return NULL;
-	snprintf(names->folder, sizeof(names->folder), "%s/%s", state_dir, name);
-	if (snprintf(names->path, sizeof(names->path), "%s/%s/addresses", state_dir, name) < (int)sizeof(names->path))
-		read_file(names);
-	return names;
+	snprintf(cache->folder, sizeof(cache->folder), "%s/%s", state_dir, name);
+	/* A path that is cut off is another file's. */
+	if (snprintf(cache->path, sizeof(cache->path), "%s/%s/addresses", state_dir, name) >=
+			(int)sizeof(cache->path) ||
+		file_read_text(cache->path, ADDRESS_CACHE_MAX * (LINE_MAX_LEN + 1), &text, &err) < 0)
+		return cache;
+	for (line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
+		read_line(cache, line);
+	free(text);
+	return cache;
 }
 
-const char *address_cache_find(const struct address_cache *names, const char *host)
+const char *address_cache_find(const struct address_cache *cache, const char *host)
 {
-	for (size_t i = 0; i < names->count; i++)
-		if (strcmp(names->entries[i].host, host) == 0)
-			return names->entries[i].addresses;
+	for (size_t i = 0; i < cache->count; i++)
+		if (strcmp(cache->entries[i].host, host) == 0)
+			return cache->entries[i].addresses;
 	return NULL;
 }
 
-static void write_file(struct address_cache *names)
+/* The file is replaced as a whole: a crash leaves the old one or the new one. */
+static void write_file(struct address_cache *cache)
 {
 	char text[ADDRESS_CACHE_MAX * (LINE_MAX_LEN + 1) + 1];
 	struct err err = {""};
 	size_t used = 0;
 
-	for (size_t i = 0; i < names->count; i++)
-		used += (size_t)snprintf(text + used, sizeof(text) - used, "%s %s\n", names->entries[i].host,
-			names->entries[i].addresses);
-	if ((folder_ensure(names->folder, &err) == 0 && file_write_text(names->folder, names->path, text, &err) == 0) ||
-		names->is_refusal_told)
+	for (size_t i = 0; i < cache->count; i++)
+		used += (size_t)snprintf(text + used, sizeof(text) - used, "%s %s\n", cache->entries[i].host,
+			cache->entries[i].addresses);
+	if ((folder_ensure(cache->folder, &err) == 0 && file_write_text(cache->folder, cache->path, text, &err) == 0) ||
+		cache->is_refusal_told)
 		return;
-	names->is_refusal_told = true;
+	cache->is_refusal_told = true;
 	log_debug("link", "the servers' addresses are not kept for the next start: %s", err.text);
 }
 
-void address_cache_write(struct address_cache *names, uint64_t now_us)
+void address_cache_write(struct address_cache *cache, uint64_t now_us)
 {
-	if (!names->is_unwritten)
+	if (!cache->is_unwritten)
 		return;
-	names->is_unwritten = false;
-	names->written_us = now_us;
-	write_file(names);
+	cache->is_unwritten = false;
+	cache->written_us = now_us;
+	write_file(cache);
 }
 
-void address_cache_close(struct address_cache *names)
+void address_cache_close(struct address_cache *cache)
 {
-	if (names)
-		address_cache_write(names, 0);
-	free(names);
+	if (cache)
+		address_cache_write(cache, 0);
+	free(cache);
 }
 
-/* Take the entry of @host, or the oldest, to the front. */
-static struct name_entry *take_front(struct address_cache *names, const char *host)
+/* Make room at the front: the entry of @host, or else the oldest one, is overwritten by the caller. */
+static struct name_entry *take_front(struct address_cache *cache, const char *host)
 {
 	size_t at = 0;
 
-	while (at < names->count && strcmp(names->entries[at].host, host) != 0)
+	while (at < cache->count && strcmp(cache->entries[at].host, host) != 0)
 		at++;
-	if (at == names->count && names->count < ADDRESS_CACHE_MAX)
-		names->count++;
-	else if (at == names->count)
+	if (at == cache->count && cache->count < ADDRESS_CACHE_MAX)
+		cache->count++;
+	else if (at == cache->count)
 		at--;
-	memmove(&names->entries[1], &names->entries[0], at * sizeof(names->entries[0]));
-	return &names->entries[0];
+	memmove(&cache->entries[1], &cache->entries[0], at * sizeof(cache->entries[0]));
+	return &cache->entries[0];
 }
 
-static unsigned ms_to_next_write(const struct address_cache *names, uint64_t now_us)
+unsigned address_cache_keep(struct address_cache *cache, const char *host, const char *addresses, uint64_t now_us)
 {
-	uint64_t since_ms = (now_us - names->written_us) / CLOCK_US_PER_MS;
-
-	if (names->written_us == 0 || since_ms >= ADDRESS_CACHE_WRITE_PAUSE_MS)
-		return 0;
-	return ADDRESS_CACHE_WRITE_PAUSE_MS - (unsigned)since_ms;
-}
-
-static bool is_news(const struct address_cache *names, const char *host, const char *addresses)
-{
-	const char *known = address_cache_find(names, host);
-
-	return (!known || strcmp(known, addresses) != 0) && is_host(host) && is_list(addresses);
-}
-
-unsigned address_cache_keep(struct address_cache *names, const char *host, const char *addresses, uint64_t now_us)
-{
-	unsigned wait_ms = ms_to_next_write(names, now_us);
+	const char *known = address_cache_find(cache, host);
+	uint64_t since_ms = (now_us - cache->written_us) / CLOCK_US_PER_MS;
 	struct name_entry *entry;
 
-	if (is_news(names, host, addresses)) {
-		entry = take_front(names, host);
+	if ((!known || strcmp(known, addresses) != 0) && is_host(host) && is_list(addresses)) {
+		entry = take_front(cache, host);
 		snprintf(entry->host, sizeof(entry->host), "%s", host);
 		snprintf(entry->addresses, sizeof(entry->addresses), "%s", addresses);
-		names->is_unwritten = true;
+		cache->is_unwritten = true;
 	}
-	if (wait_ms == 0)
-		address_cache_write(names, now_us);
-	return names->is_unwritten ? wait_ms : 0;
+	if (cache->written_us == 0 || since_ms >= ADDRESS_CACHE_WRITE_PAUSE_MS)
+		address_cache_write(cache, now_us);
+	return cache->is_unwritten ? ADDRESS_CACHE_WRITE_PAUSE_MS - (unsigned)since_ms : 0;
 }

@@ -1,11 +1,12 @@
-/* Text to addresses and back; whoever wrote the text, it is read as a stranger's. */
+/* Text to addresses and back. The text may come from a file or from the worker, so nothing is assumed of it:
+ * literal addresses only, no names, no ports, no blanks. Fails with -EINVAL for the whole text. */
 #include "client/address_list.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-/* addr_parse() wants brackets around what has colons, because a port may follow there. */
+/* addr_parse() takes ports and therefore wants brackets around an IPv6 address; here neither is allowed. */
 static int parse_one(const char *text, size_t len, uint16_t port, struct addr *ret)
 {
 	char buf[ADDR_TEXT_MAX];

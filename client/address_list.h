@@ -10,10 +10,11 @@
 #define ADDRESS_LIST_MAX 8u
 #define ADDRESS_LIST_TEXT_MAX 400u /* eight IPv6 addresses, three of them with a zone */
 
-/* All of them or nothing. Return: how many, 0 for "", -EINVAL for anything that is no such text. */
+/* Parse the whole text, each address with @port. Return: how many, 0 for "", -EINVAL for any other text; then @ret
+ * is untouched. */
 int address_list_parse(const char *text, uint16_t port, struct addr ret[ADDRESS_LIST_MAX]);
 
-/* The first ADDRESS_LIST_MAX, and of these as many as fit whole. Return: @buf. */
+/* Write at most ADDRESS_LIST_MAX addresses, and no address that does not fit whole. Return: @buf. */
 const char *address_list_format(char buf[ADDRESS_LIST_TEXT_MAX], const struct addr *addresses, size_t count);
 
 #endif

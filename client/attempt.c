@@ -4,11 +4,12 @@
  *         │                    ↑         ↑
  *         └── without a proxy ─┘         └── ws:// skips TLS
  *
- * Happy path: the stream opens in the clear; CONNECT is written and its answer read; tls_stream_secure() makes the stream open
- * once more, now with TLS; the pin is compared; the request is written; the answer 101 starts the carrier.
+ * Happy path: the stream opens in the clear; CONNECT is written and its answer read; tls_stream_secure() makes the
+ * stream open once more, now with TLS; the pin is compared; the request is written; the answer 101 starts the
+ * carrier.
  *
- * Fails in each phase with the phase's name and a reason, once: what the proxy or the server answered, what TLS says, or no
- * answer within the deadline. The owner closes the attempt then. Nothing is tried again here.
+ * Fails in each phase with the phase's name and a reason, once: what the proxy or the server answered, what TLS
+ * says, or no answer within the deadline. The owner closes the attempt then. Nothing is tried again here.
  */
 #include "client/attempt.h"
 
@@ -30,7 +31,7 @@
 #include <unistd.h>
 
 #define PHASE_TIMEOUT_US (10 * CLOCK_US_PER_S)
-/* For a phase during which the network has changed: about ten round trips of the slowest path. */
+/* For a phase during which the network has changed: the path may be gone, and another try may find a new one. */
 #define CHANGED_TIMEOUT_US (3 * CLOCK_US_PER_S)
 
 enum attempt_phase { ATTEMPT_PROXY, ATTEMPT_TLS, ATTEMPT_UPGRADE, ATTEMPT_UP };
@@ -102,8 +103,8 @@ static void tunnel_on_end(void *owner, const char *reason)
 
 static const struct carrier_handlers tunnel_handlers = {.on_end = tunnel_on_end, .on_closed = attempt_on_closed};
 
-/* The carrier takes the stream over. on_up comes first: carrier_start() serves the bytes that came behind the answer, and these
- * may be the tunnel's end already, which has to be reported after it was up. */
+/* The carrier takes the stream over. on_up comes first: carrier_start() serves the bytes that came behind the
+ * answer, and these may be the tunnel's end already, which has to be reported after it was up. */
 static void start_tunnel(struct attempt *attempt, size_t head_used)
 {
 	const struct client_settings *settings = attempt->settings;
@@ -128,9 +129,9 @@ static void start_tunnel(struct attempt *attempt, size_t head_used)
 
 /* --- upgrade --- */
 
-/* Our own server is told more than a stock one: which token, which flow of ours (so that it is recognised when it comes back), and
- * a binding to this TLS connection, so that the token is of no use to a machine in between. Interception (a company's proxy
- * that opens TLS) would break the binding. Return: the length or a negative errno. */
+/* Our own server is told more than a stock one: which token, which flow of ours (so that it is recognised when it
+ * comes back), and a binding to this TLS connection, so that the token is of no use to a machine in between.
+ * Interception (a company's proxy that opens TLS) would break the binding. Return: the length or a negative errno. */
 static int make_jwt(const struct attempt *attempt, char *out, size_t size)
 {
 	const struct client_settings *settings = attempt->settings;
@@ -241,8 +242,8 @@ static void take_proxy_answer(struct attempt *attempt, const struct http_head *h
 	start_tls(attempt);
 }
 
-/* An answer that is no acceptance looks like any website's, on purpose; so the advice has to come from here. A server that is
- * busy (503) or speaks another protocol (101) says so itself. */
+/* An answer that is no acceptance looks like any website's, on purpose; so the advice has to come from here. A
+ * server that is busy (503) or speaks another protocol (101) says so itself. */
 static void take_http_answer(struct attempt *attempt, const struct http_head *head, size_t used)
 {
 	char buf[256], reason[400];
@@ -268,8 +269,8 @@ static void take_http_answer(struct attempt *attempt, const struct http_head *he
 
 /* --- proxy and TLS --- */
 
-/* With pins, OpenSSL has verified neither chain nor name (tls.h): the key alone decides. Return: true if it is the right
- * server; else @reason is set. */
+/* With pins, OpenSSL has verified neither chain nor name (tls.h): the key alone decides. Return: true if it is the
+ * right server; else @reason is set. */
 static bool check_server(struct attempt *attempt, char *reason, size_t size)
 {
 	const struct client_settings *settings = attempt->settings;
@@ -366,8 +367,8 @@ static void stream_on_writable(void *owner)
 	(void)owner; /* the request has left; nothing to do until the answer */
 }
 
-/* A host without a battery for its clock starts in 1970, when no certificate is valid yet. Only then is the clock named: on
- * any other host the certificate is at fault. wakeup.h tells when the clock has been set. */
+/* A host without a battery for its clock starts in 1970, when no certificate is valid yet. Only then is the clock
+ * named: on any other host the certificate is at fault. wakeup.h tells when the clock has been set. */
 static void stream_on_failed(void *owner, const char *reason)
 {
 	struct attempt *attempt = owner;

@@ -1,9 +1,10 @@
-/* The race. Each address has one try: a socket is requested, handed down, connect() is called, the socket becomes writable.
- * The next try starts when the one before has failed or has had its head start. The first to be connected wins; the
- * others are closed.
+/* The race. Each address has one try: a socket is requested, handed down, connect() is called, the socket becomes
+ * writable. The next try starts when the one before has failed or has had its head start. The first to be connected
+ * wins; the others are closed.
  *
- * Fails when all tries have failed, with the reason of the last, or when the deadline for all of them has passed. A try
- * without a socket (the supervisor has none, or the channel is full) fails or waits for that deadline like any other.
+ * Fails when all tries have failed, with the reason of the last, or when the deadline for all of them has passed. A
+ * try without a socket (the supervisor has none, or the channel is full) fails or waits for that deadline like any
+ * other.
  */
 #include "client/dial.h"
 

@@ -1,5 +1,5 @@
-/* From addresses to one connected TCP socket: a race with a head start (RFC 8305). The sockets come from the supervisor,
- * already marked and tuned; this side connects them. */
+/* From addresses to one connected TCP socket: a race with a head start (RFC 8305). The sockets come from the
+ * supervisor, already marked and tuned; this side connects them. */
 #ifndef TOWPATH_CLIENT_DIAL_H
 #define TOWPATH_CLIENT_DIAL_H
 
@@ -27,7 +27,8 @@ struct dial_handlers {
 struct dial *dial_open(uv_loop_t *loop, struct socket_source *sockets, const struct addr *addresses, size_t count,
 	const struct dial_handlers *handlers, void *owner);
 
-/* Calls no handler any more; the memory is freed when the loop has run on. Also needed after a handler. NULL is allowed. */
+/* Calls no handler any more; the memory is freed when the loop has run on. Also needed after a handler. NULL is
+ * allowed. */
 void dial_close(struct dial *dial);
 
 /* The network has changed: start every address anew, beside the tries under way, whose first packets may be lost. Does

@@ -1,5 +1,9 @@
-/* Duplicates in a list, looked through once a second while there are any. Fails with one warning: without privilege there
- * is no mark. */
+/* A list of duplicates, checked once a second as long as it is not empty. Happy path: mark, duplicate, hand the
+ * original down; change the mark on all; close the duplicate when TCP says that the connection is over.
+ *
+ * Fails with one warning: without privilege there is no mark, and under a full tunnel the client would connect
+ * through itself. A socket that cannot be duplicated keeps the mark it has.
+ */
 #include "client/link_marks.h"
 
 #include "common/base/log.h"
@@ -13,7 +17,7 @@
 #include <unistd.h>
 
 #define SWEEP_MS 1000
-#define UNUSED_MAX_MS 15000 /* handed down, but never connected; a dial ends after ten seconds */
+#define UNUSED_MAX_MS 15000 /* handed down, but never connected: a dial gives up after 10 s */
 
 struct mark_duplicate {
 	struct mark_duplicate *next;
@@ -31,47 +35,30 @@ static void set_mark(struct link_marks *marks, int fd)
 		marks->mark, strerror(errno));
 }
 
-static bool is_tcp(int fd)
+static void drop_duplicate(struct mark_duplicate **link)
 {
-	int type = 0;
-	socklen_t len = sizeof(type);
+	struct mark_duplicate *duplicate = *link;
 
-	return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 && type == SOCK_STREAM;
-}
-
-/* Is there nothing more to come? */
-static bool is_over(const struct mark_duplicate *duplicate, uint64_t now_ms)
-{
-	switch (socket_tcp_life(duplicate->fd)) {
-	case SOCKET_TCP_NEW:
-		return now_ms - duplicate->made_ms > UNUSED_MAX_MS;
-	case SOCKET_TCP_ALIVE:
-		return false;
-	case SOCKET_TCP_OVER:
-		break;
-	}
-	return true;
-}
-
-static void drop(struct mark_duplicate **place)
-{
-	struct mark_duplicate *duplicate = *place;
-
-	*place = duplicate->next;
+	*link = duplicate->next;
 	close(duplicate->fd);
 	free(duplicate);
 }
 
+/* The worker closes its own descriptor; that the connection has ended shows only in the state of TCP. */
 static void on_sweep(uv_timer_t *timer)
 {
 	struct link_marks *marks = timer->data;
-	struct mark_duplicate **place = &marks->duplicates;
+	struct mark_duplicate **link = &marks->duplicates;
 
-	while (*place) {
-		if (is_over(*place, uv_now(timer->loop)))
-			drop(place);
+	while (*link) {
+		struct mark_duplicate *duplicate = *link;
+		enum socket_tcp_life life = socket_tcp_life(duplicate->fd);
+		bool is_unused = life == SOCKET_TCP_NEW && uv_now(timer->loop) - duplicate->made_ms > UNUSED_MAX_MS;
+
+		if (life == SOCKET_TCP_OVER || is_unused)
+			drop_duplicate(link);
 		else
-			place = &(*place)->next;
+			link = &duplicate->next;
 	}
 	if (!marks->duplicates)
 		uv_timer_stop(timer);
@@ -89,7 +76,7 @@ static bool open_sweep(struct link_marks *marks, uv_loop_t *loop)
 	return true;
 }
 
-static void keep(struct link_marks *marks, uv_loop_t *loop, int fd)
+static void keep_duplicate(struct link_marks *marks, uv_loop_t *loop, int fd)
 {
 	struct mark_duplicate *duplicate = calloc(1, sizeof(*duplicate));
 
@@ -99,7 +86,7 @@ static void keep(struct link_marks *marks, uv_loop_t *loop, int fd)
 		if (duplicate && duplicate->fd >= 0)
 			close(duplicate->fd);
 		free(duplicate);
-		return; /* without one it keeps the mark it has */
+		return;
 	}
 	duplicate->made_ms = uv_now(loop);
 	duplicate->next = marks->duplicates;
@@ -109,10 +96,14 @@ static void keep(struct link_marks *marks, uv_loop_t *loop, int fd)
 
 void link_marks_put(struct link_marks *marks, uv_loop_t *loop, int fd)
 {
+	int type = 0;
+	socklen_t len = sizeof(type);
+
 	if (marks->mark != 0)
 		set_mark(marks, fd);
-	if (marks->keeps && is_tcp(fd))
-		keep(marks, loop, fd);
+	/* UDP sockets are for one question to a name server. */
+	if (marks->keeps && getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 && type == SOCK_STREAM)
+		keep_duplicate(marks, loop, fd);
 }
 
 bool link_marks_change(struct link_marks *marks, uint32_t mark)
@@ -128,7 +119,7 @@ bool link_marks_change(struct link_marks *marks, uint32_t mark)
 void link_marks_forget(struct link_marks *marks)
 {
 	while (marks->duplicates)
-		drop(&marks->duplicates);
+		drop_duplicate(&marks->duplicates);
 	if (marks->sweep)
 		uv_timer_stop(marks->sweep);
 }

@@ -1,8 +1,9 @@
-/* The mark of the link's sockets, also of those that were handed down long ago: a full tunnel may come up later, beside us.
+/* The mark of the sockets to the server, also of those that were handed to the worker long ago: another program's
+ * full tunnel may come up later, and would swallow connections without its mark.
  *
- * The supervisor keeps a duplicate of each link socket and sets SO_MARK on it when the mark changes. A duplicate is closed
- * when its connection is over, about a second later, or when the worker is gone. As long as it is open, the worker's close()
- * alone ends no connection.
+ * The supervisor keeps a duplicate of each such socket and sets SO_MARK on it when the mark changes. A duplicate is
+ * closed about a second after its connection is over, or when the worker is gone. While a duplicate is open, the
+ * worker's close() alone ends no connection (socket_request.h).
  */
 #ifndef TOWPATH_CLIENT_LINK_MARKS_H
 #define TOWPATH_CLIENT_LINK_MARKS_H
@@ -15,22 +16,23 @@ struct mark_duplicate;
 
 struct link_marks {
 	uint32_t mark; /* 0: none */
-	bool keeps;    /* the mark may change: duplicates are needed */
+	bool keeps;    /* the mark may change, so duplicates are kept */
 	bool is_refusal_told;
-	uv_timer_t *sweep; /* NULL: nothing kept yet */
+	uv_timer_t *sweep; /* NULL: nothing was kept yet */
 	struct mark_duplicate *duplicates;
 };
 
-/* Mark a new socket of any type. A connection's is kept in mind (@loop: for looking whether it is over). */
+/* Set the mark on a new socket, and keep a duplicate of it if it is TCP. @loop: for the timer that finds closed
+ * connections. */
 void link_marks_put(struct link_marks *marks, uv_loop_t *loop, int fd);
 
-/* The mark is another one: of what is open too. Return: whether it is. */
+/* Set @mark on new sockets and on those that are open. Return: true if the mark has changed. */
 bool link_marks_change(struct link_marks *marks, uint32_t mark);
 
 /* The worker is gone, and its connections with it. */
 void link_marks_forget(struct link_marks *marks);
 
-/* Forget, and let go of the loop. Once more is fine. */
+/* Forget all duplicates and close the timer. May be called again. */
 void link_marks_close(struct link_marks *marks);
 
 #endif

@@ -1,4 +1,5 @@
-/* socket, bind, and ask which port it became. Fails with one line: where, why, what helps. */
+/* socket(), bind(), and getsockname() for the port that the kernel chose. Fails with one line: which key, why, and
+ * what helps. */
 #include "client/local_port.h"
 
 #include "common/base/log.h"
@@ -31,22 +32,18 @@ static const char *listen_remedy(char *buf, size_t size, int code, uint16_t port
 	return buf;
 }
 
-static int bind_listen(int fd, const struct addr *addr)
-{
-	const int on = 1;
-
-	if (addr->sa.sa_family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) < 0)
-		return -errno;
-	socket_tune_udp(fd);
-	return socket_bind(fd, addr);
-}
-
-static int bind_and_ask(int fd, const struct addr *addr, struct addr *ret)
+/* IPv6 without IPv4: "[::]:51820" and "0.0.0.0:51820" may then be two programs'. */
+static int bind_port(int fd, const struct addr *addr, struct addr *ret)
 {
 	struct sockaddr_storage bound;
 	socklen_t len = sizeof(bound);
-	int rc = bind_listen(fd, addr);
+	const int on = 1;
+	int rc;
 
+	if (addr->sa.sa_family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) < 0)
+		return -errno;
+	socket_tune_udp(fd); /* before bind(): datagrams may come at once */
+	rc = socket_bind(fd, addr);
 	if (rc < 0)
 		return rc;
 	if (getsockname(fd, (struct sockaddr *)&bound, &len) < 0)
@@ -58,21 +55,22 @@ static int bind_and_ask(int fd, const struct addr *addr, struct addr *ret)
 int local_port_open(struct local_port *ret, const struct client_config *config, struct err *err)
 {
 	int fd = socket(config->listen.sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	int rc = fd < 0 ? -errno : bind_and_ask(fd, &config->listen, &ret->addr);
-	char place[ERR_TEXT_MAX / 2], remedy[160];
+	int rc = fd < 0 ? -errno : bind_port(fd, &config->listen, &ret->addr);
+	char key[ERR_TEXT_MAX / 2], remedy[160];
 
 	if (rc < 0) {
 		if (fd >= 0)
 			close(fd);
-		return err_set(err, rc, "%s: '%s': %s; %s", client_config_listen_place(config, place, sizeof(place)),
+		return err_set(err, rc, "%s: '%s': %s; %s", client_config_listen_place(config, key, sizeof(key)),
 			config->listen_text, strerror(-rc),
 			listen_remedy(remedy, sizeof(remedy), rc, addr_port(&config->listen)));
 	}
 	ret->fd = fd;
 	addr_format(ret->text, sizeof(ret->text), &ret->addr);
+	/* The port has no password: WireGuard on this host is trusted, the network is not. */
 	if (!addr_is_loopback(&ret->addr))
 		log_warning("config",
-			"Listen: %s is no loopback address: whoever reaches it can send through this tunnel",
+			"Listen: %s is no loopback address: every host that reaches it can send through this tunnel",
 			ret->text);
 	return 0;
 }

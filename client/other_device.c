@@ -1,5 +1,6 @@
-/* Happy path: the kernel's devices are asked for one with our port, then those that a program runs; its MTU is looked at.
- * Fails by finding nothing. */
+/* Happy path: the kernel's devices are asked for one with our port as endpoint, then those that programs run; the
+ * MTU is read; what has changed is logged. Fails by finding no device: then our sockets carry no mark, as without
+ * WireGuard. */
 #include "client/other_device.h"
 
 #include "common/base/log.h"
@@ -10,20 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define MTU_FITS 1420u /* 1500 − 40 (IPv6) − 8 (UDP) − 32 (WireGuard): what every path carries, and any carrier */
-
-static void find(uint16_t listen_port, struct other_device *ret)
-{
-	struct err err = {""};
-	int rc = wg_device_find_mark(listen_port, ret->device, &ret->mark, &err);
-
-	if (rc < 0)
-		log_debug("link", "looking for the mark of a WireGuard device: %s", err.text);
-	if (rc == 1 || wg_userspace_find_mark(WG_USERSPACE_FOLDER, listen_port, ret->device, &ret->mark))
-		return;
-	ret->device[0] = '\0';
-	ret->mark = 0;
-}
+#define MTU_FITS 1420u /* 1500 − 40 (IPv6) − 8 (UDP) − 32 (WireGuard): fits every path and any carrier */
 
 static uint32_t read_mtu(const char *device)
 {
@@ -39,18 +27,8 @@ static uint32_t read_mtu(const char *device)
 	return rc < 0 ? 0 : link.mtu;
 }
 
-static void tell_mark(const struct other_device *before, const struct other_device *now)
-{
-	if (strcmp(before->device, now->device) == 0 && before->mark == now->mark)
-		return;
-	if (now->mark != 0)
-		log_info("link", "connections to the server carry the mark of %s, 0x%x", now->device, now->mark);
-	else if (before->mark != 0)
-		log_info("link", "connections to the server carry no mark any more");
-}
-
-/* wg-quick takes the MTU from the way to the endpoint, which is loopback: 65536 − 80. Whole packets of that size are cut into
- * pieces that are lost together. */
+/* wg-quick takes the MTU from the route to the endpoint, which is loopback: 65536 − 80. A packet of that size is
+ * cut into many pieces on its way, and one lost piece loses the packet. */
 static void tell_mtu(struct other_device *now)
 {
 	if (now->mtu <= MTU_FITS) {
@@ -67,16 +45,26 @@ static void tell_mtu(struct other_device *now)
 		now->device, now->mtu, MTU_FITS, now->device, MTU_FITS, now->device);
 }
 
-void other_device_look(struct other_device *foreign, uint16_t listen_port)
+void other_device_check(struct other_device *known, uint16_t listen_port)
 {
-	struct other_device now = {.is_large_told = foreign->is_large_told};
+	struct other_device now = {.is_large_told = known->is_large_told};
+	struct err err = {""};
+	int rc = wg_device_find_mark(listen_port, now.device, &now.mark, &err);
 
-	find(listen_port, &now);
+	if (rc < 0)
+		log_debug("link", "looking for the mark of a WireGuard device: %s", err.text);
+	if (rc != 1 && !wg_userspace_find_mark(WG_USERSPACE_FOLDER, listen_port, now.device, &now.mark)) {
+		now.device[0] = '\0';
+		now.mark = 0;
+	}
 	if (now.device[0])
 		now.mtu = read_mtu(now.device);
-	if (strcmp(now.device, foreign->device) != 0)
+	if (strcmp(now.device, known->device) != 0)
 		now.is_large_told = false;
-	tell_mark(foreign, &now);
+	if (now.mark != 0 && (strcmp(now.device, known->device) != 0 || now.mark != known->mark))
+		log_info("link", "connections to the server carry the mark of %s, 0x%x", now.device, now.mark);
+	else if (now.mark == 0 && known->mark != 0)
+		log_info("link", "connections to the server carry no mark any more");
 	tell_mtu(&now);
-	*foreign = now;
+	*known = now;
 }

@@ -1,5 +1,5 @@
-/* The WireGuard device that somebody else (wg-quick) brought up with our local port as a peer's endpoint: its mark, and the
- * trap it falls into. */
+/* The WireGuard device of another program (wg-quick) that has our local port as a peer's endpoint: its mark, which
+ * our sockets need under its full tunnel, and its MTU, which wg-quick sets too large. */
 #ifndef TOWPATH_CLIENT_OTHER_DEVICE_H
 #define TOWPATH_CLIENT_OTHER_DEVICE_H
 
@@ -7,15 +7,17 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* Zeroed at the start. */
 struct other_device {
 	char device[IFNAMSIZ]; /* "": there is none */
 	uint32_t mark;	       /* 0: none */
 	uint32_t mtu;	       /* 0: not known */
-	bool is_large_told;
+	bool is_large_told;    /* the warning about the MTU was given for this device */
 };
 
-/* Look again, and say what is new: another device or mark, and an MTU that only loopback can carry. Kernel devices need
- * CAP_NET_ADMIN; without it there is none. */
-void other_device_look(struct other_device *foreign, uint16_t listen_port);
+/* Find the device, and log what has changed: the mark, or an MTU that only loopback can carry. To be called
+ * whenever the network has changed. Devices of the kernel are seen with CAP_NET_ADMIN only; without it none is
+ * found. */
+void other_device_check(struct other_device *known, uint16_t listen_port);
 
 #endif

@@ -1,6 +1,5 @@
-/* Reads the settings, makes the TLS context, takes over the addresses that the supervisor remembers. Counted: the client and each
- * attempt are users, the last of them frees it. Fails with one line, and nothing is left.
- */
+/* Reads the settings, makes the TLS context, takes over the addresses that the supervisor remembers. Counted: the
+ * client and each attempt are users, the last of them frees it. Fails with one line, and nothing is left. */
 #include "client/profile.h"
 
 #include "common/base/require.h"

@@ -1,7 +1,7 @@
 /* The settings in force and what is made from them: the TLS context, and what is remembered of each server.
  *
- * A reload makes a new profile. An attempt that was begun with the old one keeps it until it closes; the next attempt takes
- * the new one.
+ * A reload makes a new profile. An attempt that was begun with the old one keeps it until it closes; the next
+ * attempt takes the new one.
  */
 #ifndef TOWPATH_CLIENT_PROFILE_H
 #define TOWPATH_CLIENT_PROFILE_H
@@ -28,7 +28,8 @@ struct profile {
 	struct profile_server *servers; /* as many as the settings have */
 };
 
-/* Called by OpenSSL for each session that can be resumed. Return: 1 if it was kept; then it is freed by the one who kept it. */
+/* Called by OpenSSL for each session that can be resumed. Return: 1 if it was kept; then it is freed by the one who
+ * kept it. */
 typedef int profile_on_session(SSL *ssl, SSL_SESSION *session);
 
 /* From a CHANNEL_SETTINGS or CHANNEL_RELOAD; owns @fd. Reads the system's certificates where no others are given.

@@ -1,7 +1,9 @@
-/* The local UDP port. Happy path of a datagram: pump_receive() reads a batch, each datagram goes into the queue of its source's
- * flow, and then each flow's carrier sends. The way back does not touch this file: a carrier writes to the socket itself.
+/* The local UDP port. Happy path of a datagram: pump_receive() reads a batch, each datagram goes into the queue of
+ * its source's flow, and then each flow's carrier sends. The way back does not touch this file: a carrier writes to
+ * the socket itself.
  *
- * Fails by counting. Where no flow is free a datagram is dropped as DROP_FLOWS_FULL; without a carrier it waits in the queue.
+ * Fails by counting. Where no flow is free a datagram is dropped as DROP_FLOWS_FULL; without a carrier it waits in
+ * the queue.
  */
 #include "client/relay.h"
 
@@ -96,8 +98,8 @@ static struct local_flow *local_flow_open(struct relay *relay, bool is_first)
 	return local;
 }
 
-/* A source that was not seen before gets the first flow, if that is unused or silent, or else a new one. Return: NULL where
- * RELAY_FLOWS_MAX are in use. */
+/* A source that was not seen before gets the first flow, if that is unused or silent, or else a new one. Return:
+ * NULL where RELAY_FLOWS_MAX are in use. */
 static struct local_flow *flow_for_new_source(struct relay *relay, const struct addr *from, uint64_t now_us)
 {
 	struct local_flow *local = relay_first(relay);
@@ -130,8 +132,8 @@ static struct local_flow *find_flow(struct relay *relay, const struct addr *from
 
 /* --- datagrams --- */
 
-/* Queue the whole batch first: a carrier then sends it in one record. A carrier's end may close its flow, so the next one is
- * taken before. */
+/* Queue the whole batch first: a carrier then sends it in one record. A carrier's end may close its flow, so the
+ * next one is taken before. */
 static bool on_local_batch(void *owner, unsigned count, uint64_t now_us)
 {
 	struct relay *relay = owner;

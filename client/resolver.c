@@ -1,13 +1,14 @@
 /* One question to c-ares. Its sockets are polled by the loop, its time-outs run on one timer.
  *
- * Happy path: open, (marked sockets arrive), ask, a socket becomes readable, c-ares calls back, the timer hands the answer to the
- * owner from the loop. A text that is an address already is answered without a question.
+ * Happy path: open, (marked sockets arrive), ask, a socket becomes readable, c-ares calls back, the timer hands the
+ * answer to the owner from the loop. A text that is an address already is answered without a question.
  *
- * Under a full tunnel the sockets must carry the link's mark. Only the supervisor can make those, and c-ares wants a socket at
- * once when it asks for one. So they are requested in advance, into a stock, and the question starts when all have come.
+ * Under a full tunnel the sockets must carry the link's mark. Only the supervisor can make those, and c-ares wants
+ * a socket at once when it asks for one. So they are requested in advance, into a stock, and the question starts
+ * when all have come.
  *
- * Fails with a reason in words: what c-ares says, or no answer within RESOLVER_TIMEOUT_MS. A marked socket that is refused
- * means one name server less.
+ * Fails with a reason in words: what c-ares says, or no answer within RESOLVER_TIMEOUT_MS. A marked socket that is
+ * refused means one name server less.
  */
 #define CARES_NO_DEPRECATED /* ares_set_socket_functions(): what replaces it came with 1.34 */
 #include "client/resolver.h"
@@ -313,8 +314,8 @@ static void request_stock(struct resolver *resolver, const struct addr *servers,
 
 /* --- the question --- */
 
-/* Start the question. With marked sockets the physical links' name servers are asked, and for no other name than the one that
- * was given: the host's search domains belong to the tunnel. Return: 0 or a negative errno. */
+/* Start the question. With marked sockets the physical links' name servers are asked, and for no other name than
+ * the one that was given: the host's search domains belong to the tunnel. Return: 0 or a negative errno. */
 static int ask(struct resolver *resolver, struct err *err)
 {
 	bool is_marked = resolver->stock_count > 0;

@@ -1,9 +1,9 @@
-/* Names to addresses, by c-ares on the loop, which is never blocked. /etc/hosts and /etc/resolv.conf are read anew for each
- * question, so a change of network needs no restart.
+/* Names to addresses, by c-ares on the loop, which is never blocked. /etc/hosts and /etc/resolv.conf are read anew
+ * for each question, so a change of network needs no restart.
  *
- * Under a full tunnel the system's resolver would send its questions into the tunnel, which waits for the answer. Then the
- * physical links' own name servers are asked (@nameservers), through sockets that carry the link's mark. The supervisor makes
- * them before the question starts.
+ * Under a full tunnel the system's resolver would send its questions into the tunnel, which waits for the answer.
+ * Then the physical links' own name servers are asked (@nameservers), through sockets that carry the link's mark.
+ * The supervisor makes them before the question starts.
  */
 #ifndef TOWPATH_CLIENT_RESOLVER_H
 #define TOWPATH_CLIENT_RESOLVER_H
@@ -23,7 +23,8 @@
 struct resolver; /* one question */
 struct socket_source;
 
-/* @addresses: @count of them with @port set, IPv6 and IPv4 in turn (RFC 8305 §4); borrowed. @count 0: @reason says why. */
+/* @addresses: @count of them with @port set, IPv6 and IPv4 in turn (RFC 8305 §4); borrowed. @count 0: @reason says
+ * why. */
 typedef void (*resolver_on_answer)(void *owner, const struct addr *addresses, size_t count, const char *reason);
 
 struct resolver_setup {

@@ -4,15 +4,17 @@
  *        │         └──────── fails                                                        ↑
  *        └── 250 ms, or all else has failed → REMEMBERED: IDLE → DIALING → PROVING ──────┘
  *
- *     A try that fails, or is not needed, is OVER. The first try whose server has proved itself is chosen, and ends the rest.
+ * A try that fails, or is not needed, is OVER. The first try whose server has proved itself is chosen, which ends the
+ * other try and the look-up. What the remembered addresses get depends on the answer of the look-up:
  *
- * When the look-up answers, what the remembered addresses get depends on the answer:
  *     it holds all of them       REMEMBERED is OVER: the other try dials them
- *     it is another answer       a name server may lie (a hotel's portal): REMEMBERED begins after SEEK_FALLBACK_DELAY_MS
+ *     it is another answer       REMEMBERED begins after SEEK_FALLBACK_DELAY_MS, because a name server may lie
+ *                                (a hotel's portal), or the server may have moved
  *     REMEMBERED runs already    ANSWERED dials only what is not being dialled yet
  *
- * Fails when the look-up and both tries have, with the phase, address and reason of the part that failed last. The failures
- * before are debug lines. Where ANSWERED or the look-up fails while REMEMBERED is IDLE, that begins at once.
+ * Fails when the look-up and both tries have, with the phase, address and reason of the part that failed last. The
+ * failures before are debug lines. Where ANSWERED or the look-up fails while REMEMBERED is IDLE, that begins at
+ * once.
  */
 #include "client/seek.h"
 
@@ -79,7 +81,8 @@ static void on_part_failed(struct seek *seek, const char *phase, const struct ad
 
 /* --- one address try: dial, then an attempt --- */
 
-/* The first server that proves itself. A try that is over has closed its attempt, which then is not heard of any more. */
+/* The first server that proves itself. A try that is over has closed its attempt, which then is not heard of any
+ * more. */
 static void on_try_secured(void *owner)
 {
 	struct address_try *try = owner;
@@ -188,7 +191,8 @@ static bool has_address(const struct addr *addresses, size_t count, const struct
 	return false;
 }
 
-/* Dial what is not being dialled already, and decide when the remembered addresses are tried: see the top of this file. */
+/* Dial what is not being dialled already, and decide when the remembered addresses are tried: see the top of this
+ * file. */
 static void use_answer(struct seek *seek)
 {
 	const struct profile_server *server = &seek->profile->servers[seek->server];

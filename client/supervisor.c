@@ -79,7 +79,7 @@ static uint32_t find_mark(struct supervisor *s)
 	}
 	if (s->first->has_device)
 		return host_mark(supervise_host(s->supervise));
-	other_device_look(&s->foreign, addr_port(&s->port.addr));
+	other_device_check(&s->foreign, addr_port(&s->port.addr));
 	return s->foreign.mark;
 }
 

@@ -1,5 +1,10 @@
-/* Happy path: a call, passed on at once; those of the next 200 ms are gathered into one at their end. The clock is watched by
- * a timer of the kernel that never expires, but is cancelled when the time is set. */
+/* Happy path: a call is passed on at once; the calls of the next WAKEUP_PAUSE_MS become one, at the end of that
+ * pause.
+ *
+ * The clock is watched by a kernel timer that never expires: TFD_TIMER_CANCEL_ON_SET makes read() fail with
+ * ECANCELED when the wall clock is set. Without that timer a failure because of the clock is tried again like any
+ * other, only later.
+ */
 #include "client/wakeup.h"
 
 #include <errno.h>
@@ -7,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define FAR_AWAY_S ((time_t)50 * 365 * 24 * 3600)
+#define FAR_AWAY_S ((time_t)50 * 365 * 24 * 3600) /* 50 years: never, but far from any overflow */
 
 static void wakeup_now(struct wakeup *wakeup);
 
@@ -36,6 +41,7 @@ void wakeup_call(struct wakeup *wakeup)
 
 /* --- the clock --- */
 
+/* To be called again after each ECANCELED. */
 static int arm_clock(int fd)
 {
 	struct itimerspec when = {.it_value.tv_sec = time(NULL) + FAR_AWAY_S};
@@ -43,7 +49,7 @@ static int arm_clock(int fd)
 	return timerfd_settime(fd, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &when, NULL) < 0 ? -errno : 0;
 }
 
-static void on_clock(uv_poll_t *poll, int status, int events)
+static void on_clock_set(uv_poll_t *poll, int status, int events)
 {
 	struct wakeup *wakeup = poll->data;
 	uint64_t expired;
@@ -56,7 +62,6 @@ static void on_clock(uv_poll_t *poll, int status, int events)
 	wakeup_call(wakeup);
 }
 
-/* Without it a failure because of the clock is tried again like any other, only later. */
 static void watch_clock(struct wakeup *wakeup, uv_loop_t *loop)
 {
 	int fd = timerfd_create(CLOCK_REALTIME, TFD_CLOEXEC | TFD_NONBLOCK);
@@ -70,7 +75,7 @@ static void watch_clock(struct wakeup *wakeup, uv_loop_t *loop)
 	}
 	wakeup->clock_fd = fd;
 	wakeup->clock.data = wakeup;
-	uv_poll_start(&wakeup->clock, UV_READABLE, on_clock);
+	uv_poll_start(&wakeup->clock, UV_READABLE, on_clock_set);
 }
 
 static void on_clock_closed(uv_handle_t *handle)

@@ -1,5 +1,5 @@
-/* Why who waits should not wait any longer: the host's network has changed, or somebody has set its clock (which also is
- * how waking up from sleep shows). */
+/* Reasons to try again before the wait is over: the host's network has changed, or the host's clock was set (which
+ * is also how a wake-up from sleep shows). */
 #ifndef TOWPATH_CLIENT_WAKEUP_H
 #define TOWPATH_CLIENT_WAKEUP_H
 
@@ -9,13 +9,13 @@
 #include <stdint.h>
 #include <uv.h>
 
-#define WAKEUP_PAUSE_MS 200u /* between two calls: networks come up in many small steps */
+#define WAKEUP_PAUSE_MS 200u /* between two calls: a network comes up in many small steps */
 
 struct wakeup {
 	uv_timer_t pause;
 	uv_poll_t clock;
-	int clock_fd; /* -1: none, where the kernel refuses it */
-	bool is_due;  /* something happened during the pause */
+	int clock_fd; /* -1: the kernel refuses it, and the clock is not watched */
+	bool is_due;  /* something has happened during the pause */
 	void (*on_wakeup)(void *owner);
 	void *owner;
 };
@@ -26,7 +26,7 @@ int wakeup_open(struct wakeup *wakeup, uv_loop_t *loop, void (*on_wakeup)(void *
 /* The network has changed. */
 void wakeup_call(struct wakeup *wakeup);
 
-/* Memory is the owner's when the loop has let go of the handles. */
+/* The memory is the owner's again when the loop has run on. */
 void wakeup_close(struct wakeup *wakeup);
 
 #endif

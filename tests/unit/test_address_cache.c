@@ -1,4 +1,4 @@
-/* client/names: what is kept is there at the next start, and whatever else stands in the file does no harm. */
+/* client/address_cache: what is kept is there at the next start, and whatever else stands in the file does no harm. */
 #include "client/address_cache.h"
 
 #include <setjmp.h>
@@ -18,7 +18,7 @@ static char folder[64];
 static int set_up(void **state)
 {
 	(void)state;
-	strcpy(folder, "/tmp/test_names.XXXXXX");
+	strcpy(folder, "/tmp/test_cache.XXXXXX");
 	return mkdtemp(folder) ? 0 : -1;
 }
 
@@ -39,86 +39,86 @@ static int tear_down(void **state)
 	return rmdir(folder);
 }
 
-static struct address_cache *reopen(struct address_cache *names)
+static struct address_cache *reopen(struct address_cache *cache)
 {
-	address_cache_close(names);
-	names = address_cache_open(folder, "home");
-	assert_non_null(names);
-	return names;
+	address_cache_close(cache);
+	cache = address_cache_open(folder, "home");
+	assert_non_null(cache);
+	return cache;
 }
 
 /* Of a time at which nothing was written lately: at once. */
-static void keep(struct address_cache *names, const char *host, const char *addresses)
+static void keep(struct address_cache *cache, const char *host, const char *addresses)
 {
 	static uint64_t now_us;
 
 	now_us += ADDRESS_CACHE_WRITE_PAUSE_MS * 1000;
-	assert_int_equal(address_cache_keep(names, host, addresses, now_us), 0);
+	assert_int_equal(address_cache_keep(cache, host, addresses, now_us), 0);
 }
 
 static void what_is_kept_is_found_again(void **state)
 {
-	struct address_cache *names = reopen(NULL);
+	struct address_cache *cache = reopen(NULL);
 
 	(void)state;
-	assert_null(address_cache_find(names, "hub.example.org"));
-	keep(names, "hub.example.org", "203.0.113.10");
-	keep(names, "other.example.org", "2001:db8::1");
-	keep(names, "hub.example.org", "203.0.113.11,203.0.113.12");
-	names = reopen(names);
-	assert_string_equal(address_cache_find(names, "hub.example.org"), "203.0.113.11,203.0.113.12");
-	assert_string_equal(address_cache_find(names, "other.example.org"), "2001:db8::1");
-	address_cache_close(names);
+	assert_null(address_cache_find(cache, "hub.example.org"));
+	keep(cache, "hub.example.org", "203.0.113.10");
+	keep(cache, "other.example.org", "2001:db8::1");
+	keep(cache, "hub.example.org", "203.0.113.11,203.0.113.12");
+	cache = reopen(cache);
+	assert_string_equal(address_cache_find(cache, "hub.example.org"), "203.0.113.11,203.0.113.12");
+	assert_string_equal(address_cache_find(cache, "other.example.org"), "2001:db8::1");
+	address_cache_close(cache);
 }
 
 /* The worker is a stranger: what it says is kept only where it is what it should be. */
 static void what_is_no_list_is_not_kept(void **state)
 {
-	struct address_cache *names = reopen(NULL);
+	struct address_cache *cache = reopen(NULL);
 
 	(void)state;
-	keep(names, "hub.example.org", "");
-	keep(names, "hub.example.org", "203.0.113.10\nevil.example.org 192.0.2.1");
-	keep(names, "hub.example.org evil", "203.0.113.10");
-	keep(names, "", "203.0.113.10");
-	names = reopen(names);
-	assert_null(address_cache_find(names, "hub.example.org"));
-	assert_null(address_cache_find(names, "evil.example.org"));
-	assert_null(address_cache_find(names, ""));
-	address_cache_close(names);
+	keep(cache, "hub.example.org", "");
+	keep(cache, "hub.example.org", "203.0.113.10\nevil.example.org 192.0.2.1");
+	keep(cache, "hub.example.org evil", "203.0.113.10");
+	keep(cache, "", "203.0.113.10");
+	cache = reopen(cache);
+	assert_null(address_cache_find(cache, "hub.example.org"));
+	assert_null(address_cache_find(cache, "evil.example.org"));
+	assert_null(address_cache_find(cache, ""));
+	address_cache_close(cache);
 }
 
 /* Names that come and go push the oldest out, and no file grows for ever. */
 static void the_oldest_falls_out(void **state)
 {
-	struct address_cache *names = reopen(NULL);
+	struct address_cache *cache = reopen(NULL);
 	char host[32];
 
 	(void)state;
 	for (int i = 0; i < 100; i++) {
 		snprintf(host, sizeof(host), "hub%d.example.org", i);
-		keep(names, host, "203.0.113.10");
+		keep(cache, host, "203.0.113.10");
 	}
-	names = reopen(names);
-	assert_null(address_cache_find(names, "hub83.example.org"));
-	assert_non_null(address_cache_find(names, "hub84.example.org"));
-	assert_non_null(address_cache_find(names, "hub99.example.org"));
-	address_cache_close(names);
+	cache = reopen(cache);
+	assert_null(address_cache_find(cache, "hub83.example.org"));
+	assert_non_null(address_cache_find(cache, "hub84.example.org"));
+	assert_non_null(address_cache_find(cache, "hub99.example.org"));
+	address_cache_close(cache);
 }
 
 /* Only its owner reads it. */
 static void file_is_its_owners(void **state)
 {
-	struct address_cache *names = reopen(NULL);
+	struct address_cache *cache = reopen(NULL);
 	struct stat status;
 	char path[128];
 
 	(void)state;
-	keep(names, "hub.example.org", "203.0.113.10");
+	keep(cache, "hub.example.org", "203.0.113.10");
 	path_of(path, sizeof(path));
 	assert_int_equal(stat(path, &status), 0);
 	assert_int_equal(status.st_mode & 07777, 0600);
-	address_cache_close(names);
+	address_cache_close(cache);
 }
 
 static bool disk_says(const char *text)
@@ -137,22 +137,23 @@ static bool disk_says(const char *text)
 /* However often the worker says something else: one write in so long, and what it said last is written in the end. */
 static void news_without_end_are_few_writes(void **state)
 {
-	struct address_cache *names = reopen(NULL);
+	struct address_cache *cache = reopen(NULL);
 	uint64_t now_us = 5000000;
 
 	(void)state;
-	assert_int_equal(address_cache_keep(names, "hub.example.org", "203.0.113.10", now_us), 0);
+	assert_int_equal(address_cache_keep(cache, "hub.example.org", "203.0.113.10", now_us), 0);
 	for (int i = 0; i < 500; i++) {
 		now_us += 1000;
-		assert_int_equal(address_cache_keep(names, "hub.example.org", i % 2 ? "203.0.113.11" : "203.0.113.12", now_us),
+		assert_int_equal(
+			address_cache_keep(cache, "hub.example.org", i % 2 ? "203.0.113.11" : "203.0.113.12", now_us),
 			ADDRESS_CACHE_WRITE_PAUSE_MS - 1 - i);
 	}
 	assert_true(disk_says(" 203.0.113.10\n"));
-	assert_string_equal(address_cache_find(names, "hub.example.org"), "203.0.113.11");
-	address_cache_write(names, now_us + 500000);
+	assert_string_equal(address_cache_find(cache, "hub.example.org"), "203.0.113.11");
+	address_cache_write(cache, now_us + 500000);
 	assert_true(disk_says(" 203.0.113.11\n"));
-	assert_true(address_cache_keep(names, "hub.example.org", "203.0.113.13", now_us + 600000) > 0);
-	address_cache_close(names);
+	assert_true(address_cache_keep(cache, "hub.example.org", "203.0.113.13", now_us + 600000) > 0);
+	address_cache_close(cache);
 	assert_true(disk_says(" 203.0.113.13\n"));
 }
 
