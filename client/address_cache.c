@@ -46,6 +46,7 @@ static bool is_host(const char *text)
 	return len > 0 && len <= NAME_MAX_LEN && strcspn(text, " \t\r\n") == len;
 }
 
+/* Literal addresses only, so that nothing is looked up for what stands in the file. */
 static bool is_list(const char *text)
 {
 	struct addr addresses[ADDRESS_LIST_MAX];
@@ -89,6 +90,7 @@ struct address_cache *address_cache_open(const char *state_dir, const char *name
 	return cache;
 }
 
+/* A walk: there are a few names at most. */
 const char *address_cache_find(const struct address_cache *cache, const char *host)
 {
 	for (size_t i = 0; i < cache->count; i++)
@@ -114,6 +116,7 @@ static void write_file(struct address_cache *cache)
 	log_debug("link", "the servers' addresses are not kept for the next start: %s", err.text);
 }
 
+/* The time counts also where the write fails, or a full disk would be tried again with each report. */
 void address_cache_write(struct address_cache *cache, uint64_t now_us)
 {
 	if (!cache->is_unwritten)

@@ -52,6 +52,7 @@ struct attempt {
 	size_t head_len;
 };
 
+/* For the log line of a failure. NULL for UP: such a failure is a loss, not a phase that went wrong. */
 static const char *phase_name(enum attempt_phase phase)
 {
 	switch (phase) {
@@ -76,6 +77,7 @@ static void attempt_fail(struct attempt *attempt, const char *reason)
 	attempt->setup.handlers->on_failed(attempt->setup.owner, phase_name(attempt->phase), reason);
 }
 
+/* The deadline is of the phase as a whole, however slowly bytes trickle in. */
 static void enter_phase(struct attempt *attempt, enum attempt_phase phase)
 {
 	attempt->phase = phase;
@@ -83,6 +85,8 @@ static void enter_phase(struct attempt *attempt, enum attempt_phase phase)
 	attempt->is_hurried = false;
 }
 
+/* The last callback of the stream, directly or through the carrier. The owner may free what we borrowed from now
+ * on, so it hears of it last. */
 static void attempt_on_closed(void *owner)
 {
 	struct attempt *attempt = owner;
@@ -152,6 +156,7 @@ static int make_jwt(const struct attempt *attempt, char *out, size_t size)
 	return jwt_encode(out, size, &claims, key ? key : "", key ? strlen(key) : 0);
 }
 
+/* The upgrade: RFC 6455 §4.1, with the JWT as a subprotocol. Return: 0 or a negative errno. */
 static int write_request(struct attempt *attempt)
 {
 	const struct client_settings *settings = attempt->settings;
@@ -176,6 +181,7 @@ static int write_request(struct attempt *attempt)
 	return tls_stream_write(&attempt->stream, request, (size_t)len);
 }
 
+/* on_secured comes before the request, so that only the attempt that was chosen sends a token. */
 static void start_upgrade(struct attempt *attempt)
 {
 	enter_phase(attempt, ATTEMPT_UPGRADE);
@@ -222,6 +228,7 @@ static bool read_http_answer(struct attempt *attempt)
 
 static void start_tls(struct attempt *attempt);
 
+/* The answer to CONNECT (RFC 9110 §9.3.6): any 2xx means that the bytes behind it are the server's. */
 static void take_proxy_answer(struct attempt *attempt, const struct http_head *head, size_t used)
 {
 	char reason[256], phrase[64];
@@ -316,6 +323,7 @@ static void start_tls(struct attempt *attempt)
 		attempt_fail(attempt, err.text);
 }
 
+/* Ask the proxy for a connection to the server. The name is looked up by the proxy, not here. */
 static void start_proxy(struct attempt *attempt)
 {
 	const struct client_settings *settings = attempt->settings;
@@ -396,6 +404,7 @@ static const struct tls_stream_handlers stream_handlers = {
 	.on_closed = attempt_on_closed,
 };
 
+/* Everything else follows from the stream's callbacks, the first of which comes with the next turn of the loop. */
 struct attempt *attempt_open(const struct attempt_setup *setup, int fd)
 {
 	struct attempt *attempt = calloc(1, sizeof(*attempt));
@@ -435,6 +444,7 @@ void attempt_tick(struct attempt *attempt, uint64_t now_us)
 			attempt, attempt->is_hurried ? "no answer since the network changed" : "no answer in 10 s");
 }
 
+/* A connection that survives the change answers within the shorter time; where it does not, the link can dial again. */
 void attempt_check(struct attempt *attempt, uint64_t now_us)
 {
 	if (attempt->phase == ATTEMPT_UP)
@@ -458,6 +468,7 @@ void attempt_close(struct attempt *attempt)
 		tls_stream_close(&attempt->stream);
 }
 
+/* Under TLS 1.3 sessions come after the handshake, perhaps several: the newest one is kept. */
 int attempt_keep_session(SSL *ssl, SSL_SESSION *session)
 {
 	struct attempt *attempt = SSL_get_app_data(ssl);

@@ -59,6 +59,7 @@ static void on_timer_closed(uv_handle_t *handle)
 	dial_release(handle->data);
 }
 
+/* The descriptor is closed only now: libuv may still touch it until the handle has closed. */
 static void on_poll_closed(uv_handle_t *handle)
 {
 	struct dial_try *try = handle->data;
@@ -85,6 +86,7 @@ static void try_end(struct dial_try *try)
 		free(try);
 }
 
+/* End all tries. The timers stay open until dial_close(). */
 static void dial_stop(struct dial *dial)
 {
 	dial->is_done = true;
@@ -103,6 +105,7 @@ static void dial_fail(struct dial *dial)
 
 static void start_next(struct dial *dial);
 
+/* The reason is remembered, because the last one becomes that of the whole race; then the next address has its turn. */
 static void try_fail(struct dial_try *try, int error)
 {
 	struct dial *dial = try->dial;
@@ -157,6 +160,7 @@ static void try_connect(struct dial_try *try, int fd)
 	uv_poll_start(&try->poll, UV_WRITABLE, on_connect_ready);
 }
 
+/* The supervisor's answer: a marked socket, or why there is none. */
 static void try_on_socket(struct socket_request *request, int error, int fd)
 {
 	struct dial_try *try = (struct dial_try *)((char *)request - offsetof(struct dial_try, request));
@@ -167,6 +171,7 @@ static void try_on_socket(struct socket_request *request, int error, int fd)
 		try_connect(try, fd);
 }
 
+/* Without memory this address is left out; the others, or the deadline, decide. */
 static void try_open(struct dial *dial, const struct addr *addr)
 {
 	struct dial_try *try = calloc(1, sizeof(*try));

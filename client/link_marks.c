@@ -25,6 +25,7 @@ struct mark_duplicate {
 	uint64_t made_ms;
 };
 
+/* One warning, not one for each socket: the cause is the same until the program is started anew. */
 static void set_mark(struct link_marks *marks, int fd)
 {
 	if (setsockopt(fd, SOL_SOCKET, SO_MARK, &marks->mark, sizeof(marks->mark)) == 0 || marks->is_refusal_told)
@@ -64,6 +65,7 @@ static void on_sweep(uv_timer_t *timer)
 		uv_timer_stop(timer);
 }
 
+/* The timer is opened with the first duplicate: many clients never have one. Return: false without memory. */
 static bool open_sweep(struct link_marks *marks, uv_loop_t *loop)
 {
 	if (marks->sweep)
@@ -76,6 +78,7 @@ static bool open_sweep(struct link_marks *marks, uv_loop_t *loop)
 	return true;
 }
 
+/* Remember one more descriptor of the same connection: SO_MARK set through it takes effect for both. */
 static void keep_duplicate(struct link_marks *marks, uv_loop_t *loop, int fd)
 {
 	struct mark_duplicate *duplicate = calloc(1, sizeof(*duplicate));

@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+/* The remedy for what bind() says; the default is for any other cause. */
 static const char *listen_remedy(char *buf, size_t size, int code, uint16_t port)
 {
 	switch (code) {
@@ -52,6 +53,7 @@ static int bind_port(int fd, const struct addr *addr, struct addr *ret)
 	return 0;
 }
 
+/* Non-blocking, and not inherited by programs that the supervisor starts; the worker gets it over the channel. */
 int local_port_open(struct local_port *ret, const struct client_config *config, struct err *err)
 {
 	int fd = socket(config->listen.sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

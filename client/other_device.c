@@ -13,6 +13,7 @@
 
 #define MTU_FITS 1420u /* 1500 − 40 (IPv6) − 8 (UDP) − 32 (WireGuard): fits every path and any carrier */
 
+/* Return: 0 where it cannot be read, which counts as an MTU that fits. */
 static uint32_t read_mtu(const char *device)
 {
 	struct netlink netlink;

@@ -44,6 +44,7 @@ static int open_servers(struct profile *profile, struct err *err)
 	return 0;
 }
 
+/* What was made before a failure is freed by profile_release(), which allows for parts that are missing. */
 int profile_open(struct profile **ret, int fd, profile_on_session *on_session, struct err *err)
 {
 	struct profile *profile = calloc(1, sizeof(*profile));
@@ -67,6 +68,8 @@ int profile_open(struct profile **ret, int fd, profile_on_session *on_session, s
 	return 0;
 }
 
+/* --- users --- */
+
 struct profile *profile_keep(struct profile *profile)
 {
 	profile->users++;
@@ -88,6 +91,7 @@ void profile_release(struct profile *profile)
 	free(profile);
 }
 
+/* With a proxy its name is looked up and dialled; the server's goes into CONNECT. */
 const char *profile_host(const struct profile *profile, size_t index)
 {
 	const struct client_settings *settings = &profile->settings;

@@ -76,6 +76,7 @@ static void local_flow_close(struct local_flow *local)
 	link_close(&local->link);
 }
 
+/* Its random instance is how the server knows the flow again when the link comes back. Return: NULL without memory. */
 static struct local_flow *local_flow_open(struct relay *relay, bool is_first)
 {
 	struct local_flow *local = calloc(1, sizeof(*local));
@@ -155,6 +156,7 @@ static bool on_local_batch(void *owner, unsigned count, uint64_t now_us)
 	return true;
 }
 
+/* One callback serves all local sources: WireGuard sends from one socket to ours. */
 static void on_local_readable(uv_poll_t *poll, int status, int events)
 {
 	struct relay *relay = poll->data;
@@ -203,6 +205,7 @@ void relay_on_reload(struct relay *relay)
 		link_on_reload(&local->link);
 }
 
+/* The kernel's own drops are read from the socket, so they are lost from the sum once the port is closed. */
 void relay_sum(const struct relay *relay, struct flow_counters *total, uint32_t *depth, uint64_t *sojourn_us)
 {
 	flow_counters_add(total, &relay->gone);

@@ -89,6 +89,7 @@ static void on_timer_closed(uv_handle_t *handle)
 	resolver_release(handle->data);
 }
 
+/* An error of the poll is given to c-ares as readable and writable: its own call then finds the error. */
 static void on_socket_ready(uv_poll_t *poll, int status, int events)
 {
 	struct resolver_socket *socket = poll->data;
@@ -110,6 +111,7 @@ static void forget_socket(struct resolver *resolver, struct resolver_socket *soc
 	uv_close((uv_handle_t *)&socket->poll, on_socket_closed);
 }
 
+/* Poll a socket of c-ares. Return: NULL without memory; then c-ares runs into its time-out. */
 static struct resolver_socket *add_socket(struct resolver *resolver, ares_socket_t fd)
 {
 	struct resolver_socket *socket = calloc(1, sizeof(*socket));
@@ -238,6 +240,7 @@ static ares_socket_t marked_socket(int family, int type, int protocol, void *dat
 	return ARES_SOCKET_BAD;
 }
 
+/* c-ares needs the whole set of functions where one of them is replaced (ares_set_socket_functions(3)). */
 static int marked_close(ares_socket_t fd, void *data)
 {
 	(void)data;
@@ -269,6 +272,7 @@ static const struct ares_socket_functions marked_functions = {
 
 static int ask(struct resolver *resolver, struct err *err);
 
+/* The question starts with the last answer. Where no socket came at all, c-ares reaches no server and says so. */
 static void on_marked_socket(struct socket_request *request, int error, int fd)
 {
 	struct resolver_marked *marked =
@@ -284,6 +288,7 @@ static void on_marked_socket(struct socket_request *request, int error, int fd)
 	resolver->is_answered = true;
 }
 
+/* A request that is refused at once is not counted as one that waits. */
 static void request_marked(struct resolver *resolver, int family, int type)
 {
 	struct resolver_marked *marked = &resolver->stock[resolver->stock_count];

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+/* Tickets are never used twice, so a late answer cannot be taken for another request's. */
 int socket_request_open(struct socket_source *source, struct socket_request *request, uint32_t family, uint32_t type)
 {
 	struct channel_link wanted = {.ticket = ++source->last_ticket, .family = family, .type = type};
@@ -35,6 +36,7 @@ void socket_request_close(struct socket_source *source, struct socket_request *r
 	*link = request->next;
 }
 
+/* A ticket that is not in the list was given up, for example because another address has won. */
 void socket_source_deliver(struct socket_source *source, uint64_t ticket, int error, int fd)
 {
 	struct socket_request *request = source->requests;

@@ -34,6 +34,7 @@ struct worker {
 
 /* --- start --- */
 
+/* The first settings, before READY: a failure ends the start. Later ones come as CHANNEL_RELOAD. */
 static int on_settings(void *owner, int fd, struct err *err)
 {
 	struct client *client = &((struct worker *)owner)->client;
@@ -49,6 +50,7 @@ static int on_settings(void *owner, int fd, struct err *err)
 	return rc;
 }
 
+/* There is one local port. A second one would be a mistake of the supervisor. */
 static int on_listener(void *owner, uint32_t index, int fd, struct err *err)
 {
 	struct worker *worker = owner;
@@ -59,6 +61,7 @@ static int on_listener(void *owner, uint32_t index, int fd, struct err *err)
 	return 0;
 }
 
+/* What needs files or much memory is made here, before the sandbox closes. */
 static int worker_open(void *owner, struct err *err)
 {
 	struct client *client = &((struct worker *)owner)->client;
@@ -130,6 +133,7 @@ static void on_worker_socket(void *owner, uint64_t ticket, int error, int fd)
 
 /* --- status --- */
 
+/* The first link speaks for the tunnel; counters and queues are those of all flows, also of flows that have ended. */
 static json_t *report(void *owner)
 {
 	const struct relay *relay = &((struct worker *)owner)->relay;
@@ -150,6 +154,7 @@ static json_t *report(void *owner)
 
 /* --- the end --- */
 
+/* Handles are closed here and let go while the loop runs on; worker_done() frees the rest. */
 static void worker_close(void *owner)
 {
 	struct worker *worker = owner;
