@@ -62,7 +62,7 @@ progress_run() { # TEXT COMMAND…
 	return "$status"
 }
 
-# For the caller's exit trap: end what is under way.
+# For the caller's exit trap: end the command that runs.
 progress_stop() {
 	[[ ! $PROGRESS_PID ]] || { kill -TERM -- "-$PROGRESS_PID" && wait "$PROGRESS_PID"; } 2>/dev/null || true
 	[[ ! $PROGRESS_LOG ]] || rm -f "$PROGRESS_LOG"

@@ -1,10 +1,10 @@
 /* The bare cost of the job: UDP → TLS records of 16 KiB → UDP, without framing, queues, sessions or checks.
  *
- * What the tunnel costs is told as a ratio to this. All datagrams have one size, given to both ends, so that the
+ * The tunnel's cost is given as a ratio to this. All datagrams have one size, given to both ends, so that the
  * receiver needs nothing to cut the stream apart. One direction a run:
  *
  *    packer    recvmmsg (64) side by side into one buffer → SSL_write of up to 16 KiB, no more than four a turn
- *    unpacker  SSL_read of what is there → one send with UDP_SEGMENT for up to 64 datagrams
+ *    unpacker  SSL_read of all that has arrived → one send with UDP_SEGMENT for up to 64 datagrams
  *
  *    bench-limit server --connect-udp 127.0.0.1:5001 --listen-tcp 127.0.0.1:5443 --certificate F --key F --size N --direction up|down
  *    bench-limit client --listen-udp 127.0.0.1:5000 --connect-tcp 127.0.0.1:5443 --size N --direction up|down

@@ -27,7 +27,7 @@
 #include <unistd.h>
 
 #define NS_PER_S 1000000000ull
-#define SOCKET_BUFFER_BYTES (16 << 20) /* what a busy receiver may lag behind without a loss that is not the tunnel's */
+#define SOCKET_BUFFER_BYTES (16 << 20) /* a busy receiver may lag by this much without losing a datagram itself */
 #define LOOK_UP_US 50000	       /* how long a blocked receive may miss a signal */
 #define WG_TYPE_DATA 4		       /* WireGuard paper §5.4.6 */
 

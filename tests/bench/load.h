@@ -1,7 +1,7 @@
 /* The load tool's parts: one process each plays WireGuard at one end of a tunnel, or what stands behind it.
  *
  * All of them run until SIGTERM, SIGINT or --seconds, then print one JSON object on stdout. Counters live in a file
- * that several processes map (--shared), so that whoever measures reads them at the edges of his own window.
+ * that several processes map (--shared), so that the measuring program reads them at both edges of its window.
  */
 #ifndef TOWPATH_BENCH_LOAD_H
 #define TOWPATH_BENCH_LOAD_H

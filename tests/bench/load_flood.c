@@ -2,7 +2,7 @@
  *
  * Without a limit the sender drowns the tunnel, and most datagrams are lost in front of it. With --window it sends no
  * more than the sink has room to be behind, as inner TCP does: the tunnel is busy all the time and loses nothing.
- * Datagrams carry numbers; what is lost in spite of that is known by the next that arrives, or after STALL_NS of silence.
+ * Datagrams carry numbers: a loss is seen when the next one arrives, or after STALL_NS of silence.
  */
 #include "load.h"
 
@@ -15,7 +15,7 @@
 #define NS_PER_S 1000000000ull
 #define WINDOW_NAP_NS 20000ull /* how often a sender with a full window looks */
 #define STALL_NS 20000000ull   /* the longest a datagram is on its way through a loaded machine, generously */
-#define PACE_NAP_NS 500000ull  /* a paced sender sends what is due this often */
+#define PACE_NAP_NS 500000ull  /* a paced sender wakes this often and sends all datagrams that are due */
 #define HELLO_NS 100000000ull  /* the sink says where it is until something comes */
 #define SINK_BATCH 256
 #define GSO_BYTES_MAX 65507u
@@ -208,7 +208,7 @@ static void sink_open(struct sink *sink, const struct load_options *options)
 		sink_call(sink->fd, &options->to);
 }
 
-/* Of @size only: a call of somebody's is no load. */
+/* Count datagrams of @size only: a stray datagram is no load. */
 static void sink_count(struct sink *sink, const struct load_options *options, unsigned count)
 {
 	uint64_t delivered = 0;
@@ -227,7 +227,7 @@ static void sink_count(struct sink *sink, const struct load_options *options, un
 	atomic_store_explicit(&options->shared->seen, sink->seen, memory_order_relaxed);
 }
 
-/* With MSG_TRUNC the length is told and no more than the header copied: what WireGuard does with it is not measured. */
+/* MSG_TRUNC returns the full length and copies the header only: the cost of WireGuard's own work is not measured. */
 void load_sink(const struct load_options *options)
 {
 	static struct sink sink;

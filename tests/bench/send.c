@@ -43,7 +43,7 @@ static double cpu_us(void)
 	       (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
 }
 
-/* The sink reads nothing: what arrives is dropped at its small buffer, the same for both. */
+/* The sink reads nothing: its small buffer drops the datagrams, for both ways alike. */
 static double measure(enum mix mix, bool is_connected, const struct addr *to)
 {
 	static uint8_t data[DGRAM_BATCH_MAX][SIZE_MAX_HERE];

@@ -13,7 +13,7 @@ struct stream {
 	struct frame_event event;
 };
 
-/* One step as a connection makes it: what has come so far is offered, and more of it each time more is asked for. */
+/* Offer the bytes that have arrived, as a connection does; offer more each time the parser asks for more. */
 static enum frame_result step(struct stream *stream, size_t piece)
 {
 	size_t rest = stream->len - stream->at;

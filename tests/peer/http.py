@@ -1,4 +1,4 @@
-"""HTTP/1.1 heads, byte by byte: the requests of tunnel clients and visitors, and what is read back."""
+"""HTTP/1.1 heads, byte by byte: the requests of tunnel clients and visitors, and the answers."""
 
 import base64
 import hashlib

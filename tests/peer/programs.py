@@ -1,7 +1,7 @@
 """Starts the real programs from the build folder, each in a temporary folder of its own, and stops them.
 
 TOWPATH_BUILD names the build folder (meson sets it); without it, `build` beside the sources. stop() asks for an orderly
-end and then complains about whatever is wrong: an exit code, a process left over, a report of a sanitizer in the log.
+end and then complains about every fault: an exit code, a process left over, a report of a sanitizer in the log.
 """
 
 import ctypes
@@ -64,7 +64,7 @@ def is_listening(port, host='127.0.0.1'):
 
 
 def has_udp_port(port):
-    """Is somebody bound to that UDP port?"""
+    """True if a socket is bound to that UDP port."""
     for table in ('/proc/net/udp', '/proc/net/udp6'):
         with open(table) as file:
             if any(line.split()[1].endswith(f':{port:04X}') for line in file.readlines()[1:]):

@@ -46,7 +46,7 @@ class Server:
         return sock
 
     def is_quiet(self, seconds):
-        """Does nobody connect for so long?"""
+        """True if no connection comes for so long."""
         return not select.select([self.sock], [], [], seconds)[0]
 
     def link(self, timeout=15.0):

@@ -24,7 +24,7 @@ def longest_datagram():
 
 
 def only_path(word):
-    """What makes its server admit this path prefix and no other."""
+    """The options that make its server admit this path prefix and no other."""
     return ['-P' if is_go_port() else '--restrict-http-upgrade-path-prefix', word]
 
 

@@ -11,7 +11,7 @@ BUFFER = 4 << 20
 
 def _open(address):
     sock = socket.socket(socket.AF_INET6 if ':' in address[0] else socket.AF_INET, socket.SOCK_DGRAM)
-    for option in (33, 32):  # SO_RCVBUFFORCE, SO_SNDBUFFORCE: what the test drops is no drop of the program's
+    for option in (33, 32):  # SO_RCVBUFFORCE, SO_SNDBUFFORCE: so that the test itself drops nothing
         try:
             sock.setsockopt(socket.SOL_SOCKET, option, BUFFER)
         except PermissionError:

@@ -3,15 +3,15 @@
 # Happy path: bed_run LIMIT SCRIPT… runs the script again where kernel WireGuard is: in namespaces of this machine, or in
 # the test kernel.  Everything it makes there (processes, namespaces, mounts, files below $TMPDIR) ends with it, however
 # it ends: a process namespace, or the whole kernel, goes away.
-# Fails: 77 where there is no WireGuard and no test kernel either; 124 at the time limit.
-# Whoever sources this sets $dir, a folder of its own.
+# Fails: 77 without WireGuard and without a test kernel; 124 at the time limit.
+# The script that sources this sets $dir, a folder of its own.
 # shellcheck shell=bash disable=SC2154
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 
 # --- Where: the bed ----------------------------------------------------------------------------------------------------
 
-# What makes a bed out of this machine: as root plain namespaces; else a user namespace, where our user may have one with
+# How this machine becomes a bed: as root by plain namespaces; otherwise by a user namespace, if our user may have one with
 # more than one user in it (a worker becomes another user).
 bed_namespaces=(unshare --net --mount --pid --fork --kill-child --mount-proc)
 ((EUID)) && bed_namespaces+=(--user --map-root-user --map-auto)
@@ -33,7 +33,7 @@ bed_stop() {
 }
 
 # Run COMMAND in a bed, at most LIMIT seconds.  The caller's exit trap calls bed_stop().  Return: the command's status.
-# bed_kernel=1: in the test kernel only, for a command that changes what namespaces share, such as the clock.
+# bed_kernel=1: in the test kernel only, for a command that changes a thing that namespaces share, such as the clock.
 bed_run() { # LIMIT COMMAND…
 	local limit=$1
 	shift

@@ -1,16 +1,16 @@
-# What every story begins with:  . "${0%/*}/lib.sh"; story "title" "$@"
+# Every story begins with:  . "${0%/*}/lib.sh"; story "title" "$@"
 #
 # Happy path: story enters the bed (see hosts.sh) and comes back inside it; then the script lays out hosts and says, one
 # sentence each, what must hold.  Ends with 0 when the last sentence held.
 # Fails: at the first sentence that does not hold, or command that fails, with the last lines of every program's log; status 1.  77: no bed here.
 # Environment: TOWPATH_BUILD, the build folder (default: build-asan of this tree).
 # shellcheck shell=bash
-set -eu # what lays the world out must succeed; whatever may fail stands in a sentence
+set -eu # a command that may fail stands in a sentence; every other must succeed
 . "$(dirname "${BASH_SOURCE[0]}")/hosts.sh"
 . "$(dirname "${BASH_SOURCE[0]}")/world.sh"
 
 story() { # TITLE
-	local limit=$((3 * ${story_limit:-150})) # of a machine three times as slow; only what hangs comes to it
+	local limit=$((3 * ${story_limit:-150})) # for a machine three times as slow; only a story that hangs reaches it
 	bin=${TOWPATH_BUILD:-$top/build-asan}
 	[[ $bin == /* ]] || bin=$PWD/$bin
 	if [[ ! -x $bin/server/towpath-server || ! -x $bin/client/towpath-client ]]; then

@@ -1,12 +1,11 @@
-# A host that brings up a tunnel's device without the tunnel, by tests/loop/host_driver: what is looked at is what the host is
-# left with.  Sourced after lib.sh.
+# A host that brings up a tunnel's device without the tunnel, by tests/loop/host_driver, to compare the host before and after.  Sourced after lib.sh.
 #
 #     lan 192.168.1.130, fd77::2 ── uplink        a router at 192.168.1.1 and fd77::1; a resolver kept by a resolvconf of ours
 # shellcheck shell=bash disable=SC2154
 
 driver=$bin/tests/loop/host_driver
 private_key=yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=
-# shellcheck disable=SC2034 # used by who sources this
+# shellcheck disable=SC2034 # used by the script that sources this
 peer_key=xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=
 export ASAN_OPTIONS=$ASAN_OPTIONS:verify_asan_link_order=0 # kill_at is loaded before it
 
@@ -39,13 +38,13 @@ lone_host() { # NAME
 	RESOLVER=$dir/$1/resolver "$dir/bin/resolvconf" -d nothing
 }
 
-# [Interface] with a key and what is on standard input, which may go on with other sections.
+# A file of [Interface] with a key, then standard input, which may go on with other sections.
 lone_file() { # HOST NAME
 	(umask 077 && { printf '[Interface]\nPrivateKey = %s\n' $private_key && cat; } >"$dir/$1/$2.conf")
 }
 
-# Few programs: each takes its time in the test kernel.  Left out is what tells only that the kernel has loaded a module meanwhile,
-# connection tracking or a congestion control, as Debian's does at the first use.
+# Few programs: each takes its time in the test kernel.  Left out are the traces of a module that the kernel has loaded
+# meanwhile (connection tracking or a congestion control, which Debian's kernel loads at the first use).
 snapshot() { # HOST, which it runs on
 	printf 'link show\naddress show\nroute show table all\nrule show\n' >"$dir/$1/batch"
 	ip -4 -batch "$dir/$1/batch" | grep -v valid_lft

@@ -24,7 +24,7 @@ FOLDER, RACE, RUNS = sys.argv[1], sys.argv[2], int(sys.argv[3])
 CONF = FOLDER + '/vps/etc/hub.conf'
 HUB = SimpleNamespace(port=443, target=SimpleNamespace(port=51820))
 LONG_AGO = {'iat': 1000}  # a clock at 1970
-GROUP = 10  # who is revoked by one reload, each in a race of its own
+GROUP = 10  # clients revoked by one reload, each in a race of its own
 PRIME = 2 ** 255 - 19
 failures = []
 
@@ -181,7 +181,7 @@ def visit(guest):
 
 
 def race_of_wg(guest, lead):
-    """Somebody takes the peer out with wg(8), while the guest comes in with a clock at 1970, for which the hub takes its peer
+    """An operator takes the peer out with wg(8), while the guest comes in with a clock at 1970, for which the hub takes its peer
     out and in again, and while a route of the device's is gone, which the hub repairs. The guest has this lead, in seconds."""
     shake_hands(guest)
     time.sleep(0.12)  # the hub looks at its device ten times a second at most: now it looks at once
@@ -227,7 +227,7 @@ def rewrite(text):
 
 
 def storm(before):
-    """Four ask for reloads, while guests come in and somebody writes the file again and again: each is answered."""
+    """Four ask for reloads, while guests come in and another program writes the file again and again: each is answered."""
     guests = [Guest(number) for number in range(2 * GROUP)]
     text = before + ''.join(guest.section for guest in guests)
     reload(text)

@@ -4,7 +4,7 @@
 #     198.51.100.77    ├── internet ── carrier          └─ nas   192.168.1.20, knows of neither
 #     vps 203.0.113.10 ┘        └── visitor 192.0.2.50
 #
-# Whoever sources this sets $dir, a folder of its own, and $bin, where towpath-server and towpath-client are.
+# The script that sources this sets $dir, a folder of its own, and $bin, where towpath-server and towpath-client are.
 # shellcheck shell=bash disable=SC2154
 
 export hub_address=203.0.113.10 hub_address6=2001:db8:1::10
@@ -59,7 +59,7 @@ cafe_rules() { # the forward chain's rules, on standard input
 	RULES
 }
 
-# What passes and is not TCP 443 is counted, too.
+# Packets that pass and are not TCP 443 are counted, too.
 cafe_drops_udp() {
 	cafe_rules <<-'RULES'
 	meta l4proto udp counter name dropped drop
@@ -107,7 +107,7 @@ world_home() {
 	nat router wan
 }
 
-# A NAT that knows only what began inside, as those of carriers do: a packet of a connection it has no entry for is dropped.
+# A NAT as carriers have it: only hosts inside may begin a connection, and a packet without an entry is dropped.
 nat() { # HOST DEVICE
 	at "$1" nft -f - <<-RULES
 	table ip nat {
@@ -366,9 +366,9 @@ tunnel_down() { # HOST
 	at "$1" "$bin/client/towpath-client" down home "${places[@]}"
 }
 
-# What a host's network looks like, to compare before and after: text on standard output.  Counters, times, and the
-# link-local addresses that come a second late are left out; so is what tells only that the kernel has loaded a module
-# meanwhile, connection tracking or a congestion control, as Debian's does at the first use.
+# Print the state of a host's network, to compare before and after.  Left out are counters, times, link-local addresses, which
+# come a second late, and the traces of a module that the kernel has loaded meanwhile (connection tracking or a congestion
+# control, which Debian's kernel loads at the first use).
 host_state() { # HOST
 	host_state_all "$1" | grep -v fe80::
 }
