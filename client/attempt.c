@@ -306,7 +306,7 @@ static void start_tls(struct attempt *attempt)
 {
 	const struct client_settings *settings = attempt->settings;
 	const char *name = settings->server_name ? settings->server_name : attempt->server->host;
-	struct err err = {0};
+	struct err err = {""};
 	SSL *ssl;
 
 	if (attempt->server->cleartext) {
@@ -408,7 +408,7 @@ static const struct tls_stream_handlers stream_handlers = {
 struct attempt *attempt_open(const struct attempt_setup *setup, int fd)
 {
 	struct attempt *attempt = calloc(1, sizeof(*attempt));
-	struct err err = {0};
+	struct err err = {""};
 
 	if (!attempt) {
 		socket_request_close_socket(fd);

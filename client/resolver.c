@@ -278,7 +278,7 @@ static void on_marked_socket(struct socket_request *request, int error, int fd)
 	struct resolver_marked *marked =
 		(struct resolver_marked *)((char *)request - offsetof(struct resolver_marked, request));
 	struct resolver *resolver = marked->resolver;
-	struct err err = {0};
+	struct err err = {""};
 
 	(void)error; /* the others may do */
 	marked->fd = fd;

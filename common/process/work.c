@@ -171,7 +171,7 @@ static int work_start(struct work *work, struct err *err)
 int work_run(const struct work_setup *setup, void *owner, uv_loop_t *loop, struct channel **ret_channel, int channel_fd)
 {
 	struct work work = {.setup = setup, .owner = owner, .loop = loop};
-	struct err err = {0};
+	struct err err = {""};
 	int rc;
 
 	if (uv_version() >= LIBUV_WITH_IO_URING)
