@@ -53,7 +53,7 @@ struct supervisor {
 	uv_timer_t names_timer; /* until the cache may be written to its file again */
 	bool has_timer;
 	struct link_marks marks;
-	struct other_device foreign;
+	struct other_device other_device;
 	char nameservers[ADDRESS_LIST_TEXT_MAX]; /* as the worker knows them */
 	uint64_t nameservers_us;		 /* when they were looked for; 0: never */
 	bool are_stale;				 /* the network has changed since then */
@@ -79,8 +79,8 @@ static uint32_t find_mark(struct supervisor *s)
 	}
 	if (s->first->has_device)
 		return host_mark(supervise_host(s->supervise));
-	other_device_check(&s->foreign, addr_port(&s->port.addr));
-	return s->foreign.mark;
+	other_device_check(&s->other_device, addr_port(&s->port.addr));
+	return s->other_device.mark;
 }
 
 /* --- name servers --- */
@@ -88,7 +88,7 @@ static uint32_t find_mark(struct supervisor *s)
 /* Find the physical links' name servers; none without a mark. Return: true if they have changed. */
 static bool find_nameservers(struct supervisor *s)
 {
-	const char *device = s->first->has_device ? s->first->device : s->foreign.device;
+	const char *device = s->first->has_device ? s->first->device : s->other_device.device;
 	struct addr servers[DNS_SERVERS_MAX];
 	char before[ADDRESS_LIST_TEXT_MAX];
 	size_t count = s->marks.mark != 0 ? dns_uplink_servers(device, servers) : 0;

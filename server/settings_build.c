@@ -77,12 +77,12 @@ static int write_settings(struct settings_build *build, const struct settings_bu
 	settings->listeners = frame->listeners;
 	settings->listener_count = frame->listener_count;
 	settings->target = frame->target;
-	settings->client_count = build->roster.count;
+	settings->client_count = build->clients.count;
 	settings->clients = calloc(settings->client_count + 1, sizeof(*settings->clients));
 	if (!settings->clients)
 		return err_system(err, -ENOMEM, "settings");
 	for (size_t i = 0; i < settings->client_count; i++) {
-		const struct client_list_entry *entry = &build->roster.entries[i];
+		const struct client_list_entry *entry = &build->clients.entries[i];
 
 		settings->clients[i] = (struct server_settings_client){.number = entry->number,
 			.name = entry->client->name,
@@ -116,7 +116,7 @@ int settings_build_open(struct settings_build *ret, struct settings_build_frame 
 	const struct server_config *config, struct err *err)
 {
 	struct settings_build build = {.settings_fd = -1};
-	int rc = client_list_open(&build.roster, frame->sources, config, err);
+	int rc = client_list_open(&build.clients, frame->sources, config, err);
 
 	if (rc == 0)
 		rc = build_settings(&build, frame, config, err);
@@ -130,7 +130,7 @@ int settings_build_open(struct settings_build *ret, struct settings_build_frame 
 
 void settings_build_close(struct settings_build *build)
 {
-	client_list_close(&build->roster);
+	client_list_close(&build->clients);
 	if (build->settings_fd >= 0)
 		close(build->settings_fd);
 	build->settings_fd = -1;

@@ -8,7 +8,7 @@
 #include "server/settings.h"
 
 struct settings_build {
-	struct client_list roster;
+	struct client_list clients;
 	int settings_fd; /* handed to every worker, also after a restart of it */
 };
 

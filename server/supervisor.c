@@ -51,7 +51,7 @@ struct supervisor {
 	size_t listener_count;
 	struct client_number_table *sources;
 	struct settings_build_frame frame;
-	struct settings_build edition;
+	struct settings_build settings;
 	struct flow_address flow_address;
 	int netns_fd;
 	uv_timer_t renew_timer;
@@ -77,7 +77,7 @@ static void greet(struct supervisor *s, struct client_list_entry *entry)
  * errno. */
 static int open_flow_socket(struct supervisor *s, const struct channel_flow *wanted)
 {
-	struct client_list_entry *entry = client_list_find(&s->edition.roster, wanted->client);
+	struct client_list_entry *entry = client_list_find(&s->settings.clients, wanted->client);
 	int fd = entry ? flow_socket_open(&s->flow_address, wanted) : -EACCES;
 	struct sockaddr_storage storage;
 	socklen_t len = sizeof(storage);
@@ -118,7 +118,7 @@ static void on_worker_message(void *owner, struct channel *channel, enum channel
 	} else if (kind == CHANNEL_CLOCK && host) {
 		/* A client whose clock has gone back: WireGuard would refuse its handshakes as replays. */
 		const struct channel_clock *clock = payload;
-		struct client_list_entry *entry = client_list_find(&s->edition.roster, clock->client);
+		struct client_list_entry *entry = client_list_find(&s->settings.clients, clock->client);
 
 		if (entry && entry->client->has_public_key &&
 			client_list_note_clock(entry, clock->wall_s, clock_wall_s()))
@@ -130,8 +130,8 @@ static void on_worker_message(void *owner, struct channel *channel, enum channel
 
 static int send_settings(const struct supervisor *s, struct channel *channel, enum channel_kind kind)
 {
-	lseek(s->edition.settings_fd, 0, SEEK_SET); /* an earlier worker has read it, and shares the offset */
-	return channel_send(channel, kind, NULL, 0, s->edition.settings_fd);
+	lseek(s->settings.settings_fd, 0, SEEK_SET); /* an earlier worker has read it, and shares the offset */
+	return channel_send(channel, kind, NULL, 0, s->settings.settings_fd);
 }
 
 static int hand_down(void *owner, struct channel *channel, struct err *err)
@@ -158,13 +158,13 @@ static int hand_down(void *owner, struct channel *channel, struct err *err)
 
 /* Put new settings in place and send them, also to a worker that is starting; without a worker the next one gets
  * them. */
-static int use_edition(struct supervisor *s, struct channel *channel, struct settings_build *edition, struct err *err)
+static int use_settings(struct supervisor *s, struct channel *channel, struct settings_build *settings, struct err *err)
 {
 	int rc;
 
-	client_list_remember(&edition->roster, &s->edition.roster);
-	settings_build_close(&s->edition);
-	s->edition = *edition;
+	client_list_remember(&settings->clients, &s->settings.clients);
+	settings_build_close(&s->settings);
+	s->settings = *settings;
 	rc = channel ? send_settings(s, channel, CHANNEL_RELOAD) : 0;
 	return rc < 0 && rc != -EPIPE ? err_system(err, rc, "the worker takes no settings; restart it") : 0;
 }
@@ -176,24 +176,24 @@ static int take_config(struct supervisor *s, struct channel *channel, struct ser
 {
 	struct host *host = supervise_host(s->supervise);
 	bool is_of_device = host && restart_is_same_device(s->first, config);
-	struct settings_build edition;
-	int rc = settings_build_open(&edition, &s->frame, config, err);
+	struct settings_build settings;
+	int rc = settings_build_open(&settings, &s->frame, config, err);
 
 	if (rc == 0 && is_of_device) {
 		rc = host_reload(host, &config->wireguard, ret_restart, restart_size, err);
 		if (rc < 0)
-			settings_build_close(&edition);
+			settings_build_close(&settings);
 	}
 	if (rc < 0)
 		return rc;
 	restart_append(ret_restart, restart_size, s->first, config);
-	rc = use_edition(s, channel, &edition, err);
+	rc = use_settings(s, channel, &settings, err);
 	configuration_use(&s->configuration, config, is_of_device);
 	/* The reload brings back peers that another program has removed, and these have forgotten their client's
 	 * session. */
-	for (size_t i = 0; i < s->edition.roster.count && is_of_device; i++) {
-		s->edition.roster.entries[i].is_greeted = false;
-		greet(s, &s->edition.roster.entries[i]);
+	for (size_t i = 0; i < s->settings.clients.count && is_of_device; i++) {
+		s->settings.clients.entries[i].is_greeted = false;
+		greet(s, &s->settings.clients.entries[i]);
 	}
 	return rc;
 }
@@ -216,11 +216,11 @@ static int reload(void *owner, struct channel *channel, char *ret_restart, size_
 static void on_renew_timer(uv_timer_t *timer)
 {
 	struct supervisor *s = timer->data;
-	struct settings_build edition;
+	struct settings_build settings;
 	struct err err = {""};
 
-	if (settings_build_open(&edition, &s->frame, configuration_in_use(&s->configuration), &err) < 0 ||
-		use_edition(s, supervise_channel(s->supervise), &edition, &err) < 0)
+	if (settings_build_open(&settings, &s->frame, configuration_in_use(&s->configuration), &err) < 0 ||
+		use_settings(s, supervise_channel(s->supervise), &settings, &err) < 0)
 		log_warning("config", "looking at the certificate: %s; tried again tomorrow", err.text);
 }
 
@@ -252,15 +252,15 @@ static void on_network(void *owner, struct channel *channel, unsigned kinds)
 }
 
 /* Return: NULL for a peer that is no client of ours. */
-static const char *name_of_peer(const struct client_list *roster, const json_t *peer)
+static const char *name_of_peer(const struct client_list *clients, const json_t *peer)
 {
 	const char *text = json_string_value(json_object_get(peer, "public_key"));
 	uint8_t key[WG_CONFIG_KEY_LEN];
 
 	if (!text || base64_decode(key, sizeof(key), text, strlen(text), BASE64_STANDARD) != sizeof(key))
 		return NULL;
-	for (size_t i = 0; i < roster->count; i++) {
-		const struct server_client *client = roster->entries[i].client;
+	for (size_t i = 0; i < clients->count; i++) {
+		const struct server_client *client = clients->entries[i].client;
 
 		if (client->has_public_key && memcmp(client->public_key, key, sizeof(key)) == 0)
 			return client->name;
@@ -276,7 +276,7 @@ static void on_report(void *owner, json_t *wireguard)
 	size_t i;
 
 	json_array_foreach (json_object_get(wireguard, "peers"), i, peer) {
-		const char *name = name_of_peer(&s->edition.roster, peer);
+		const char *name = name_of_peer(&s->settings.clients, peer);
 
 		if (name)
 			json_object_set_new(peer, "name", json_string(name));
@@ -327,7 +327,7 @@ static const char *wireguard_path(const struct server_config *config)
 	return config->wireguard_path ? config->wireguard_path : config->path;
 }
 
-/* What every edition of the settings has in common: the folder, the listeners, the clients' numbers. */
+/* Shared by all settings that are built one after the other: the folder, the listeners, the clients' numbers. */
 static int open_frame(struct supervisor *s, struct err *err)
 {
 	int rc;
@@ -357,7 +357,7 @@ static int supervisor_open(struct supervisor *s, struct err *err)
 	if (rc == 0)
 		rc = open_frame(s, err);
 	if (rc == 0)
-		rc = settings_build_open(&s->edition, &s->frame, s->first, err);
+		rc = settings_build_open(&s->settings, &s->frame, s->first, err);
 	if (rc < 0)
 		return rc;
 	len = (size_t)snprintf(s->state, sizeof(s->state), "up: listening on");
@@ -379,7 +379,7 @@ static void supervisor_close(struct supervisor *s)
 		close(s->listener_fds[i]);
 	free(s->listener_fds);
 	free(s->listeners);
-	settings_build_close(&s->edition);
+	settings_build_close(&s->settings);
 	client_number_table_close(s->sources);
 	configuration_done(&s->configuration);
 	flow_address_close(&s->flow_address);
@@ -432,7 +432,7 @@ int server_supervisor_run(const struct server_config *config, const struct super
 	struct supervisor s = {.options = options,
 		.first = config,
 		.configuration = {options->type, options->context, config},
-		.edition = {.settings_fd = -1},
+		.settings = {.settings_fd = -1},
 		.flow_address = {.netns_fd = -1, .home_fd = -1},
 		.netns_fd = -1};
 	struct err err = {""};
