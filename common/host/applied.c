@@ -58,7 +58,7 @@ static void on_program_exit(void *owner, int status, const char *output)
 static void run_program(struct applied *applied, const char *const *argv, const char *input,
 	void (*on_program)(struct applied *applied, int status, const char *output))
 {
-	const struct command_plan plan = {.argv = argv,
+	const struct command_setup setup = {.argv = argv,
 		.input = input,
 		.input_len = input ? strlen(input) : 0,
 		.timeout_ms = PROGRAM_TIMEOUT_MS,
@@ -69,7 +69,7 @@ static void run_program(struct applied *applied, const char *const *argv, const 
 
 	require(!applied->command); /* a second one would be forgotten, and answer for the first */
 	applied->on_program = on_program;
-	rc = command_start(&applied->command, applied->loop, &plan, &err);
+	rc = command_start(&applied->command, applied->loop, &setup, &err);
 	if (rc < 0)
 		on_program(applied, rc, err.text);
 }
@@ -172,7 +172,7 @@ static void make_by_program(struct applied *applied, const struct change *change
 static bool make_change(struct applied *applied, struct change *change)
 {
 	const struct change_target target = target_of(applied);
-	const struct wg_device_plan device = {
+	const struct wg_device_setup device = {
 		.config = applied->setup->wireguard, .fwmark = applied->mark, .endpoints = applied->endpoints};
 	struct err err = {""};
 	int rc;

@@ -217,7 +217,7 @@ static void on_endpoints_known(void *owner, const char *failure)
 		return;
 	}
 	firewall_format_table(comment, applied->setup->name); /* our rules in other tables carry it */
-	if (forward_look_start(&bringup->scan, applied->loop, applied->setup->device, comment, on_forwards_found,
+	if (forward_scan_start(&bringup->scan, applied->loop, applied->setup->device, comment, on_forwards_found,
 		    bringup, &err) < 0)
 		fail_at(bringup, 0, err.text);
 }
@@ -260,7 +260,7 @@ void bringup_stop(struct bringup *bringup)
 		return;
 	endpoints_stop(&bringup->endpoints);
 	hooks_stop(bringup->setup.hooks);
-	forward_look_close(bringup->scan);
+	forward_scan_close(bringup->scan);
 	bringup->scan = NULL;
 	applied_stop(bringup->setup.applied);
 }

@@ -25,7 +25,7 @@ struct bringup_setup {
 struct bringup {
 	struct bringup_setup setup;
 	struct endpoints endpoints; /* names of peers that are looked up */
-	struct forward_look *scan;  /* of other tables' FORWARD; NULL: none under way */
+	struct forward_scan *scan;  /* of other tables' FORWARD; NULL: none under way */
 };
 
 /* To be called from the loop: on_done may come before this returns. */

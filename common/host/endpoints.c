@@ -93,14 +93,14 @@ static int look_up(struct endpoints *endpoints, struct err *err)
 {
 	char host[HOST_MAX];
 	const char *const argv[] = {"getent", "ahosts", host, NULL};
-	const struct command_plan plan = {
+	const struct command_setup setup = {
 		.argv = argv, .timeout_ms = LOOK_UP_TIMEOUT_MS, .on_exit = on_exit_of, .owner = endpoints};
 	uint16_t port;
 	int rc = addr_split(peer_now(endpoints)->endpoint, host, sizeof(host), &port);
 
 	if (rc < 0)
 		return err_set(err, rc, "Endpoint = %s: not HOST:PORT", peer_now(endpoints)->endpoint);
-	return command_start(&endpoints->command, endpoints->loop, &plan, err);
+	return command_start(&endpoints->command, endpoints->loop, &setup, err);
 }
 
 static bool is_known(const struct endpoints *endpoints)

@@ -2,7 +2,7 @@
 #include "common/host/facts.h"
 
 #include "common/base/log.h"
-#include "common/host/claim.h"
+#include "common/host/table_lock.h"
 #include "common/net/link.h"
 #include "common/net/route.h"
 #include "common/net/rule.h"
@@ -70,21 +70,21 @@ static int is_free(struct netlink *netlink, uint32_t table, struct err *err)
 }
 
 /* Is it free, and nobody else's who has only chosen it yet? Return: 1, 0 or a negative errno. */
-static int take_table(struct netlink *netlink, const struct undo *left, uint32_t table, int *ret_claim, struct err *err)
+static int take_table(struct netlink *netlink, const struct undo *left, uint32_t table, int *ret_lock, struct err *err)
 {
-	int rc = was_ours(left, table) ? 1 : is_free(netlink, table, err), claim;
+	int rc = was_ours(left, table) ? 1 : is_free(netlink, table, err), lock;
 
 	if (rc != 1)
 		return rc;
-	claim = claim_take("table", table);
-	if (claim == -EADDRINUSE)
+	lock = table_lock_take("table", table);
+	if (lock == -EADDRINUSE)
 		return 0;
-	*ret_claim = claim;
+	*ret_lock = lock;
 	return 1;
 }
 
 int facts_pick_mark(struct netlink *netlink, const struct host_setup *setup, const struct undo *left, uint32_t *ret,
-	int *ret_claim, struct err *err)
+	int *ret_lock, struct err *err)
 {
 	const struct wg_config *config = setup->wireguard;
 
@@ -94,7 +94,7 @@ int facts_pick_mark(struct netlink *netlink, const struct host_setup *setup, con
 		return 0;
 	}
 	for (uint32_t table = TABLE_FIRST; table < TABLE_FIRST + TABLES_TRIED; table++) {
-		int rc = take_table(netlink, left, table, ret_claim, err);
+		int rc = take_table(netlink, left, table, ret_lock, err);
 
 		if (rc < 0)
 			return rc;
@@ -302,15 +302,16 @@ static int look_at_forwarding(struct facts *facts, const struct net_link *links,
 
 /* --- the rest --- */
 
-/* Who else comes up at this moment, and has no rules yet, has a claim: the next pair is ours then. Return: the second of ours. */
-static uint32_t claim_rules(struct facts *facts, const char *what, uint32_t priority)
+/* A tunnel that comes up at the same moment has no rules yet, but holds a lock on its pair: then the next pair is ours.
+ * Return: the second one of our pair. */
+static uint32_t lock_rules(struct facts *facts, const char *what, uint32_t priority)
 {
-	int claim;
+	int lock;
 
-	while ((claim = claim_take(what, priority)) == -EADDRINUSE && priority >= 2)
+	while ((lock = table_lock_take(what, priority)) == -EADDRINUSE && priority >= 2)
 		priority -= 2;
-	if (claim >= 0)
-		facts->claims[facts->claim_count++] = claim;
+	if (lock >= 0)
+		facts->locks[facts->lock_count++] = lock;
 	return priority;
 }
 
@@ -330,7 +331,7 @@ static int find_priorities(
 		free(rules);
 		if (is_full)
 			facts->plan.free_priority[i] =
-				claim_rules(facts, i == 0 ? "rules-ipv4" : "rules-ipv6", facts->plan.free_priority[i]);
+				lock_rules(facts, i == 0 ? "rules-ipv4" : "rules-ipv6", facts->plan.free_priority[i]);
 		if (facts->plan.free_priority[i] < 2 && is_full)
 			return err_set(err, -EEXIST,
 				"%s:%u: a full tunnel needs two routing rules ahead of all others, and somebody has "
@@ -391,6 +392,6 @@ void facts_done(struct facts *facts)
 	free(facts->gateways);
 	facts->interfaces = NULL;
 	facts->gateways = NULL;
-	while (facts->claim_count > 0)
-		close(facts->claims[--facts->claim_count]);
+	while (facts->lock_count > 0)
+		close(facts->locks[--facts->lock_count]);
 }

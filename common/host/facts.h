@@ -13,15 +13,15 @@ struct facts {
 	struct plan_interface *interfaces;
 	struct firewall_gateway *gateways;
 	char dns_set[DNS_COMMAND_MAX], dns_unset[DNS_COMMAND_MAX];
-	int claims[2]; /* of the rules' priorities, see claim.h */
-	size_t claim_count;
+	int locks[2]; /* of the rules' priorities, see table_lock.h */
+	size_t lock_count;
 };
 
 /* The mark of the device: FwMark, or with a full tunnel the number of a free table, from 51820 on as wg-quick does; one that a
- * crashed run of ours (@left) used counts as free. 0: none. @ret_claim: of the table, to be closed when its routes are gone;
+ * crashed run of ours (@left) used counts as free. 0: none. @ret_lock: of the table, to be closed when its routes are gone;
  * untouched where there is none. Return: 0 or a negative errno. */
 int facts_pick_mark(struct netlink *netlink, const struct host_setup *setup, const struct undo *left, uint32_t *ret,
-	int *ret_claim, struct err *err);
+	int *ret_lock, struct err *err);
 
 /* @endpoints: one for each peer. Complaints name file and line. Return: 0 (facts_done() it when the rules are gone) or a
  * negative errno. */

@@ -123,7 +123,7 @@ void forward_watch_start(struct forward_watch *watch)
 	const struct applied *applied = watch->applied;
 	struct err err = {""};
 
-	if (forward_look_start(&watch->scan, applied->loop, applied->setup->device, applied->plan.table,
+	if (forward_scan_start(&watch->scan, applied->loop, applied->setup->device, applied->plan.table,
 		    on_forwards_scanned, watch, &err) < 0) {
 		log_warning("firewall", "%s", err.text);
 		watch->on_done(watch->owner);
@@ -132,6 +132,6 @@ void forward_watch_start(struct forward_watch *watch)
 
 void forward_watch_stop(struct forward_watch *watch)
 {
-	forward_look_close(watch->scan);
+	forward_scan_close(watch->scan);
 	watch->scan = NULL;
 }

@@ -15,7 +15,7 @@ struct forward_watch {
 	struct applied *applied;
 	void (*on_done)(void *owner); /* once for each start, also where something failed, which is logged */
 	void *owner;
-	struct forward_look *scan; /* NULL: none under way */
+	struct forward_scan *scan; /* NULL: none under way */
 	size_t at;		   /* the rule of applied->forwards that is gone through */
 };
 

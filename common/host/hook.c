@@ -72,14 +72,14 @@ static int start(struct hooks *hooks, const char *text, struct err *err)
 {
 	const char *const argv[] = {
 		"env", "LC_ALL=C", "bash", "-e", "-o", "pipefail", "-O", "extglob", "-c", text, NULL};
-	const struct command_plan plan = {.argv = argv,
+	const struct command_setup setup = {.argv = argv,
 		.on_line = on_line,
 		.line_owner = &hook_words[hooks->kind],
 		.tails = hooks->tails,
 		.on_exit = on_exit_of,
 		.owner = hooks};
 
-	return command_start(&hooks->command, hooks->loop, &plan, err);
+	return command_start(&hooks->command, hooks->loop, &setup, err);
 }
 
 static void hooks_next(struct hooks *hooks)

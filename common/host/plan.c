@@ -324,7 +324,7 @@ static size_t guarded_addresses(const struct draft *draft, struct prefix *ret)
 
 /* Where forwarding was on before us, what may be forwarded is the administrator's business; unless rules of ours let
  * everything of the device through his table. */
-static void confine(const struct draft *draft, struct firewall_plan *ret)
+static void confine(const struct draft *draft, struct firewall_setup *ret)
 {
 	const struct plan_facts *facts = draft->facts;
 	bool switches_ipv6 = plan_forwards_ipv6(draft->setup) && facts->has_ipv6 && !facts->forwards_ipv6;
@@ -342,7 +342,7 @@ static void confine(const struct draft *draft, struct firewall_plan *ret)
 		ret->confines = false;
 }
 
-static void describe_firewall(const struct draft *draft, struct firewall_plan *ret, struct prefix *guarded)
+static void describe_firewall(const struct draft *draft, struct firewall_setup *ret, struct prefix *guarded)
 {
 	const struct plan_facts *facts = draft->facts;
 
@@ -361,7 +361,7 @@ static void describe_firewall(const struct draft *draft, struct firewall_plan *r
 static char *format_firewall(const struct draft *draft, int *ret_rc)
 {
 	struct prefix *guarded = calloc(draft->setup->wireguard->interface.address_count + 1, sizeof(*guarded));
-	struct firewall_plan firewall = {.mark = 0};
+	struct firewall_setup firewall = {.mark = 0};
 	char *script = NULL;
 
 	*ret_rc = guarded ? 0 : -ENOMEM;

@@ -95,7 +95,7 @@ static int sync_peers(
 	const struct wg_config_interface *interface = &wireguard->interface;
 	const struct fingerprint *then = &reload->fingerprint;
 	/* What needs a restart waits for it. A key that no file has was set by a hook, and stays. */
-	const struct wg_device_plan device = {.config = wireguard,
+	const struct wg_device_setup device = {.config = wireguard,
 		.fwmark = reload->applied->mark,
 		.endpoints = endpoints,
 		.keeps_private_key =

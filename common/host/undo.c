@@ -5,9 +5,9 @@
  */
 #include "common/host/undo.h"
 
+#include "common/base/folder.h"
 #include "common/base/log.h"
 #include "common/host/undo_entry.h"
-#include "common/base/folder.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -1,59 +1,38 @@
 /* The undo list: what we changed on this host, on disk before it is done, undone in reverse.
  *
- * STATE_DIR/NAME/undo, one JSON object a line; only ever appended to:
+ * STATE_DIR/NAME/undo has one JSON object a line, and is only ever appended to:
  *
- *     {"boot":"0b9c…","netns":4026531840}                        what follows was done in this boot and namespace
- *     {"kind":"sysctl","path":"net/ipv4/…","old":"0","new":"1"}   an entry; they are numbered from 0
- *     {"undone":0}  {"failed":0}                                  what became of one
+ *     {"boot":"0b9c…","netns":4026531840}                        the boot and the namespace of what follows
+ *     {"kind":"sysctl","path":"net/ipv4/…","old":"0","new":"1"}   an entry (undo_entry.h); they are numbered from 0
+ *     {"undone":0}  {"failed":0}                                  the end of one entry
  *
- * Whoever holds its lock (flock) runs the tunnel or cleans up after it. A line that was cut short by a crash is no change: it
- * is written before the change. After a reboot only what outlives one is undone (the resolver's entry), and only such an entry
- * is worth an fsync(): a crash of ours leaves what was written, and power that fails ends the boot.
+ * A tunnel that runs holds the list's lock (flock), and so does a program that cleans up after it. An entry is written
+ * before its change is made, so a line that a crash cut short stands for no change. After a reboot only entries that
+ * outlive it are undone (the resolver's). Only these are worth an fsync(): a crash of ours leaves what was written, and
+ * a loss of power ends the boot.
  *
- * Changes that go with the device (its addresses, its routes) are not in it. A list that somebody else owns or may write in is
- * refused: what it says is done with our privileges.
+ * Changes that go with the device (its addresses, its routes) are not in the list. A list that another user owns or may
+ * write to is refused, because what it says is done with our privileges.
  *
- * Parameters are shared: what one tunnel has set, another may rely on. Everyone writes down also what was already as it should
- * be; whoever would put back a parameter that a running tunnel has in its list adds his entry to that list instead.
- * Reading, writing and putting back parameters happens under undo_lock().
+ * Tunnels share parameters: what one has set, another may rely on. So every tunnel also records parameters that already
+ * had the right value, and a tunnel that would put one back adds its entry to the list of a running tunnel that has the
+ * same parameter instead. Reading, writing and putting back parameters happens under undo_lock().
  */
 #ifndef TOWPATH_HOST_UNDO_H
 #define TOWPATH_HOST_UNDO_H
 
 #include "common/base/err.h"
-#include "common/net/rule.h"
-#include "common/net/sysctl.h"
+#include "common/host/undo_entry.h"
 
-#include <net/if.h>
 #include <stdbool.h>
 #include <stddef.h>
 
-#define UNDO_TEXT_MAX 1024
 #define UNDO_TRIES_MAX 3 /* clean-ups that try an entry; then it is given up */
-
-enum undo_kind {
-	UNDO_SYSCTL, /* path, old value, the value that was to be set: put back only where that still stands */
-	UNDO_DEVICE, /* name and index: deleted where the index fits and it is WireGuard's; it may have been renamed */
-	UNDO_RULE,   /* deleted only where all of it fits */
-	UNDO_FIREWALL, /* text: our nftables table's name */
-	UNDO_COMMAND,  /* text: a line for sh -c: resolvconf, a rule in FORWARD */
-};
-
-struct undo_entry {
-	enum undo_kind kind;
-	bool outlives_boot;
-	char path[SYSCTL_PATH_MAX]; /* SYSCTL */
-	char old_value[SYSCTL_VALUE_MAX], new_value[SYSCTL_VALUE_MAX];
-	char device[IFNAMSIZ]; /* DEVICE */
-	int index;
-	struct net_rule rule;	  /* RULE */
-	char text[UNDO_TEXT_MAX]; /* FIREWALL, COMMAND */
-};
 
 struct undo;
 
 /* Take the list of @name, locked; made where there is none. What it holds already was left behind by a crash.
- * Return: 0, -EBUSY (this tunnel runs already, or somebody cleans up after it just now), or another negative errno. */
+ * Return: 0, -EBUSY (this tunnel runs already, or is being cleaned up), or another negative errno. */
 int undo_open(struct undo **ret, const char *state_dir, const char *name, struct err *err);
 /* Close and unlock; an empty list's file is removed. */
 void undo_close(struct undo *undo);

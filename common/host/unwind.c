@@ -144,13 +144,13 @@ static int start_program(struct unwind *unwind, const struct undo_entry *entry, 
 	const char *const shell[] = {"sh", "-c", entry->text, NULL}, *const nft[] = {"nft", "-f", "-", NULL};
 	bool is_firewall = entry->kind == UNDO_FIREWALL;
 	char *input = is_firewall ? firewall_format_removal(entry->text) : NULL;
-	struct command_plan plan = {.argv = is_firewall ? nft : shell,
+	struct command_setup setup = {.argv = is_firewall ? nft : shell,
 		.input = input,
 		.input_len = input ? strlen(input) : 0,
 		.timeout_ms = COMMAND_TIMEOUT_MS,
 		.on_exit = on_exit_of,
 		.owner = unwind};
-	int rc = command_start(&unwind->command, unwind->loop, &plan, err);
+	int rc = command_start(&unwind->command, unwind->loop, &setup, err);
 
 	free(input);
 	return rc;

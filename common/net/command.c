@@ -3,7 +3,7 @@
  * Happy path: the program starts as leader of a session and so of a group of its own, its input is a file in memory, its output
  * one pipe; it ends, what is in the pipe is read, on_exit() is called, and the memory goes with the last handle. Where it
  * leaves somebody behind who keeps the pipe open (a daemon started with `&`), it has ended all the same; with
- * plan->tails the command stays in that list until the pipe has ended too.
+ * setup->tails the command stays in that list until the pipe has ended too.
  *
  * Fails: a program over its time is killed with its group. A closed command's process handle stays until the killed program is
  * reaped: libuv would leave a zombie otherwise.
@@ -326,7 +326,7 @@ static void command_on_read(uv_stream_t *stream, ssize_t got, const uv_buf_t *bu
 
 /* A file and not a pipe: a program that does not read it can neither block us nor send us SIGPIPE.
  * Return: a descriptor, or a negative errno. */
-static int command_open_input(const struct command_plan *plan)
+static int command_open_input(const struct command_setup *setup)
 {
 	size_t done = 0;
 	ssize_t put;
@@ -334,8 +334,8 @@ static int command_open_input(const struct command_plan *plan)
 
 	if (fd < 0)
 		return -errno;
-	while (done < plan->input_len) {
-		put = write(fd, plan->input + done, plan->input_len - done);
+	while (done < setup->input_len) {
+		put = write(fd, setup->input + done, setup->input_len - done);
 		if (put < 0 && errno != EINTR) {
 			int code = -errno;
 
@@ -428,17 +428,17 @@ static int command_spawn(
 	return rc;
 }
 
-static struct command *command_new(uv_loop_t *loop, const struct command_plan *plan)
+static struct command *command_new(uv_loop_t *loop, const struct command_setup *setup)
 {
 	struct command *command = calloc(1, sizeof(*command));
 
 	if (!command)
 		return NULL;
-	command->on_line = plan->on_line;
-	command->line_owner = plan->line_owner ? plan->line_owner : plan->owner;
-	command->tails = plan->tails;
-	command->on_exit = plan->on_exit;
-	command->owner = plan->owner;
+	command->on_line = setup->on_line;
+	command->line_owner = setup->line_owner ? setup->line_owner : setup->owner;
+	command->tails = setup->tails;
+	command->on_exit = setup->on_exit;
+	command->owner = setup->owner;
 	command->process.data = command->pipe.data = command->timer.data = command;
 	uv_pipe_init(loop, &command->pipe, 0);
 	uv_timer_init(loop, &command->timer);
@@ -448,7 +448,7 @@ static struct command *command_new(uv_loop_t *loop, const struct command_plan *p
 
 /* Return: 0 or a negative errno; @command is closed then. */
 static int command_run(
-	struct command *command, uv_loop_t *loop, const struct command_plan *plan, char *program, int input_fd)
+	struct command *command, uv_loop_t *loop, const struct command_setup *setup, char *program, int input_fd)
 {
 	int output[2], rc;
 
@@ -458,31 +458,31 @@ static int command_run(
 	if (rc < 0)
 		close(output[0]);
 	else
-		rc = command_spawn(command, loop, plan->argv, program, (const int[2]){input_fd, output[1]});
+		rc = command_spawn(command, loop, setup->argv, program, (const int[2]){input_fd, output[1]});
 	close(output[1]);
 	if (rc < 0)
 		return rc;
 	uv_read_start((uv_stream_t *)&command->pipe, command_on_alloc, command_on_read);
-	if (plan->timeout_ms > 0)
-		uv_timer_start(&command->timer, command_on_timeout, plan->timeout_ms, 0);
+	if (setup->timeout_ms > 0)
+		uv_timer_start(&command->timer, command_on_timeout, setup->timeout_ms, 0);
 	return 0;
 }
 
-int command_start(struct command **ret, uv_loop_t *loop, const struct command_plan *plan, struct err *err)
+int command_start(struct command **ret, uv_loop_t *loop, const struct command_setup *setup, struct err *err)
 {
 	char program[COMMAND_PATH_MAX];
 	struct command *command;
 	int rc, input_fd = -1;
 
-	if (!command_find(plan->argv[0], program, sizeof(program)))
-		return err_set(err, -ENOENT, "%s: there is no such program", plan->argv[0]);
-	if (plan->input_len > 0) {
-		input_fd = command_open_input(plan);
+	if (!command_find(setup->argv[0], program, sizeof(program)))
+		return err_set(err, -ENOENT, "%s: there is no such program", setup->argv[0]);
+	if (setup->input_len > 0) {
+		input_fd = command_open_input(setup);
 		if (input_fd < 0)
-			return err_system(err, input_fd, "%s: its input", plan->argv[0]);
+			return err_system(err, input_fd, "%s: its input", setup->argv[0]);
 	}
-	command = command_new(loop, plan);
-	rc = command ? command_run(command, loop, plan, program, input_fd) : -ENOMEM;
+	command = command_new(loop, setup);
+	rc = command ? command_run(command, loop, setup, program, input_fd) : -ENOMEM;
 	if (input_fd >= 0)
 		close(input_fd);
 	if (rc == 0) {
@@ -493,5 +493,5 @@ int command_start(struct command **ret, uv_loop_t *loop, const struct command_pl
 		command->finished = true;
 		command_close_handles(command);
 	}
-	return err_system(err, rc, "%s", plan->argv[0]);
+	return err_system(err, rc, "%s", setup->argv[0]);
 }

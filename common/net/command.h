@@ -26,7 +26,7 @@ struct command_tails {
 	struct command *first;
 };
 
-struct command_plan {
+struct command_setup {
 	/* NULL-terminated; argv[0] is looked for in PATH, and in /usr/sbin:/usr/bin:/sbin:/bin; copied. */
 	const char *const *argv;
 	const char *input; /* NULL: empty; copied */
@@ -43,7 +43,7 @@ struct command_plan {
 };
 
 /* Return: 0 (on_exit comes later, always from the loop), -ENOENT (no such program), or another negative errno. */
-int command_start(struct command **ret, uv_loop_t *loop, const struct command_plan *plan, struct err *err);
+int command_start(struct command **ret, uv_loop_t *loop, const struct command_setup *setup, struct err *err);
 
 /* Kill its group, as long as it has not ended itself; on_exit still comes. */
 void command_kill(struct command *command);

@@ -25,10 +25,10 @@ const char *firewall_format_table(char ret[FIREWALL_TABLE_MAX], const char *name
 	return ret;
 }
 
-bool firewall_is_needed(const struct firewall_plan *plan)
+bool firewall_is_needed(const struct firewall_setup *setup)
 {
-	return plan->mark != 0 || plan->guarded_count > 0 || plan->gateway_count > 0 || plan->confines ||
-	       plan->among_peers;
+	return setup->mark != 0 || setup->guarded_count > 0 || setup->gateway_count > 0 || setup->confines ||
+	       setup->among_peers;
 }
 
 /* A quotation mark would end the name, a star would stand for more than one device. */
@@ -55,20 +55,20 @@ static void write_match(FILE *out, const struct prefix *lan, const char *side)
 
 /* Under a full tunnel the kernel takes packets for the device's addresses from every link: a neighbour in the café could find
  * out which address a connection inside the tunnel has, and inject data into it (CVE-2019-14899). */
-static void write_guard(FILE *out, const struct firewall_plan *plan)
+static void write_guard(FILE *out, const struct firewall_setup *setup)
 {
 	char text[ADDR_TEXT_MAX];
 
-	if (plan->guarded_count == 0)
+	if (setup->guarded_count == 0)
 		return;
 	fprintf(out, "\tchain guard {\n\t\ttype filter hook prerouting priority raw; policy accept;\n");
-	for (size_t i = 0; i < plan->guarded_count; i++) {
-		const struct prefix *own = &plan->guarded[i];
+	for (size_t i = 0; i < setup->guarded_count; i++) {
+		const struct prefix *own = &setup->guarded[i];
 		const struct addr *addr = &own->addr;
 
 		/* A link-local address cannot be reached from another link, and another device may rightly have the same. */
 		if (addr->sa.sa_family != AF_INET6 || !IN6_IS_ADDR_LINKLOCAL(&addr->in6.sin6_addr))
-			fprintf(out, "\t\tiifname != \"%s\" %s daddr %s fib saddr type != local drop\n", plan->device,
+			fprintf(out, "\t\tiifname != \"%s\" %s daddr %s fib saddr type != local drop\n", setup->device,
 				family_of(own), addr_format_host(text, sizeof(text), &own->addr));
 	}
 	fprintf(out, "\t}\n");
@@ -76,18 +76,18 @@ static void write_guard(FILE *out, const struct firewall_plan *plan)
 
 /* The mark of a packet of ours is kept with its connection, and put back on the answers: with rp_filter = 1 the kernel drops an
  * answer that it would not route back the same way. */
-static void write_marks(FILE *out, const struct firewall_plan *plan)
+static void write_marks(FILE *out, const struct firewall_setup *setup)
 {
-	if (plan->mark == 0)
+	if (setup->mark == 0)
 		return;
 	fprintf(out,
 		"\tchain save {\n\t\ttype filter hook postrouting priority mangle; policy accept;\n"
 		"\t\tmeta mark 0x%x meta l4proto { tcp, udp } ct mark set meta mark\n\t}\n",
-		plan->mark);
+		setup->mark);
 	fprintf(out,
 		"\tchain restore {\n\t\ttype filter hook prerouting priority mangle; policy accept;\n"
 		"\t\tct mark 0x%x meta l4proto { tcp, udp } meta mark set ct mark\n\t}\n",
-		plan->mark);
+		setup->mark);
 }
 
 /* TCP through the tunnel must fit its MTU: many networks drop the ICMP that would say so. */
@@ -113,47 +113,47 @@ static void write_passage(FILE *out, const char *device, const struct firewall_g
 }
 
 /* Forwarding was off before us: whatever the configuration does not ask for is still not forwarded. */
-static void write_confinement(FILE *out, const struct firewall_plan *plan)
+static void write_confinement(FILE *out, const struct firewall_setup *setup)
 {
-	const char *device = plan->device, *family = "";
+	const char *device = setup->device, *family = "";
 
-	if (plan->confined_family != 0)
-		family = plan->confined_family == AF_INET6 ? "meta nfproto ipv6 " : "meta nfproto ipv4 ";
+	if (setup->confined_family != 0)
+		family = setup->confined_family == AF_INET6 ? "meta nfproto ipv6 " : "meta nfproto ipv4 ";
 	fprintf(out, "\t\tiifname \"%s\" ct state established,related accept\n", device);
 	fprintf(out, "\t\toifname \"%s\" ct state established,related accept\n", device);
-	if (plan->among_peers)
+	if (setup->among_peers)
 		fprintf(out, "\t\tiifname \"%s\" oifname \"%s\" accept\n", device, device);
-	for (size_t i = 0; i < plan->gateway_count; i++)
-		write_passage(out, device, &plan->gateways[i]);
+	for (size_t i = 0; i < setup->gateway_count; i++)
+		write_passage(out, device, &setup->gateways[i]);
 	fprintf(out, "\t\t%siifname \"%s\" drop\n", family, device);
 	fprintf(out, "\t\t%soifname \"%s\" drop\n", family, device);
 }
 
-static void write_forward(FILE *out, const struct firewall_plan *plan)
+static void write_forward(FILE *out, const struct firewall_setup *setup)
 {
-	if (plan->gateway_count == 0 && !plan->confines && !plan->among_peers)
+	if (setup->gateway_count == 0 && !setup->confines && !setup->among_peers)
 		return;
 	fprintf(out, "\tchain forward {\n\t\ttype filter hook forward priority filter; policy accept;\n");
-	write_clamp(out, "iifname", plan->device);
-	write_clamp(out, "oifname", plan->device);
-	if (plan->confines)
-		write_confinement(out, plan);
+	write_clamp(out, "iifname", setup->device);
+	write_clamp(out, "oifname", setup->device);
+	if (setup->confines)
+		write_confinement(out, setup);
 	fprintf(out, "\t}\n");
 }
 
-static void write_out(FILE *out, const struct firewall_plan *plan)
+static void write_out(FILE *out, const struct firewall_setup *setup)
 {
 	bool is_open = false; /* the chain is written with its first rule */
 
-	for (size_t i = 0; i < plan->gateway_count; i++) {
-		const struct firewall_gateway *gateway = &plan->gateways[i];
+	for (size_t i = 0; i < setup->gateway_count; i++) {
+		const struct firewall_gateway *gateway = &setup->gateways[i];
 
 		for (size_t j = 0; gateway->masquerades && j < gateway->lan_count; j++) {
 			if (!is_open)
 				fprintf(out,
 					"\tchain out {\n\t\ttype nat hook postrouting priority srcnat; policy accept;\n");
 			is_open = true;
-			fprintf(out, "\t\tiifname \"%s\" oifname \"%s\" ", plan->device, gateway->device);
+			fprintf(out, "\t\tiifname \"%s\" oifname \"%s\" ", setup->device, gateway->device);
 			write_match(out, &gateway->lans[j], "daddr");
 			fprintf(out, " masquerade\n");
 		}
@@ -179,24 +179,24 @@ static char *text_of(FILE *out, char **text)
 	return NULL;
 }
 
-char *firewall_format(const struct firewall_plan *plan)
+char *firewall_format(const struct firewall_setup *setup)
 {
 	char *text = NULL;
-	bool has_names = firewall_can_name(plan->device);
+	bool has_names = firewall_can_name(setup->device);
 	size_t size;
 	FILE *out;
 
-	for (size_t i = 0; i < plan->gateway_count; i++)
-		has_names &= firewall_can_name(plan->gateways[i].device);
+	for (size_t i = 0; i < setup->gateway_count; i++)
+		has_names &= firewall_can_name(setup->gateways[i].device);
 	out = has_names ? open_memstream(&text, &size) : NULL;
 	if (!out)
 		return NULL;
-	write_removal(out, plan->table);
-	fprintf(out, "table inet %s {\n", plan->table);
-	write_guard(out, plan);
-	write_marks(out, plan);
-	write_forward(out, plan);
-	write_out(out, plan);
+	write_removal(out, setup->table);
+	fprintf(out, "table inet %s {\n", setup->table);
+	write_guard(out, setup);
+	write_marks(out, setup);
+	write_forward(out, setup);
+	write_out(out, setup);
 	fprintf(out, "}\n");
 	return text_of(out, &text);
 }

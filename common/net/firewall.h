@@ -29,7 +29,7 @@ struct firewall_gateway {
 	bool masquerades;
 };
 
-struct firewall_plan {
+struct firewall_setup {
 	char table[FIREWALL_TABLE_MAX]; /* firewall_format_table() */
 	char device[IFNAMSIZ];
 	uint32_t mark;		      /* 0: no marks to keep */
@@ -47,14 +47,14 @@ struct firewall_plan {
 const char *firewall_format_table(char ret[FIREWALL_TABLE_MAX], const char *name);
 
 /* Does it need a table at all? */
-bool firewall_is_needed(const struct firewall_plan *plan);
+bool firewall_is_needed(const struct firewall_setup *setup);
 
 /* Has nft words for a device of this name? Not where it has `"`, `*` or `\`. */
 bool firewall_can_name(const char *device);
 
 /* A script for `nft -f -` that replaces the table as a whole. Return: free() it, or NULL: out of memory, or a device that
  * nft has no words for. */
-char *firewall_format(const struct firewall_plan *plan);
+char *firewall_format(const struct firewall_setup *setup);
 
 /* The text that takes it away; no error where it is gone already. */
 char *firewall_format_removal(const char *table);

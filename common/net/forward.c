@@ -313,8 +313,8 @@ int forward_find(const struct forward_facts *facts, const char *device, const ch
 
 enum { FORWARD_QUESTION_COUNT = 3 };
 
-struct forward_look {
-	uv_timer_t begin; /* so that on_found() is never called from inside forward_look_start() */
+struct forward_scan {
+	uv_timer_t begin; /* so that on_found() is never called from inside forward_scan_start() */
 	struct command *command;
 	size_t question;
 	char *answers[FORWARD_QUESTION_COUNT];
@@ -349,75 +349,75 @@ static bool is_filter_in_use(const char *tables)
 
 static void on_scan_closed(uv_handle_t *handle)
 {
-	struct forward_look *look = handle->data;
+	struct forward_scan *scan = handle->data;
 
 	for (size_t i = 0; i < FORWARD_QUESTION_COUNT; i++)
-		free(look->answers[i]);
-	free(look->device);
-	free(look->comment);
-	free(look);
+		free(scan->answers[i]);
+	free(scan->device);
+	free(scan->comment);
+	free(scan);
 }
 
-void forward_look_close(struct forward_look *look)
+void forward_scan_close(struct forward_scan *scan)
 {
-	if (!look || uv_is_closing((uv_handle_t *)&look->begin))
+	if (!scan || uv_is_closing((uv_handle_t *)&scan->begin))
 		return;
-	command_close(look->command);
-	look->command = NULL;
-	uv_close((uv_handle_t *)&look->begin, on_scan_closed);
+	command_close(scan->command);
+	scan->command = NULL;
+	uv_close((uv_handle_t *)&scan->begin, on_scan_closed);
 }
 
-static const char *answer_of(const struct forward_look *look, size_t question)
+static const char *answer_of(const struct forward_scan *scan, size_t question)
 {
-	return look->answers[question] ? look->answers[question] : "";
+	return scan->answers[question] ? scan->answers[question] : "";
 }
 
-static void finish_scan(struct forward_look *look)
+static void finish_scan(struct forward_scan *scan)
 {
-	struct forward_facts facts = {.nft_json = answer_of(look, 0),
-		.legacy4 = answer_of(look, 1),
-		.legacy6 = answer_of(look, 2),
+	struct forward_facts facts = {.nft_json = answer_of(scan, 0),
+		.legacy4 = answer_of(scan, 1),
+		.legacy6 = answer_of(scan, 2),
 		.has_iptables_nft = command_exists("iptables-nft") && command_exists("ip6tables-nft")};
 	struct forward_rules rules = {.count = 0};
 	struct err err = {""};
 
-	if (forward_find(&facts, look->device, look->comment, &rules, &err) < 0)
+	if (forward_find(&facts, scan->device, scan->comment, &rules, &err) < 0)
 		log_warning("firewall", "%s; another table may drop what is forwarded", err.text);
-	forward_look_close(look); /* the memory stays until on_scan_closed() */
-	look->on_found(look->owner, &rules);
+	forward_scan_close(scan); /* the memory stays until on_scan_closed() */
+	scan->on_found(scan->owner, &rules);
 }
 
-static void ask_next(struct forward_look *look);
+static void ask_next(struct forward_scan *scan);
 
 static void on_question_answered(void *owner, int status, const char *output)
 {
-	struct forward_look *look = owner;
+	struct forward_scan *scan = owner;
 	char reason[256];
 
-	look->command = NULL;
+	scan->command = NULL;
 	if (status == 0)
-		look->answers[look->question] = strdup(output);
+		scan->answers[scan->question] = strdup(output);
 	else
 		log_warning("firewall", "%s: %s; another table may drop what is forwarded",
-			forward_questions[look->question].argv[0], command_why(reason, sizeof(reason), status, output));
-	look->question++;
-	ask_next(look);
+			forward_questions[scan->question].argv[0], command_why(reason, sizeof(reason), status, output));
+	scan->question++;
+	ask_next(scan);
 }
 
 /* Ask the next question that applies to this host. A program that is missing is skipped. */
-static void ask_next(struct forward_look *look)
+static void ask_next(struct forward_scan *scan)
 {
-	struct command_plan plan = {.timeout_ms = FORWARD_TIMEOUT_MS, .on_exit = on_question_answered, .owner = look};
+	struct command_setup setup = {.timeout_ms = FORWARD_TIMEOUT_MS, .on_exit = on_question_answered, .owner = scan};
 
-	for (; look->question < FORWARD_QUESTION_COUNT; look->question++) {
-		const struct forward_question *question = &forward_questions[look->question];
+	for (; scan->question < FORWARD_QUESTION_COUNT; scan->question++) {
+		const struct forward_question *question = &forward_questions[scan->question];
 
-		plan.argv = question->argv;
+		setup.argv = question->argv;
 		if ((!question->tables || is_filter_in_use(question->tables)) &&
-			command_start(&look->command, look->begin.loop, &plan, NULL) == 0)
+			command_start(&scan->command, scan->begin.loop, &setup, NULL) == 0)
 			return;
 	}
-	finish_scan(look);
+	finish_scan(scan);
 }
 
 static void on_scan_begin(uv_timer_t *timer)
@@ -425,24 +425,24 @@ static void on_scan_begin(uv_timer_t *timer)
 	ask_next(timer->data);
 }
 
-int forward_look_start(struct forward_look **ret, uv_loop_t *loop, const char *device, const char *comment,
+int forward_scan_start(struct forward_scan **ret, uv_loop_t *loop, const char *device, const char *comment,
 	void (*on_found)(void *owner, const struct forward_rules *rules), void *owner, struct err *err)
 {
-	struct forward_look *look = calloc(1, sizeof(*look));
+	struct forward_scan *scan = calloc(1, sizeof(*scan));
 
-	if (!look)
+	if (!scan)
 		return err_system(err, -ENOMEM, "forwarding");
-	look->device = strdup(device);
-	look->comment = strdup(comment);
-	look->on_found = on_found;
-	look->owner = owner;
-	look->begin.data = look;
-	uv_timer_init(loop, &look->begin);
-	if (!look->device || !look->comment) {
-		forward_look_close(look);
+	scan->device = strdup(device);
+	scan->comment = strdup(comment);
+	scan->on_found = on_found;
+	scan->owner = owner;
+	scan->begin.data = scan;
+	uv_timer_init(loop, &scan->begin);
+	if (!scan->device || !scan->comment) {
+		forward_scan_close(scan);
 		return err_system(err, -ENOMEM, "forwarding");
 	}
-	uv_timer_start(&look->begin, on_scan_begin, 0, 0);
-	*ret = look;
+	uv_timer_start(&scan->begin, on_scan_begin, 0, 0);
+	*ret = scan;
 	return 0;
 }

@@ -23,7 +23,7 @@ struct forward_rule {
 };
 
 /* Two for each chain: what comes from the device, and what goes to it. They say nothing of where from or where to (a host of the
- * LAN may reach a peer), so where there are any our own table is to confine (firewall_plan). */
+ * LAN may reach a peer), so where there are any our own table is to confine (firewall_setup). */
 struct forward_rules {
 	struct forward_rule rules[FORWARD_RULES_MAX];
 	size_t count;
@@ -43,9 +43,9 @@ int forward_find(const struct forward_facts *facts, const char *device, const ch
 
 /* Look, beside the loop: forward_find() on what the programs say. @on_found is called once, from the loop, the look is gone
  * after it; what could not be found out is logged, and @rules has none then. Return: 0 or a negative errno. */
-struct forward_look;
-int forward_look_start(struct forward_look **ret, uv_loop_t *loop, const char *device, const char *comment,
+struct forward_scan;
+int forward_scan_start(struct forward_scan **ret, uv_loop_t *loop, const char *device, const char *comment,
 	void (*on_found)(void *owner, const struct forward_rules *rules), void *owner, struct err *err);
-void forward_look_close(struct forward_look *look);
+void forward_scan_close(struct forward_scan *look);
 
 #endif

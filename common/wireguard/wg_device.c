@@ -95,9 +95,9 @@ static void entries_free(struct wg_entry *entries, size_t count)
 }
 
 /* Return: 0 (entries_free()) or -ENOMEM. */
-static int entries_from_plan(const struct wg_device_plan *plan, struct wg_entry **ret, size_t *ret_count)
+static int entries_from_plan(const struct wg_device_setup *setup, struct wg_entry **ret, size_t *ret_count)
 {
-	const struct wg_config *config = plan->config;
+	const struct wg_config *config = setup->config;
 	struct wg_entry *entries = calloc(config->peer_count + 1, sizeof(*entries));
 	size_t count = 0;
 	int rc = entries ? 0 : -ENOMEM;
@@ -105,7 +105,7 @@ static int entries_from_plan(const struct wg_device_plan *plan, struct wg_entry 
 	for (size_t i = 0; i < config->peer_count && rc == 0; i++) {
 		if (!config->peers[i].has_public_key)
 			continue;
-		rc = wg_entry_from_config(&config->peers[i], &plan->endpoints[i], &entries[count]);
+		rc = wg_entry_from_config(&config->peers[i], &setup->endpoints[i], &entries[count]);
 		count += rc == 0;
 	}
 	if (rc < 0) {
@@ -117,18 +117,18 @@ static int entries_from_plan(const struct wg_device_plan *plan, struct wg_entry 
 	return 0;
 }
 
-int wg_device_configure(const char *name, const struct wg_device_plan *plan, struct err *err)
+int wg_device_configure(const char *name, const struct wg_device_setup *setup, struct err *err)
 {
-	const struct wg_config_interface *interface = &plan->config->interface;
+	const struct wg_config_interface *interface = &setup->config->interface;
 	const struct wg_library_settings settings = {
 		.private_key = interface->has_private_key ? interface->private_key : wg_entry_no_key,
 		.listen_port = &interface->listen_port,
-		.fwmark = &plan->fwmark,
+		.fwmark = &setup->fwmark,
 		.replaces_peers = true,
 	};
 	struct wg_entry *entries;
 	size_t count;
-	int rc = entries_from_plan(plan, &entries, &count);
+	int rc = entries_from_plan(setup, &entries, &count);
 
 	if (rc == 0) {
 		rc = wg_library_set(name, &settings, entries, count);

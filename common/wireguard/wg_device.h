@@ -37,7 +37,7 @@ int wg_device_find_mark(uint16_t listen_port, char *ret_name, uint32_t *ret_fwma
 
 /* --- configure --- */
 
-struct wg_device_plan {
+struct wg_device_setup {
 	const struct wg_config *config;
 	uint32_t fwmark; /* 0: none; instead of the configuration's */
 	/* For each of the configuration's peers its endpoint; family 0: none, or it stays as it is. */
@@ -48,13 +48,13 @@ struct wg_device_plan {
 
 /* A new device: key, port, mark, and just these peers, as `wg setconf`. A peer without a PublicKey is passed over.
  * Return: 0, -EADDRINUSE (ListenPort), or another negative errno. */
-int wg_device_configure(const char *name, const struct wg_device_plan *plan, struct err *err);
+int wg_device_configure(const char *name, const struct wg_device_setup *setup, struct err *err);
 
 /* What `wg syncconf` does: peers that are not in the configuration go, new ones come, what has changed of the others is set:
  * allowed IPs, keepalive, preshared key, and an endpoint only where it is given and another one than @before said (NULL:
  * never). Peers that are as they should be are not touched. Return: 0 or a negative errno. */
 int wg_device_sync(
-	const char *name, const struct wg_device_plan *plan, const struct wg_config *before, struct err *err);
+	const char *name, const struct wg_device_setup *setup, const struct wg_config *before, struct err *err);
 
 /* --- repair: never creates a peer --- */
 

@@ -28,7 +28,7 @@ struct index {
 };
 
 struct sync {
-	const struct wg_device_plan *plan;
+	const struct wg_device_setup *setup;
 	const struct wg_config *before;
 	struct wg_state state;
 	struct wg_library_keys keys;
@@ -101,17 +101,17 @@ static bool is_private_key(const struct sync *sync, const struct wg_config_inter
 
 static struct wg_library_settings changed_settings(const struct sync *sync)
 {
-	const struct wg_config_interface *interface = &sync->plan->config->interface;
+	const struct wg_config_interface *interface = &sync->setup->config->interface;
 	struct wg_library_settings settings = {0};
 
-	if (!sync->plan->keeps_private_key && !is_private_key(sync, interface))
+	if (!sync->setup->keeps_private_key && !is_private_key(sync, interface))
 		settings.private_key = interface->has_private_key ? interface->private_key : wg_entry_no_key;
 	/* Any port: the one it has. */
-	if (!sync->plan->keeps_listen_port && interface->listen_port != 0 &&
+	if (!sync->setup->keeps_listen_port && interface->listen_port != 0 &&
 		interface->listen_port != sync->state.listen_port)
 		settings.listen_port = &interface->listen_port;
-	if (sync->plan->fwmark != sync->state.fwmark)
-		settings.fwmark = &sync->plan->fwmark;
+	if (sync->setup->fwmark != sync->state.fwmark)
+		settings.fwmark = &sync->setup->fwmark;
 	return settings;
 }
 
@@ -128,7 +128,7 @@ static size_t collect_leaving(const struct sync *sync, struct wg_entry *entries)
 
 static int collect_coming(const struct sync *sync, struct wg_entry *entries, size_t *count)
 {
-	const struct wg_config *config = sync->plan->config;
+	const struct wg_config *config = sync->setup->config;
 	int rc = 0;
 
 	for (size_t i = 0; i < config->peer_count && rc == 0; i++) {
@@ -136,7 +136,7 @@ static int collect_coming(const struct sync *sync, struct wg_entry *entries, siz
 
 		if (!peer->has_public_key || find(&sync->in_state, peer->public_key))
 			continue;
-		rc = wg_entry_from_config(peer, &sync->plan->endpoints[i], &entries[*count]);
+		rc = wg_entry_from_config(peer, &sync->setup->endpoints[i], &entries[*count]);
 		*count += rc == 0;
 	}
 	return rc;
@@ -146,7 +146,7 @@ static int set_device(const char *name, const struct sync *sync)
 {
 	const struct wg_library_settings settings = changed_settings(sync);
 	struct wg_entry *entries =
-		calloc(sync->state.peer_count + sync->plan->config->peer_count + 1, sizeof(*entries));
+		calloc(sync->state.peer_count + sync->setup->config->peer_count + 1, sizeof(*entries));
 	size_t count;
 	int rc;
 
@@ -194,10 +194,10 @@ static void compare_allowed_ips(struct wg_entry *entry, struct wg_state_peer *no
 
 static int update_peer(struct sync *sync, struct wg_update *update, size_t in_plan, size_t in_state)
 {
-	const struct wg_config_peer *peer = &sync->plan->config->peers[in_plan];
+	const struct wg_config_peer *peer = &sync->setup->config->peers[in_plan];
 	struct wg_state_peer *now = &sync->state.peers[in_state];
 	struct wg_entry entry;
-	int rc = wg_entry_from_config(peer, &sync->plan->endpoints[in_plan], &entry);
+	int rc = wg_entry_from_config(peer, &sync->setup->endpoints[in_plan], &entry);
 
 	if (rc < 0)
 		return rc;
@@ -217,7 +217,7 @@ static int update_peer(struct sync *sync, struct wg_update *update, size_t in_pl
 
 static int update_peers(const char *name, struct sync *sync)
 {
-	const struct wg_config *config = sync->plan->config;
+	const struct wg_config *config = sync->setup->config;
 	struct wg_update update;
 	int rc = wg_update_open(&update, name, NULL);
 
@@ -241,7 +241,7 @@ static int prepare(struct sync *sync)
 	int rc = index_state(&sync->in_state, &sync->state);
 
 	if (rc == 0)
-		rc = index_config(&sync->in_plan, sync->plan->config);
+		rc = index_config(&sync->in_plan, sync->setup->config);
 	if (rc == 0)
 		rc = index_config(&sync->in_before, sync->before);
 	return rc;
@@ -256,9 +256,10 @@ static void sync_done(struct sync *sync)
 	wg_state_done(&sync->state);
 }
 
-int wg_device_sync(const char *name, const struct wg_device_plan *plan, const struct wg_config *before, struct err *err)
+int wg_device_sync(
+	const char *name, const struct wg_device_setup *setup, const struct wg_config *before, struct err *err)
 {
-	struct sync sync = {.plan = plan, .before = before};
+	struct sync sync = {.setup = setup, .before = before};
 	int rc = wg_library_read(name, &sync.state, &sync.keys);
 
 	if (rc < 0)

@@ -33,7 +33,7 @@ static struct host_bed {
 	const char *missing[4]; /* changes that a look does not find; made again they are there */
 	const char *covered;	/* a route that the device's network holds */
 	const char *table;	/* what nft lists */
-	struct command_plan program;
+	struct command_setup program;
 	char program_word[40]; /* "" where none runs */
 } bed;
 
@@ -164,7 +164,7 @@ void change_done(struct change *change)
 
 /* --- programs --- */
 
-int command_start(struct command **ret, uv_loop_t *loop, const struct command_plan *plan, struct err *err)
+int command_start(struct command **ret, uv_loop_t *loop, const struct command_setup *plan, struct err *err)
 {
 	bool is_nft = strcmp(plan->argv[0], "nft") == 0;
 
@@ -214,7 +214,7 @@ const char *command_why(char *buf, size_t size, int status, const char *output)
 /* The program that runs ends; it may be followed by another one. */
 static inline void end_program(void)
 {
-	const struct command_plan program = bed.program;
+	const struct command_setup program = bed.program;
 	bool is_list = strcmp(bed.program_word, "list") == 0, is_failure = fails_at(bed.program_word);
 
 	if (strcmp(bed.program_word, "table") == 0)

@@ -57,7 +57,7 @@ void endpoints_stop(struct endpoints *endpoints)
 	(void)endpoints;
 }
 
-int forward_look_start(struct forward_look **ret, uv_loop_t *loop, const char *device, const char *comment,
+int forward_scan_start(struct forward_scan **ret, uv_loop_t *loop, const char *device, const char *comment,
 	void (*on_found)(void *owner, const struct forward_rules *rules), void *owner, struct err *err)
 {
 	struct forward_rules rules = {.count = finds_forward ? 1 : 0};
@@ -74,12 +74,12 @@ int forward_look_start(struct forward_look **ret, uv_loop_t *loop, const char *d
 	return 0;
 }
 
-void forward_look_close(struct forward_look *look)
+void forward_scan_close(struct forward_scan *look)
 {
 	(void)look;
 }
 
-int wg_device_configure(const char *name, const struct wg_device_plan *plan, struct err *err)
+int wg_device_configure(const char *name, const struct wg_device_setup *plan, struct err *err)
 {
 	(void)name;
 	(void)plan;

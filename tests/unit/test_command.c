@@ -71,7 +71,7 @@ static int tear_down(void **state)
 static void start(struct seen *seen, const char *script, const char *input, uint64_t timeout_ms)
 {
 	const char *const argv[] = {"sh", "-c", script, NULL};
-	struct command_plan plan = {.argv = argv,
+	struct command_setup plan = {.argv = argv,
 		.input = input,
 		.input_len = input ? strlen(input) : 0,
 		.timeout_ms = timeout_ms,
@@ -218,7 +218,7 @@ static void who_stays_in_the_background_is_heard(void **state)
 	struct command_tails tails = {NULL};
 	struct seen seen = {0};
 	const char *const argv[] = {"sh", "-c", "(read -r word <$0; echo later; echo last) & echo $!", fifo, NULL};
-	struct command_plan plan = {
+	struct command_setup plan = {
 		.argv = argv, .on_line = on_line, .tails = &tails, .on_exit = on_exit_of_it, .owner = &seen};
 	struct err err = {""};
 	int fd;
@@ -250,7 +250,7 @@ static void who_speaks_without_end_may_be_left_alone(void **state)
 	const char *const argv[] = {"sh", "-c", "yes & echo $!", NULL};
 	struct command_tails tails = {NULL};
 	struct seen seen = {0};
-	struct command_plan plan = {
+	struct command_setup plan = {
 		.argv = argv, .on_line = on_line, .tails = &tails, .on_exit = on_exit_of_it, .owner = &seen};
 	struct err err = {""};
 
@@ -303,7 +303,7 @@ static void it_may_be_closed_upon_a_line(void **state)
 static void an_unknown_program_is_told_at_once(void **state)
 {
 	const char *const argv[] = {"no-such-program", NULL};
-	struct command_plan plan = {.argv = argv, .on_exit = on_exit_of_it};
+	struct command_setup plan = {.argv = argv, .on_exit = on_exit_of_it};
 	struct command *command;
 	struct err err = {""};
 
@@ -382,7 +382,7 @@ static void a_child_of_somebody_else_is_left_to_him(void **state)
 static void it_dies_with_us(void **state)
 {
 	const char *const argv[] = {"sleep", "1000", NULL};
-	struct command_plan plan = {.argv = argv, .on_exit = on_exit_of_it};
+	struct command_setup plan = {.argv = argv, .on_exit = on_exit_of_it};
 	struct command *command;
 	int pids[2], status;
 	pid_t parent, child = 0;

@@ -36,16 +36,16 @@ static struct prefix prefix_of(const char *address, uint8_t bits)
 	return prefix;
 }
 
-static struct firewall_plan plan_of(const char *name)
+static struct firewall_setup plan_of(const char *name)
 {
-	struct firewall_plan plan = {.device = "wg0"};
+	struct firewall_setup plan = {.device = "wg0"};
 
 	firewall_format_table(plan.table, name);
 	return plan;
 }
 
 /* The text of the plan; the test that asks frees nothing. */
-static const char *text_of(const struct firewall_plan *plan)
+static const char *text_of(const struct firewall_setup *plan)
 {
 	static char text[16384];
 	char *fresh = firewall_format(plan);
@@ -92,7 +92,7 @@ static void the_longest_name_fits(void **state)
 
 static void nothing_to_do_needs_no_table(void **state)
 {
-	struct firewall_plan plan = plan_of("home");
+	struct firewall_setup plan = plan_of("home");
 
 	(void)state;
 	assert_false(firewall_is_needed(&plan));
@@ -103,7 +103,7 @@ static void nothing_to_do_needs_no_table(void **state)
 
 static void only_what_is_needed_gets_a_chain(void **state)
 {
-	struct firewall_plan plan = plan_of("home");
+	struct firewall_setup plan = plan_of("home");
 
 	(void)state;
 	plan.mark = MARK;
@@ -117,7 +117,7 @@ static void only_what_is_needed_gets_a_chain(void **state)
 static void guard_is_for_each_address_of_its_family(void **state)
 {
 	struct prefix guarded[] = {prefix_of("10.10.0.3", 24), prefix_of("[fd10::3]", 64)};
-	struct firewall_plan plan = plan_of("home");
+	struct firewall_setup plan = plan_of("home");
 
 	(void)state;
 	plan.guarded = guarded;
@@ -130,7 +130,7 @@ static void guard_is_for_each_address_of_its_family(void **state)
 static void guard_leaves_link_local_addresses_alone(void **state)
 {
 	struct prefix guarded = prefix_of("[fe80::1]", 64);
-	struct firewall_plan plan = plan_of("home");
+	struct firewall_setup plan = plan_of("home");
 
 	(void)state;
 	plan.guarded = &guarded;
@@ -142,7 +142,7 @@ static void without_masquerade_nothing_is_translated(void **state)
 {
 	struct prefix lan = prefix_of("192.168.1.0", 24);
 	struct firewall_gateway gateway = {.lans = &lan, .lan_count = 1, .device = "eth0"};
-	struct firewall_plan plan = plan_of("home");
+	struct firewall_setup plan = plan_of("home");
 
 	(void)state;
 	plan.gateways = &gateway;
@@ -153,7 +153,7 @@ static void without_masquerade_nothing_is_translated(void **state)
 
 static void the_table_replaces_itself_in_one_go(void **state)
 {
-	struct firewall_plan plan = plan_of("home");
+	struct firewall_setup plan = plan_of("home");
 	const char *text;
 
 	(void)state;
@@ -168,7 +168,7 @@ static void a_device_that_nft_cannot_quote_is_refused(void **state)
 {
 	struct prefix lan = prefix_of("192.168.1.0", 24);
 	struct firewall_gateway gateway = {.lans = &lan, .lan_count = 1, .device = "e\" drop #"};
-	struct firewall_plan plan = plan_of("home");
+	struct firewall_setup plan = plan_of("home");
 
 	(void)state;
 	plan.gateways = &gateway;
@@ -286,7 +286,7 @@ static bool load_text(const char *text)
 	return pclose(nft) == 0;
 }
 
-static void load(const struct firewall_plan *plan)
+static void load(const struct firewall_setup *plan)
 {
 	if (!load_text(text_of(plan)))
 		fail_msg("nft refuses:\n%s", text_of(plan));
@@ -298,11 +298,11 @@ static bool pings(const char *from, const char *to)
 }
 
 /* [Gateway] of the Pi, both families. */
-static struct firewall_plan plan_of_gateway(void)
+static struct firewall_setup plan_of_gateway(void)
 {
 	static struct prefix lans[2];
 	static struct firewall_gateway gateway = {.lans = lans, .lan_count = 2, .device = "eth0", .masquerades = true};
-	struct firewall_plan plan = plan_of("home");
+	struct firewall_setup plan = plan_of("home");
 
 	lans[0] = prefix_of("192.168.1.0", 24);
 	lans[1] = prefix_of("[fd20::]", 64);
@@ -313,11 +313,11 @@ static struct firewall_plan plan_of_gateway(void)
 }
 
 /* [Gateway] of the hub: Lan = 0.0.0.0/0. */
-static struct firewall_plan plan_of_way_out(void)
+static struct firewall_setup plan_of_way_out(void)
 {
 	static struct prefix lan;
 	static struct firewall_gateway gateway = {.lans = &lan, .lan_count = 1, .device = "eth1", .masquerades = true};
-	struct firewall_plan plan = plan_of("hub");
+	struct firewall_setup plan = plan_of("hub");
 
 	lan = prefix_of("0.0.0.0", 0);
 	plan.gateways = &gateway;
@@ -332,7 +332,7 @@ static void nft_takes_every_text(void **state)
 	struct prefix everything[] = {prefix_of("0.0.0.0", 0), prefix_of("[::]", 0)};
 	struct firewall_gateway ways[] = {{.lans = everything, .lan_count = 2, .device = "eth1", .masquerades = true},
 		{.lans = guarded, .lan_count = 2, .device = "eth0"}};
-	struct firewall_plan plan = plan_of("a=b+c@d.e_f-g");
+	struct firewall_setup plan = plan_of("a=b+c@d.e_f-g");
 
 	(void)state;
 	need_world();
@@ -351,7 +351,7 @@ static void nft_takes_every_text(void **state)
 
 static void what_is_loaded_twice_stands_once(void **state)
 {
-	struct firewall_plan plan = plan_of_gateway();
+	struct firewall_setup plan = plan_of_gateway();
 
 	(void)state;
 	need_world();
@@ -363,7 +363,7 @@ static void what_is_loaded_twice_stands_once(void **state)
 
 static void removal_leaves_nothing_and_may_come_twice(void **state)
 {
-	struct firewall_plan plan = plan_of_gateway();
+	struct firewall_setup plan = plan_of_gateway();
 	char *removal;
 
 	(void)state;
@@ -381,7 +381,7 @@ static void removal_leaves_nothing_and_may_come_twice(void **state)
 static void a_neighbour_does_not_reach_a_guarded_address(void **state)
 {
 	struct prefix guarded[] = {prefix_of("10.10.0.1", 24), prefix_of("[fd10::1]", 64)};
-	struct firewall_plan plan = plan_of("home");
+	struct firewall_setup plan = plan_of("home");
 
 	(void)state;
 	need_world();
@@ -488,7 +488,7 @@ static struct connection connection_of(const char *from, const char *to_namespac
 /* The link under a full tunnel: its answers carry no mark by themselves, and rp_filter would ask the tunnel's table. */
 static void answers_to_the_marked_link_get_the_mark_back(void **state)
 {
-	struct firewall_plan plan = plan_of("home");
+	struct firewall_setup plan = plan_of("home");
 
 	(void)state;
 	need_world();
@@ -506,7 +506,7 @@ static void answers_to_the_marked_link_get_the_mark_back(void **state)
 /* Somebody balances his uplinks by connection marks of his own. */
 static void marks_of_others_are_left_alone(void **state)
 {
-	struct firewall_plan plan = plan_of("home");
+	struct firewall_setup plan = plan_of("home");
 
 	(void)state;
 	need_world();
@@ -521,7 +521,7 @@ static void marks_of_others_are_left_alone(void **state)
 
 static void the_lan_sees_the_gateway_only(void **state)
 {
-	struct firewall_plan plan = plan_of_gateway();
+	struct firewall_setup plan = plan_of_gateway();
 
 	(void)state;
 	need_world();
@@ -534,7 +534,7 @@ static void an_ipv4_gateway_lets_no_ipv6_through(void **state)
 {
 	struct prefix lan = prefix_of("192.168.1.0", 24);
 	struct firewall_gateway gateway = {.lans = &lan, .lan_count = 1, .device = "eth0", .masquerades = true};
-	struct firewall_plan plan = plan_of("home");
+	struct firewall_setup plan = plan_of("home");
 
 	(void)state;
 	need_world();
@@ -551,7 +551,7 @@ static void an_ipv4_gateway_lets_no_ipv6_through(void **state)
 
 static void nothing_else_is_forwarded_where_we_switched_it_on(void **state)
 {
-	struct firewall_plan plan = plan_of_gateway();
+	struct firewall_setup plan = plan_of_gateway();
 
 	(void)state;
 	need_world();
@@ -566,7 +566,7 @@ static void nothing_else_is_forwarded_where_we_switched_it_on(void **state)
 
 static void a_lan_host_with_a_route_reaches_a_peer(void **state)
 {
-	struct firewall_plan plan = plan_of_gateway();
+	struct firewall_setup plan = plan_of_gateway();
 
 	(void)state;
 	need_world();
@@ -580,7 +580,7 @@ static void a_lan_host_with_a_route_reaches_a_peer(void **state)
 
 static void the_hub_is_the_way_out_but_not_in(void **state)
 {
-	struct firewall_plan plan = plan_of_way_out();
+	struct firewall_setup plan = plan_of_way_out();
 
 	(void)state;
 	need_world();
@@ -594,7 +594,7 @@ static void the_hub_is_the_way_out_but_not_in(void **state)
 /* wg0 is of 1280 here and of 1500 there: 1240 and 1220 bytes of TCP fit. */
 static void the_mss_fits_the_tunnel_both_ways(void **state)
 {
-	struct firewall_plan plan = plan_of_gateway();
+	struct firewall_setup plan = plan_of_gateway();
 	struct connection connection;
 
 	(void)state;

@@ -302,13 +302,13 @@ static void on_found(void *owner, const struct forward_rules *found)
 
 static void look(void)
 {
-	struct forward_look *look;
+	struct forward_scan *look;
 	bool was_called = false;
 	uv_loop_t loop;
 
 	memset(&rules, 0, sizeof(rules));
 	assert_int_equal(uv_loop_init(&loop), 0);
-	assert_int_equal(forward_look_start(&look, &loop, "wg0", "towpath-home/2b", on_found, &was_called, NULL), 0);
+	assert_int_equal(forward_scan_start(&look, &loop, "wg0", "towpath-home/2b", on_found, &was_called, NULL), 0);
 	assert_false(was_called);
 	uv_run(&loop, UV_RUN_DEFAULT);
 	assert_true(was_called);
@@ -433,18 +433,18 @@ static void a_look_changes_nothing(void **state)
 
 static void a_look_may_be_closed_at_any_time(void **state)
 {
-	struct forward_look *look;
+	struct forward_scan *look;
 	bool was_called = false;
 	uv_loop_t loop;
 
 	(void)state;
 	for (int turns = 0; turns < 3; turns++) {
 		assert_int_equal(uv_loop_init(&loop), 0);
-		assert_int_equal(forward_look_start(&look, &loop, "wg0", "x", on_found, &was_called, NULL), 0);
+		assert_int_equal(forward_scan_start(&look, &loop, "wg0", "x", on_found, &was_called, NULL), 0);
 		for (int i = 0; i < turns && !was_called; i++)
 			uv_run(&loop, UV_RUN_NOWAIT);
 		if (!was_called)
-			forward_look_close(look);
+			forward_scan_close(look);
 		uv_run(&loop, UV_RUN_DEFAULT);
 		assert_int_equal(uv_loop_close(&loop), 0);
 	}

@@ -10,12 +10,12 @@ static struct wg_config_peer new_peer;
 static struct wg_config fresh; /* the configuration that is reloaded; the bed's own at first */
 static char restart[100];
 static struct err err;
-static struct wg_device_plan synced;
+static struct wg_device_setup synced;
 
 /* --- what a reload calls --- */
 
 int wg_device_sync(
-	const char *name, const struct wg_device_plan *plan, const struct wg_config *before, struct err *ret_err)
+	const char *name, const struct wg_device_setup *plan, const struct wg_config *before, struct err *ret_err)
 {
 	(void)name;
 	note("sync", "");

@@ -44,7 +44,7 @@ int net_address_list(struct netlink *netlink, struct net_address **ret, size_t *
 	return 0;
 }
 
-int forward_look_start(struct forward_look **ret, uv_loop_t *loop, const char *name, const char *comment,
+int forward_scan_start(struct forward_scan **ret, uv_loop_t *loop, const char *name, const char *comment,
 	void (*on_found)(void *owner, const struct forward_rules *rules), void *owner, struct err *err)
 {
 	struct forward_rules rules = {.count = finds_forward ? 1 : 0};
@@ -61,7 +61,7 @@ int forward_look_start(struct forward_look **ret, uv_loop_t *loop, const char *n
 	return 0;
 }
 
-void forward_look_close(struct forward_look *look)
+void forward_scan_close(struct forward_scan *look)
 {
 	(void)look;
 }

@@ -120,11 +120,11 @@ static int count_key(const uint8_t *masked)
 /* --- what is tried --- */
 
 /* A peer with @masked as preshared key, for the one call of @apply. */
-static void with_keys(const uint8_t *masked, int (*apply)(const struct wg_device_plan *plan))
+static void with_keys(const uint8_t *masked, int (*apply)(const struct wg_device_setup *plan))
 {
 	struct wg_config config = {.peer_count = 1};
 	struct addr endpoint = {0};
-	const struct wg_device_plan plan = {.config = &config, .endpoints = &endpoint};
+	const struct wg_device_setup plan = {.config = &config, .endpoints = &endpoint};
 
 	config.peers = calloc(1, sizeof(*config.peers));
 	assert_non_null(config.peers);
@@ -137,18 +137,18 @@ static void with_keys(const uint8_t *masked, int (*apply)(const struct wg_device
 	wg_config_done(&config);
 }
 
-static int configure(const struct wg_device_plan *plan)
+static int configure(const struct wg_device_setup *plan)
 {
 	return wg_device_configure("wgt0", plan, NULL);
 }
 
-static int sync_device(const struct wg_device_plan *plan)
+static int sync_device(const struct wg_device_setup *plan)
 {
 	return wg_device_sync("wgt0", plan, NULL, NULL);
 }
 
 /* Refused by the kernel after the keys were sent. */
-static int configure_in_vain(const struct wg_device_plan *plan)
+static int configure_in_vain(const struct wg_device_setup *plan)
 {
 	return wg_device_configure("no-such-device", plan, NULL) == -ENODEV ? 0 : -EIO;
 }

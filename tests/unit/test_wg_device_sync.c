@@ -68,7 +68,7 @@ static void make_device(void)
 static int configure(const char *text, struct err *err)
 {
 	struct wg_config config;
-	struct wg_device_plan plan;
+	struct wg_device_setup plan;
 	int rc;
 
 	make_plan(text, &config, &plan);
@@ -81,7 +81,7 @@ static int configure(const char *text, struct err *err)
 static int sync_to(const char *text, const char *before)
 {
 	struct wg_config config, old = {0};
-	struct wg_device_plan plan, old_plan = {0};
+	struct wg_device_setup plan, old_plan = {0};
 	struct err err = {""};
 	int rc;
 
@@ -194,7 +194,7 @@ static void port_stays_without_listen_port(void **state)
 /* Key and port that are to wait for a restart stay, while the peers change; those that are not are set. */
 static void what_is_kept_stays(void **state)
 {
-	struct wg_device_plan plan;
+	struct wg_device_setup plan;
 	struct wg_config config;
 	struct err err = {""};
 

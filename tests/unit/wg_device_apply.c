@@ -7,7 +7,7 @@
 int main(int argc, char **argv)
 {
 	struct wg_config config, before = {0};
-	struct wg_device_plan plan, plan_before = {0};
+	struct wg_device_setup plan, plan_before = {0};
 	struct err err = {""};
 	int rc;
 

@@ -46,7 +46,7 @@ static inline void need_devices(void)
 }
 
 /* Endpoints are addresses. Free both with plan_done(). */
-static inline void read_plan(const char *path, struct wg_config *config, struct wg_device_plan *plan)
+static inline void read_plan(const char *path, struct wg_config *config, struct wg_device_setup *plan)
 {
 	struct addr *endpoints;
 	struct ini_report report = {0};
@@ -67,10 +67,10 @@ static inline void read_plan(const char *path, struct wg_config *config, struct 
 	for (size_t i = 0; i < config->peer_count; i++)
 		if (config->peers[i].endpoint)
 			assert_int_equal(addr_parse(config->peers[i].endpoint, 0, &endpoints[i]), 0);
-	*plan = (struct wg_device_plan){.config = config, .fwmark = config->interface.fwmark, .endpoints = endpoints};
+	*plan = (struct wg_device_setup){.config = config, .fwmark = config->interface.fwmark, .endpoints = endpoints};
 }
 
-static inline void plan_done(struct wg_config *config, struct wg_device_plan *plan)
+static inline void plan_done(struct wg_config *config, struct wg_device_setup *plan)
 {
 	union {
 		const struct addr *constant;
@@ -81,7 +81,7 @@ static inline void plan_done(struct wg_config *config, struct wg_device_plan *pl
 	wg_config_done(config);
 }
 
-static inline void make_plan(const char *text, struct wg_config *config, struct wg_device_plan *plan)
+static inline void make_plan(const char *text, struct wg_config *config, struct wg_device_setup *plan)
 {
 	char path[] = "/tmp/wg_device_bed.XXXXXX";
 	int fd = mkstemp(path);

@@ -1,5 +1,5 @@
-/* See claim.h. */
-#include "common/host/claim.h"
+/* See table_lock.h. */
+#include "common/host/table_lock.h"
 
 #include <errno.h>
 #include <stddef.h>
@@ -8,7 +8,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-int claim_take(const char *what, uint32_t number)
+int table_lock_take(const char *what, uint32_t number)
 {
 	struct sockaddr_un name = {.sun_family = AF_UNIX};
 	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0), rc;

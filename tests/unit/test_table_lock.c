@@ -1,5 +1,5 @@
 /* A number that two tunnels would choose at the same moment is one's only. */
-#include "common/host/claim.h"
+#include "common/host/table_lock.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -11,17 +11,17 @@
 
 static void one_has_it(void **state)
 {
-	int first = claim_take("test", 51820);
+	int first = table_lock_take("test", 51820);
 
 	(void)state;
 	assert_true(first >= 0);
-	assert_int_equal(claim_take("test", 51820), -EADDRINUSE);
+	assert_int_equal(table_lock_take("test", 51820), -EADDRINUSE);
 	close(first);
 }
 
 static void other_numbers_and_other_things_are_free(void **state)
 {
-	int first = claim_take("test", 51820), number = claim_take("test", 5182), thing = claim_take("tests", 51820);
+	int first = table_lock_take("test", 51820), number = table_lock_take("test", 5182), thing = table_lock_take("tests", 51820);
 
 	(void)state;
 	assert_true(number >= 0);
@@ -36,8 +36,8 @@ static void who_is_gone_has_nothing(void **state)
 	int again;
 
 	(void)state;
-	close(claim_take("test", 51820));
-	again = claim_take("test", 51820);
+	close(table_lock_take("test", 51820));
+	again = table_lock_take("test", 51820);
 	assert_true(again >= 0);
 	close(again);
 }
