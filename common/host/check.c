@@ -1,10 +1,10 @@
-/* See check.h. Happy path: one question after the other, from what nothing works without (privilege, WireGuard) to what only
- * some files want; the first that is answered with no is told. Gateways and the resolver are facts.c's, which needs the
- * answers; it is asked here as well, because hooks run before it is asked in earnest.
+/* See check.h. Happy path: one question after the other, from what everything needs (privilege, WireGuard) to what only some
+ * files need. The first "no" is the refusal. Gateways and the resolver are looked up by facts.c, which needs the answers. It
+ * is asked here as well, because hooks run between this check and the plan.
  *
- * Stricter than wg-quick(8) in one thing: a Table = NUMBER that has routes of somebody else is refused whole, not only where a
- * route of ours would clash. Its rules send traffic there that we know nothing of, and one more route may take some of it away.
- * The tables that every host has (main, default, local) are for everybody, there only a clash is refused.
+ * In one thing this is stricter than wg-quick(8): a Table = NUMBER that has another program's routes is refused as a whole,
+ * not only where one of our routes would clash. That program's rules send traffic there, and one more route may catch some of
+ * it. The tables that every host has (main, default, local) are shared by all: there only a clash is refused.
  */
 #include "common/host/check.h"
 
@@ -37,12 +37,12 @@ struct checking {
 	const struct host_setup *setup;
 	const struct wg_config_interface *interface;
 	struct err *err;
-	/* Of a reload: */
-	int index;		      /* of our device, whose routes are in nobody's way; 0: it is not there yet */
-	const struct plan_index *had; /* routes that are ours already; NULL: none */
+	/* For a reload: */
+	int index;		      /* of our device, whose routes do not count as clashes; 0: it is not there yet */
+	const struct plan_index *had; /* our routes that are there already; NULL: none */
 };
 
-/* What is refused, and where it stands. */
+/* A refusal: the value, and its place in the file. */
 struct spot {
 	const char *path;
 	unsigned line;
@@ -68,7 +68,7 @@ static int refuse(const struct checking *checking, int code, const struct spot *
 		checking->err, code, "%s:%u: %s: '%s': %s", spot->path, spot->line, spot->key, spot->value, text);
 }
 
-/* @line 0: the key is not given; what is missing stands at its section's header. */
+/* @line 0: the key is missing, which is reported at its section's header. */
 static struct spot spot_of(const struct checking *checking, unsigned line, const char *key, const char *value)
 {
 	return (struct spot){checking->setup->wireguard_path, line ? line : checking->interface->line, key, value};
@@ -91,7 +91,7 @@ static struct prefix prefix_of(const struct wg_config_prefix *written)
 	return (struct prefix){.addr = written->addr, .bits = written->bits};
 }
 
-/* --- what nothing works without --- */
+/* --- privilege and WireGuard --- */
 
 static int check_privilege(const struct checking *checking)
 {
@@ -143,7 +143,7 @@ static bool says(const char *path, const char *word)
 	return found;
 }
 
-/* Whose is it, and what takes it away? Return: false: nobody is known. */
+/* Name the program that has made the device, and the command that removes it. Return: false if that is not known. */
 static bool find_owner(const struct net_link *link, const char **ret_owner, char remedy[PATH_TEXT_MAX])
 {
 	char path[PATH_TEXT_MAX];
@@ -265,7 +265,8 @@ static int check_port(const struct checking *checking)
 
 /* --- its addresses --- */
 
-/* What a new device will be like. A kernel that has no IPv6 at all is another matter: nothing of it is set up there. */
+/* True if IPv6 is switched off for new devices. On a kernel without any IPv6 this is false: there its addresses and routes are
+ * left out, with a warning. */
 static bool ipv6_is_off(void)
 {
 	char value[SYSCTL_VALUE_MAX];
@@ -274,7 +275,7 @@ static bool ipv6_is_off(void)
 	return sysctl_read("net/ipv6/conf/default/disable_ipv6", value, &ignored) == 0 && strcmp(value, "1") == 0;
 }
 
-/* With the device of before still up, its address is not what is in the way. */
+/* If the device of an earlier run is still there, that device is the problem and not its address. */
 static int refuse_address(const struct checking *checking, const struct spot *spot, const struct net_address *taken)
 {
 	char device[IFNAMSIZ], other[PREFIX_TEXT_MAX], remedy[PATH_TEXT_MAX];
@@ -371,7 +372,7 @@ static int check_table(const struct checking *checking)
 		format_route(checking, &other, where, sizeof(where)));
 }
 
-/* wg-quick calls the table of a full tunnel as its mark; without a mark of the file's a free one is taken. */
+/* As with wg-quick the table of a full tunnel has the number of its mark. Without FwMark in the file a free one is taken. */
 static int check_full_tunnel(const struct checking *checking, int family)
 {
 	const struct wg_config_interface *interface = checking->interface;
@@ -399,7 +400,7 @@ static int check_full_tunnel(const struct checking *checking, int family)
 		interface->fwmark, format_route(checking, &other, where, sizeof(where)));
 }
 
-/* Does a network of the device's own hold it, so that no route is needed? */
+/* True if a network of the device's own addresses contains the prefix, so that no route is needed. */
 static bool is_covered(const struct wg_config_interface *interface, const struct prefix *to)
 {
 	for (size_t i = 0; i < interface->address_count; i++) {
@@ -497,7 +498,7 @@ static int check_hooks(const struct checking *checking)
 		checking, -ENOENT, &spot, "hooks are run by bash, which is not installed; apt install bash helps");
 }
 
-/* Endpoints and mark are for the MTU only, which nobody wants to know yet. */
+/* Without endpoints and mark only the MTU is wrong, and the facts are dropped again after this check. */
 static int check_facts(const struct checking *checking)
 {
 	struct addr *nowhere = calloc(checking->setup->wireguard->peer_count + 1, sizeof(*nowhere));

@@ -1,5 +1,6 @@
-/* What only the host can tell before anything is changed: names, addresses, tables and ports that are taken, no privilege, no
- * WireGuard. Each refusal is one line: FILE:LINE, what is taken and by whom, what helps. Exit code 1.
+/* Asks the host, before anything is changed, whether the configuration can work on it: privilege and WireGuard, and names,
+ * addresses, tables and ports that are taken. A refusal is one line: FILE:LINE, what is taken and by which program, what
+ * helps. Exit code 1.
  */
 #ifndef TOWPATH_HOST_CHECK_H
 #define TOWPATH_HOST_CHECK_H
@@ -8,15 +9,15 @@
 #include "common/host/plan.h"
 #include "common/net/netlink.h"
 
-/* The first of all: may we make a device, and does the kernel have WireGuard? Also for a caller who does other things that need
- * privilege before: the complaint is about the device then. @path: of the file with [Interface]. Return: 0, -EPERM or
- * -EOPNOTSUPP with @err set. */
+/* The first question: may we make a device, and does the kernel have WireGuard? A caller that needs privilege for other
+ * things first asks this before, so that the complaint is about the device. @path: the file with [Interface]. Return: 0,
+ * -EPERM or -EOPNOTSUPP with @err set. */
 int check_capable(const char *path, const struct wg_config *wireguard, struct err *err);
 
-/* After the clean-up of what a crash left. Return: 0 or a negative errno with @err set; the first refusal only. */
+/* Called after the clean-up of a crash. Return: 0, or a negative errno with the first refusal in @err. */
 int check_host(struct netlink *netlink, const struct host_setup *setup, struct err *err);
 
-/* Before a reload: may the routes be made that are not among @had? @index: of our device. Return: as above. */
+/* Called before a reload: may the routes be made that are not among @had? @index: of our device. Return: as above. */
 int check_new_routes(struct netlink *netlink, const struct host_setup *setup, int index, const struct plan_index *had,
 	struct err *err);
 

@@ -1,4 +1,9 @@
-/* Names of endpoints (endpoints.h). Peers without a public key have none. */
+/* Names of endpoints (endpoints.h). Peers without a public key have none.
+ *
+ * Happy path: getent is started for the first name that has no address yet; its answer is kept, and the next name follows.
+ * A name that fails for now is tried again after a pause that grows by a fifth each time, for as long as wg-quick would try;
+ * then, or when getent says that the name does not exist, the whole search fails with that name and its line.
+ */
 #include "common/host/endpoints.h"
 
 #include "common/base/log.h"
@@ -29,7 +34,7 @@ static const struct wg_config_peer *peer_now(const struct endpoints *endpoints)
 	return &endpoints->config->peers[endpoints->next];
 }
 
-/* "203.0.113.10    STREAM vps.example.org" */
+/* The first line of getent's answer: "203.0.113.10    STREAM vps.example.org". */
 static int take_answer(struct endpoints *endpoints, const char *output, uint16_t port)
 {
 	char address[ADDR_TEXT_MAX], text[ADDR_TEXT_MAX + 16];

@@ -1,4 +1,4 @@
-/* Endpoint = NAME:PORT to an address, by getent(1) beside the loop: the supervisor itself talks to no name server.
+/* Looks up the name in Endpoint = NAME:PORT by getent(1) beside the loop: the supervisor itself talks to no name server.
  *
  * A name that does not resolve yet is tried again for a while, as wg(8) does. Embedded in its owner.
  */
@@ -29,11 +29,11 @@ struct endpoints {
 	void *owner;
 };
 
-/* Fill in what needs no look-up: literal addresses; @through for peers without an Endpoint (family 0: none). What is known
- * already stays. */
+/* Fill in the addresses that need no look-up: literal ones, and @through for peers without an Endpoint (family 0: none).
+ * Addresses that are known already stay. */
 void endpoints_take_literals(const struct wg_config *config, const struct addr *through, struct addr *addrs);
 
-/* Look up the rest. on_done may come before this returns. */
+/* Look up the other addresses. on_done may come before this returns. */
 void endpoints_start(struct endpoints *endpoints);
 void endpoints_stop(struct endpoints *endpoints);
 

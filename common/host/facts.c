@@ -1,4 +1,9 @@
-/* What the host is like (facts.h). */
+/* Facts about the host (facts.h).
+ *
+ * Everything is read by netlink and from /proc in one go, before anything is changed, so another program may change the
+ * host between this and the changes: what then fails is a change, which undoes the bring-up. Fails with the file and line
+ * that asks for something that this host does not have.
+ */
 #include "common/host/facts.h"
 
 #include "common/base/log.h"
@@ -17,8 +22,8 @@
 
 #define TABLE_FIRST 51820u
 #define TABLES_TRIED 1000u
-#define MTU_MAX 1420u /* what fits an Ethernet with WireGuard's 80 bytes by IPv6 */
-#define MTU_MIN 1280u /* IPv6 needs it */
+#define MTU_MAX 1420u /* 1500 − 80: an Ethernet, and WireGuard over IPv6 */
+#define MTU_MIN 1280u /* the least that IPv6 works with: RFC 8200, 5 */
 #define MTU_WIREGUARD 80u
 #define INDEX_MIN 10000
 #define INDEX_SPAN 50000
@@ -69,7 +74,7 @@ static int is_free(struct netlink *netlink, uint32_t table, struct err *err)
 	return rc;
 }
 
-/* Is it free, and nobody else's who has only chosen it yet? Return: 1, 0 or a negative errno. */
+/* Lock @table if it is free and no other tunnel has locked it. Return: 1: it is ours, 0: it is taken, or a negative errno. */
 static int take_table(struct netlink *netlink, const struct undo *left, uint32_t table, int *ret_lock, struct err *err)
 {
 	int rc = was_ours(left, table) ? 1 : is_free(netlink, table, err), lock;
@@ -141,7 +146,7 @@ static int find_link(const struct net_link *links, size_t count, int index)
 	return -1;
 }
 
-/* A way by loopback says nothing: what is behind it is a carrier of ours, and TCP fits any. */
+/* A route by the loopback device does not count: a carrier of ours is behind it, and TCP fits any MTU. */
 static void take_way(uint32_t *mtu, const struct net_way *way, const struct net_link *links, size_t count)
 {
 	int at = find_link(links, count, way->index);
@@ -215,7 +220,7 @@ static int take_named(struct facts *facts, const struct host_setup *setup, const
 		setup->config_path, gateway->interface_line, gateway->interface);
 }
 
-/* Each network may lie on another device. */
+/* Without Interface each network may lie on another device. */
 static int take_found(struct facts *facts, struct netlink *netlink, const struct host_setup *setup,
 	const struct gateway *gateway, const struct net_link *links, size_t count, struct err *err)
 {
@@ -281,7 +286,7 @@ static void look_at_interface(struct plan_interface *ret, const char *name)
 {
 	snprintf(ret->name, sizeof(ret->name), "%s", name);
 	ret->forwards = is_set_to("ipv6", name, "forwarding", "1");
-	/* "default" takes none itself, and what comes later is asked nothing */
+	/* "default" takes no advertisements itself, and later interfaces are not known now */
 	ret->takes_adverts = strcmp(name, "default") != 0 && is_set_to("ipv6", name, "accept_ra", "1");
 }
 
@@ -315,7 +320,7 @@ static uint32_t lock_rules(struct facts *facts, const char *what, uint32_t prior
 	return priority;
 }
 
-/* A full tunnel needs two, one after the other, ahead of all others' but the kernel's own for local addresses. */
+/* A full tunnel needs two priorities in a row, ahead of all rules but the kernel's own for local addresses (priority 0). */
 static int find_priorities(
 	struct facts *facts, struct netlink *netlink, const struct host_setup *setup, struct err *err)
 {
@@ -334,8 +339,8 @@ static int find_priorities(
 				lock_rules(facts, i == 0 ? "rules-ipv4" : "rules-ipv6", facts->plan.free_priority[i]);
 		if (facts->plan.free_priority[i] < 2 && is_full)
 			return err_set(err, -EEXIST,
-				"%s:%u: a full tunnel needs two routing rules ahead of all others, and somebody has "
-				"taken priority %u; "
+				"%s:%u: a full tunnel needs two routing rules ahead of all others, and another "
+				"program has taken priority %u; "
 				"`ip%s rule` shows it, a larger number for it helps",
 				setup->wireguard_path, setup->wireguard->interface.line,
 				facts->plan.free_priority[i] + 1, i == 0 ? "" : " -6");

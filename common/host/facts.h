@@ -1,4 +1,4 @@
-/* What the host is like, for a plan: read from the kernel in well under a millisecond. */
+/* Facts about the host that a plan is made from. Reading them takes well under a millisecond. */
 #ifndef TOWPATH_HOST_FACTS_H
 #define TOWPATH_HOST_FACTS_H
 
@@ -17,9 +17,9 @@ struct facts {
 	size_t lock_count;
 };
 
-/* The mark of the device: FwMark, or with a full tunnel the number of a free table, from 51820 on as wg-quick does; one that a
- * crashed run of ours (@left) used counts as free. 0: none. @ret_lock: of the table, to be closed when its routes are gone;
- * untouched where there is none. Return: 0 or a negative errno. */
+/* Choose the mark of the device: FwMark, or with a full tunnel the number of a free table, from 51820 on as wg-quick does; 0
+ * for none. A table that a crashed run of ours (@left) has used counts as free. @ret_lock: a lock on the table, to be closed
+ * when its routes are gone; untouched where there is none. Return: 0 or a negative errno. */
 int facts_pick_mark(struct netlink *netlink, const struct host_setup *setup, const struct undo *left, uint32_t *ret,
 	int *ret_lock, struct err *err);
 
@@ -29,7 +29,7 @@ int facts_gather(struct facts *ret, struct netlink *netlink, const struct host_s
 	const struct addr *endpoints, uint32_t mark, struct err *err);
 void facts_done(struct facts *facts);
 
-/* A free interface index, at random, so that two who choose at the same time do not choose the same. */
+/* A free interface index, drawn at random, so that two tunnels that choose at the same time do not choose the same. */
 int facts_pick_index(struct netlink *netlink, struct err *err);
 
 #endif

@@ -1,4 +1,9 @@
-/* Hooks, one after the other (hook.h). */
+/* Hooks, one after the other (hook.h).
+ *
+ * Happy path: each line becomes a bash command with %i replaced, is started, and the next one follows when its shell has
+ * ended with 0. A line that fails ends PreUp and PostUp with its words as the reason; after PreDown and PostDown it is
+ * logged and the next line follows, since stopping half-way would leave more behind.
+ */
 #include "common/host/hook.h"
 
 #include "common/base/log.h"
@@ -13,7 +18,7 @@ static const char *hook_words[] = {"PreUp", "PostUp", "PreDown", "PostDown"};
 
 static void hooks_next(struct hooks *hooks);
 
-/* Return: free() it; NULL: out of memory. */
+/* Every %i in @line becomes the device. Return: the caller frees it; NULL: out of memory. */
 static char *expand(const char *line, const char *device)
 {
 	size_t device_len = strlen(device), len = 0;
@@ -34,7 +39,8 @@ static char *expand(const char *line, const char *device)
 
 static void on_line(void *owner, const char *line)
 {
-	/* Of hook_words: who was left in the background speaks still when these hooks are over. */
+	/* Logs the output of a hook. A program that a hook has left in the background may still write after all hooks are over, so
+ * this outlives them. */
 	const char *const *word = owner;
 	char quoted[LINE_MAX_QUOTED];
 
@@ -65,7 +71,7 @@ static void on_exit_of(void *owner, int status, const char *output)
 		hooks_next(hooks);
 		return;
 	}
-	fail(hooks, command_why(reason, sizeof(reason), status, "")); /* what it said is in the log */
+	fail(hooks, command_why(reason, sizeof(reason), status, "")); /* its output is in the log */
 }
 
 static int start(struct hooks *hooks, const char *text, struct err *err)

@@ -1,7 +1,8 @@
 /* PreUp, PostUp, PreDown, PostDown: lines of shell, one after the other, beside the loop.
  *
- * As wg-quick runs them: by bash, %i is the device, a line ends at its first command that fails. It is over when its shell
- * has ended. What they say goes to the log, also what somebody says whom they left in the background. Embedded in its owner.
+ * They run as under wg-quick: by bash, %i is the device, and a line ends at its first command that fails. A hook ends when
+ * its shell ends. The output of hooks, and of programs that they left in the background, goes to the log. Embedded in its
+ * owner.
  */
 #ifndef TOWPATH_HOST_HOOK_H
 #define TOWPATH_HOST_HOOK_H
@@ -20,18 +21,18 @@ struct hooks {
 	const char *device;
 	char *const *lines;
 	size_t count, next;
-	struct command *command;     /* NULL: none runs */
-	struct command_tails *tails; /* for who is left in the background; outlives these hooks */
-	/* @failure: NULL, or what the first that failed of PreUp and PostUp said. PreDown and PostDown go on. */
+	struct command *command;     /* the hook that runs; NULL: none */
+	struct command_tails *tails; /* output of programs left in the background; outlives these hooks */
+	/* @failure: NULL, or the words of the first PreUp or PostUp that failed. PreDown and PostDown never fail. */
 	void (*on_done)(void *owner, const char *failure);
 	void *owner;
 };
 
 /* Borrows @hooks' lines until on_done, which may come before this returns. */
 void hooks_start(struct hooks *hooks);
-/* The one that runs fails; the rest as ever. */
+/* Kill the hook that runs, which counts as its failure. */
 void hooks_kill(struct hooks *hooks);
-/* on_done does not come any more. */
+/* Kill the hook that runs; on_done does not come any more. */
 void hooks_stop(struct hooks *hooks);
 
 #endif

@@ -1,8 +1,13 @@
-/* The ordered list of changes (plan.h), in wg-quick's order: device, keys and peers, addresses, up, resolver, routes with the
- * longest first, what a full tunnel needs, and what is ours: the gateway.
+/* The ordered list of changes (plan.h).
  *
- * Of a full tunnel the rules come last: they turn the traffic, and what guards it and lets the answers in is there by then.
- * Of a gateway the firewall comes before forwarding is switched on.
+ * The order is wg-quick's: device, keys and peers, addresses, up, resolver, routes with the longest first. Then come the
+ * parts of a full tunnel, and of a gateway or hub. Two things depend on the order:
+ * - The rules of a full tunnel come last, because they redirect the traffic: the table that guards it and lets the
+ *   answers in is there before them.
+ * - The firewall comes before forwarding is switched on, so that nothing is forwarded that it would have dropped.
+ *
+ * Happy path: plan_make() adds one part after the other. Only memory can fail: then there is no plan, and nothing has
+ * been changed on the host.
  */
 #include "common/host/plan.h"
 
@@ -119,7 +124,7 @@ static struct change *last(const struct draft *draft)
 	return &draft->plan->changes[draft->plan->count - 1];
 }
 
-/* Kernel WireGuard sets send_redirects when a device comes up. */
+/* Kernel WireGuard sets all.send_redirects to 0 when a device comes up. Only the old value is recorded here. */
 static int add_device(const struct draft *draft)
 {
 	struct change *change;
@@ -199,7 +204,7 @@ static int add_route(const struct draft *draft, const struct wg_config_prefix *a
 	return 0;
 }
 
-/* Longest first; of one length as in the file. */
+/* Longest first, and routes of the same length as in the file. */
 static int compare_routes(const void *a, const void *b)
 {
 	const struct change *x = a, *y = b;
@@ -229,7 +234,8 @@ static void sort_places(const struct plan *plan, size_t first, struct place *pla
 	qsort(places, plan->count - first, sizeof(*places), compare_places);
 }
 
-/* Of routes to the same destination, from @first on, the one that was written first stays. */
+/* If several routes from @first on have the same destination, the one that stands first in the file stays. Sorting a copy
+ * keeps this fast for the thousands of routes of a hub. */
 static int drop_repeated(struct plan *plan, size_t first)
 {
 	size_t count = plan->count - first, kept = first;
@@ -285,7 +291,8 @@ static int add_rule(const struct draft *draft, const struct net_rule *rule)
 	return 0;
 }
 
-/* What the main table knows better than by its default route stays outside; asked first, so it stands first. */
+/* The first rule asks the main table, but ignores its default route: networks that this host has a route to stay outside the
+ * tunnel. The second sends everything without our mark to the tunnel's table. */
 static int add_rules(const struct draft *draft, int family, uint32_t free_priority)
 {
 	const struct net_rule main_first = {.family = family,
@@ -303,7 +310,7 @@ static int add_rules(const struct draft *draft, int family, uint32_t free_priori
 	return add_rule(draft, &main_first) < 0 || add_rule(draft, &rest) < 0 ? -ENOMEM : 0;
 }
 
-/* Without it rp_filter would not see the mark that the answers got back. */
+/* Without src_valid_mark, rp_filter = 1 ignores the mark that our table restores, and drops the hub's answers. */
 static int add_valid_mark(const struct draft *draft)
 {
 	return is_full(draft, AF_INET) ? add_sysctl(draft, "ipv4", "all", "src_valid_mark", "1") : 0;
@@ -322,8 +329,8 @@ static size_t guarded_addresses(const struct draft *draft, struct prefix *ret)
 	return count;
 }
 
-/* Where forwarding was on before us, what may be forwarded is the administrator's business; unless rules of ours let
- * everything of the device through his table. */
+/* If forwarding was on before us, the administrator decides what may be forwarded. But if our own rules in another table
+ * accept everything of the device, our table has to decide instead. */
 static void confine(const struct draft *draft, struct firewall_setup *ret)
 {
 	const struct plan_facts *facts = draft->facts;
@@ -357,7 +364,7 @@ static void describe_firewall(const struct draft *draft, struct firewall_setup *
 	confine(draft, ret);
 }
 
-/* Return: free() the script; NULL: none is needed, or out of memory, which @ret_rc tells. */
+/* Return: the script, which the caller frees; or NULL: *ret_rc is 0 where no table is needed, or -ENOMEM. */
 static char *format_firewall(const struct draft *draft, int *ret_rc)
 {
 	struct prefix *guarded = calloc(draft->setup->wireguard->interface.address_count + 1, sizeof(*guarded));
@@ -401,7 +408,7 @@ static bool has_family(const struct firewall_gateway *gateway, int family)
 	return false;
 }
 
-/* Of these two only: ip_forward would make a router of all the rest. */
+/* Only for the device and the gateways' devices: ip_forward would make a router of every other interface as well. */
 static int add_ipv4_forwarding(const struct draft *draft)
 {
 	const struct plan_facts *facts = draft->facts;
@@ -416,8 +423,8 @@ static int add_ipv4_forwarding(const struct draft *draft)
 	return 0;
 }
 
-/* IPv6 forwards by all/forwarding only. That sets every interface's own value, both when it goes to 1 and when it is put
- * back to 0, and the first takes away the default route that a router announced, unless accept_ra is 2 by then. */
+/* IPv6 forwards only by all/forwarding. Setting it sets every interface's own value, to 1 and later back to 0. And with
+ * forwarding an interface drops the default route that a router announced, unless accept_ra is 2 before. */
 static int add_ipv6_forwarding(const struct draft *draft)
 {
 	const struct plan_facts *facts = draft->facts;

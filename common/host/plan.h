@@ -1,4 +1,4 @@
-/* From what is wanted and what the host is like to the ordered list of changes. Pure. */
+/* The plan: the ordered list of changes, made from the configuration and from facts about the host. Pure. */
 #ifndef TOWPATH_HOST_PLAN_H
 #define TOWPATH_HOST_PLAN_H
 
@@ -11,20 +11,20 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* An interface of this host, or "default": what all/forwarding of IPv6 changes of it. */
+/* An interface of this host, or "default": the values of it that IPv6's all/forwarding changes. */
 struct plan_interface {
 	char name[IFNAMSIZ];
 	bool forwards;
 	bool takes_adverts; /* accept_ra is 1 */
 };
 
-/* What the host is like. */
+/* Facts about the host. */
 struct plan_facts {
-	uint32_t mark; /* of the device; with a full tunnel its table, too */
+	uint32_t mark; /* of the device, and with a full tunnel the number of its table */
 	bool has_ipv6;
 	uint32_t mtu;
-	uint32_t free_priority[2]; /* of rules, IPv4 and IPv6 */
-	bool forwards_ipv4;	   /* a new device would */
+	uint32_t free_priority[2]; /* for two rules, IPv4 and IPv6 */
+	bool forwards_ipv4;	   /* true if a new device would forward */
 	bool forwards_ipv6;
 	const struct plan_interface *interfaces;
 	size_t interface_count;
@@ -44,14 +44,14 @@ struct plan {
 /* "net/ipv6/conf/eth0/forwarding". @ip: "ipv4", "ipv6". Return: @ret. */
 const char *plan_format_conf(char ret[SYSCTL_PATH_MAX], const char *ip, const char *device, const char *key);
 
-/* Does an AllowedIPs of @family (AF_INET, AF_INET6) send everything into the tunnel, by rules of ours? */
+/* True if an AllowedIPs of @family (AF_INET, AF_INET6) is a /0, for which we make rules. */
 bool plan_is_full_tunnel(const struct wg_config *config, int family);
 
-/* Does this host's part forward packets: [Gateway], or a hub's device? And IPv6 ones? */
+/* True if this host is to forward packets: it has a [Gateway], or a hub's device. The same for IPv6. */
 bool plan_forwards(const struct host_setup *setup);
 bool plan_forwards_ipv6(const struct host_setup *setup);
 
-/* Will a table of nftables be needed? */
+/* True if the plan will have a table of nftables. */
 bool plan_needs_firewall(const struct host_setup *setup);
 
 /* Return: 0 (plan_done() it) or -ENOMEM. */
@@ -60,13 +60,13 @@ int plan_make(
 /* Only the routes, for a reload. */
 int plan_make_routes(
 	struct plan *ret, const struct host_setup *setup, const struct plan_facts *facts, int index, struct err *err);
-/* The script of our nftables table. Return: free() it, or NULL: none is needed, or out of memory. */
+/* The script of our nftables table. Return: the caller frees it; NULL: no table is needed, or out of memory. */
 char *plan_format_firewall(const struct host_setup *setup, const struct plan_facts *facts);
-/* A change more, copied. Return: 0 or -ENOMEM. */
+/* Append a copy of @change. Return: 0 or -ENOMEM. */
 int plan_take(struct plan *plan, const struct change *change);
 void plan_done(struct plan *plan);
 
-/* Where a plan's routes lead, sorted; a hub may have one for each of thousands of peers. */
+/* The destinations of a plan's routes, sorted: a hub may have one for each of thousands of peers. */
 struct plan_index {
 	struct prefix *destinations;
 	size_t count;

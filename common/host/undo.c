@@ -1,7 +1,8 @@
 /* The undo list on disk (undo.h).
  *
- * Happy path: open and lock the file, read what is in it, append. Every line is one write() with O_APPEND; one that did not fit
- * on the disk is cut off again. In memory are the entries that are left.
+ * Happy path: open and lock the file, read its lines, append. Every line is one write() with O_APPEND. A line for which
+ * the disk had no room is cut off again, and the change that it stands for is not made. The entries that are not undone
+ * yet are kept in memory. A line that cannot be read is skipped with a warning: the entries around it are still undone.
  */
 #include "common/host/undo.h"
 
@@ -23,7 +24,7 @@
 
 #define FILE_MAX (1u << 20)
 #define BOOT_ID_MAX 64
-#define LOCK_ATTEMPTS 20 /* a child of a killed holder has the lock until it runs its program */
+#define LOCK_ATTEMPTS 20 /* a child of a killed tunnel holds the lock until it runs its program */
 #define LOCK_PAUSE_NS 10000000
 
 struct undo_line {
@@ -33,12 +34,12 @@ struct undo_line {
 	bool is_set_aside; /* until the list is opened again */
 };
 
-/* What a file says. */
+/* The content of a file. */
 struct undo_lines {
 	struct undo_line *lines;
 	size_t count, capacity;
-	size_t entries;	 /* ever written; the next one's number */
-	bool is_current; /* the last boot and namespace in it are ours */
+	size_t entries;	 /* entries that were ever written; also the number of the next one */
+	bool is_current; /* true if the last boot and namespace in it are ours */
 };
 
 struct undo {
@@ -108,7 +109,7 @@ static struct undo_line *lines_find(struct undo_lines *list, json_int_t number)
 	return NULL;
 }
 
-/* What an entry was worth in another boot or namespace is gone with it. */
+/* A change of another boot or namespace is gone with that boot or namespace, so its entry is void. */
 static void lines_end_era(struct undo_lines *list)
 {
 	for (size_t i = list->count; i-- > 0;)
@@ -151,8 +152,8 @@ static int take_line(struct undo_lines *list, const struct era *era, const json_
 	return 0;
 }
 
-/* @text: lines; what stands behind the last line end was cut short. Power that failed may have left anything in a line, zero
- * bytes too. Return: 0 or -ENOMEM. */
+/* @text: lines. A rest behind the last line end was cut short by a crash and is ignored. A loss of power may leave anything
+ * in a line, also zero bytes. Return: 0 or -ENOMEM. */
 static int take_text(struct undo_lines *list, const struct era *era, const char *text, size_t len)
 {
 	const char *end;
@@ -222,7 +223,7 @@ static int lines_read(struct undo_lines *ret, int fd, const char *path, struct e
 
 /* --- writing --- */
 
-/* What a crash cut short is ended, so that it is a line of its own that nobody understands. */
+/* End a line that a crash has cut short. It then stays a line of its own, which the reader skips. */
 static bool ends_within_a_line(int fd)
 {
 	off_t size = lseek(fd, 0, SEEK_END);
@@ -277,7 +278,7 @@ static int append_era(struct undo *undo, struct err *err)
 	return 0;
 }
 
-/* The file, and its name in the folder. */
+/* The file is synced, and then the folder, in which a new file's name stands. */
 static int sync_to_disk(struct undo *undo)
 {
 	char folder[PATH_MAX];
@@ -326,7 +327,7 @@ const struct undo_entry *undo_newest(const struct undo *undo, size_t at)
 	return line ? &line->entry : NULL;
 }
 
-/* Where the disk takes no more, it stays in the file and is passed over: to undo it once more does no harm. */
+/* If the disk is full, the entry stays in the file and is only dropped from memory: undoing it a second time does no harm. */
 static int drop_line(struct undo *undo, struct undo_line *line)
 {
 	int rc = append(undo->fd, json_pack("{s:I}", "undone", (json_int_t)line->number));
@@ -403,13 +404,14 @@ static bool is_relied_on(const struct undo_lines *list, const struct undo_entry 
 	return false;
 }
 
-/* It would put back what was there already. Given to another, it would only make his list longer, with each start of ours. */
+/* True for an entry whose old value is the new one. Handing it over would only make the other list longer, with each start
+ * of ours. */
 static bool changes_nothing(const struct undo_entry *entry)
 {
 	return strcmp(entry->old_value, entry->new_value) == 0;
 }
 
-/* Return: how many of our entries went into the list @fd, or are of no use any more; or a negative errno. */
+/* Return: how many of our entries went into the list @fd or were not worth handing over; or a negative errno. */
 static int hand_over_to(struct undo *undo, int fd, const char *path, struct err *err)
 {
 	struct undo_lines other = {0};
@@ -462,7 +464,7 @@ int undo_hand_over(struct undo *undo, struct err *err)
 
 /* --- open and close --- */
 
-/* Is the file we have locked still the one of that name? Its last holder may have removed it meanwhile. */
+/* True if the locked file still has its name. Its last owner may have removed it between our open() and our lock. */
 static bool is_same_file(int fd, const char *path)
 {
 	struct stat ours, named;
@@ -500,7 +502,7 @@ static int take_lock(struct undo *undo, struct err *err)
 	return rc < 0 ? err_system(err, rc, "%s", undo->path) : 0;
 }
 
-/* What stands in it is run as commands. */
+/* Lines of the list are run as commands, so nobody but us may be able to write them. */
 static int check_writers(const struct undo *undo, struct err *err)
 {
 	struct stat status;

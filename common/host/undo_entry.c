@@ -1,4 +1,8 @@
-/* One line of the undo list as JSON: {"kind":"sysctl","path":…,"old":…,"new":…}. Numbers and texts out of range are no entry. */
+/* One line of the undo list as JSON: {"kind":"sysctl","path":…,"old":…,"new":…}.
+ *
+ * Reading trusts nothing: a number or a text that is out of range makes the line no entry. The file is ours, but a loss of
+ * power or a full disk may have left anything in it.
+ */
 #include "common/host/undo_entry.h"
 
 #include <errno.h>
@@ -49,7 +53,7 @@ json_t *undo_entry_encode(const struct undo_entry *entry)
 	return object;
 }
 
-/* Return: 0, or -EINVAL: not a text, or too long a one. */
+/* Return: 0, or -EINVAL: not a text, or one that is too long. */
 static int take_text(const json_t *object, const char *key, char *ret, size_t size)
 {
 	const char *text = json_string_value(json_object_get(object, key));
@@ -76,7 +80,7 @@ static int decode_device(const json_t *object, struct undo_entry *entry)
 	return take_text(object, "name", entry->device, sizeof(entry->device));
 }
 
-/* Return: 0, or -EINVAL: none, or no 32 bits. */
+/* Return: 0, or -EINVAL: missing, not a number, or more than 32 bits. */
 static int take_number(const json_t *object, const char *key, uint32_t *ret)
 {
 	const json_t *number = json_object_get(object, key);
@@ -134,7 +138,7 @@ int undo_entry_decode(const json_t *object, struct undo_entry *ret)
 	return 0;
 }
 
-/* net/ipv6/conf/WHICHEVER/forwarding, …/accept_ra */
+/* net/ipv6/conf/DEVICE/forwarding or accept_ra, for any DEVICE, also "all" and "default". */
 static bool is_ipv6_forwarding(const char *path)
 {
 	static const char conf[] = "net/ipv6/conf/";

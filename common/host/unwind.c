@@ -1,4 +1,10 @@
-/* Undo a list (unwind.h). Devices, rules and parameters at once, by netlink and /proc; the rest by programs. */
+/* Undo a list (unwind.h).
+ *
+ * Happy path: the newest entry is undone, dropped from the list, and the next one follows. Devices, rules and parameters
+ * are undone at once, by netlink and /proc. A firewall table, a rule in another table and the resolver need a program,
+ * beside the loop; its exit starts the next entry. An entry that fails is logged and set aside, and stays in the file: the
+ * next start or `down` tries it again, UNDO_TRIES_MAX times in all.
+ */
 #include "common/host/unwind.h"
 
 #include "common/base/log.h"
@@ -14,7 +20,8 @@
 
 #define COMMAND_TIMEOUT_MS 10000
 
-/* Kernel WireGuard sets it to 0 when a device comes up; it is put back when no such device is left. */
+/* Kernel WireGuard sets all.send_redirects to 0 when a device comes up. The value is put back when the last such device is
+ * gone, because the kernel would clear it again for the next one. */
 #define SEND_REDIRECTS "net/ipv4/conf/all/send_redirects"
 
 static void unwind_step(struct unwind *unwind);
@@ -75,7 +82,8 @@ static int put_back(struct netlink *netlink, const struct undo_entry *entry, str
 	return rc == -ENOENT ? 0 : rc;
 }
 
-/* Somebody else's device may have its name by now, and ours another one. The index, which we chose at random, stays. */
+/* By now another program's device may have the name, and ours may have been renamed. The index is still ours: it was drawn
+ * at random. */
 static int delete_device(struct netlink *netlink, const struct undo_entry *entry, struct err *err)
 {
 	struct net_link link;
@@ -158,7 +166,7 @@ static int start_program(struct unwind *unwind, const struct undo_entry *entry, 
 
 /* --- one after the other --- */
 
-/* Return: 1 undone or given to another tunnel, 0 a program was started, or a negative errno. */
+/* Return: 1: undone, or handed over to another tunnel; 0: a program was started and will answer; or a negative errno. */
 static int undo_entry_now(struct unwind *unwind, struct err *err)
 {
 	const struct undo_entry *entry = undo_newest(unwind->undo, unwind->at);
@@ -187,7 +195,8 @@ static bool has_device_before(const struct undo *undo, size_t at)
 	return false;
 }
 
-/* The newest, but for send_redirects that another tunnel gave us: it waits for our own device to go. Return: is there one? */
+/* Choose the newest entry. But send_redirects that another tunnel has handed over to us waits until our own device is gone.
+ * Return: false if no entry is left. */
 static bool pick(struct unwind *unwind)
 {
 	const struct undo_entry *entry;

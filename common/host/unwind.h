@@ -1,6 +1,6 @@
-/* Undo what a list holds, from the newest entry to the oldest, beside the loop.
+/* Undo a list, from the newest entry to the oldest, beside the loop.
  *
- * What cannot be undone is said and set aside, and the rest goes on: it ends in any case. Embedded in its owner.
+ * An entry that cannot be undone is logged and set aside, and the rest is undone all the same. Embedded in its owner.
  */
 #ifndef TOWPATH_HOST_UNWIND_H
 #define TOWPATH_HOST_UNWIND_H
@@ -14,7 +14,7 @@
 struct unwind {
 	uv_loop_t *loop;
 	struct undo *undo;
-	struct command *command; /* NULL: none runs */
+	struct command *command; /* the program that runs; NULL: none */
 	size_t at;		 /* the entry that the command undoes */
 	unsigned undone, failed;
 	void (*on_done)(void *owner); /* may come before unwind_start() returns; read ->undone and ->failed */
@@ -23,7 +23,7 @@ struct unwind {
 
 void unwind_start(struct unwind *unwind, uv_loop_t *loop, struct undo *undo, void (*on_done)(void *owner), void *owner);
 
-/* Leave it at what has been undone; on_done does not come any more. */
+/* Stop where it is. on_done does not come any more; entries that are left stay in the list. */
 void unwind_stop(struct unwind *unwind);
 
 #endif

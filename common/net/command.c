@@ -1,12 +1,12 @@
 /* A program run beside the loop (command.h).
  *
- * Happy path: the program starts as leader of a session and so of a group of its own, its input is a file in memory, its output
- * one pipe; it ends, what is in the pipe is read, on_exit() is called, and the memory goes with the last handle. Where it
- * leaves somebody behind who keeps the pipe open (a daemon started with `&`), it has ended all the same; with
- * setup->tails the command stays in that list until the pipe has ended too.
+ * Happy path: the program starts as leader of a session, and so of a process group of its own. Its input is a file in memory,
+ * its output one pipe. When it ends, the rest of the pipe is read, on_exit() is called, and the memory goes with the last
+ * handle. A program that it left in the background (`daemon &`) may keep the pipe open; that holds nothing up. With
+ * setup->tails the command then stays in that list until the pipe has ended.
  *
- * Fails: a program over its time is killed with its group. A closed command's process handle stays until the killed program is
- * reaped: libuv would leave a zombie otherwise.
+ * Failure: a program that exceeds its time is killed with its group. When a command is closed early, its process handle stays
+ * until the killed program is reaped: otherwise libuv would leave a zombie.
  */
 #include "common/net/command.h"
 
@@ -35,7 +35,7 @@ struct command {
 	unsigned int pending;	    /* open handles */
 	bool has_exited, has_ended; /* the program; the pipe */
 	bool finished;		    /* on_exit() was called, or is not wanted any more */
-	bool is_tail;		    /* finished, but in ->tails: who was left behind is still heard */
+	bool is_tail;		    /* finished, but in ->tails: a background program is still heard */
 	int status;
 	char *output;
 	size_t output_len, output_size;
@@ -136,7 +136,7 @@ static void command_close_handles(struct command *command)
 		command_close_handle(&command->process);
 }
 
-/* Are lines still wanted? */
+/* True as long as lines are wanted. */
 static bool command_is_heard(const struct command *command)
 {
 	return command->on_line && (!command->finished || command->is_tail);
@@ -151,7 +151,7 @@ static void command_say_line(struct command *command)
 	command->on_line(command->line_owner, command->line);
 }
 
-/* The pipe stays, for who was left behind. */
+/* The pipe stays open for the program in the background. */
 static void command_become_tail(struct command *command)
 {
 	command->is_tail = true;
@@ -196,7 +196,7 @@ static void command_finish(struct command *command)
 
 static void command_take(struct command *command, const char *text, size_t len);
 
-/* What it said is in the pipe by now. No more than that is read: who was left behind may go on for ever. */
+/* All that the ended program wrote is in the pipe by now. No more is read: a program in the background may write for ever. */
 static void command_read_rest(struct command *command)
 {
 	uv_os_fd_t fd = -1;
@@ -233,7 +233,7 @@ static void command_on_exit(uv_process_t *process, int64_t exit_code, int signal
 	command_finish(command);
 }
 
-/* Only as long as it has not been reaped: its number, and so its group's, may be another's afterwards. */
+/* Only before it is reaped: afterwards another process, or another group, may have its number. */
 void command_kill(struct command *command)
 {
 	if (!command->has_exited)
@@ -257,7 +257,7 @@ void command_close(struct command *command)
 	command_close_handles(command);
 }
 
-/* --- what it says --- */
+/* --- its output --- */
 
 static void command_keep_output(struct command *command, const char *text, size_t len)
 {
@@ -348,7 +348,7 @@ static int command_open_input(const struct command_setup *setup)
 	return fd;
 }
 
-/* What is systemd's talk with us, and what may be a secret of the command line. */
+/* Variables that are between systemd and us, and those that may hold a secret. */
 static bool is_withheld(const char *variable)
 {
 	static const char *const heads[] = {"NOTIFY_SOCKET=", "WATCHDOG_", "JOURNAL_STREAM=", "TOWPATH_", "PATH="};
@@ -359,7 +359,8 @@ static bool is_withheld(const char *variable)
 	return false;
 }
 
-/* Ours without that, and with a PATH that goes as far as we look ourselves. @path: borrowed. Return: free() it, or NULL. */
+/* Our environment without those, and with a PATH that has every folder in which we look ourselves. @path is borrowed.
+ * Return: the caller frees it; NULL: out of memory. */
 static char **command_environment(char *path)
 {
 	size_t count = 0, kept = 0;

@@ -1,10 +1,10 @@
 /* A program run beside the loop: nft, resolvconf, a hook. The loop never waits for it.
  *
- * Its standard input is the text given (then the end), standard output and error come back as text, together, and line by
- * line where asked. Its environment is ours without NOTIFY_SOCKET, WATCHDOG_*, JOURNAL_STREAM and TOWPATH_* (secrets), its PATH
- * goes on with /usr/sbin:/usr/bin:/sbin:/bin. It gets a process group of its own and ends when we die (setpriv --pdeathsig,
- * where there is one). What it leaves in the background lives on when it has ended, and holds nothing up. Its lines are
- * heard as long as there are tails for it (struct command_tails); else writing to the pipe ends it by SIGPIPE.
+ * Its standard input is the text given, then the end. Standard output and error come back together as text, and line by line
+ * where asked. Its environment is ours without NOTIFY_SOCKET, WATCHDOG_*, JOURNAL_STREAM and TOWPATH_* (secrets);
+ * /usr/sbin:/usr/bin:/sbin:/bin are appended to PATH. It has a process group of its own and ends when we die (by setpriv
+ * --pdeathsig, where that is installed). A program that it leaves in the background lives on and holds nothing up. Its lines
+ * are read as long as there are tails for it (struct command_tails); without, its next write ends it by SIGPIPE.
  */
 #ifndef TOWPATH_NET_COMMAND_H
 #define TOWPATH_NET_COMMAND_H
@@ -20,8 +20,8 @@
 
 struct command;
 
-/* Commands that have ended and left somebody in the background who may still say something. Zero-initialised, embedded in who
- * hears it; outlives each command that was started with it. */
+/* Commands that have ended, but left a program in the background that may still write. Zero-initialised, embedded in the
+ * object that reads the lines; outlives every command that was started with it. */
 struct command_tails {
 	struct command *first;
 };
@@ -34,10 +34,10 @@ struct command_setup {
 	uint64_t timeout_ms; /* then its group is killed; 0: none */
 	/* NULL: not wanted; empty ones are passed over, long ones come in pieces. */
 	void (*on_line)(void *owner, const char *line);
-	void *line_owner;	     /* on_line's; NULL: @owner. Lives as long as the tails, where there are any */
-	struct command_tails *tails; /* NULL: nobody hears what is left in the background */
+	void *line_owner;	     /* for on_line; NULL: @owner. With tails it lives as long as they do */
+	struct command_tails *tails; /* NULL: the output of background programs is not read */
 	/* @status: exit code; 128 + signal; -ETIMEDOUT.
-	 * @output: all it said, terminated. The command is gone after this. */
+	 * @output: its whole output, terminated. The command is gone after this. */
 	void (*on_exit)(void *owner, int status, const char *output);
 	void *owner;
 };
@@ -51,13 +51,13 @@ void command_kill(struct command *command);
 /* Forget it: killed, and on_exit does not come any more. Memory goes when the loop has let go. */
 void command_close(struct command *command);
 
-/* Hear nobody any more; memory goes when the loop has let go. */
+/* Read no more lines; memory goes when the loop has let go. */
 void command_tails_close(struct command_tails *tails);
 
-/* Why it failed, in one line: the first that it said, or what became of it. Return: @buf. */
+/* The reason of its failure in one line: the first line of its output, or how it ended. Return: @buf. */
 const char *command_why(char *buf, size_t size, int status, const char *output);
 
-/* Is there such a program? */
+/* True if there is such a program. */
 bool command_exists(const char *program);
 
 #endif

@@ -16,7 +16,7 @@
 #define DNS_SERVERS_MAX 8u
 #define DNS_PREFIX_MAX 32
 
-/* What a host has: asked once, by the caller; a test gives its own. */
+/* The tools of a host: looked for once, by the caller; a test gives its own. */
 struct dns_tools {
 	bool has_resolvconf;
 	bool has_resolved;		       /* resolvectl, and the service runs */
@@ -25,19 +25,20 @@ struct dns_tools {
 
 void dns_look_for_tools(struct dns_tools *ret);
 
-/* Command lines for sh -c. @words: addresses and search domains as in DNS =. Without an address among them nothing is to be set,
- * as with wg-quick: @ret is "". Return: 0; -ENOENT: neither is there, @err says which package helps; -EINVAL: a word that is
- * neither; -E2BIG. */
+/* Command lines for sh -c. @words: addresses and search domains as in DNS =. Without an address among them nothing is set, as
+ * under wg-quick, and @ret is "". Return: 0; -ENOENT: neither tool is there, and @err names the package that helps; -EINVAL:
+ * a word that is neither an address nor a domain; -E2BIG. */
 int dns_format_set(const struct dns_tools *tools, const char *device, char *const *words, size_t count,
 	char ret[DNS_COMMAND_MAX], struct err *err);
 int dns_format_unset(const struct dns_tools *tools, const char *device, char ret[DNS_COMMAND_MAX], struct err *err);
 
-/* The name servers that the physical links have, for the tunnel's own server name under a full tunnel: resolved's, link by
- * link, by D-Bus; resolvconf's files of interfaces; else /etc/resolv.conf. Devices of kind wireguard and @except are passed
- * over, and so are loopback addresses. Port 53. Reads files, waits for resolved at most 300 ms. Return: how many, 0 too. */
+/* The name servers of the physical links, which find the hub's name under a full tunnel: those of systemd-resolved, link by
+ * link, by D-Bus; those in resolvconf's files of interfaces; or else those in /etc/resolv.conf. Devices of kind wireguard,
+ * @except and loopback addresses are left out. Port 53. Reads files, and waits for resolved at most 300 ms.
+ * Return: how many, perhaps 0. */
 size_t dns_uplink_servers(const char *except, struct addr ret[DNS_SERVERS_MAX]);
 
-/* What the two read from files, which may lie below another @root than "". */
+/* For tests: the same from files only, which may lie below another @root than "". */
 void dns_read_interface_prefix(const char *root, char ret[DNS_PREFIX_MAX]);
 size_t dns_read_uplink_servers(const char *root, const char *except, struct addr ret[DNS_SERVERS_MAX]);
 

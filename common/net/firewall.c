@@ -53,7 +53,7 @@ static void write_match(FILE *out, const struct prefix *lan, const char *side)
 		fprintf(out, "%s %s %s", family_of(lan), side, prefix_format(text, sizeof(text), lan));
 }
 
-/* Under a full tunnel the kernel takes packets for the device's addresses from every link: a neighbour in the café could find
+/* Under a full tunnel the kernel takes packets for the device's addresses from every link. A neighbour in the café could find
  * out which address a connection inside the tunnel has, and inject data into it (CVE-2019-14899). */
 static void write_guard(FILE *out, const struct firewall_setup *setup)
 {

@@ -1,12 +1,12 @@
 /* The text of our nftables table, `inet towpath-NAME`; nft(8) is fed with it, one atomic transaction.
  *
- *     guard      raw prerouting: who claims one of the device's own addresses from outside it is dropped (full tunnel)
- *     save       mangle postrouting: packets with the mark leave it in the connection's mark, TCP and UDP
- *     restore    mangle prerouting: their answers get it back, so that rp_filter = 1 lets them in
- *     forward    MSS clamped to the route's MTU both ways; where we switched forwarding on, nothing else is forwarded for
- *                the device than what [Gateway] and the hub's peers need: to the LAN, from the LAN's own hosts (who have a
- *                route), answers; from the Internet, where that is the LAN, answers only
- *     out        srcnat postrouting: masquerade of what leaves by a gateway's LAN
+ *     guard      raw prerouting, full tunnel: packets for the device's addresses that come from other devices are dropped
+ *     save       mangle postrouting: the mark of a packet of ours is saved as its connection's mark, TCP and UDP
+ *     restore    mangle prerouting: the answers get the mark back, so that rp_filter = 1 lets them in
+ *     forward    MSS clamped to the route's MTU both ways. Where we switched forwarding on, only this is forwarded for the
+ *                device: to the LAN, from hosts of the LAN (which have a route), answers, and on the hub from peer to peer;
+ *                where the LAN is the Internet, only answers come in
+ *     out        srcnat postrouting: packets that leave by a gateway's device are masqueraded
  *
  * Pure: text in, text out.
  */
@@ -37,29 +37,30 @@ struct firewall_setup {
 	size_t guarded_count;
 	const struct firewall_gateway *gateways;
 	size_t gateway_count;
-	bool confines;	     /* forward nothing else for the device: we switched forwarding on */
+	bool confines;	     /* forward nothing else for the device, because we switched forwarding on */
 	int confined_family; /* of AF_INET or AF_INET6 only; 0: of both */
 	bool among_peers;    /* the hub: from the device to the device */
 };
 
-/* The table of the tunnel @name: "towpath-home". nft takes letters, digits and "_-./" there; what else a name may have
- * becomes "/3d", which no name has by itself. Return: @ret. */
+/* The table of the tunnel @name: "towpath-home". nft takes letters, digits and "_-./" in it. Any other character of a name
+ * becomes "/3d", which no name contains by itself. Return: @ret. */
 const char *firewall_format_table(char ret[FIREWALL_TABLE_MAX], const char *name);
 
-/* Does it need a table at all? */
+/* True if the table would not be empty. */
 bool firewall_is_needed(const struct firewall_setup *setup);
 
-/* Has nft words for a device of this name? Not where it has `"`, `*` or `\`. */
+/* True if nft can name this device: the name has none of `"`, `*` and `\`. */
 bool firewall_can_name(const char *device);
 
-/* A script for `nft -f -` that replaces the table as a whole. Return: free() it, or NULL: out of memory, or a device that
- * nft has no words for. */
+/* A script for `nft -f -` that replaces the whole table. Return: the caller frees it; NULL: out of memory, or a device that
+ * nft cannot name. */
 char *firewall_format(const struct firewall_setup *setup);
 
 /* The text that takes it away; no error where it is gone already. */
 char *firewall_format_removal(const char *table);
 
-/* `nft list table` without what changes by itself (counters, handles), to tell whether somebody changed it. In place. */
+/* Cut counters and handles, which change by themselves, out of the output of `nft list table`, in place. Two listings of an
+ * unchanged table are then equal. */
 void firewall_normalise(char *listing);
 
 #endif

@@ -151,7 +151,7 @@ static bool chain_drops(struct search *search, json_t *chain, const char *name, 
 
 enum fate { FATE_OPEN, FATE_PASSES, FATE_DROPPED };
 
-/* What this rule does to every packet. A jump comes back unless the chain it leads to drops; a goto does not. */
+/* The fate of every packet at this rule. A jump comes back unless the chain it leads to drops; a goto does not. */
 static enum fate fate_at(struct search *search, json_t *chain, json_t *rule, unsigned depth)
 {
 	json_t *verdict = verdict_for_all(rule), *jump, *go;
@@ -198,7 +198,7 @@ static bool chain_drops(struct search *search, json_t *chain, const char *name, 
 	return false;
 }
 
-/* True if the chain jumps to DOCKER-USER. Docker leaves that one behind when it is stopped, and no packet comes by then. */
+/* True if the chain jumps to DOCKER-USER. A stopped Docker leaves that chain behind, but no packet comes to it. */
 static bool goes_to_docker(struct search *search, json_t *chain, const char *name)
 {
 	json_t *object, *verdict;

@@ -114,7 +114,7 @@ static struct nl_msg *wireguard_message(const char *name, int index, int netns_f
 	return message;
 }
 
-/* Is the name taken in the namespace where the device was to go? Where that cannot be looked up, the answer is yes: it is the
+/* True if the name is taken in the namespace where the device was to appear. If that cannot be looked up, true: it is the
  * usual reason. */
 static bool is_name_taken(struct netlink *birth, const char *name, int netns_fd)
 {

@@ -1,4 +1,4 @@
-/* Network devices: find, make, raise, take away. */
+/* Network devices: find, make, raise, delete. */
 #ifndef TOWPATH_NET_LINK_H
 #define TOWPATH_NET_LINK_H
 
@@ -28,7 +28,7 @@ int net_link_list(struct netlink *netlink, struct net_link **ret, size_t *ret_co
  * net_link_add_wireguard() - Make a WireGuard device, whole, in one request
  * @birth: socket of the namespace where its UDP socket is to live for good
  * @name: up to 15 characters
- * @index: the interface index it is to have; so it can be known again by who has written it down before
+ * @index: its interface index, by which the undo list can recognise it
  * @netns_fd: the namespace where the device appears; -1: that of @birth
  *
  * The device appears down, without key and peers. Return: 0, -EEXIST (the name), -EBUSY (the index), -EOPNOTSUPP (no
@@ -36,10 +36,10 @@ int net_link_list(struct netlink *netlink, struct net_link **ret, size_t *ret_co
  */
 int net_link_add_wireguard(struct netlink *birth, const char *name, int index, int netns_fd, struct err *err);
 
-/* Take a device away. Gone already is done. Return: 0 or a negative errno. */
+/* Delete a device. It is no failure if it is gone already. Return: 0 or a negative errno. */
 int net_link_delete(struct netlink *netlink, int index, struct err *err);
 
-/* @mtu: 0: as it is. Return: 0 or a negative errno. */
+/* Bring a device up. @mtu: 0: leave it as it is. Return: 0 or a negative errno. */
 int net_link_raise(struct netlink *netlink, int index, uint32_t mtu, struct err *err);
 
 #endif

@@ -1,8 +1,8 @@
 /* A route netlink socket, to one network namespace, and one request on it.
  *
- * libnl builds the messages and takes the answers apart; here a request is sent and the kernel's answer awaited, which takes
- * well under a millisecond; after seconds without one it fails with -ETIMEDOUT. Errors keep the kernel's errno and, where it gave one, its own sentence (extended ACK).
- * Everything in common/net but commands and the monitor is synchronous and knows nothing of tunnels.
+ * libnl builds the messages and takes the answers apart. Here a request is sent and the kernel's answer awaited, which takes
+ * well under a millisecond; a request without an answer fails after seconds with -ETIMEDOUT. Errors keep the kernel's errno and,
+ * where it gave one, its own sentence (extended ACK). All of common/net is synchronous, except for programs and the monitor.
  */
 #ifndef TOWPATH_NET_NETLINK_H
 #define TOWPATH_NET_NETLINK_H
@@ -22,11 +22,11 @@ struct netlink {
 	char reason[160]; /* the kernel's words about the last refusal; "" where it had none */
 };
 
-/* What to make of the answers to a question. */
+/* How the answers to a question are read. */
 struct netlink_query {
 	size_t item_size;
-	/* Read one answer into @ret_item, which is zeroed. Also answers that were not asked for come: kernels before 4.20
-	 * do not filter. Return: 1 it is an item, 0 it is passed over, or a negative errno. */
+	/* Read one answer into @ret_item, which is zeroed. Kernels before 4.20 do not filter, so answers may come that
+	 * were not asked for. Return: 1: it is an item, 0: it is passed over, or a negative errno. */
 	int (*read)(struct nlmsghdr *answer, void *ret_item, const void *wanted);
 	const void *wanted; /* handed to read() */
 };
@@ -47,8 +47,9 @@ int netlink_get_addr(const struct nlattr *attr, int family, struct addr *ret);
  * kernel's negative errno with ->reason set. */
 int netlink_request(struct netlink *netlink, struct nl_msg *message);
 
-/* The same for a message that asks, for one thing or (NLM_F_DUMP) for all: what @query read, in the kernel's order. A list
- * that changed while it was read is read again. Return: 0 (free() *ret_items, NULL where there are none) or a negative errno. */
+/* The same for a message that asks, for one thing or (NLM_F_DUMP) for all. The answers are read by @query, in the kernel's
+ * order. A list that changed while it was read is read again. Return: 0 (the caller frees *ret_items, which is NULL where there
+ * are none) or a negative errno. */
 int netlink_collect(struct netlink *netlink, struct nl_msg *message, const struct netlink_query *query,
 	void **ret_items, size_t *ret_count);
 

@@ -171,7 +171,7 @@ int netmon_open(struct netmon **ret, uv_loop_t *loop, void (*on_change)(void *ow
 	uv_timer_init(loop, &netmon->timer); /* never fails */
 	netmon->pending = 1;
 	rc = netmon->route.fd < 0 ? netmon->route.fd : open_source(&netmon->route, netmon, loop);
-	/* Without privilege, or in a kernel without nftables, there is nothing to hear. */
+	/* Without privilege, or in a kernel without nftables, nothing is announced. */
 	if (rc == 0 && netmon->firewall.fd >= 0)
 		rc = open_source(&netmon->firewall, netmon, loop);
 	if (rc < 0) {

@@ -1,9 +1,9 @@
-/* What changes in this network namespace, as the kernel tells it: devices, addresses, routes, rules, nftables, and of the
- * parameters forwarding and rp_filter; of the others it says nothing.
+/* Changes in this network namespace, as the kernel announces them: devices, addresses, routes, rules, nftables, and the
+ * parameters forwarding and rp_filter. Changes of other parameters are not announced.
  *
- * Only that something of a kind has changed is passed on, never what; who hears it looks. Events are gathered for NETMON_GATHER_MS
- * after the first. A socket that ran over counts as a change of everything. Without privilege all but nftables is heard.
- * IPv4 routes that go because their device went down, or away, are not announced as routes: NETMON_LINK means them too.
+ * Only the kind of a change is passed on: the listener then looks for itself. Events are gathered for NETMON_GATHER_MS after the
+ * first. A socket that overflowed counts as a change of everything. Without privilege all but nftables is heard. IPv4 routes
+ * that go because their device went down or away are not announced as routes: NETMON_LINK stands for them too.
  */
 #ifndef TOWPATH_NET_NETMON_H
 #define TOWPATH_NET_NETMON_H

@@ -1,7 +1,7 @@
-/* Routes as the kernel has them.
+/* The kernel's routes (route.h).
  *
- * Every question lists those of one family and picks what it wants out of the answers, for the kernel filters by table and
- * device only where it is new enough, and never by more.
+ * Every question lists the routes of one family and picks from the answers: only newer kernels filter by table and device, and
+ * none filters by more. Happy path: one dump of netlink, each answer parsed into struct seen, the wanted ones kept.
  */
 #include "common/net/route.h"
 
@@ -18,7 +18,7 @@
 
 #define IPV6_METRIC 1024 /* what the kernel gives an IPv6 route that is added without one; an IPv4 one has 0 */
 
-/* A route as it was seen; of several next hops the first. */
+/* A route as the kernel lists it; with several next hops, the first one. */
 struct net_route_seen {
 	struct prefix to;
 	uint32_t table;
@@ -48,7 +48,7 @@ static int read_destination(struct rtnl_route *route, int family, struct prefix 
 
 	ret->addr.sa.sa_family = (sa_family_t)family;
 	ret->bits = to ? (uint8_t)nl_addr_get_prefixlen(to) : 0;
-	/* The default route's has no bytes. */
+	/* The destination of the default route has no bytes. */
 	if (!to || nl_addr_get_len(to) == 0)
 		return 0;
 	return nl_addr_fill_sockaddr(to, &ret->addr.sa, &len) < 0 ? -EPROTO : 0;
@@ -86,7 +86,7 @@ static int read_route(struct nlmsghdr *answer, void *ret_item, const void *wante
 
 	if (nlmsg_datalen(answer) < (int)sizeof(*header))
 		return -EPROTO;
-	/* A kernel without IPv6 answers a question for it with what it has. */
+	/* A kernel without IPv6 answers a question about it with its IPv4 routes. */
 	if (header->rtm_family != ((const struct wanted *)wanted)->family)
 		return 0;
 	if (rtnl_route_parse(answer, &route) < 0)
@@ -113,7 +113,7 @@ static int list_routes(struct netlink *netlink, const struct wanted *wanted, str
 		message = NULL;
 	}
 	rc = netlink_collect(netlink, message, &query, &routes, &count);
-	/* ENOENT: a table that never had a route. ENODEV: a device that is gone. */
+	/* ENOENT: the table never had a route. ENODEV: the device is gone. Both mean that there are no routes. */
 	if (rc < 0 && rc != -ENOENT && rc != -ENODEV)
 		return netlink_fail(netlink, err, rc, "list of routes");
 	*ret = routes;
@@ -136,9 +136,9 @@ static int find_first(struct netlink *netlink, const struct wanted *wanted, stru
 	return count > 0;
 }
 
-/* --- adding and taking away --- */
+/* --- adding and deleting --- */
 
-/* What `ip route` would ask for, so that both can undo one another's. Return: NULL, out of memory. */
+/* The same attributes as `ip route` sends, so that each can delete routes of the other. Return: NULL: out of memory. */
 static struct nl_msg *route_message(int type, int flags, const struct net_route *route)
 {
 	struct prefix to = prefix_network(&route->to);
@@ -231,7 +231,8 @@ void net_routes_done(struct net_routes *routes)
 	*routes = (struct net_routes){0};
 }
 
-/* The first of @routes that is @wanted and leads to just that destination, whose bits behind its length are cleared. NULL: none. */
+/* The first of @routes that fits @wanted and has exactly that destination, whose bits behind the prefix length are 0. Return:
+ * NULL: none. */
 static const struct net_route_seen *find_to(const struct net_routes *routes, const struct prefix *to,
 	bool (*is_wanted)(const struct net_route_seen *seen, const struct net_route *route),
 	const struct net_route *route)

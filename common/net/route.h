@@ -1,7 +1,7 @@
-/* Routes: add, take away, ask.
+/* Routes: add, delete, ask.
  *
- * The kernel tells of one route no cheaper than of all. Who asks about many (a hub has one for each of its peers) reads them
- * once, struct net_routes, and asks that.
+ * The kernel's answer about one route costs as much as its answer about all. A caller with many questions (a hub has a route for
+ * each of its peers) reads all routes once, into struct net_routes, and asks that.
  */
 #ifndef TOWPATH_NET_ROUTE_H
 #define TOWPATH_NET_ROUTE_H
@@ -22,9 +22,9 @@ struct net_route {
 
 /* Return: 0, -EEXIST (another route to there), or another negative errno. */
 int net_route_add(struct netlink *netlink, const struct net_route *route, struct err *err);
-/* Gone already is done. */
+/* It is no failure if the route is gone already. */
 int net_route_delete(struct netlink *netlink, const struct net_route *route, struct err *err);
-/* Is just this one there? Return: 1, 0 or a negative errno. */
+/* Return: 1 if exactly this route is there, 0, or a negative errno. */
 int net_route_has(struct netlink *netlink, const struct net_route *route, struct err *err);
 
 /* Routes as they were at one moment. */
@@ -33,29 +33,29 @@ struct net_routes {
 	size_t count;
 };
 
-/* Both families'. @table, 0: all; @index: of the device they lead to, 0: any. Return: 0 (net_routes_done() it), or a
- * negative errno. */
+/* Read the routes of both families. @table: 0: all; @index: of the device they lead to, 0: any. Return: 0
+ * (net_routes_done() it) or a negative errno. */
 int net_routes_read(struct netlink *netlink, uint32_t table, int index, struct net_routes *ret, struct err *err);
 void net_routes_done(struct net_routes *routes);
 
-/* Is just this one among them? */
+/* True if exactly this route is among them. */
 bool net_routes_have(const struct net_routes *routes, const struct net_route *route);
 
-/* Does one of the main table that leads to @route's device hold all of @route's addresses, as a connected network does? What
- * wg-quick asks by `ip route show dev DEVICE match PREFIX`. */
+/* True if a route of the main table to the same device already covers all addresses of @route, as a connected network does.
+ * wg-quick asks the same by `ip route show dev DEVICE match PREFIX`. */
 bool net_routes_cover(const struct net_routes *routes, const struct net_route *route);
 
-/* The route that stands where @route is to go: same table, destination and metric, so that adding would say -EEXIST.
- * @ret: may be of no device (index 0: a blackhole). Return: is there one? */
+/* Find a route with the table, destination and metric of @route, because of which adding would fail with -EEXIST.
+ * @ret: may lead to no device (index 0: a blackhole). Return: true if there is one. */
 bool net_routes_find_rival(const struct net_routes *routes, const struct net_route *route, struct net_route *ret);
 
 /* Some route of either family in @table, as above. Return: 1 there is one, 0, or a negative errno. */
 int net_route_find_any(struct netlink *netlink, uint32_t table, struct net_route *ret, struct err *err);
 
-/* Is no route of either family in @table? Return: 1, 0 or a negative errno. */
+/* Return: 1 if no route of either family is in @table, 0, or a negative errno. */
 int net_route_table_is_empty(struct netlink *netlink, uint32_t table, struct err *err);
 
-/* The way to @to for a packet that carries @mark: device and MTU (its route's, else the device's).
+/* The route to @to for a packet that carries @mark: device and MTU (the route's own, or else the device's).
  * Return: 0, -ENETUNREACH, or another negative errno. */
 struct net_way {
 	int index;
@@ -66,7 +66,7 @@ int net_route_way(struct netlink *netlink, const struct addr *to, uint32_t mark,
 /* The device of the default route with the lowest metric of either family, IPv4 first. Return: 0, -ENETUNREACH, … */
 int net_route_default(struct netlink *netlink, int family, struct net_way *ret, struct err *err);
 
-/* The device on whose connected network @lan lies (or is). Return: its index, -ENODEV, or another negative errno. */
+/* The device whose connected network is @lan or contains it. Return: its index, -ENODEV, or another negative errno. */
 int net_route_find_lan(struct netlink *netlink, const struct prefix *lan, struct err *err);
 
 #endif

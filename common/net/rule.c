@@ -11,7 +11,7 @@
 #include <netlink/msg.h>
 #include <stdlib.h>
 
-/* Of a rule in a namespace without any: where the kernel has its own, but for the lookup of the main table. */
+/* The kernel's own rule that looks up the main table. The first rule of ours goes before it. */
 #define PRIORITY_MAIN 32766u
 
 /* Which rules are wanted. */
@@ -22,7 +22,7 @@ struct wanted {
 
 /* --- reading --- */
 
-/* Conditions that struct net_rule has no word for: the rule is somebody else's. */
+/* Attributes for conditions that struct net_rule cannot express: such a rule belongs to another program. */
 static bool has_more(struct nlmsghdr *answer, const struct fib_rule_hdr *header)
 {
 	struct nlattr *attr;
@@ -77,7 +77,7 @@ static int read_rule(struct nlmsghdr *answer, void *ret_item, const void *what)
 
 	if (nlmsg_parse(answer, sizeof(*header), attrs, FRA_MAX, policy) < 0)
 		return -EPROTO;
-	/* A kernel without IPv6 answers a question for it with what it has. */
+	/* A kernel without IPv6 answers a question about it with its IPv4 rules. */
 	if (header->family != wanted->family)
 		return 0;
 	rule->family = header->family;
@@ -129,7 +129,7 @@ int net_rule_has(struct netlink *netlink, const struct net_rule *rule, struct er
 	return count > 0;
 }
 
-/* --- adding and taking away --- */
+/* --- adding and deleting --- */
 
 uint32_t net_rule_free_priority(const struct net_rule *rules, size_t count)
 {
@@ -141,7 +141,7 @@ uint32_t net_rule_free_priority(const struct net_rule *rules, size_t count)
 	return lowest - 1;
 }
 
-/* What `ip rule` would ask for. Return: NULL, out of memory. */
+/* The same attributes as `ip rule` sends. Return: NULL: out of memory. */
 static struct nl_msg *rule_message(int type, int flags, const struct net_rule *rule)
 {
 	struct fib_rule_hdr header = {
@@ -168,8 +168,8 @@ int net_rule_add(struct netlink *netlink, const struct net_rule *rule, struct er
 	return rc < 0 ? netlink_fail(netlink, err, rc, "rule %u for table %u", rule->priority, rule->table) : 0;
 }
 
-/* The kernel deletes the first rule that has what is named, whatever else it has. So ours must be there; and it is the
- * first of its priority, because a rule that comes later is put behind. */
+/* The kernel deletes the first rule that has the named attributes, whatever others it has. So make sure that ours is there. It is
+ * the first of its priority, because later rules are put behind it. */
 int net_rule_delete(struct netlink *netlink, const struct net_rule *rule, struct err *err)
 {
 	int rc = net_rule_has(netlink, rule, err);

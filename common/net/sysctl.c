@@ -14,7 +14,7 @@
 
 #define FOLDER "/proc/sys/"
 
-/* Does @path stay inside the folder? A device may be called "a..b", but not "..". */
+/* True if @path stays inside the folder. A device may be called "a..b", but not "..". */
 static bool is_inside(const char *path)
 {
 	if (path[0] == '/' || path[0] == '\0' || strlen(path) >= SYSCTL_PATH_MAX)

@@ -1,7 +1,7 @@
-/* Look at WireGuard devices, and configure a new one.
+/* Find and read WireGuard devices, and configure a new one.
  *
- * Happy path of looking: list the names, read one device after the other, compare endpoints. A device that goes away
- * meanwhile is passed over; a kernel without WireGuard has none.
+ * Happy path of finding: list the names, read one device after the other, compare endpoints. A device that goes away
+ * meanwhile is skipped; a kernel without WireGuard has none.
  */
 #include "common/wireguard/wg_device.h"
 

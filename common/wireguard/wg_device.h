@@ -3,8 +3,8 @@
  * Called by the supervisor at set-up, reload and repair; every call opens netlink sockets of its own and waits for the
  * kernel's answer, which takes less than a millisecond. Not for the worker. Makes and deletes no device (net/link.h).
  *
- * A repair never creates a peer: what changes a peer that is there carries WGPEER_F_UPDATE_ONLY, which wireguard.c has no word
- * for; those messages go by libnl-genl-3. Keys are wiped from all memory they passed through.
+ * A repair never creates a peer: its messages carry WGPEER_F_UPDATE_ONLY, which wireguard.c cannot express, so they go through
+ * libnl-genl-3. Keys are wiped from all memory that they passed through.
  */
 #ifndef TOWPATH_WIREGUARD_WG_DEVICE_H
 #define TOWPATH_WIREGUARD_WG_DEVICE_H
@@ -19,7 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Does the kernel know WireGuard? Asking loads its module where there is one. Needs no privilege. */
+/* True if the kernel has WireGuard. Asking loads its module, if there is one. Needs no privilege. */
 bool wg_device_kernel_has(void);
 
 /**
@@ -28,10 +28,10 @@ bool wg_device_kernel_has(void);
  * @ret_name: room for IFNAMSIZ characters: the device
  * @ret_fwmark: its mark, 0: none
  *
- * A peer matches whose endpoint is a loopback address with that port. Of several devices one with a mark is taken: without it
- * that one's full tunnel would loop. Reading a device needs CAP_NET_ADMIN: without
- * it -EPERM as soon as there is one.
- * Return: 1 found, 0 none or a kernel without WireGuard, or a negative errno.
+ * A peer matches if its endpoint is a loopback address with that port. If several devices match, one with a mark is taken,
+ * because without the mark its full tunnel would loop. Reading a device needs CAP_NET_ADMIN: without it the result is -EPERM
+ * as soon as there is a device.
+ * Return: 1: found, 0: none, or a kernel without WireGuard, or a negative errno.
  */
 int wg_device_find_mark(uint16_t listen_port, char *ret_name, uint32_t *ret_fwmark, struct err *err);
 
@@ -42,7 +42,7 @@ struct wg_device_setup {
 	uint32_t fwmark; /* 0: none; instead of the configuration's */
 	/* For each of the configuration's peers its endpoint; family 0: none, or it stays as it is. */
 	const struct addr *endpoints;
-	/* Of wg_device_sync(): they stay as they are, whatever the configuration says. */
+	/* For wg_device_sync(): these stay as they are, whatever the configuration says. */
 	bool keeps_private_key, keeps_listen_port;
 };
 
@@ -50,9 +50,9 @@ struct wg_device_setup {
  * Return: 0, -EADDRINUSE (ListenPort), or another negative errno. */
 int wg_device_configure(const char *name, const struct wg_device_setup *setup, struct err *err);
 
-/* What `wg syncconf` does: peers that are not in the configuration go, new ones come, what has changed of the others is set:
- * allowed IPs, keepalive, preshared key, and an endpoint only where it is given and another one than @before said (NULL:
- * never). Peers that are as they should be are not touched. Return: 0 or a negative errno. */
+/* Does the same as `wg syncconf`: peers that are not in the configuration are removed, new ones are created, and changed allowed
+ * IPs, keepalives and preshared keys of the others are set. An endpoint is set only where it is given and differs from @before
+ * (NULL: never). Peers that need no change are not touched. Return: 0 or a negative errno. */
 int wg_device_sync(
 	const char *name, const struct wg_device_setup *setup, const struct wg_config *before, struct err *err);
 
@@ -62,23 +62,23 @@ int wg_device_sync(
 int wg_device_set_endpoint(
 	const char *name, const uint8_t public_key[WG_CONFIG_KEY_LEN], const struct addr *endpoint, struct err *err);
 
-/* Let WireGuard begin a handshake now, where none is under way: its keepalive is set to a second and to @keepalive_s again, which
- * makes it send. Return: as above. */
+/* Make WireGuard begin a handshake now, unless one is under way: the keepalive is set to a second and then to @keepalive_s again,
+ * which makes it send. Return: as above. */
 int wg_device_poke(
 	const char *name, const uint8_t public_key[WG_CONFIG_KEY_LEN], uint16_t keepalive_s, struct err *err);
 
 /**
  * wg_device_revive_peer() - Remove a peer and add it again as it was, so that it takes initiations of any time
  *
- * One atomic message. Was the peer removed by somebody else in the meantime (between reading it and that message), it does not
- * stay: a witness in the same message tells (see wg_device.c). Its session is lost, nothing else.
- * Return: 1 done, 0 there is no such peer, or a negative errno.
+ * If another program removes the peer between the read and the message, it stays removed; wg_device_repair.c explains how that
+ * is known. The peer's session is lost, nothing else.
+ * Return: 1: done, 0: there is no such peer, or a negative errno.
  */
 int wg_device_revive_peer(const char *name, const uint8_t public_key[WG_CONFIG_KEY_LEN], struct err *err);
 
-/* --- look --- */
+/* --- read --- */
 
-/* No private or preshared key comes along. Return: 0 (wg_state_done() it), -ENODEV (no such device, or not
+/* Without private and preshared keys. Return: 0 (wg_state_done() it), -ENODEV (no such device, or not
  * WireGuard's), or another negative errno. */
 int wg_device_read(const char *name, struct wg_state *ret, struct err *err);
 

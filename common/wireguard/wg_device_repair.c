@@ -1,17 +1,18 @@
 /* Repairs of one peer that never create it.
  *
- * An endpoint and a keepalive go in messages that say UPDATE_ONLY. Reviving a peer means to remove and to create it, for
- * which the kernel has no condition: what was there before shows only by what it leaves behind. Hence in three steps:
+ * An endpoint and a keepalive are set by messages with UPDATE_ONLY. Reviving a peer means to remove it and to create it
+ * again, and the kernel has no "create only if it was there". Whether it was there can be seen only by what its removal
+ * leaves behind. Hence three steps:
  *
- * 1. read the peer; one message, atomic against everybody's: a witness gets a marker as allowed IP; the peer, if it is
- *    there, takes the marker; the peer is removed, and the marker with it; the peer is created bare and locked: without
- *    allowed IPs and with a preshared key that nobody knows.
- * 2. read again: does the witness still have its marker, the peer was not there, and what was created is removed.
- * 3. else it is given back what it had, UPDATE_ONLY: whoever removes it in the meantime is obeyed. Allowed IPs that another
- *    peer has got since stay there.
+ * 1. Read the peer. Then one message, which is atomic: a second, auxiliary peer, the witness, gets a marker as allowed IP.
+ *    The peer, if it is there, takes the marker over. The peer is removed, and the marker with it. The peer is created
+ *    bare and locked: without allowed IPs, and with a random preshared key that is not kept.
+ * 2. Read again. If the witness still has the marker, the peer was not there: remove the peer that was just created.
+ * 3. Otherwise give the peer its settings back, with UPDATE_ONLY: if another program removes it meanwhile, it stays
+ *    removed. Allowed IPs that another peer has got since then stay with that peer.
  *
- * So at no moment, nor after a crash in between, can a peer that somebody removed do anything. The witness is removed in
- * any case; one that a crash left behind is taken by the next revival, and goes with the next sync. No private key belongs to it.
+ * So at no moment, not even after a crash in between, can a removed peer do anything. The witness is removed in any case.
+ * One that a crash left behind is used by the next revival, and removed by the next sync. It has no private key.
  */
 #include "common/base/secret.h"
 #include "common/wireguard/wg_device.h"
@@ -53,7 +54,7 @@ int wg_device_set_endpoint(
 
 int wg_device_poke(const char *name, const uint8_t public_key[WG_CONFIG_KEY_LEN], uint16_t keepalive_s, struct err *err)
 {
-	/* The kernel sends when an interval comes where none was. */
+	/* The kernel sends at once when a peer without a keepalive gets one. */
 	const uint16_t off = 0, on = keepalive_s ? keepalive_s : 1;
 	const struct wg_entry entries[] = {
 		{.public_key = public_key, .flags = WG_ENTRY_UPDATE_ONLY, .keepalive_s = &off},
@@ -74,7 +75,7 @@ static bool has_prefix(const struct wg_state_peer *peer, const struct prefix *pr
 	return false;
 }
 
-/* A unique local address that nobody has, RFC 4193. */
+/* The marker: a random unique local address (RFC 4193) that no peer has. */
 static int make_marker(struct prefix *ret)
 {
 	*ret = (struct prefix){.bits = 128};
@@ -124,7 +125,7 @@ static int remove_peers(struct revival *revival, bool also_revived)
 	return wg_update_send(&revival->update, entries, also_revived ? 2 : 1);
 }
 
-/* Step 2's question. A witness that is gone cannot tell: then nothing comes back. */
+/* The question of step 2. If the witness is gone it is not known whether the peer was there, and the peer stays removed. */
 static bool was_there(const struct revival *revival, const struct wg_state *after)
 {
 	const struct wg_state_peer *witness = wg_state_find(after, witness_key);
@@ -151,7 +152,7 @@ static struct prefix *collect_allowed_ips(const struct wg_state *state, size_t *
 	return all;
 }
 
-/* Take those out of @peer's allowed IPs that somebody has by now. */
+/* Remove those allowed IPs from @peer that another peer has by now. */
 static int leave_to_others(struct wg_state_peer *peer, const struct wg_state *after)
 {
 	size_t taken_count, kept = 0;
@@ -182,7 +183,7 @@ static int give_back(struct revival *revival, const struct wg_state_peer *peer, 
 	return wg_update_peer(&revival->update, &entry);
 }
 
-/* All steps, for a peer that was there when it was read. Return: 1, 0 it was gone after all, or a negative errno. */
+/* All three steps, for a peer that was there when it was read. Return: 1: done, 0: it was gone after all, or a negative errno. */
 static int revive(struct revival *revival, const char *name, struct wg_state_peer *peer, const uint8_t *preshared_key)
 {
 	struct wg_state after;

@@ -1,11 +1,12 @@
 /* Bring a running device to another configuration, touching nothing that stays.
  *
- * Happy path: read the device with its keys, find each peer's counterpart by its public key; one call removes who goes,
- * creates who comes and sets what is the device's own, then each peer that stays is sent what has changed of it, if anything.
+ * Happy path: read the device with its keys, and find each peer's counterpart by its public key. One call removes the peers
+ * that go, creates those that come and sets the device's own values. Then each peer that stays gets its changes, if any.
  *
- * What is sent to a peer that stays is UPDATE_ONLY: one that somebody removed since it was read is not created again with
- * half of its settings (without its preshared key, for one). In whichever order messages come, an allowed IP ends with the
- * peer that the configuration gives it to: adding it takes it from whoever has it, and removing touches one's own only.
+ * Messages to a peer that stays are UPDATE_ONLY: a peer that another program removed after the read is not created again
+ * with half of its settings (for example without its preshared key). An allowed IP ends with the peer that the configuration
+ * gives it to, whatever the order of the messages: adding it takes it from the peer that has it, and removing it touches
+ * only the peer's own.
  */
 #include "common/base/secret.h"
 #include "common/wireguard/wg_device.h"
@@ -16,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Where a public key stands in an array of peers. */
+/* The index of a public key in an array of peers. */
 struct place {
 	const uint8_t *public_key;
 	size_t at;
@@ -35,7 +36,7 @@ struct sync {
 	struct index in_state, in_plan, in_before;
 };
 
-/* --- who is where --- */
+/* --- the index of peers by key --- */
 
 static int compare_places(const void *a, const void *b)
 {
@@ -76,7 +77,7 @@ static int index_state(struct index *ret, const struct wg_state *state)
 	return 0;
 }
 
-/* --- the device itself, and who comes and goes --- */
+/* --- the device itself, and peers that come and go --- */
 
 /* As the kernel keeps it, RFC 7748 §5. */
 static void clamp(uint8_t key[WG_CONFIG_KEY_LEN])
@@ -162,9 +163,9 @@ static int set_device(const char *name, const struct sync *sync)
 	return rc;
 }
 
-/* --- who stays --- */
+/* --- peers that stay --- */
 
-/* Was it written otherwise before? */
+/* True if the configuration from before had another endpoint for this peer. */
 static bool is_endpoint_new(const struct sync *sync, const struct wg_config_peer *peer)
 {
 	const size_t *at = find(&sync->in_before, peer->public_key);
@@ -175,8 +176,8 @@ static bool is_endpoint_new(const struct sync *sync, const struct wg_config_peer
 	return strcmp(before, peer->endpoint) != 0;
 }
 
-/* Leave of @entry's allowed IPs what is to be sent so that the peer has just them: nothing, all of them to be added, or all
- * of them instead of what is there. */
+/* Reduce @entry's allowed IPs to what must be sent so that the peer has exactly them: nothing, all of them to be added, or all
+ * of them in place of the present ones. */
 static void compare_allowed_ips(struct wg_entry *entry, struct wg_state_peer *now)
 {
 	size_t common = 0;

@@ -1,4 +1,4 @@
-/* What is to be said about one peer of a device: the unit of every change, whichever way it goes to the kernel. */
+/* The settings that are to be sent for one peer: the unit of every change, by wireguard.c or by libnl-genl-3. */
 #ifndef TOWPATH_WIREGUARD_WG_ENTRY_H
 #define TOWPATH_WIREGUARD_WG_ENTRY_H
 
@@ -31,9 +31,9 @@ struct wg_entry {
 int wg_entry_from_config(const struct wg_config_peer *peer, const struct addr *endpoint, struct wg_entry *ret);
 void wg_entry_done(struct wg_entry *entry);
 
-/* In the order of prefix_compare(), as wg_entry_from_config() has them. Return: how many are left when of equal ones one stays. */
+/* Sort by prefix_compare(), as wg_entry_from_config() does, and drop repetitions. Return: how many are left. */
 size_t wg_entry_sort_prefixes(struct prefix *prefixes, size_t count);
 
-extern const uint8_t wg_entry_no_key[WG_CONFIG_KEY_LEN]; /* zeros: in the kernel's eyes no key */
+extern const uint8_t wg_entry_no_key[WG_CONFIG_KEY_LEN]; /* zeros: the kernel takes them for no key */
 
 #endif

@@ -5,7 +5,7 @@
  * Faults of wireguard.c are worked around by having it call two functions of ours (-Drecvmsg=…, -Dfree=… in
  * meson.build), so that its source stays as it is installed:
  * - wg_get_device() repeats for ever once it has seen EINTR, because it keeps the error of the first attempt. EINTR
- *   comes from a signal, and from a dump that the kernel marks as inconsistent because somebody changed the device
+ *   comes from a signal, and from a dump that the kernel marks as inconsistent because another program changed the device
  *   meanwhile. wg_library_recvmsg() lets neither through; it notes the mark, and we repeat a few times.
  * - A refusal brings the refused message along and may be larger than wireguard.c's buffer, which then says "no space
  *   left" instead of the kernel's reason. wg_library_recvmsg() shortens it to the reason.
@@ -25,7 +25,7 @@
 #include <string.h>
 #include <wireguard.h>
 
-/* A device that changes during each of so many reads is taken as it was seen last. */
+/* If a device changes during each of so many reads, the last read counts. */
 #define ATTEMPTS_MAX 5
 
 /* Set while the dump that was read last was marked as inconsistent. The supervisor has one thread. */
@@ -33,7 +33,7 @@ static bool dump_was_interrupted;
 
 /* --- what wireguard.c calls --- */
 
-/* Take the mark off every message of @buf. Return: whether there was one. */
+/* Clear the mark in every message of @buf. Return: true if a message had it. */
 static bool clear_interrupted(char *buf, size_t len)
 {
 	bool found = false;

@@ -1,6 +1,6 @@
-/* wireguard.c, the embeddable library of WireGuard's authors, behind plain data; wg_library.c is its sole user.
+/* wireguard.c, the embeddable library of WireGuard's authors, behind plain data. wg_library.c is its only user.
  *
- * Used by wg_device only. What wireguard.c cannot say (WGPEER_F_UPDATE_ONLY) is wg_update.h's.
+ * Used by wg_device only. Messages that wireguard.c cannot express (WGPEER_F_UPDATE_ONLY) go through wg_update.h.
  */
 #ifndef TOWPATH_WIREGUARD_WG_LIBRARY_H
 #define TOWPATH_WIREGUARD_WG_LIBRARY_H
@@ -29,7 +29,7 @@ int wg_library_read(const char *name, struct wg_state *ret, struct wg_library_ke
 /* Return: the names, each with its terminator, one more terminator at the end (free()); or NULL with errno. */
 char *wg_library_list_names(void);
 
-/* Of the device itself. */
+/* Settings of the device itself. */
 struct wg_library_settings {
 	const uint8_t *private_key;  /* NULL: stays; zeros: none from now on */
 	const uint16_t *listen_port; /* NULL: stays */
@@ -37,11 +37,12 @@ struct wg_library_settings {
 	bool replaces_peers;
 };
 
-/* In as many messages as it takes: not atomic, and no entry may be UPDATE_ONLY. Return: 0 or a negative errno. */
+/* Send the settings, in as many messages as needed: not atomic, and no entry may be UPDATE_ONLY. Return: 0 or a negative
+ * errno. */
 int wg_library_set(
 	const char *name, const struct wg_library_settings *settings, const struct wg_entry *entries, size_t count);
 
-/* What wireguard.c is compiled to call instead of recvmsg() and free(), see wg_library.c. */
+/* wireguard.c is compiled to call these instead of recvmsg() and free(), see wg_library.c. */
 ssize_t wg_library_recvmsg(int fd, struct msghdr *message, int flags);
 void wg_library_free(void *memory);
 

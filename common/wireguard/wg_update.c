@@ -28,7 +28,7 @@ _Static_assert((int)WG_ENTRY_UPDATE_ONLY == (int)WGPEER_F_UPDATE_ONLY, "the kern
 
 /* --- the socket --- */
 
-/* libnl's own codes are fewer than the kernel's. */
+/* libnl has fewer codes than the kernel, so some of them are guessed back. */
 static int note_refusal(struct sockaddr_nl *from, struct nlmsgerr *error, void *data)
 {
 	struct wg_update *update = data;
@@ -54,7 +54,7 @@ int wg_update_open(struct wg_update *update, const char *device, struct err *err
 		setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
 		errno = 0;
 		update->family = genl_ctrl_resolve(update->socket, WG_GENL_NAME);
-		/* Its own code is "not found" whatever happened. */
+		/* libnl returns "not found" whatever has happened. */
 		if (update->family < 0)
 			rc = errno == EAGAIN ? -ETIMEDOUT : -EPROTONOSUPPORT;
 	}
@@ -71,7 +71,7 @@ void wg_update_close(struct wg_update *update)
 	update->socket = NULL;
 }
 
-/* --- a message; every function's 0 is done, negative: there is no room left --- */
+/* --- a message; each function returns 0, or a negative number if there is no room left --- */
 
 static int put_allowed_ip(struct nl_msg *message, const struct prefix *prefix)
 {
@@ -181,7 +181,7 @@ int wg_update_peer(struct wg_update *update, const struct wg_entry *entry)
 			part.allowed_ip_count = ALLOWED_IPS_MAX;
 		rc = wg_update_send(update, &part, 1);
 		done += part.allowed_ip_count;
-		/* What follows only adds. */
+		/* all further messages only add */
 		part = (struct wg_entry){.public_key = entry->public_key, .flags = WG_ENTRY_UPDATE_ONLY};
 	} while (rc == 0 && done < entry->allowed_ip_count);
 	return rc;

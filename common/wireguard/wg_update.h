@@ -1,7 +1,7 @@
-/* Changes to the peers of a device, message by message through libnl-genl-3: what wireguard.c cannot say.
+/* Changes to the peers of a device, message by message through libnl-genl-3, because wireguard.c cannot express them.
  *
- * A message is atomic against everybody else's, and may forbid that a peer is created (WG_ENTRY_UPDATE_ONLY). Used by wg_device
- * only.
+ * A message is atomic: no message of another program comes in between. It may forbid that a peer is created
+ * (WG_ENTRY_UPDATE_ONLY). Used by wg_device only.
  */
 #ifndef TOWPATH_WIREGUARD_WG_UPDATE_H
 #define TOWPATH_WIREGUARD_WG_UPDATE_H
@@ -11,7 +11,7 @@
 
 #include <stddef.h>
 
-/* The kernel answers before send() returns; what takes this long never comes, and fails with -ETIMEDOUT. */
+/* The kernel answers before send() returns. An answer that takes this long never comes: -ETIMEDOUT. */
 #define WG_UPDATE_ANSWER_S 5
 
 struct nl_sock;

@@ -1,5 +1,6 @@
-/* Happy path: each NAME.sock of the folder is asked and its answer read line by line. Fails by passing over: a socket that
- * nobody serves, a program that says nothing, a device of another namespace. */
+/* See wg_userspace.h. Happy path: each NAME.sock of the folder is asked, and its answer read line by line. A socket that no
+ * program serves, a program that does not answer and a device of another namespace are skipped: wireguard-go beside us is
+ * rare, and not finding its device only means that a full tunnel of its own has to be named by FwMark. */
 #include "common/wireguard/wg_userspace.h"
 
 #include "common/base/addr.h"
@@ -81,7 +82,7 @@ static int connect_to(const char *path)
 	return -1;
 }
 
-/* The whole answer ends with an empty line. Return: false where it does not come. */
+/* The answer ends with an empty line. Return: false if that does not come. */
 static bool read_answer(int fd, char *answer)
 {
 	size_t used = 0;

@@ -13,7 +13,7 @@
 #define WG_USERSPACE_FOLDER "/var/run/wireguard"
 
 /**
- * wg_userspace_read() - Does an answer to "get=1" have a peer with a local port as endpoint?
+ * wg_userspace_read() - Find a peer with a local port as endpoint in an answer to "get=1"
  * @answer: its lines, terminated; not modified
  * @listen_port: our port; the endpoint's address is a loopback one
  * @ret_fwmark: the device's mark, 0: none; set where a peer matches
