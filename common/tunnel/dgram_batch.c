@@ -1,5 +1,5 @@
-/* Batched UDP: receive into pool cells, send in runs. A run that the kernel refuses as a run is sent one by one, and the
- * socket remembers; an ICMP error reported by a send is cleared by trying once more; the rest is counted. */
+/* Batched UDP: receive into pool cells, send in runs. A run that the kernel refuses as a run is sent one by one, and
+ * the socket remembers; an ICMP error reported by a send is cleared by trying once more; the rest is counted. */
 #include "common/tunnel/dgram_batch.h"
 
 #include <errno.h>
@@ -83,15 +83,6 @@ static unsigned receiver_refill(struct dgram_receiver *receiver, bool with_sourc
 	return i;
 }
 
-/* Without a cell to receive into, read and count a batch all the same: left in the socket it would wake the loop for ever. */
-static void receive_nothing(struct dgram_receiver *receiver, int fd, struct drop_counters *dropped)
-{
-	unsigned i;
-
-	for (i = 0; i < DGRAM_BATCH_MAX && recv(fd, receiver->overflow, OVERFLOW_LEN, MSG_DONTWAIT) >= 0; i++)
-		dropped->count[DROP_QUEUE_FULL]++;
-}
-
 unsigned dgram_receive(
 	struct dgram_receiver *receiver, const struct dgram_socket *socket, struct drop_counters *dropped)
 {
@@ -99,7 +90,13 @@ unsigned dgram_receive(
 	int n;
 
 	if (ready == 0) {
-		receive_nothing(receiver, socket->fd, dropped);
+		/* No cell to receive into. A batch is read and counted all the same: left in the socket, it would
+		 * wake the loop for ever. */
+		for (unsigned i = 0; i < DGRAM_BATCH_MAX; i++) {
+			if (recv(socket->fd, receiver->overflow, OVERFLOW_LEN, MSG_DONTWAIT) < 0)
+				break;
+			dropped->count[DROP_QUEUE_FULL]++;
+		}
 		return 0;
 	}
 	n = recvmmsg(socket->fd, receiver->messages, ready, MSG_DONTWAIT, NULL);
@@ -110,7 +107,8 @@ unsigned dgram_receive(
 	return n > 0 ? (unsigned)n : 0;
 }
 
-/* A datagram that is longer than its cell continues in the slot's overflow, and is copied from there into further cells. */
+/* A datagram that is longer than its cell continues in the slot's overflow, and is copied from there into further
+ * cells. */
 struct dgram *dgram_receiver_take(struct dgram_receiver *receiver, unsigned i, uint64_t now_us)
 {
 	struct dgram *dgram = receiver->cells[i];
@@ -146,8 +144,8 @@ unsigned dgram_run_len(const struct iovec *payloads, unsigned count)
 	return n;
 }
 
-/* Errors by which a kernel or a network driver says that it cannot cut a run: too old, no checksum offload, IPsec on the way.
- * The datagrams are sent one by one from then on. */
+/* Errors by which a kernel or a network driver says that it cannot cut a run: too old, no checksum offload, IPsec on
+ * the way. The datagrams are sent one by one from then on. */
 static bool refuses_segments(int error)
 {
 	return error == EINVAL || error == EIO || error == EOPNOTSUPP;

@@ -1,4 +1,9 @@
-/* Three lanes of cells, popped in order of importance, pruned at the head by age. Fails only by dropping, and counts. */
+/* Three lanes of cells, popped in order of importance, pruned at the head by age. Fails only by dropping, and counts.
+ *
+ *    handshake   types 1 to 3 of WireGuard: without them no key; served first, never dropped for room
+ *    short       keepalives and TCP acknowledgements: their loss or delay slows a transfer down
+ *    bulk        the rest; dropped first
+ */
 #include "common/tunnel/dgram_queue.h"
 
 #include "common/base/require.h"
@@ -23,6 +28,7 @@ static uint32_t wg_type(const uint8_t *data, size_t len)
 	return data[0] | (uint32_t)data[1] << 8 | (uint32_t)data[2] << 16 | (uint32_t)data[3] << 24;
 }
 
+/* A message of another length with type 1 is none: WireGuard's receiver would refuse it. */
 static bool is_initiation(const struct dgram *dgram)
 {
 	return dgram->len == WG_INITIATION_LEN && wg_type(dgram->data, dgram->len) == WG_TYPE_INITIATION;
@@ -75,6 +81,7 @@ static struct dgram *lane_shift(struct dgram_queue *queue, enum dgram_lane lane)
 	return dgram;
 }
 
+/* 0 for a datagram that was stamped after @now_us was read. */
 static uint64_t dgram_age_us(const struct dgram *dgram, uint64_t now_us)
 {
 	return now_us > dgram->received_us ? now_us - dgram->received_us : 0;
@@ -89,7 +96,8 @@ static void lane_prune(struct dgram_queue *queue, enum dgram_lane lane, uint64_t
 		queue_drop(queue, lane_shift(queue, lane), DROP_QUEUE_LATE);
 }
 
-/* Only the newest initiation is of use: a peer answers an older one, but its answer belongs to a key that was given up. */
+/* Only the newest initiation is of use: a peer answers an older one, but its answer belongs to a key that was given
+ * up. */
 static void keep_initiation(struct dgram_queue *queue, struct dgram *dgram)
 {
 	if (queue->initiation)
@@ -97,8 +105,8 @@ static void keep_initiation(struct dgram_queue *queue, struct dgram *dgram)
 	queue->initiation = dgram;
 }
 
-/* Make room for @cells by dropping the oldest bulk, then the oldest short datagram; never a handshake. Return: false where
- * handshakes alone fill the queue. */
+/* Make room for @cells by dropping the oldest bulk, then the oldest short datagram; never a handshake. Return: false
+ * where handshakes alone fill the queue. */
 static bool make_room(struct dgram_queue *queue, uint32_t cells)
 {
 	while (queue->cells + cells > DGRAM_QUEUE_CELLS_MAX) {
@@ -134,8 +142,8 @@ void dgram_queue_push(struct dgram_queue *queue, struct dgram *dgram)
 	lane_append(queue, lane, dgram);
 }
 
-/* Which lane is served next. Short datagrams go ahead of bulk, but not for ever: a flood of acks must not stop the transfer
- * that it acknowledges. Called while depth > 0. */
+/* Which lane is served next. Short datagrams go ahead of bulk, but not for ever: a flood of acks must not stop the
+ * transfer that it acknowledges. Called while depth > 0. */
 static enum dgram_lane queue_choose(struct dgram_queue *queue)
 {
 	if (queue->lanes[DGRAM_LANE_HANDSHAKE].head)
@@ -165,8 +173,8 @@ struct dgram *dgram_queue_pop(struct dgram_queue *queue, uint64_t now_us)
 	return NULL;
 }
 
-/* Put the kept initiation in front of its lane. Its age counts from now on: it was allowed 90 s without a carrier, and the
- * limit of the lane is about the wait behind one. */
+/* Put the kept initiation in front of its lane. Its age counts from now on: it was allowed 90 s without a carrier,
+ * and the limit of the lane is about the wait behind one. */
 static void release_initiation(struct dgram_queue *queue, uint64_t now_us)
 {
 	struct dgram *dgram = queue->initiation;
@@ -187,8 +195,8 @@ static void release_initiation(struct dgram_queue *queue, uint64_t now_us)
 	queue->depth++;
 }
 
-/* The carrier is gone: move the newest initiation out of the handshake lane, where it would be dropped after a second. The
- * others go once round the lane and keep their order. */
+/* The carrier is gone: move the newest initiation out of the handshake lane, where it would be dropped after a
+ * second. The others go once round the lane and keep their order. */
 static void rescue_initiation(struct dgram_queue *queue)
 {
 	struct dgram *last = queue->lanes[DGRAM_LANE_HANDSHAKE].tail;

@@ -1,5 +1,5 @@
-/* The queue and the counters of a flow. Everything here is bookkeeping; bytes move in pump.c. Both programs embed a struct
- * flow in an object of their own, which opens and closes the socket and decides when the flow ends. */
+/* The queue and the counters of a flow. Everything here is bookkeeping; bytes move in pump.c. Both programs embed a
+ * struct flow in an object of their own, which opens and closes the socket and decides when the flow ends. */
 #include "common/tunnel/flow.h"
 
 #include "common/base/require.h"
@@ -57,7 +57,8 @@ int flow_counters_report(const struct flow_counters *counters, json_t *object)
 	return rc;
 }
 
-/* The kernel counts for the life of the socket. SO_MEMINFO needs Linux 4.12; before that nothing is counted. */
+/* Datagrams that found the socket's receive buffer full. The kernel counts for the life of the socket. SO_MEMINFO
+ * needs Linux 4.12; before that nothing is counted. */
 uint32_t flow_socket_overflow(int fd)
 {
 	uint32_t info[SK_MEMINFO_VARS];

@@ -1,8 +1,12 @@
 /* RFC 6455 framing, without a socket.
  *
+ *    byte 0   FIN | RSV1..3 | opcode (4 bits)
+ *    byte 1   MASK | length (7 bits): 0..125, or 126: 16 bits follow, or 127: 64 bits follow (big endian)
+ *    then     the mask key, 4 bytes, where MASK is set; then the payload, XORed with the key
+ *
  * The happy path is a whole binary frame at the front of the buffer: one header read, the payload unmasked where it
- * lies, a pointer handed up. Fragments, which neither we nor a stock peer send, are put together in a
- * buffer of the reader. Every refusal is one of two codes and final: the caller closes with 1002 or 1009 and reads no more.
+ * lies, a pointer handed up. Fragments, which neither we nor a stock peer send, are put together in a buffer of the
+ * reader. Every refusal is one of two codes and final: the caller closes with 1002 or 1009 and reads no more.
  */
 #include "common/tunnel/frame.h"
 
@@ -17,24 +21,6 @@
 #define BITS_LEN 0x7fu
 #define LEN_IS_16_BIT 126u
 #define LEN_IS_64_BIT 127u
-
-/* Write @value into @bytes bytes, network order. */
-static void store_be(uint8_t *out, size_t bytes, uint64_t value)
-{
-	while (bytes > 0) {
-		out[--bytes] = (uint8_t)value;
-		value >>= 8;
-	}
-}
-
-static uint64_t load_be(const uint8_t *in, size_t bytes)
-{
-	uint64_t value = 0;
-
-	for (size_t i = 0; i < bytes; i++)
-		value = value << 8 | in[i];
-	return value;
-}
 
 size_t frame_encode_header(uint8_t *out, enum frame_opcode opcode, size_t payload_len, const uint8_t *mask)
 {
@@ -51,7 +37,8 @@ size_t frame_encode_header(uint8_t *out, enum frame_opcode opcode, size_t payloa
 		len = 4;
 	} else {
 		out[1] = (uint8_t)(masked | LEN_IS_64_BIT);
-		store_be(out + 2, 8, payload_len);
+		for (size_t i = 0; i < 8; i++)
+			out[2 + i] = (uint8_t)((uint64_t)payload_len >> (56 - 8 * i));
 		len = 10;
 	}
 	if (mask) {
@@ -119,7 +106,8 @@ void frame_mask(uint8_t *data, size_t len, const uint8_t mask[4])
 		data[i] ^= mask[i % 4];
 }
 
-/* The first two bytes show reserved bits and opcodes, and control frames that are long or fragmented (RFC 6455 §5.2, §5.5). */
+/* The first two bytes show reserved bits and opcodes, and control frames that are long or fragmented (RFC 6455 §5.2,
+ * §5.5). */
 static enum frame_result check_start(const uint8_t *buf)
 {
 	unsigned opcode = buf[0] & BITS_OPCODE;
@@ -154,7 +142,10 @@ enum frame_result frame_decode_header(const uint8_t *buf, size_t len, struct fra
 	extended = payload_len == LEN_IS_64_BIT ? 8 : payload_len == LEN_IS_16_BIT ? 2 : 0;
 	mask_at = 2 + extended;
 	if (extended > 0 && len >= mask_at) {
-		payload_len = load_be(buf + 2, extended);
+		payload_len = 0;
+		for (size_t i = 0; i < extended; i++)
+			payload_len = payload_len << 8 | buf[2 + i];
+		/* Judged before the mask key is there: no byte more is awaited of a frame that is refused anyway. */
 		if (payload_len > FRAME_PAYLOAD_MAX)
 			return FRAME_TOO_BIG;
 	}
@@ -173,8 +164,8 @@ enum frame_result frame_decode_header(const uint8_t *buf, size_t len, struct fra
 	return FRAME_OK;
 }
 
-/* Does the frame fit into the message that is open, by its place and its length? Checked as soon as the header is there, so
- * that a peer cannot make us wait for a payload that will be refused. */
+/* Does the frame fit into the message that is open, by its place and its length? Checked as soon as the header is
+ * there, so that a peer cannot make us wait for a payload that will be refused. */
 static enum frame_result check_fragment(const struct frame_reader *reader, const struct frame_header *header)
 {
 	bool is_open = reader->fragments > 0;
@@ -190,27 +181,18 @@ static enum frame_result check_fragment(const struct frame_reader *reader, const
 	return FRAME_OK;
 }
 
-/* The buffer is allocated whole at the first fragment: pages that are not written cost nothing. Return: false where memory
- * ran out. */
-static bool append_fragment(struct frame_reader *reader, const uint8_t *payload, uint32_t len)
-{
-	if (!reader->message) {
-		reader->message = malloc(FRAME_PAYLOAD_MAX);
-		if (!reader->message)
-			return false;
-	}
-	memcpy(reader->message + reader->message_len, payload, len);
-	reader->message_len += len;
-	reader->fragments++;
-	return true;
-}
-
-/* Keep a fragment. With the last one the whole message is handed up, and its buffer stays until the next call. */
+/* Keep a fragment. With the last one the whole message is handed up, and its buffer stays until the next call. The
+ * buffer is allocated whole at the first fragment: pages that are not written cost nothing. */
 static enum frame_result take_fragment(struct frame_reader *reader, const struct frame_header *header,
 	const uint8_t *payload, struct frame_event *ret_event)
 {
-	if (!append_fragment(reader, payload, header->payload_len))
-		return FRAME_TOO_BIG;
+	if (!reader->message)
+		reader->message = malloc(FRAME_PAYLOAD_MAX);
+	if (!reader->message)
+		return FRAME_TOO_BIG; /* without memory any message is too big */
+	memcpy(reader->message + reader->message_len, payload, header->payload_len); /* check_fragment(): it fits */
+	reader->message_len += header->payload_len;
+	reader->fragments++;
 	if (!header->fin) {
 		*ret_event = (struct frame_event){.opcode = FRAME_CONTINUATION};
 		return FRAME_OK;

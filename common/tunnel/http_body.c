@@ -28,13 +28,6 @@ enum body_state {
 	BODY_STATE_BAD,
 };
 
-static bool is_name(char c)
-{
-	unsigned char byte = (unsigned char)c;
-
-	return byte > ' ' && byte < 0x7f && !strchr("\"(),/:;<=>?@[\\]{}", c); /* RFC 9110 §5.6.2 */
-}
-
 void http_body_init(struct http_body *body, const struct http_head *head)
 {
 	*body = (struct http_body){.framing = head->framing, .state = BODY_STATE_SIZE};
@@ -56,6 +49,8 @@ bool http_body_is_done(const struct http_body *body)
 	return body->state == BODY_STATE_DONE;
 }
 
+/* In the hex digits of a chunk's size. Leading zeros count as digits, so their number is bounded too. The size stays
+ * below 2^63: no reader behind takes it for negative. */
 static enum body_state step_size(struct http_body *body, char c)
 {
 	int digit = http_hex_digit(c);
@@ -73,6 +68,7 @@ static enum body_state step_size(struct http_body *body, char c)
 	return c == '\r' ? BODY_STATE_SIZE_LF : BODY_STATE_BAD;
 }
 
+/* In free text up to the CR: an extension or a trailer's value. Neither is interpreted. */
 static enum body_state step_text(char c, enum body_state same, enum body_state after_cr)
 {
 	if (c == '\r')
@@ -85,7 +81,10 @@ static enum body_state step_name(char c, enum body_state after_colon)
 {
 	if (c == ':')
 		return after_colon;
-	return is_name(c) ? BODY_STATE_TRAILER_NAME : BODY_STATE_BAD;
+	/* A token (RFC 9110 §5.6.2): printable ASCII but the delimiters. */
+	if (c <= ' ' || c >= 0x7f || strchr("\"(),/:;<=>?@[\\]{}", c))
+		return BODY_STATE_BAD;
+	return BODY_STATE_TRAILER_NAME;
 }
 
 static enum body_state expect(char c, char wanted, enum body_state next)
@@ -133,10 +132,12 @@ static void take_byte(struct http_body *body, char c)
 		return;
 	}
 	body->state = (uint8_t)step(body, c);
+	/* All trailers count as one line: the bound holds for the whole section. */
 	if (body->state == BODY_STATE_DATA || (body->state == BODY_STATE_SIZE && c == '\n'))
 		body->line = 0;
 }
 
+/* Step over data without a look at it. Return: bytes stepped over. */
 static size_t take_data(struct http_body *body, size_t len)
 {
 	size_t taken = len < body->left ? len : (size_t)body->left;

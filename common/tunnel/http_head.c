@@ -115,8 +115,8 @@ static bool take_line(struct cursor *cursor, struct http_span *ret)
 	return true;
 }
 
-/* True if no further byte can make a head of it: it has a NUL, or an LF without CR. Keeps a head that arrives byte by byte
- * from being parsed each time. */
+/* True if no further byte can make a head of it: it has a NUL, or an LF without CR. Keeps a head that arrives byte
+ * by byte from being parsed each time. */
 static bool is_spoilt(const char *buf, size_t len)
 {
 	const char *end = buf + len;
@@ -313,6 +313,7 @@ const struct http_field *http_head_find(const struct http_head *head, const char
 	return NULL;
 }
 
+/* An empty element, as in "a,,b", is allowed by RFC 9110 §5.6.1 and equals no token. */
 static bool list_has_token(struct http_span list, const char *token)
 {
 	bool more = true;
@@ -339,8 +340,8 @@ static void overwrite(char *buf, struct http_span span, const char *word)
 	memcpy(buf + (span.text - buf), word, strlen(word));
 }
 
-/* Hide every @word that has no word characters beside it, also in a value that is not a proper list: the server behind may
- * be less strict than we are. */
+/* Hide every @word that has no word characters beside it, also in a value that is not a proper list: the server
+ * behind may be less strict than we are. */
 static void hide_word(char *buf, struct http_span value, const char *word, const char *neutral)
 {
 	size_t start = 0;

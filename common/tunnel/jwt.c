@@ -1,8 +1,13 @@
-/* The JWT of the upgrade: three parts of base64url, JSON in two of them, HS256 as the third.
+/* The JWT of the upgrade (RFC 7519, in the compact form of RFC 7515 §3.1):
  *
- * The happy path of decoding: cut at the two dots, decode, parse, take each claim. A text that is not a JWT, or a claim in
- * a wrong form, is -EINVAL; unknown claims are ignored. The signature is a question of its own (jwt_verify()): stock
- * clients sign with a fixed key that everybody knows.
+ *    base64url({"typ":"JWT","alg":"HS256"}) "." base64url(claims) "." base64url(HMAC-SHA-256 of all before this dot)
+ *
+ *    claims    {"id":UUID, "p":{"Udp":{"timeout":null or {"secs":N,"nanos":N}}}, "r":HOST, "rp":PORT}   stock
+ *              and of ours: "kid":HEX, "inst":HEX, "iat":SECONDS, "cb":BASE64URL
+ *
+ * The happy path of decoding: cut at the two dots, decode, parse, take each claim. A text that is not a JWT, or a
+ * claim in a wrong form, is -EINVAL; unknown claims are ignored. jwt_decode() does not check the signature,
+ * jwt_verify() does: stock clients sign with a fixed key that is public.
  */
 #include "common/tunnel/jwt.h"
 
@@ -36,6 +41,7 @@ void jwt_make_id(char out[37], int64_t wall_ms)
 {
 	uint8_t b[16];
 
+	/* RFC 9562 §5.7: 48 bits of Unix time in ms, big endian, then random bits around version and variant. */
 	arc4random_buf(b, sizeof(b));
 	for (int i = 0; i < 6; i++)
 		b[i] = (uint8_t)((uint64_t)wall_ms >> (40 - 8 * i));
@@ -84,14 +90,6 @@ static bool sign(uint8_t out[SIGNATURE_LEN], const void *key, size_t key_len, co
 	       out_len == SIGNATURE_LEN;
 }
 
-static json_t *make_protocol(uint64_t timeout_s)
-{
-	json_t *timeout =
-		timeout_s > 0 ? json_pack("{s:I,s:i}", "secs", (json_int_t)timeout_s, "nanos", 0) : json_null();
-
-	return json_pack("{s:{s:o}}", "Udp", "timeout", timeout);
-}
-
 /* The claims that only our own server reads; stock servers ignore them. */
 static int add_own_claims(json_t *object, const struct jwt_claims *claims)
 {
@@ -117,7 +115,11 @@ static int add_own_claims(json_t *object, const struct jwt_claims *claims)
 /* The claims as JSON, in the order in which they were added. Free with free(); NULL where a text is not UTF-8. */
 static char *format_claims(const struct jwt_claims *claims)
 {
-	json_t *object = json_pack("{s:s,s:o,s:s,s:I}", "id", claims->id, "p", make_protocol(claims->timeout_s), "r",
+	/* Rust's Duration, as serde writes it; a stock server takes null for "no timeout". */
+	json_t *timeout = claims->timeout_s > 0
+				  ? json_pack("{s:I,s:i}", "secs", (json_int_t)claims->timeout_s, "nanos", 0)
+				  : json_null();
+	json_t *object = json_pack("{s:s,s:{s:{s:o}},s:s,s:I}", "id", claims->id, "p", "Udp", "timeout", timeout, "r",
 		claims->host, "rp", (json_int_t)claims->port);
 	char *text = NULL;
 
@@ -177,8 +179,8 @@ static bool split(const char *text, size_t len, struct part parts[PART_COUNT])
 	return count == PART_COUNT;
 }
 
-/* Decode and parse one part. A key that stands twice is refused: another reader could take the other value. Return: NULL
- * where it is not an object in strict JSON. */
+/* Decode and parse one part. A key that stands twice is refused: another reader could take the other value. Return:
+ * NULL where it is not an object in strict JSON. */
 static json_t *parse_part(struct part part)
 {
 	uint8_t json[JSON_TEXT_MAX];
@@ -194,27 +196,19 @@ static json_t *parse_part(struct part part)
 	return NULL;
 }
 
-/* The algorithms of RFC 7518 §3.1 and RFC 8037; never "none". A stock server takes any of them, and so does jwt_decode();
- * jwt_verify() takes HS256 only. */
-static bool is_known_algorithm(const char *name)
+/* The algorithms of RFC 7518 §3.1 and RFC 8037; never "none", or a client could sign with nothing. A stock server takes
+ * any of them, and so does jwt_decode(); jwt_verify() takes HS256 only. Return: the name, to be freed, or NULL. */
+static char *read_algorithm(struct part part)
 {
 	static const char *const known[] = {"HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384",
 		"PS512", "ES256", "ES384", "ES512", "EdDSA"};
-
-	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
-		if (strcmp(name, known[i]) == 0)
-			return true;
-	}
-	return false;
-}
-
-/* Return: the algorithm's name, to be freed, or NULL. */
-static char *read_algorithm(struct part part)
-{
 	json_t *header = parse_part(part);
 	const char *name = json_string_value(json_object_get(header, "alg"));
-	char *copy = name && is_known_algorithm(name) ? strdup(name) : NULL;
+	char *copy = NULL;
 
+	for (size_t i = 0; name && !copy && i < sizeof(known) / sizeof(known[0]); i++)
+		if (strcmp(name, known[i]) == 0)
+			copy = strdup(name);
 	json_decref(header);
 	return copy;
 }
@@ -277,7 +271,7 @@ static bool take_kid(const json_t *value, struct jwt_claims *ret)
 /* RFC 7519 §2 allows parts of a second. */
 static bool take_iat(const json_t *value, struct jwt_claims *ret)
 {
-	double number = json_number_value(value);
+	double number = json_number_value(value); /* within ±1e15 the cast to 64 bits is defined */
 
 	if (!value)
 		return true;
@@ -355,6 +349,8 @@ bool jwt_verify(const char *text, size_t len, const void *key, size_t key_len)
 		return false;
 	if (!sign(wanted, key, key_len, text, (size_t)(parts[PART_SIGNATURE].text - 1 - text)))
 		return false;
+	/* In constant time, and whatever the algorithm: the time must tell neither a right byte nor which check
+	 * failed. */
 	good = CRYPTO_memcmp(given, wanted, SIGNATURE_LEN) == 0 && good;
 	OPENSSL_cleanse(wanted, sizeof(wanted));
 	return good;

@@ -13,22 +13,11 @@
 #define FLOOD_SLACK_US 5000u	      /* a round trip varies by itself: late timers, delayed acknowledgements */
 #define LIMIT_MIN 65536u /* bytes/s: half a Mbit/s, so that an estimate from a few pings does not hold us back */
 
-/* What only BBR knows. Other congestion controls return nothing, or a structure of another length. */
-static void read_bbr(int fd, struct tcp_rate *rate)
-{
-	union tcp_cc_info info = {0};
-	socklen_t len = sizeof(info);
-
-	if (getsockopt(fd, IPPROTO_TCP, TCP_CC_INFO, &info, &len) < 0 || len < sizeof(info.bbr))
-		return;
-	rate->is_starting = info.bbr.bbr_pacing_gain > GAIN_STARTING;
-	rate->bandwidth_bytes_per_s = (uint64_t)info.bbr.bbr_bw_hi << 32 | info.bbr.bbr_bw_lo;
-}
-
 int tcp_rate_read(int fd, struct tcp_rate *ret)
 {
 	struct tcp_info info = {0};
-	socklen_t len = sizeof(info);
+	union tcp_cc_info control = {0};
+	socklen_t len = sizeof(info), control_len = sizeof(control);
 
 	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
 		return -errno;
@@ -39,7 +28,12 @@ int tcp_rate_read(int fd, struct tcp_rate *ret)
 		.min_rtt_us = info.tcpi_min_rtt,
 		.in_flight = info.tcpi_unacked,
 	};
-	read_bbr(fd, ret);
+	/* Only BBR has an estimate of its own. Other congestion controls return nothing, or a structure of another
+	 * length; then the rate is never limited. */
+	if (getsockopt(fd, IPPROTO_TCP, TCP_CC_INFO, &control, &control_len) < 0 || control_len < sizeof(control.bbr))
+		return 0;
+	ret->is_starting = control.bbr.bbr_pacing_gain > GAIN_STARTING;
+	ret->bandwidth_bytes_per_s = (uint64_t)control.bbr.bbr_bw_hi << 32 | control.bbr.bbr_bw_lo;
 	return 0;
 }
 
@@ -48,8 +42,8 @@ int tcp_rate_set_low_water(int fd, uint32_t bytes)
 	return setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof(bytes)) < 0 ? -errno : 0;
 }
 
-/* 7/8 of BBR's bandwidth: a little less than the line carries, so that its queue drains. Only while all three signs of a
- * standing queue are there: start phase, many segments in flight, a round trip well above the smallest. */
+/* 7/8 of BBR's bandwidth: a little less than the line carries, so that its queue drains. Only while all three signs
+ * of a standing queue are there: start phase, many segments in flight, a round trip well above the smallest. */
 uint32_t tcp_rate_limit(const struct tcp_rate *rate)
 {
 	uint64_t limit = rate->bandwidth_bytes_per_s - rate->bandwidth_bytes_per_s / 8;

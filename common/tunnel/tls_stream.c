@@ -28,7 +28,8 @@ struct tls_buffer {
 	uint8_t data[BUFFER_LEN];
 };
 
-/* Buffers are 150 KiB. They are passed from stream to stream, because few streams hold unsent bytes at the same time. */
+/* Buffers are 150 KiB. They are passed from stream to stream, because few streams hold unsent bytes at the same
+ * time. */
 static struct tls_buffer *buffer_take(struct tls_buffers *buffers)
 {
 	struct tls_buffer *buffer = buffers->free;
@@ -44,6 +45,7 @@ static struct tls_buffer *buffer_take(struct tls_buffers *buffers)
 	return buffer;
 }
 
+/* At most TLS_BUFFERS_KEPT are kept, 5 MB; a storm of blocked streams must not hold its memory for ever. */
 static void buffer_give(struct tls_buffers *buffers, struct tls_buffer *buffer)
 {
 	if (!buffer)
@@ -93,13 +95,15 @@ static ssize_t stream_receive(struct tls_stream *stream, void *buf, size_t len)
 	do
 		n = recv(stream->fd, buf, len, MSG_DONTWAIT);
 	while (n < 0 && errno == EINTR);
-	/* Less than was asked for: nothing more is there, and the poll tells when there is. Asking again costs a call. */
+	/* Less than was asked for: nothing more is there, and the poll tells when there is. Asking again costs a
+	 * call. */
 	if (n > 0)
 		stream->receive_budget = (size_t)n < len ? 0 : stream->receive_budget - (int)n;
 	return n;
 }
 
-/* The BIO is how OpenSSL reaches the socket. Errors are kept in the stream: OpenSSL itself only knows that reading failed. */
+/* The BIO is how OpenSSL reaches the socket. Errors are kept in the stream: OpenSSL itself only knows that reading
+ * failed. */
 static int bio_read(BIO *bio, char *buf, int len)
 {
 	struct tls_stream *stream = BIO_get_data(bio);
@@ -122,6 +126,8 @@ static int bio_write(BIO *bio, const char *buf, int len)
 	return stream_put(BIO_get_data(bio), buf, (size_t)len) ? len : -1;
 }
 
+/* OpenSSL asks whether the end was reached, and flushes after each flight; both must not be refused. Any other
+ * command is answered with 0: not supported. */
 static long bio_ctrl(BIO *bio, int command, long number, void *pointer)
 {
 	const struct tls_stream *stream = BIO_get_data(bio);
@@ -211,8 +217,8 @@ int tls_stream_flush(struct tls_stream *stream)
 	return 0;
 }
 
-/* Go on with the handshake. In the clear there is none, and on_open comes with the first turn of the loop. The last flight of
- * a handshake, or the alert that refuses it, is sent before the owner hears. */
+/* Go on with the handshake. In the clear there is none, and on_open comes with the first turn of the loop. The last
+ * flight of a handshake, or the alert that refuses it, is sent before the owner hears. */
 static void stream_handshake(struct tls_stream *stream)
 {
 	char reason[256];
@@ -254,8 +260,8 @@ static void stream_on_writable(struct tls_stream *stream)
 		stream->handlers->on_writable(stream->owner);
 }
 
-/* libuv stops the handle at an error of the socket and says EBADF. Bytes that came before the error can still be read: often
- * an answer that explains the reset behind it. */
+/* libuv stops the handle at an error of the socket and says EBADF. Bytes that came before the error can still be
+ * read: often an answer that explains the reset behind it. */
 static void stream_on_error(struct tls_stream *stream)
 {
 	int error = 0;
@@ -298,6 +304,7 @@ static void stream_on_poll(uv_poll_t *poll, int status, int events)
 		stream_arm(stream);
 }
 
+/* The SSL owns the BIO from then on. @is_server: of TLS, so for our side of the handshake. */
 static int stream_attach_ssl(struct tls_stream *stream, bool is_server, struct err *err)
 {
 	const BIO_METHOD *method = stream_bio_method();
@@ -386,10 +393,10 @@ ssize_t tls_stream_read(struct tls_stream *stream, void *buf, size_t len)
 		return (ssize_t)n;
 	code = SSL_get_error(stream->ssl, 0);
 	switch (code) {
-	case SSL_ERROR_WANT_READ:
+	case SSL_ERROR_WANT_READ: /* no whole record yet, or the budget is used up */
 	case SSL_ERROR_WANT_WRITE:
 		return 0;
-	case SSL_ERROR_ZERO_RETURN:
+	case SSL_ERROR_ZERO_RETURN: /* close_notify */
 		return -EPIPE;
 	default:
 		if (stream->at_end)
@@ -428,6 +435,7 @@ int tls_stream_write(struct tls_stream *stream, const void *buf, size_t len)
 
 	if (stream->is_failed || stream->is_closing)
 		return -EIO;
+	/* Checked for the whole of @len beforehand: half a record in the buffer could not be taken back. */
 	if (room_below(stream, BUFFER_LEN) < len + (len / TLS_RECORD_MAX + 1) * RECORD_OVERHEAD)
 		return -ENOBUFS;
 	if (!stream->ssl)

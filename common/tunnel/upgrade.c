@@ -46,6 +46,7 @@ __attribute__((format(printf, 2, 3))) static void put(struct writer *writer, con
 	writer->len += len < 0 ? writer->size : (size_t)len;
 }
 
+/* Return: bytes written without the terminator, which must fit too; or -ENOBUFS. */
 static int finish(const struct writer *writer)
 {
 	return writer->len < writer->size ? (int)writer->len : -ENOBUFS;
@@ -56,8 +57,8 @@ static struct http_span from(struct http_span span, size_t skip)
 	return (struct http_span){span.text + skip, span.len - skip};
 }
 
-/* The value of a field that is there exactly once; len 0 otherwise. Two Host lines, or two keys, could be read one way here
- * and another way by a proxy in front. */
+/* The value of a field that is there exactly once; len 0 otherwise. Two Host lines, or two keys, could be read one
+ * way here and another way by a proxy in front. */
 static struct http_span only_value(const struct http_head *head, const char *name)
 {
 	const struct http_field *field = http_head_find(head, name, 0);
@@ -67,7 +68,8 @@ static struct http_span only_value(const struct http_head *head, const char *nam
 	return field->value;
 }
 
-/* "/<prefix>/events" with nothing behind it. The prefix may hold slashes; whether it is the right one is decided by admit. */
+/* "/<prefix>/events" with nothing behind it. The prefix may hold slashes; whether it is the right one is decided by
+ * admit. */
 static bool read_prefix(struct http_span target, struct http_span *ret)
 {
 	size_t around = 1 + strlen(EVENTS);
@@ -79,8 +81,8 @@ static bool read_prefix(struct http_span target, struct http_span *ret)
 	return memcmp(ret->text + ret->len, EVENTS, strlen(EVENTS)) == 0;
 }
 
-/* The first list entry that begins with BEARER. Names of other subprotocols around it are ignored: a stock client may send
- * kilobytes of them. */
+/* The first list entry that begins with BEARER. Names of other subprotocols around it are ignored: a stock client
+ * may send kilobytes of them. */
 static struct http_span find_bearer(struct http_span list)
 {
 	bool more = true;
@@ -94,8 +96,8 @@ static struct http_span find_bearer(struct http_span list)
 	return (struct http_span){"", 0};
 }
 
-/* The subprotocol wins, and of several such lines the first one only, as at a stock server. Else a cookie that is a bare
- * JWT: browsers cannot set the other header. */
+/* The subprotocol wins, and of several such lines the first one only, as at a stock server. Else a cookie that is a
+ * bare JWT: browsers cannot set the other header. */
 static struct http_span find_jwt(const struct http_head *head)
 {
 	const struct http_field *protocols = http_head_find(head, "Sec-WebSocket-Protocol", 0);
@@ -110,6 +112,8 @@ static struct http_span find_jwt(const struct http_head *head)
 	return cookie->value;
 }
 
+/* RFC 6455 §4.2.1: GET, HTTP/1.1, Host, Upgrade, Connection, a key of 16 bytes, version 13. A body is refused:
+ * behind the head frames begin. False for any fault: the caller handles it as a request for the web server. */
 bool upgrade_read_request(const struct http_head *head, struct upgrade_request *ret)
 {
 	struct upgrade_request request;
@@ -134,6 +138,7 @@ bool upgrade_read_request(const struct http_head *head, struct upgrade_request *
 	return true;
 }
 
+/* Is @header, "Name: value", of that name (in any case)? */
 static bool has_name(const char *header, const char *name)
 {
 	size_t len = strlen(name);
@@ -155,7 +160,7 @@ static size_t put_own(struct writer *writer, const char *const *headers, const c
 	return count;
 }
 
-/* IPv6 in brackets. */
+/* IPv6 in brackets, as a URI and Host want it (RFC 3986 §3.2.2). */
 static void put_host(struct writer *writer, const char *host)
 {
 	int len = (int)strlen(host);
@@ -197,6 +202,7 @@ static void put_host_header(struct writer *writer, const struct upgrade_ask *ask
 	put(writer, "\r\n");
 }
 
+/* @basic_auth is "user:password"; the user ends at the first colon (RFC 7617 §2). */
 static void put_authorization(struct writer *writer, const struct upgrade_ask *ask)
 {
 	const char *colon;
@@ -213,8 +219,9 @@ static void put_authorization(struct writer *writer, const struct upgrade_ask *a
 	free(user);
 }
 
-/* The order is a stock client's, so that nothing on the way can tell the two apart. Names that have a place of their own
- * stand in `places`; a header of the user's of such a name is written there, in place of ours. All others come last. */
+/* The order is a stock client's, so that nothing on the way can tell the two apart. Names that have a place of their
+ * own stand in `places`; a header of the user's of such a name is written there, in place of ours. All others come
+ * last. */
 int upgrade_write_request(char *buf, size_t size, const struct upgrade_ask *ask)
 {
 	struct writer writer = {.buf = buf, .size = size};
@@ -289,6 +296,7 @@ void upgrade_make_key(char out[UPGRADE_KEY_TEXT_LEN + 1])
 
 void upgrade_accept(char out[UPGRADE_ACCEPT_TEXT_LEN + 1], struct http_span key)
 {
+	/* RFC 6455 §4.2.2: base64 of the SHA-1 of key and GUID. An empty text after a failure equals no answer. */
 	EVP_MD_CTX *context = EVP_MD_CTX_new();
 	uint8_t hash[SHA1_LEN] = {0};
 	unsigned len = 0;
