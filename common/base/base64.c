@@ -65,8 +65,8 @@ static bool decode_block(uint8_t bytes[3], const char *text, size_t chars, enum 
 	return ok;
 }
 
-/* Take the padding off. Return: characters that carry data, or -EINVAL. */
-/* @variant: only the standard one has padding. One character alone carries six bits, less than a byte. */
+/* Take the padding off, which only the standard variant has. One character alone carries six bits, less than a byte.
+ * Return: characters that carry data, or -EINVAL. */
 static ssize_t significant_len(const char *text, size_t len, enum base64_variant variant)
 {
 	size_t padding = 0;

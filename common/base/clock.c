@@ -48,8 +48,7 @@ static const struct {
 	{" y year years ", 31557600ull * CLOCK_US_PER_S},
 };
 
-/* @ret_us is 0 where there is no such unit. */
-/* Without a unit the number is seconds, as in systemd.time(7). */
+/* Without a unit the number is seconds, as in systemd.time(7). Return: µs, 0 where there is no such unit. */
 static uint64_t unit_us(const char *word, size_t len)
 {
 	char enclosed[16] = " ";

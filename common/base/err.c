@@ -88,6 +88,6 @@ int err_openssl(struct err *err, int code, const char *format, ...)
 	if (err)
 		fill(err, openssl_words(code), format, args);
 	va_end(args);
-	ERR_clear_error(); /* also where nobody wants the words: the next failure would tell this one's */
+	ERR_clear_error(); /* also where @err is NULL: else the next failure would report this one's words */
 	return code;
 }

@@ -1,6 +1,6 @@
-/* See file.h. Reading: check type and size, read into a buffer of ours, which is wiped on failure; stdio would keep a copy.
- * Writing: a temporary file beside the target, written and synced, takes its name; a failure leaves the old file as it was and
- * removes the temporary one.
+/* See file.h. Reading: check type and size, read into a buffer of ours, which is wiped on failure; stdio would keep
+ * a copy. Writing: a temporary file beside the target, written and synced, takes its name; a failure leaves the old
+ * file as it was and removes the temporary one.
  */
 #include "common/base/file.h"
 
@@ -95,17 +95,6 @@ static int write_whole(int fd, const char *text)
 	return fsync(fd) < 0 ? -errno : 0;
 }
 
-/* The new name is on disk only when its folder is. A file system that cannot do that (some network ones) is no failure. */
-static void sync_folder(const char *folder)
-{
-	int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	if (fd < 0)
-		return;
-	fsync(fd);
-	close(fd);
-}
-
 int file_write_text(const char *folder, const char *path, const char *text, struct err *err)
 {
 	char beside[PATH_MAX];
@@ -126,6 +115,12 @@ int file_write_text(const char *folder, const char *path, const char *text, stru
 		unlink(beside);
 		return err_system(err, rc, "%s", path);
 	}
-	sync_folder(folder);
+	/* The new name is on disk only when its folder is. A file system that cannot do that (some network ones) is no
+	 * failure. */
+	fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd >= 0) {
+		fsync(fd);
+		close(fd);
+	}
 	return 0;
 }

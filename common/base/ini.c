@@ -1,17 +1,18 @@
 /* Read an INI file into a flat list of sections and their entries.
  *
- * Happy path: read the whole file, cut it into lines, cut the comment off each, and add a section or an entry.
- * What a line is, in wg-quick's words: all from the first `#` on is a comment, also inside a value; blanks around names, keys
- * and values do not count; there are no quotes, no escapes and no continued lines.
+ * Happy path: read the whole file, cut it into lines, cut the comment off each, and add a section or an entry. What
+ * a line is, in wg-quick's words: all from the first `#` on is a comment, also inside a value; blanks around names,
+ * keys and values do not count; there are no quotes, no escapes and no continued lines.
  *
- * A wrong line becomes a line of the report and reading goes on, so that all are told in one go; what could be
- * read is in @ret then as well. Secrets may stand in any line: the file's copy is wiped, and a line that is not
+ * A wrong line becomes a line of the report and reading goes on, so that all are told in one go; what could be read
+ * is in @ret then as well. Secrets may stand in any line: the file's copy is wiped, and a line that is not
  * understood is never quoted.
  */
 #include "common/base/ini.h"
 
 #include "common/base/array.h"
 #include "common/base/secret.h"
+#include "common/base/text.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -133,17 +134,6 @@ static void read_header(struct ini_reader *reader, char *text)
 	add_section(reader, name);
 }
 
-/* Letters, digits, "-" and "_", and short: anything else may be a secret whose key was forgotten, and is not quoted. */
-static bool is_key(const char *text)
-{
-	size_t len = strlen(text);
-
-	for (size_t i = 0; i < len; i++)
-		if (!isalnum((unsigned char)text[i]) && text[i] != '-' && text[i] != '_')
-			return false;
-	return len > 0 && len <= INI_KEY_MAX;
-}
-
 static void add_entry(struct ini_reader *reader, const char *key, const char *value)
 {
 	struct ini_section *section = &reader->ini->sections[reader->ini->section_count - 1];
@@ -163,6 +153,7 @@ static void read_entry(struct ini_reader *reader, char *text)
 {
 	char *equals = strchr(text, '=');
 	char *key, *value;
+	size_t key_len;
 
 	if (!equals) {
 		reject(reader, "the line has no \"=\"; expected KEY = VALUE");
@@ -170,7 +161,10 @@ static void read_entry(struct ini_reader *reader, char *text)
 	}
 	key = trim(text, (size_t)(equals - text));
 	value = trim(equals + 1, strlen(equals + 1));
-	if (!is_key(key))
+	key_len = strlen(key);
+	/* Short, and made of few characters: anything else may be a secret whose key was forgotten, and is not
+	 * quoted. */
+	if (key_len == 0 || key_len > INI_KEY_MAX || !text_is_made_of(key, key_len, "-_"))
 		reject(reader, "what stands before \"=\" is no key; expected KEY = VALUE, where KEY is one word");
 	else if (!reader->has_section)
 		reject(reader,
@@ -284,47 +278,38 @@ static int read_file(int fd, struct ini_reader *reader, struct err *err)
 	return rc < 0 && rc != -EINVAL ? err_system(err, rc, "%s", reader->ini->path) : rc;
 }
 
-static int open_and_read(struct ini_reader *reader, struct err *err)
-{
-	int fd = open(reader->ini->path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK); /* a pipe must not hold us up */
-	int rc;
-
-	if (fd < 0)
-		return err_system(err, -errno, "%s", reader->ini->path);
-	rc = read_file(fd, reader, err);
-	close(fd);
-	return rc;
-}
-
 int ini_read(const char *path, struct ini *ret, struct ini_report *report, struct err *err)
 {
 	struct ini_reader reader = {.ini = ret, .report = report};
-	int rc;
+	int fd, rc;
 
 	memset(ret, 0, sizeof(*ret));
 	ret->path = strdup(path);
 	if (!ret->path)
 		return err_system(err, -ENOMEM, "%s", path);
-	rc = open_and_read(&reader, err);
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK); /* a pipe must not hold us up */
+	rc = fd < 0 ? err_system(err, -errno, "%s", path) : read_file(fd, &reader, err);
+	if (fd >= 0)
+		close(fd);
+	/* -EINVAL: lines were wrong and are in the report; the right ones are kept, so that their values are checked
+	 * too. */
 	if (rc < 0 && rc != -EINVAL)
 		ini_done(ret);
 	return rc;
 }
 
-static void section_done(struct ini_section *section)
-{
-	for (size_t i = 0; i < section->entry_count; i++) {
-		free(section->entries[i].key);
-		secret_free(section->entries[i].value);
-	}
-	free(section->entries);
-	free(section->name);
-}
-
 void ini_done(struct ini *ini)
 {
-	for (size_t i = 0; i < ini->section_count; i++)
-		section_done(&ini->sections[i]);
+	for (size_t i = 0; i < ini->section_count; i++) {
+		struct ini_section *section = &ini->sections[i];
+
+		for (size_t j = 0; j < section->entry_count; j++) {
+			free(section->entries[j].key);
+			secret_free(section->entries[j].value);
+		}
+		free(section->entries);
+		free(section->name);
+	}
 	free(ini->sections);
 	free(ini->path);
 	memset(ini, 0, sizeof(*ini));
@@ -337,9 +322,9 @@ static unsigned min3(unsigned a, unsigned b, unsigned c)
 	return ab < c ? ab : c;
 }
 
-/* Optimal string alignment: the fewest insertions, deletions, replacements and swaps of neighbours that make one word of the
- * other, regardless of case. cost[i][j] is the distance of the first i letters of @a and the first j of @b.
- * Both are at most INI_KEY_MAX long. */
+/* Optimal string alignment: the fewest insertions, deletions, replacements and swaps of neighbours that make one
+ * word of the other, regardless of case. cost[i][j] is the distance of the first i letters of @a and the first j of
+ * @b. Both are at most INI_KEY_MAX long. */
 static unsigned edit_distance(const char *a, size_t a_len, const char *b, size_t b_len)
 {
 	unsigned cost[INI_KEY_MAX + 1][INI_KEY_MAX + 1];

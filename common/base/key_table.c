@@ -10,9 +10,9 @@
  *    a variable            key_take_variable()   place: VARIABLE       only secrets, only without a file
  *    a preset              key_fill_presets()    place: default        where none of these has set the key
  *
- * The first three mark the row as set, with the line or with KEY_LINE_OPTION. Options are taken before the file is read, so
- * that a key of the file whose row is marked so is passed over. That mark is all the state there is: it lies with the reader's
- * owner, and a section that may stand again begins with cleared marks.
+ * The first three mark the row as set, with the line or with KEY_LINE_OPTION. Options are taken before the file is
+ * read, so that a key of the file whose row is marked so is passed over. That mark is all the state there is: it
+ * lies with the reader's owner, and a section that may stand again begins with cleared marks.
  */
 #include "common/base/key_table.h"
 
@@ -96,7 +96,8 @@ bool key_is_secret(const struct key_row *row, const char *value)
 
 /* --- a value, by its row --- */
 
-/* A value may reach a log, an HTTP header and JSON. The complaint does not quote it, since that is where it would do harm. */
+/* A value may reach a log, an HTTP header and JSON. The complaint does not quote it, since that is where it would do
+ * harm. */
 static int check_text(const char *text, const struct key_place *place)
 {
 	struct key_place unquoted = *place;
@@ -137,21 +138,11 @@ static int parse_list(const struct key_row *row, void *owner, char *text, const 
 	return rc;
 }
 
-static void remove_blanks(char *text)
-{
-	char *to = text;
-
-	for (; *text; text++)
-		if (!isspace((unsigned char)*text))
-			*to++ = *text;
-	*to = '\0';
-}
-
 int key_parse(const struct key_row *row, void *owner, const char *text, const struct key_place *place)
 {
 	struct key_place here = *place;
 	size_t len = strlen(text);
-	char *copy;
+	char *copy, *to;
 	int rc = 0;
 
 	here.row = row;
@@ -159,8 +150,13 @@ int key_parse(const struct key_row *row, void *owner, const char *text, const st
 		rc = check_text(text, &here);
 	if (rc < 0 || key_copy(text, &copy, &here) < 0)
 		return -EINVAL;
-	if (row->rules == KEY_RULES_WG)
-		remove_blanks(copy);
+	if (row->rules == KEY_RULES_WG) {
+		to = copy;
+		for (const char *from = copy; *from; from++)
+			if (!isspace((unsigned char)*from))
+				*to++ = *from;
+		*to = '\0';
+	}
 	rc = row->kind == KEY_LIST ? parse_list(row, owner, copy, &here) : row->parse(owner, copy, &here);
 	secret_wipe(copy, len); /* its length was taken before the list was cut up */
 	free(copy);
@@ -334,18 +330,6 @@ void key_fill_presets(const struct key_reader *reader, struct ini_report *report
 
 /* --- a key that is not known --- */
 
-/* The section where that key would be known. */
-static const char *find_home(const struct key_table *const *tables, const char *key)
-{
-	for (; *tables; tables++) {
-		int row = key_table_find(*tables, key);
-
-		if (row >= 0 && (*tables)->rows[row].kind != KEY_REFUSED)
-			return (*tables)->section;
-	}
-	return NULL;
-}
-
 /* Refused keys are not offered, or the user would be led from one complaint to the next. */
 static const char *find_nearest(const struct key_table *const *tables, const char *section, const char *key)
 {
@@ -364,8 +348,14 @@ void key_complain_unknown(const struct key_table *const *tables, const struct in
 	const struct ini_section *section, const struct ini_entry *entry, struct ini_report *report)
 {
 	const char *nearest = find_nearest(tables, section->name, entry->key);
-	const char *home = find_home(tables, entry->key);
+	const char *home = NULL; /* the section where that key would be known */
 
+	for (; !home && *tables; tables++) {
+		int row = key_table_find(*tables, entry->key);
+
+		if (row >= 0 && (*tables)->rows[row].kind != KEY_REFUSED)
+			home = (*tables)->section;
+	}
 	if (home)
 		ini_report_add(report, ini->path, entry->line, "%s: not a key of [%s]; it belongs in [%s]", entry->key,
 			section->name, home);

@@ -1,12 +1,12 @@
 /* Configuration keys as tables: one row a key, with the function that parses its value and what that needs.
  *
- * A table holds the keys of one section that are parsed into one struct, the owner. Whoever walks through a file opens a
- * section as one or two readers (a table, an owner, a line for each row) and offers each entry to them. Here the row is
- * found, checked for being given twice or beside its twin, cut into list elements and handed to its parser. Common values
- * need no parser of their own: key_set_…() put them where the row says.
+ * A table holds the keys of one section that are parsed into one struct, the owner. The reader of a file opens a
+ * section as one or two readers (a table, an owner, a line for each row) and offers each entry to them. Here the row
+ * is found, checked for being given twice or beside its twin, cut into list elements and handed to its parser.
+ * Common values need no parser of their own: key_set_…() put them where the row says.
  *
- * What is wrong becomes a line of the report: "FILE:LINE: KEY: 'VALUE': what is wrong; expected …", with "--option" or the
- * name of a variable in place of FILE:LINE: KEY where the value came from there. Secrets are never quoted.
+ * What is wrong becomes a line of the report: "FILE:LINE: KEY: 'VALUE': what is wrong; expected …", with "--option"
+ * or the name of a variable in place of FILE:LINE: KEY where the value came from there. Secrets are never quoted.
  */
 #ifndef TOWPATH_BASE_KEY_TABLE_H
 #define TOWPATH_BASE_KEY_TABLE_H
@@ -88,7 +88,8 @@ enum key_result {
 /* The row of that key, in any case, or -1. */
 int key_table_find(const struct key_table *table, const char *key);
 
-/* One entry of a file, for the first reader that knows the key. @readers: of one section; twins may be in two of them. */
+/* One entry of a file, for the first reader that knows the key. @readers: of one section; twins may be in two of
+ * them. */
 enum key_result key_take(const struct key_reader *readers, size_t count, const struct ini *ini,
 	const struct ini_entry *entry, struct ini_report *report);
 
@@ -105,8 +106,8 @@ int key_parse(const struct key_row *row, void *owner, const char *text, const st
 /* Give each key that is not set its preset. */
 void key_fill_presets(const struct key_reader *reader, struct ini_report *report);
 
-/* Complain about a key that no reader took: the section where it belongs, or the nearest key of this one. @tables: all of
- * the file, NULL-terminated. The value is not quoted, it may be a secret with a misspelt key. */
+/* Complain about a key that no reader took: the section where it belongs, or the nearest key of this one. @tables:
+ * all of the file, NULL-terminated. The value is not quoted, it may be a secret with a misspelt key. */
 void key_complain_unknown(const struct key_table *const *tables, const struct ini *ini,
 	const struct ini_section *section, const struct ini_entry *entry, struct ini_report *report);
 

@@ -63,27 +63,21 @@ static const char *level_word(enum log_level level)
 	return "?";
 }
 
-/* The prefix in front of the area: the journal's priority (sd-daemon(3)), or time and level, or nothing. The journal adds the
- * time itself. */
-static void format_prefix(char *buf, size_t size, enum log_level level)
-{
-	char when[32];
-
-	buf[0] = '\0';
-	if (getenv("JOURNAL_STREAM"))
-		snprintf(buf, size, "<%d>", (int)level);
-	else if (log_verbose)
-		snprintf(buf, size, "%s %s ", clock_format_utc(when, sizeof(when), clock_wall_s()), level_word(level));
-}
-
+/* In front of the area stands the journal's priority (sd-daemon(3)), or time and level, or nothing. The journal adds
+ * the time itself. A line leaves with one write(), so that lines of two processes do not mix; nothing can be done
+ * when it fails. */
 static void write_line(enum log_level level, const char *area, const char *text)
 {
 	char line[LOG_TEXT_MAX + LOG_AREA_MAX + 64];
-	char prefix[48];
+	char prefix[48] = "", when[32];
 	int len;
 	ssize_t written;
 
-	format_prefix(prefix, sizeof(prefix), level);
+	if (getenv("JOURNAL_STREAM"))
+		snprintf(prefix, sizeof(prefix), "<%d>", (int)level);
+	else if (log_verbose)
+		snprintf(prefix, sizeof(prefix), "%s %s ", clock_format_utc(when, sizeof(when), clock_wall_s()),
+			level_word(level));
 	len = snprintf(line, sizeof(line) - 1, "%s%s: %s", prefix, area, text);
 	if (len < 0)
 		return;
@@ -106,21 +100,6 @@ static void flatten(char *text)
 			text[i] = ' ';
 }
 
-static bool is_repetition(enum log_level level, const char *area, const char *text, uint64_t now_us)
-{
-	return last.level == level && now_us - last.written_us < LOG_REPEAT_WINDOW_US && strcmp(last.area, area) == 0 &&
-	       strcmp(last.text, text) == 0;
-}
-
-/* Both texts fit: they were cut to the sizes of `last` by log_line(). */
-static void remember(enum log_level level, const char *area, const char *text, uint64_t now_us)
-{
-	last.level = level;
-	last.written_us = now_us;
-	strcpy(last.area, area);
-	strcpy(last.text, text);
-}
-
 void log_line(enum log_level level, const char *area, const char *format, ...)
 {
 	char short_area[LOG_AREA_MAX] = "";
@@ -136,15 +115,20 @@ void log_line(enum log_level level, const char *area, const char *format, ...)
 	va_end(args);
 	flatten(text);
 
-	/* A line that repeats all the time must not fill the disk; the count is told by the next other line, or by a timer. */
+	/* A line that repeats all the time must not fill the disk; the count is told by the next other line, or by a
+	 * timer. */
 	now_us = clock_now_us();
-	if (is_repetition(level, short_area, text, now_us)) {
+	if (last.level == level && now_us - last.written_us < LOG_REPEAT_WINDOW_US &&
+		strcmp(last.area, short_area) == 0 && strcmp(last.text, text) == 0) {
 		last.repeats++;
 		return;
 	}
 	log_flush();
 	write_line(level, short_area, text);
-	remember(level, short_area, text, now_us);
+	last.level = level;
+	last.written_us = now_us;
+	strcpy(last.area, short_area); /* both were cut to the sizes of `last` above */
+	strcpy(last.text, text);
 }
 
 void log_flush(void)

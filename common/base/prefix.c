@@ -1,5 +1,6 @@
-/* See prefix.h. An address is treated as its bytes in network order, 4 or 16 of them, so that both families are one case: byte 0
- * has the first eight bits of the prefix. IPv4-mapped IPv6 addresses are IPv6 here, as in the kernel's routes.
+/* See prefix.h. An address is treated as its bytes in network order, 4 or 16 of them, so that both families are one
+ * case: byte 0 has the first eight bits of the prefix. IPv4-mapped IPv6 addresses are IPv6 here, as in the kernel's
+ * routes.
  */
 #include "common/base/prefix.h"
 
@@ -103,7 +104,8 @@ bool prefix_contains(const struct prefix *outer, const struct prefix *inner)
 	return true;
 }
 
-/* What the kernel makes of 10.10.0.3/24 as a route or as an allowed IP. */
+/* The network of a prefix, without its host bits: the form in which the kernel keeps 10.10.0.3/24 as a route or as
+ * an allowed IP. */
 struct prefix prefix_network(const struct prefix *prefix)
 {
 	struct prefix network = *prefix;

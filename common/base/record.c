@@ -1,14 +1,15 @@
-/* See record.h. Happy path of a write: each field becomes a JSON value, the object goes into a sealed memory file. Happy
- * path of a read: each field's value is looked up by its key, checked against the row, and put where the row says.
+/* See record.h. Happy path of a write: each field becomes a JSON value, the object goes into a sealed memory file.
+ * Happy path of a read: each field's value is looked up by its key, checked against the row, and put where the row
+ * says.
  *
- * A field is found by its offset in the struct, and a number by its size. The table must describe the struct exactly:
- * RECORD_FIELD() takes both from the field itself, so that only the kind can be wrong.
+ * A field is found by its offset in the struct, and a number by its size. The table must describe the struct
+ * exactly: RECORD_FIELD() takes both from the field itself, so that only the kind can be wrong.
  *
- * Elements of an array are records again. Where the table of the element has one field without a key, the element is that value
- * itself: ["X-A: 1", "X-B: 2"] instead of [{"header":"X-A: 1"}, …].
+ * Elements of an array are records again. Where the table of the element has one field without a key, the element is
+ * that value itself: ["X-A: 1", "X-B: 2"] instead of [{"header":"X-A: 1"}, …].
  *
- * Reading stops at the first thing that is wrong; what was read until then is freed by the same table. jansson's memory is
- * wiped when it is freed, see sealed.c.
+ * Reading stops at the first thing that is wrong; what was read until then is freed by the same table. jansson's
+ * memory is wiped when it is freed, see sealed.c.
  */
 #include "common/base/record.h"
 
@@ -50,14 +51,6 @@ static json_t *pack_addr(const struct addr *addr, uint16_t port)
 	return json_string(addr_format(text, sizeof(text), &with_port));
 }
 
-static json_t *pack_bytes(const void *at, size_t size)
-{
-	char text[BASE64_LEN(BYTES_MAX) + 1];
-
-	base64_encode(text, sizeof(text), at, size, BASE64_STANDARD);
-	return json_string(text);
-}
-
 static json_t *pack_array(const struct record_field *field, const void *owner)
 {
 	const char *elements = *(const char *const *)((const char *)owner + field->offset);
@@ -76,6 +69,7 @@ static json_t *pack_array(const struct record_field *field, const void *owner)
 static json_t *pack_field(const struct record_field *field, const void *owner)
 {
 	const void *at = (const char *)owner + field->offset;
+	char text[BASE64_LEN(BYTES_MAX) + 1];
 
 	switch (field->kind) {
 	case RECORD_TEXT:
@@ -92,7 +86,8 @@ static json_t *pack_field(const struct record_field *field, const void *owner)
 	case RECORD_ADDR_ONLY:
 		return pack_addr(at, 1); /* with a port and in brackets an address is read again without guessing */
 	case RECORD_BYTES:
-		return pack_bytes(at, field->size);
+		base64_encode(text, sizeof(text), at, field->size, BASE64_STANDARD);
+		return json_string(text);
 	case RECORD_ARRAY:
 		return pack_array(field, owner);
 	}
@@ -191,12 +186,6 @@ static int take_number(const struct record_field *field, const json_t *value, vo
 	return 0;
 }
 
-static int take_bool(const json_t *value, bool *ret, const struct source *source)
-{
-	*ret = json_is_true(value);
-	return json_is_boolean(value) ? 0 : refuse(source, "neither true nor false");
-}
-
 /* The port is never a guess: record_write() puts one behind every address. */
 static int take_addr(const json_t *value, bool has_port, struct addr *ret, const struct source *source)
 {
@@ -256,7 +245,8 @@ static int take_field(const struct record_field *field, const json_t *value, voi
 	case RECORD_NUMBER:
 		return take_number(field, value, at, source);
 	case RECORD_BOOL:
-		return take_bool(value, at, source);
+		*(bool *)at = json_is_true(value);
+		return json_is_boolean(value) ? 0 : refuse(source, "neither true nor false");
 	case RECORD_ADDR:
 	case RECORD_ADDR_ONLY:
 		return take_addr(value, field->kind == RECORD_ADDR, at, source);
@@ -307,26 +297,23 @@ int record_read(const struct record *record, int fd, void *ret, struct err *err)
 
 /* --- freeing --- */
 
-/* Only the elements that were read are freed; memory behind them is zeroed. */
-static void free_array(const struct record_field *field, void *owner)
-{
-	char *elements = *(char **)((char *)owner + field->offset);
-	size_t count = *(size_t *)((char *)owner + field->count_offset);
-
-	for (size_t i = 0; i < count; i++)
-		record_done(field->element, elements + i * field->element->size);
-	free(elements);
-}
-
 void record_done(const struct record *record, void *owner)
 {
 	for (size_t i = 0; i < record->field_count; i++) {
 		const struct record_field *field = &record->fields[i];
+		char *memory;
 
-		if (field->kind == RECORD_TEXT || field->kind == RECORD_TEXT_OR_NULL)
-			secret_free(*(char **)((char *)owner + field->offset));
-		else if (field->kind == RECORD_ARRAY)
-			free_array(field, owner);
+		if (field->kind != RECORD_TEXT && field->kind != RECORD_TEXT_OR_NULL && field->kind != RECORD_ARRAY)
+			continue;
+		memory = *(char **)((char *)owner + field->offset);
+		if (field->kind != RECORD_ARRAY) {
+			secret_free(memory);
+			continue;
+		}
+		/* Only the elements that were read are counted; memory behind them is zeroed. */
+		for (size_t j = 0; j < *(size_t *)((char *)owner + field->count_offset); j++)
+			record_done(field->element, memory + j * field->element->size);
+		free(memory);
 	}
 	secret_wipe(owner, record->size);
 }
