@@ -86,9 +86,21 @@ struct fixture {
 	unsigned closed;
 };
 
+static void count_handle(uv_handle_t *handle, void *count)
+{
+	(void)handle;
+	++*(unsigned *)count;
+}
+
+/* The owner may free the guests here, so that the loop must have let go of both timers. */
 static void on_closed(void *owner)
 {
-	((struct fixture *)owner)->closed++;
+	struct fixture *f = owner;
+	unsigned handles = 0;
+
+	uv_walk(&f->loop, count_handle, &handles);
+	assert_int_equal(handles, 0);
+	f->closed++;
 }
 
 static int set_up_down(void **state)

@@ -324,6 +324,21 @@ static void other_configuration_begins_the_wait_anew(void **state)
 	assert_int_equal(f->handshakes, 1);
 }
 
+static void other_configuration_after_the_handshake_begins_no_wait(void **state)
+{
+	struct fixture *f = *state;
+	unsigned before;
+
+	link_comes_up(f);
+	handshakes_s[0] = clock_wall_s();
+	run_for(f, 50);
+	before = reads;
+	wg_handshake_set_config(&f->handshake, &f->config);
+	run_for(f, 50);
+	assert_int_equal(f->handshakes, 1);
+	assert_int_equal(reads, before);
+}
+
 static void other_configuration_begins_no_wait(void **state)
 {
 	struct fixture *f = *state;
@@ -354,6 +369,7 @@ int main(void)
 		TEST(nothing_is_told_after_stop),
 		TEST(wait_may_begin_anew_from_inside_the_handler),
 		TEST(other_configuration_begins_the_wait_anew),
+		TEST(other_configuration_after_the_handshake_begins_no_wait),
 		TEST(other_configuration_begins_no_wait),
 	};
 
