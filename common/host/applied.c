@@ -25,7 +25,6 @@
 #include <unistd.h>
 
 #define PROGRAM_TIMEOUT_MS 10000 /* nft waits for the kernel's lock, resolvconf for its scripts */
-#define WHY_MAX 400
 
 static void pass_go_on(struct applied *applied);
 
@@ -141,7 +140,7 @@ static void on_made_by_program(struct applied *applied, int status, const char *
 {
 	struct change *change = change_now(applied);
 	bool is_firewall = change->kind == CHANGE_FIREWALL;
-	char why[WHY_MAX] = "";
+	char why[COMMAND_WHY_MAX] = "";
 
 	if (status != 0)
 		command_why(why, sizeof(why), status, output);

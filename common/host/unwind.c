@@ -140,7 +140,7 @@ static void settle(struct unwind *unwind, int rc, const char *reason)
 static void on_exit_of(void *owner, int status, const char *output)
 {
 	struct unwind *unwind = owner;
-	char reason[256];
+	char reason[COMMAND_WHY_MAX];
 
 	unwind->command = NULL;
 	settle(unwind, status, command_why(reason, sizeof(reason), status, output));

@@ -92,14 +92,43 @@ bool command_exists(const char *program)
 
 /* --- in words --- */
 
+/* Put all lines of @output behind each other, escaped, with "; " between them: the remedy may stand in any of them.
+ * Lines of blanks and carets are left out: they point into the line above (nft), which means nothing in one line.
+ * What does not fit becomes "…". Return: characters written; 0: the program said nothing. */
+static size_t join_lines(char *buf, size_t size, const char *output)
+{
+	static const char separator[] = "; ", more[] = "…";
+	size_t used = 0;
+
+	for (size_t len; *output; output += len + (output[len] == '\n')) {
+		size_t blank = strspn(output, " \t\r"), end;
+
+		end = len = strcspn(output, "\n");
+		if (strspn(output, " \t\r^") >= len)
+			continue;
+		while (strchr(" \t\r", output[end - 1]))
+			end--;
+		if (used > 0 && used + sizeof(separator) + sizeof(more) < size)
+			used += strlen(strcpy(buf + used, separator));
+		/* An escaped character takes four: only where all of them would fit is the line surely whole. */
+		log_quote(buf + used, size - used - sizeof(more), output + blank, end - blank);
+		used += strlen(buf + used);
+		if (used + sizeof(more) + 4 >= size)
+			return used + strlen(strcpy(buf + used, more));
+	}
+	return used;
+}
+
 const char *command_why(char *buf, size_t size, int status, const char *output)
 {
-	size_t len = strcspn(output, "\n");
+	static const char late[] = "took too long, and was killed";
+	char said[COMMAND_WHY_MAX];
+	size_t len = join_lines(said, sizeof(said), output);
 
 	if (status == -ETIMEDOUT)
-		snprintf(buf, size, "took too long, and was killed");
+		snprintf(buf, size, "%s%s%s", late, len > 0 ? ": " : "", len > 0 ? said : "");
 	else if (len > 0)
-		log_quote(buf, size, output, len);
+		snprintf(buf, size, "%s", said);
 	else if (status < 0)
 		snprintf(buf, size, "%s", strerror(-status));
 	else if (status > 128 && status <= 128 + SIGRTMAX) /* ssh(1) and ip(8) end with 255 */

@@ -17,6 +17,7 @@
 #include <uv.h>
 
 #define COMMAND_OUTPUT_MAX (8u << 20) /* bytes kept; more is read and forgotten */
+#define COMMAND_WHY_MAX 640	      /* of command_why(): room for a file's name and line beside it in a struct err */
 
 struct command;
 
@@ -54,7 +55,8 @@ void command_close(struct command *command);
 /* Read no more lines; memory goes when the loop has let go. */
 void command_tails_close(struct command_tails *tails);
 
-/* The reason of its failure in one line: the first line of its output, or how it ended. Return: @buf. */
+/* The reason of its failure in one line: its whole output, escaped, "; " between the lines; or how it ended. Text over
+ * COMMAND_WHY_MAX is cut, and ends in "…". Return: @buf. */
 const char *command_why(char *buf, size_t size, int status, const char *output);
 
 /* True if there is such a program. */

@@ -392,7 +392,7 @@ static void ask_next(struct forward_scan *scan);
 static void on_question_answered(void *owner, int status, const char *output)
 {
 	struct forward_scan *scan = owner;
-	char reason[256];
+	char reason[COMMAND_WHY_MAX];
 
 	scan->command = NULL;
 	if (status == 0)

@@ -416,19 +416,46 @@ static void it_dies_with_us(void **state)
 	close(pids[1]);
 }
 
-/* What an operator is told of a failure: its first line; else what became of it. A code of ours is no exit code. */
+/* An operator is told all that the program said; else what became of it. A code of ours is no exit code. */
 static void failure_is_told_in_words(void **state)
 {
-	char text[64];
+	char text[COMMAND_WHY_MAX];
 
 	(void)state;
-	assert_string_equal(command_why(text, sizeof(text), 1, "no\nusage: …\n"), "no");
+	assert_string_equal(command_why(text, sizeof(text), 1, "no\n"), "no");
+	assert_string_equal(
+		command_why(text, sizeof(text), 1, "signature mismatch\n\n  run `resolvconf -u` to update  \r\n"),
+		"signature mismatch; run `resolvconf -u` to update");
+	assert_string_equal(command_why(text, sizeof(text), 1, "\nadd rule x\n    ^^^^\nError\tat\033[0m"),
+		"add rule x; Error\\x09at\\x1b[0m");
+	assert_string_equal(command_why(text, sizeof(text), 2, "\n \n"), "exit code 2");
 	assert_string_equal(command_why(text, sizeof(text), 3, ""), "exit code 3");
 	assert_string_equal(command_why(text, sizeof(text), 128 + SIGKILL, ""), "killed by signal 9");
 	assert_string_equal(command_why(text, sizeof(text), 255, ""), "exit code 255");
-	assert_string_equal(
-		command_why(text, sizeof(text), -ETIMEDOUT, "half a word\n"), "took too long, and was killed");
+	assert_string_equal(command_why(text, sizeof(text), -ETIMEDOUT, "half a word\n"),
+		"took too long, and was killed: half a word");
+	assert_string_equal(command_why(text, sizeof(text), -ETIMEDOUT, ""), "took too long, and was killed");
 	assert_string_equal(command_why(text, sizeof(text), -ENOENT, ""), "No such file or directory");
+}
+
+/* A program that says too much does not hide that there was more, and nothing is written behind the buffer. */
+static void failure_with_too_many_words_is_cut(void **state)
+{
+	char text[COMMAND_WHY_MAX], said[4 * COMMAND_WHY_MAX];
+
+	(void)state;
+	for (size_t line_len = 1; line_len < sizeof(said) - 1; line_len += 37) {
+		memset(said, 'x', sizeof(said));
+		for (size_t i = line_len; i < sizeof(said); i += line_len + 1)
+			said[i] = '\n';
+		said[sizeof(said) - 1] = '\0';
+		command_why(text, sizeof(text), 1, said);
+		assert_in_range(strlen(text), COMMAND_WHY_MAX - 32, COMMAND_WHY_MAX - 1);
+		assert_string_equal(text + strlen(text) - 3, "…");
+	}
+	memset(said, '\001', 700);
+	said[700] = '\0';
+	assert_string_equal(strrchr(command_why(text, sizeof(text), 1, said), '1') + 1, "…");
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -455,6 +482,7 @@ int main(void)
 		TEST(a_child_of_somebody_else_is_left_to_him),
 		TEST(it_dies_with_us),
 		TEST(failure_is_told_in_words),
+		TEST(failure_with_too_many_words_is_cut),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
