@@ -71,21 +71,19 @@ bool plan_forwards(const struct host_setup *setup)
 	return setup->is_hub || setup->gateway_count > 0;
 }
 
-static bool has_ipv6_address(const struct wg_config_interface *interface)
-{
-	for (size_t i = 0; i < interface->address_count; i++)
-		if (interface->addresses[i].addr.sa.sa_family == AF_INET6)
-			return true;
-	return false;
-}
-
 bool plan_forwards_ipv6(const struct host_setup *setup)
 {
+	const struct wg_config_interface *interface = &setup->wireguard->interface;
+
 	for (size_t i = 0; i < setup->gateway_count; i++)
 		for (size_t j = 0; j < setup->gateways[i].lan_count; j++)
 			if (family_of(&setup->gateways[i].lans[j]) == AF_INET6)
 				return true;
-	return setup->is_hub && has_ipv6_address(&setup->wireguard->interface);
+	/* a hub forwards among its peers, which can have IPv6 only if the hub's device has */
+	for (size_t i = 0; setup->is_hub && i < interface->address_count; i++)
+		if (interface->addresses[i].addr.sa.sa_family == AF_INET6)
+			return true;
+	return false;
 }
 
 bool plan_needs_firewall(const struct host_setup *setup)
@@ -103,6 +101,7 @@ struct draft {
 	int index;
 };
 
+/* On a kernel without IPv6 its addresses and routes are left out. */
 static bool is_possible(const struct draft *draft, const struct prefix *prefix)
 {
 	return draft->facts->has_ipv6 || family_of(prefix) != AF_INET6;
@@ -181,6 +180,7 @@ static int add_dns(const struct draft *draft)
 	return change->dns.set && change->dns.unset ? 0 : -ENOMEM;
 }
 
+/* As wg-quick: a /0 goes to a table of its own, which the rules of the full tunnel name; all else to the main table. */
 static uint32_t table_of(const struct draft *draft, const struct prefix *to)
 {
 	const struct wg_config_interface *interface = &draft->setup->wireguard->interface;
@@ -214,24 +214,18 @@ static int compare_routes(const void *a, const void *b)
 	return (x->line > y->line) - (x->line < y->line);
 }
 
-struct place {
+/* The destination of a route, and the number of its change. */
+struct destination {
 	struct prefix to;
 	size_t at;
 };
 
-static int compare_places(const void *a, const void *b)
+static int compare_destinations(const void *a, const void *b)
 {
-	const struct place *x = a, *y = b;
+	const struct destination *x = a, *y = b;
 	int order = prefix_compare(&x->to, &y->to);
 
 	return order != 0 ? order : (x->at > y->at) - (x->at < y->at);
-}
-
-static void sort_places(const struct plan *plan, size_t first, struct place *places)
-{
-	for (size_t i = first; i < plan->count; i++)
-		places[i - first] = (struct place){prefix_network(&plan->changes[i].route.to), i};
-	qsort(places, plan->count - first, sizeof(*places), compare_places);
 }
 
 /* If several routes from @first on have the same destination, the one that stands first in the file stays. Sorting a copy
@@ -239,20 +233,23 @@ static void sort_places(const struct plan *plan, size_t first, struct place *pla
 static int drop_repeated(struct plan *plan, size_t first)
 {
 	size_t count = plan->count - first, kept = first;
-	struct place *places = calloc(count + 1, sizeof(*places));
+	struct destination *destinations = calloc(count + 1, sizeof(*destinations));
 	bool *is_repeated = calloc(count + 1, sizeof(*is_repeated));
-	int rc = places && is_repeated ? 0 : -ENOMEM;
+	int rc = destinations && is_repeated ? 0 : -ENOMEM;
 
+	for (size_t i = first; i < plan->count && rc == 0; i++)
+		destinations[i - first] = (struct destination){prefix_network(&plan->changes[i].route.to), i};
 	if (rc == 0)
-		sort_places(plan, first, places);
+		qsort(destinations, count, sizeof(*destinations), compare_destinations);
 	for (size_t i = 1; i < count && rc == 0; i++)
-		is_repeated[places[i].at - first] = prefix_compare(&places[i - 1].to, &places[i].to) == 0;
+		is_repeated[destinations[i].at - first] =
+			prefix_compare(&destinations[i - 1].to, &destinations[i].to) == 0;
 	for (size_t i = first; i < plan->count && rc == 0; i++)
 		if (!is_repeated[i - first])
 			plan->changes[kept++] = plan->changes[i];
 	if (rc == 0)
 		plan->count = kept;
-	free(places);
+	free(destinations);
 	free(is_repeated);
 	return rc;
 }

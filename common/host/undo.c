@@ -8,6 +8,7 @@
 
 #include "common/base/folder.h"
 #include "common/base/log.h"
+#include "common/base/require.h"
 #include "common/host/undo_entry.h"
 
 #include <dirent.h>
@@ -73,11 +74,6 @@ static int era_of_now(struct era *ret, struct err *err)
 	return 0;
 }
 
-static bool era_is(const struct era *era, const json_t *object, const char *boot)
-{
-	return strcmp(boot, era->boot) == 0 && json_integer_value(json_object_get(object, "netns")) == era->netns;
-}
-
 /* --- reading --- */
 
 static int lines_append(struct undo_lines *list, const struct undo_line *line)
@@ -97,6 +93,7 @@ static int lines_append(struct undo_lines *list, const struct undo_line *line)
 
 static void lines_remove(struct undo_lines *list, size_t index)
 {
+	require(index < list->count);
 	list->count--;
 	memmove(list->lines + index, list->lines + index + 1, (list->count - index) * sizeof(*list->lines));
 }
@@ -117,12 +114,6 @@ static void lines_end_era(struct undo_lines *list)
 			lines_remove(list, i);
 }
 
-static void lines_begin_era(struct undo_lines *list, bool is_current)
-{
-	lines_end_era(list);
-	list->is_current = is_current;
-}
-
 static int take_entry(struct undo_lines *list, const json_t *object)
 {
 	struct undo_line line = {.number = list->entries};
@@ -141,9 +132,12 @@ static int take_line(struct undo_lines *list, const struct era *era, const json_
 	const char *boot = json_string_value(json_object_get(object, "boot"));
 	struct undo_line *line = lines_find(list, json_integer_value(undone ? undone : failed));
 
-	if (boot)
-		lines_begin_era(list, era_is(era, object, boot));
-	else if (undone && line)
+	if (boot) {
+		/* the entries before this line are of another boot or namespace, even if it is this one again */
+		lines_end_era(list);
+		list->is_current = strcmp(boot, era->boot) == 0 &&
+				   json_integer_value(json_object_get(object, "netns")) == era->netns;
+	} else if (undone && line)
 		lines_remove(list, (size_t)(line - list->lines));
 	else if (failed && line && ++line->failures >= UNDO_TRIES_MAX)
 		lines_remove(list, (size_t)(line - list->lines));
@@ -388,6 +382,7 @@ void undo_unlock(struct undo *undo)
 	flock(undo->folder_fd, LOCK_UN);
 }
 
+/* A running tunnel holds its list's lock. */
 static bool is_running(int fd)
 {
 	if (flock(fd, LOCK_SH | LOCK_NB) < 0)
@@ -404,13 +399,6 @@ static bool is_relied_on(const struct undo_lines *list, const struct undo_entry 
 	return false;
 }
 
-/* True for an entry whose old value is the new one. Handing it over would only make the other list longer, with each start
- * of ours. */
-static bool changes_nothing(const struct undo_entry *entry)
-{
-	return strcmp(entry->old_value, entry->new_value) == 0;
-}
-
 /* Return: how many of our entries went into the list @fd or were not worth handing over; or a negative errno. */
 static int hand_over_to(struct undo *undo, int fd, const char *path, struct err *err)
 {
@@ -424,7 +412,8 @@ static int hand_over_to(struct undo *undo, int fd, const char *path, struct err 
 			i++;
 			continue;
 		}
-		if (!changes_nothing(&line->entry))
+		/* An entry that changed nothing would only make the other list longer, with each start of ours. */
+		if (strcmp(line->entry.old_value, line->entry.new_value) != 0)
 			rc = append(fd, undo_entry_encode(&line->entry));
 		if (rc == 0)
 			rc = drop_line(undo, line);

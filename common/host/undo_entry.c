@@ -18,16 +18,10 @@ static const char *const kind_words[] = {
 };
 #define KIND_COUNT (sizeof(kind_words) / sizeof(kind_words[0]))
 
-static json_t *encode_rule(const struct net_rule *rule)
-{
-	return json_pack("{s:s, s:i, s:I, s:I, s:I, s:b, s:b}", "kind", kind_words[UNDO_RULE], "family", rule->family,
-		"priority", (json_int_t)rule->priority, "table", (json_int_t)rule->table, "mark",
-		(json_int_t)rule->mark, "not", rule->is_not, "suppresses_default", rule->suppresses_default);
-}
-
 static json_t *encode_kind(const struct undo_entry *entry)
 {
 	const char *word = kind_words[entry->kind];
+	const struct net_rule *rule = &entry->rule;
 
 	switch (entry->kind) {
 	case UNDO_SYSCTL:
@@ -36,7 +30,9 @@ static json_t *encode_kind(const struct undo_entry *entry)
 	case UNDO_DEVICE:
 		return json_pack("{s:s, s:s, s:i}", "kind", word, "name", entry->device, "index", entry->index);
 	case UNDO_RULE:
-		return encode_rule(&entry->rule);
+		return json_pack("{s:s, s:i, s:I, s:I, s:I, s:b, s:b}", "kind", word, "family", rule->family,
+			"priority", (json_int_t)rule->priority, "table", (json_int_t)rule->table, "mark",
+			(json_int_t)rule->mark, "not", rule->is_not, "suppresses_default", rule->suppresses_default);
 	case UNDO_FIREWALL:
 	case UNDO_COMMAND:
 		return json_pack("{s:s, s:s}", "kind", word, "text", entry->text);
