@@ -1,8 +1,8 @@
-/* A short list in memory, written as a whole when it has changed, at most once in ADDRESS_CACHE_WRITE_PAUSE_MS.
- * Happy path: read at the start, found for the settings; kept when the worker reports that a name was reached.
+/* A short list in memory, written as a whole when it has changed, at most once in ADDRESS_CACHE_WRITE_PAUSE_MS. Happy
+ * path: read at the start, found for the settings; kept when the worker reports that a name was reached.
  *
- * Fails by forgetting: the names are looked up then. Neither the file nor the worker is trusted: only a host
- * without blanks and a list of literal addresses are taken, so that one entry cannot become two lines.
+ * Fails by forgetting: the names are looked up then. Neither the file nor the worker is trusted: only a host without
+ * blanks and a list of literal addresses are taken, so that one entry cannot become two lines.
  */
 #include "client/address_cache.h"
 
@@ -46,7 +46,7 @@ static bool is_host(const char *text)
 	return len > 0 && len <= NAME_MAX_LEN && strcspn(text, " \t\r\n") == len;
 }
 
-/* Literal addresses only, so that nothing is looked up for what stands in the file. */
+/* Literal addresses only, so that no content of the file causes a look-up. */
 static bool is_list(const char *text)
 {
 	struct addr addresses[ADDRESS_LIST_MAX];
@@ -54,7 +54,7 @@ static bool is_list(const char *text)
 	return strlen(text) < ADDRESS_LIST_TEXT_MAX && address_list_parse(text, 1, addresses) > 0;
 }
 
-/* Take one line of the file. Of two lines for one host the first is the newer one. */
+/* Take one line of the file. If two lines name one host, the first is the newer one. */
 static void read_line(struct address_cache *cache, char *line)
 {
 	struct name_entry *entry = &cache->entries[cache->count];
@@ -79,7 +79,7 @@ struct address_cache *address_cache_open(const char *state_dir, const char *name
 	if (!cache)
 		return NULL;
 	snprintf(cache->folder, sizeof(cache->folder), "%s/%s", state_dir, name);
-	/* A path that is cut off is another file's. */
+	/* A path that is cut off would name another file. */
 	if (snprintf(cache->path, sizeof(cache->path), "%s/%s/addresses", state_dir, name) >=
 			(int)sizeof(cache->path) ||
 		file_read_text(cache->path, ADDRESS_CACHE_MAX * (LINE_MAX_LEN + 1), &text, &err) < 0)
@@ -90,7 +90,7 @@ struct address_cache *address_cache_open(const char *state_dir, const char *name
 	return cache;
 }
 
-/* A walk: there are a few names at most. */
+/* A linear search: there are at most ADDRESS_CACHE_MAX names. */
 const char *address_cache_find(const struct address_cache *cache, const char *host)
 {
 	for (size_t i = 0; i < cache->count; i++)
@@ -116,7 +116,7 @@ static void write_file(struct address_cache *cache)
 	log_debug("link", "the servers' addresses are not kept for the next start: %s", err.text);
 }
 
-/* The time counts also where the write fails, or a full disk would be tried again with each report. */
+/* The time is set even if the write fails: otherwise each report would try a full disk again. */
 void address_cache_write(struct address_cache *cache, uint64_t now_us)
 {
 	if (!cache->is_unwritten)

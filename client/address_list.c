@@ -1,5 +1,5 @@
-/* Text to addresses and back. The text may come from a file or from the worker, so nothing is assumed of it:
- * literal addresses only, no names, no ports, no blanks. Fails with -EINVAL for the whole text. */
+/* Text to addresses and back. The text may come from a file or from the worker, so it is checked in full: literal
+ * addresses only, no names, no ports, no blanks. Fails with -EINVAL for the whole text. */
 #include "client/address_list.h"
 
 #include <errno.h>

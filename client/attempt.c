@@ -5,11 +5,10 @@
  *         └── without a proxy ─┘         └── ws:// skips TLS
  *
  * Happy path: the stream opens in the clear; CONNECT is written and its answer read; tls_stream_secure() makes the
- * stream open once more, now with TLS; the pin is compared; the request is written; the answer 101 starts the
- * carrier.
+ * stream open once more, now with TLS; the pin is compared; the request is written; the answer 101 starts the carrier.
  *
- * Fails in each phase with the phase's name and a reason, once: what the proxy or the server answered, what TLS
- * says, or no answer within the deadline. The owner closes the attempt then. Nothing is tried again here.
+ * Fails in each phase with the phase's name and a reason, once: what the proxy or the server answered, what TLS says,
+ * or no answer within the deadline. The owner closes the attempt then. Nothing is tried again here.
  */
 #include "client/attempt.h"
 
@@ -31,7 +30,7 @@
 #include <unistd.h>
 
 #define PHASE_TIMEOUT_US (10 * CLOCK_US_PER_S)
-/* For a phase during which the network has changed: the path may be gone, and another try may find a new one. */
+/* The limit for a phase during which the network has changed: the path may be gone, and a new try may find another. */
 #define CHANGED_TIMEOUT_US (3 * CLOCK_US_PER_S)
 
 enum attempt_phase { ATTEMPT_PROXY, ATTEMPT_TLS, ATTEMPT_UPGRADE, ATTEMPT_UP };
@@ -68,7 +67,7 @@ static const char *phase_name(enum attempt_phase phase)
 	return NULL;
 }
 
-/* Report the first failure only: what follows from it explains nothing. */
+/* Report the first failure only: later ones are its consequences. */
 static void attempt_fail(struct attempt *attempt, const char *reason)
 {
 	if (attempt->is_failed || attempt->is_closing)
@@ -77,7 +76,7 @@ static void attempt_fail(struct attempt *attempt, const char *reason)
 	attempt->setup.handlers->on_failed(attempt->setup.owner, phase_name(attempt->phase), reason);
 }
 
-/* The deadline is of the phase as a whole, however slowly bytes trickle in. */
+/* The deadline covers the whole phase, so that slow trickling bytes do not extend it. */
 static void enter_phase(struct attempt *attempt, enum attempt_phase phase)
 {
 	attempt->phase = phase;
@@ -85,8 +84,8 @@ static void enter_phase(struct attempt *attempt, enum attempt_phase phase)
 	attempt->is_hurried = false;
 }
 
-/* The last callback of the stream, directly or through the carrier. The owner may free what we borrowed from now
- * on, so it hears of it last. */
+/* The last callback of the stream, directly or through the carrier. The owner is told last, because it may then free
+ * what we borrowed. */
 static void attempt_on_closed(void *owner)
 {
 	struct attempt *attempt = owner;
@@ -107,8 +106,8 @@ static void tunnel_on_end(void *owner, const char *reason)
 
 static const struct carrier_handlers tunnel_handlers = {.on_end = tunnel_on_end, .on_closed = attempt_on_closed};
 
-/* The carrier takes the stream over. on_up comes first: carrier_start() serves the bytes that came behind the
- * answer, and these may be the tunnel's end already, which has to be reported after it was up. */
+/* The carrier takes the stream over. on_up comes first: carrier_start() serves the bytes that came behind the answer,
+ * and these may be the tunnel's end already, which has to be reported after it was up. */
 static void start_tunnel(struct attempt *attempt, size_t head_used)
 {
 	const struct client_settings *settings = attempt->settings;
@@ -133,9 +132,9 @@ static void start_tunnel(struct attempt *attempt, size_t head_used)
 
 /* --- upgrade --- */
 
-/* Our own server is told more than a stock one: which token, which flow of ours (so that it is recognised when it
- * comes back), and a binding to this TLS connection, so that the token is of no use to a machine in between.
- * Interception (a company's proxy that opens TLS) would break the binding. Return: the length or a negative errno. */
+/* Our own server is told more than a stock one: the token's id, the flow's instance (to recognise it when it comes
+ * back), and a binding to this TLS connection, which makes the token useless to a machine in between. Interception (a
+ * company's proxy that opens TLS) would break the binding. Return: the length or a negative errno. */
 static int make_jwt(const struct attempt *attempt, char *out, size_t size)
 {
 	const struct client_settings *settings = attempt->settings;
@@ -194,7 +193,7 @@ static void start_upgrade(struct attempt *attempt)
 
 static void take_http_answer(struct attempt *attempt, const struct http_head *head, size_t used);
 
-/* Read once. Return: true if the head is not complete yet and more may be there. */
+/* Read once. Return: true if the head is incomplete and more bytes may be waiting. */
 static bool read_http_answer(struct attempt *attempt)
 {
 	struct http_head head;
@@ -249,8 +248,8 @@ static void take_proxy_answer(struct attempt *attempt, const struct http_head *h
 	start_tls(attempt);
 }
 
-/* An answer that is no acceptance looks like any website's, on purpose; so the advice has to come from here. A
- * server that is busy (503) or speaks another protocol (101) says so itself. */
+/* A refusal looks like any website's answer, on purpose, so the advice has to come from here. A server that is busy
+ * (503) or speaks another protocol (101) says so itself. */
 static void take_http_answer(struct attempt *attempt, const struct http_head *head, size_t used)
 {
 	char buf[256], reason[400];
@@ -266,10 +265,10 @@ static void take_http_answer(struct attempt *attempt, const struct http_head *he
 		return;
 	}
 	if (head->status != 101 && head->status != 503)
-		advice =
-			attempt->settings->stock_path
-				? "; compare Path, Target, BasicAuth and JwtKey with what the server admits"
-				: "; the server takes us for a visitor: compare Token and Target with its configuration";
+		advice = attempt->settings->stock_path
+				 ? "; compare Path, Target, BasicAuth and JwtKey with what the server admits"
+				 : "; the server takes us for a visitor: compare Token and Target with its "
+				   "configuration";
 	snprintf(reason, sizeof(reason), "%s%s", wrong, advice);
 	attempt_fail(attempt, reason);
 }
@@ -289,14 +288,15 @@ static bool check_server(struct attempt *attempt, char *reason, size_t size)
 		return true;
 	if (tls_peer_pin(attempt->stream.ssl, pin) == 0)
 		snprintf(reason, size,
-			"the server's public key is %s, which is not the Pin; if the server was set up anew, use that one",
+			"the server's public key is %s, which is not the Pin; if the server was set up anew, use "
+			"that one",
 			tls_pin_format(text, pin));
 	else
 		snprintf(reason, size, "the server's public key does not match the Pin");
 	return false;
 }
 
-/* The place for the newest session with this server. */
+/* The slot for the newest TLS session with this server. */
 static SSL_SESSION **resume_of(const struct attempt *attempt)
 {
 	return &attempt->setup.profile->servers[attempt->setup.server].resume;
@@ -337,7 +337,7 @@ static void start_proxy(struct attempt *attempt)
 		attempt_fail(attempt, "the request could not be sent");
 }
 
-/* Called for the connection in the clear, and once more when the TLS handshake is done. */
+/* Called when the cleartext connection is open, and again when the TLS handshake is done. */
 static void stream_on_open(void *owner)
 {
 	struct attempt *attempt = owner;
@@ -353,7 +353,7 @@ static void stream_on_open(void *owner)
 		start_upgrade(attempt);
 }
 
-/* Until the carrier takes over, what is read is the head of an HTTP answer. */
+/* Until the carrier takes over, the bytes read belong to the head of an HTTP answer. */
 static void stream_on_readable(void *owner)
 {
 	struct attempt *attempt = owner;
@@ -390,8 +390,8 @@ static void stream_on_failed(void *owner, const char *reason)
 	}
 	clock_format_utc(now, sizeof(now), clock_wall_s());
 	snprintf(text, sizeof(text),
-		"this host's clock is wrong, it says %.10s, when the certificate is not yet valid; waiting for the time to "
-		"be set (with Pin = sha256//… no clock is needed)",
+		"this host's clock is wrong, it says %.10s, when the certificate is not yet valid; "
+		"waiting for the time to be set (with Pin = sha256//… no clock is needed)",
 		now);
 	attempt_fail(attempt, text);
 }
@@ -444,7 +444,7 @@ void attempt_tick(struct attempt *attempt, uint64_t now_us)
 			attempt, attempt->is_hurried ? "no answer since the network changed" : "no answer in 10 s");
 }
 
-/* A connection that survives the change answers within the shorter time; where it does not, the link can dial again. */
+/* A connection that survives the change answers within the shorter time. If it does not, the link dials again. */
 void attempt_check(struct attempt *attempt, uint64_t now_us)
 {
 	if (attempt->phase == ATTEMPT_UP)

@@ -37,8 +37,8 @@ struct attempt_setup {
 	void *owner;
 };
 
-/* Begin on the connected socket @fd, which is owned from now on. No handler is called from inside. Return: NULL
- * where the attempt could not begin; then @fd is closed and on_closed does not come. */
+/* Begin on the connected socket @fd, which is owned from now on. No handler is called from inside. Return: NULL where
+ * the attempt could not begin; then @fd is closed and on_closed does not come. */
 struct attempt *attempt_open(const struct attempt_setup *setup, int fd);
 
 /* Hand the attempt to another owner: from the search to the link. */

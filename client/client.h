@@ -1,5 +1,5 @@
-/* What all links of a worker share. worker.c makes it and changes it; links and local flows borrow it. The parts
- * that lie below a link (seek, attempt, dial, resolver) are handed what they need and do not see this. */
+/* The state that all links of a worker share. worker.c makes it and changes it; links and local flows borrow it. The
+ * parts that lie below a link (seek, attempt, dial, resolver) are handed what they need and do not see this. */
 #ifndef TOWPATH_CLIENT_CLIENT_H
 #define TOWPATH_CLIENT_CLIENT_H
 

@@ -1,7 +1,6 @@
 /* See config.h. Happy path: the walk through the file, or the command line, hands each key to its row of config_keys.c,
- * then defaults are filled in and what only the whole shows is checked, the files that keys point at among it.
- * Every mistake becomes a line of the report; nothing is changed on the host, and no connection is made.
- */
+ * then defaults are filled in, and keys are checked against each other and against the files that they name. Every
+ * mistake becomes a line of the report; nothing is changed on the host, and no connection is made. */
 #include "client/config.h"
 
 #include "client/proxy.h"
@@ -32,7 +31,7 @@ static unsigned line_of(const struct client_config *config, const char *key)
 
 /* --- places for complaints --- */
 
-/* Where a key stands: in the file, or among the options, which have no line. A key that is not given has line 0 of the file.
+/* The position of a key: in the file, or among the options. An option has no line; a key not given has line 0.
  * @path: KEY_OPTION_MAX + 2 bytes, for "--option". */
 static struct key_place place_of(
 	const struct client_config *config, const char *key, const char *text, char *path, struct ini_report *report)
@@ -58,7 +57,7 @@ const char *client_config_listen_place(const struct client_config *config, char 
 	return buf;
 }
 
-/* A key that is not there is missing in [Client], or on the command line. */
+/* Complain that a key is missing in [Client], or on the command line. */
 static void complain_missing(
 	const struct client_config *config, const char *key, const char *what, struct ini_report *report)
 {
@@ -97,13 +96,13 @@ static const char *device_path(const struct client_config *config)
 	return config->wireguard_path ? config->wireguard_path : config->path;
 }
 
-/* Return: false where the peer's endpoint is a name's or another host's. */
+/* Return: false if the peer's endpoint is a name or on another host. */
 static bool read_loopback_endpoint(const struct wg_config_peer *peer, struct addr *ret)
 {
 	return peer->endpoint && addr_parse(peer->endpoint, 0, ret) == 0 && addr_is_loopback(ret);
 }
 
-/* With a device of ours any port will do, unless its peer names one, as the files of wg-quick users for wstunnel do. */
+/* A device of ours can use any port, unless its peer names one, as wg-quick files made for wstunnel do. */
 static void default_listen(struct client_config *config, struct ini_report *report)
 {
 	const struct key_row *row = &client_config_table.rows[key_table_find(&client_config_table, "Listen")];
@@ -134,7 +133,7 @@ static void fill_defaults(struct client_config *config, struct ini_report *repor
 		proxy_take_environment(&config->settings, report);
 }
 
-/* --- checks of the whole: each adds its lines to the report, and all are asked in any case --- */
+/* --- checks of the whole: all of them run, and each adds its lines to the report --- */
 
 /* A stock server (Path) may let clients in without a token of ours. */
 static void check_required(const struct client_config *config, struct ini_report *report)
@@ -168,7 +167,7 @@ static void take_device(struct client_config *config, struct ini_report *report)
 			config->wireguard.peers[0].line);
 }
 
-/* Port 0 is told to WireGuard as the peer's endpoint once it is known; another program would have no way to learn it. */
+/* Our own device is told which port was chosen for port 0; another program cannot learn it. */
 static void check_free_port(const struct client_config *config, struct ini_report *report)
 {
 	char option[KEY_OPTION_MAX + 2];
@@ -178,7 +177,7 @@ static void check_free_port(const struct client_config *config, struct ini_repor
 		key_complain(&place, "only a device of ours is told of a free port; expected " CLIENT_DEFAULT_LISTEN);
 }
 
-/* The device's socket takes its port on all addresses. */
+/* The device's socket occupies its port on all addresses. */
 static void check_ports(const struct client_config *config, struct ini_report *report)
 {
 	uint16_t port = config->wireguard.interface.listen_port;
@@ -189,7 +188,7 @@ static void check_ports(const struct client_config *config, struct ini_report *r
 			config->listen_text);
 }
 
-/* One mark for the device and the link, or a full tunnel would swallow the link. */
+/* The device and the link must have one mark, or a full tunnel would swallow the link. */
 static void check_fwmark(const struct client_config *config, struct ini_report *report)
 {
 	char option[KEY_OPTION_MAX + 2], text[16] = "off";
@@ -231,7 +230,7 @@ static void warn_unreached(const struct client_config *config)
 			device_path(config), wireguard->peers[0].endpoint_line, wireguard->peers[0].endpoint);
 }
 
-/* @path: may be NULL. Return: NULL where there is none, and after a complaint. */
+/* @path: may be NULL. Return: NULL if there is none, and after a complaint. */
 static char *read_pem(const struct client_config *config, const char *key, const char *path, struct ini_report *report)
 {
 	char option[KEY_OPTION_MAX + 2];
@@ -267,7 +266,7 @@ static void check_ca(const struct client_config *config, struct ini_report *repo
 	free(pem);
 }
 
-/* A certificate is of no use without its key and the other way round, so that the missing one is reported. */
+/* A certificate and its key are useless without each other, so a missing one is reported. */
 static void check_client_certificate(const struct client_config *config, struct ini_report *report)
 {
 	bool has_certificate = line_of(config, "ClientCertificate"), has_key = line_of(config, "ClientKey");
@@ -287,7 +286,7 @@ static void check_client_certificate(const struct client_config *config, struct 
 	secret_free(key);
 }
 
-/* From a URL there is no file that gives the tunnel its name. */
+/* Without a file the URL's host gives the tunnel its name. */
 static void name_after_host(struct client_config *config)
 {
 	if (!config->path && config->settings.server_count > 0)
@@ -330,7 +329,7 @@ static void *open_gateway(void *owner, const struct key_place *place)
 	return gateway_open(&config->gateways, &config->gateway_count, place);
 }
 
-/* Without a [Client] section the rest would only complain about its keys that are missing. */
+/* Without a [Client] section the other checks would only report missing keys. */
 int client_config_read(const char *path, struct client_config *ret, struct ini_report *report, struct err *err)
 {
 	struct tunnel_file file = {.other_section = "Server",
@@ -355,7 +354,7 @@ int client_config_read(const char *path, struct client_config *ret, struct ini_r
 	return report->count > 0 ? -EINVAL : 0;
 }
 
-/* Texts of the settings are secrets in part; record_done() wipes all of them. */
+/* Some texts of the settings are secrets; record_done() wipes all of them. */
 void client_config_done(struct client_config *config)
 {
 	client_settings_done(&config->settings);

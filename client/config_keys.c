@@ -1,6 +1,6 @@
-/* See config_keys.h. One parser a key; the common ones are key_set_…() of key_table.h. A parser that refuses a value adds
- * one line to the report and leaves the configuration as it was; nothing is connected to, and only TokenFile opens a file.
- */
+/* See config_keys.h. One parser a key; the common ones are key_set_…() of key_table.h. A parser that refuses a value
+ * adds one line to the report and leaves the configuration as it was; nothing is connected to, and only TokenFile opens
+ * a file. */
 #include "client/config_keys.h"
 
 #include "client/proxy.h"
@@ -28,7 +28,7 @@
 
 /* --- Server --- */
 
-/* The part behind the scheme. Return: NULL, or the complaint. */
+/* Parse the part behind the scheme. Return: NULL, or the complaint. */
 static const char *read_authority(const char *text, struct client_settings_server *server)
 {
 	char authority[CLIENT_SETTINGS_URL_MAX + 1], host[HOST_LEN_MAX + 1];
@@ -74,7 +74,8 @@ static int parse_server(void *owner, const char *text, const struct key_place *p
 		return -EINVAL;
 	}
 	*slot = server;
-	/* To localhost nothing can be overheard. Elsewhere WireGuard still encrypts the datagrams, but the token is plain. */
+	/* On localhost nothing can be overheard. Elsewhere WireGuard encrypts the datagrams, but the token is
+	 * readable. */
 	if (server.cleartext && !proxy_is_exempt(NULL, server.host))
 		log_warning("config",
 			"%s is not encrypted: another host on the way can read the token and come in as you; expected "
@@ -161,7 +162,7 @@ static int parse_listen(void *owner, const char *text, const struct key_place *p
 	return 0;
 }
 
-/* Mark 0 is no mark, so that 0 means off. */
+/* Mark 0 is no mark, so 0 means off. */
 static int parse_fwmark(void *owner, const char *text, const struct key_place *place)
 {
 	struct client_config *config = owner;
@@ -194,7 +195,7 @@ static int parse_proxy(void *owner, const char *text, const struct key_place *pl
 	return complaint ? key_complain(place, "%s", complaint) : 0;
 }
 
-/* Whether this host's kernel has it shows when a socket is opened, and is no mistake of the file. */
+/* Whether this kernel has the algorithm shows when a socket is opened; its absence is no mistake of the file. */
 static int parse_congestion_control(void *owner, const char *text, const struct key_place *place)
 {
 	struct client_config *config = owner;

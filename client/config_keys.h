@@ -1,7 +1,7 @@
 /* A client's configuration as plain data, and the tables of its keys.
  *
- * A key that only the worker needs lies in .settings, and goes there as it is: it is a field and a row of client/settings.[hc],
- * and a row of the table in config_keys.c. Keys that concern the host have a field here.
+ * A key that only the worker needs is stored in .settings unchanged: a field and a row in client/settings.[hc], and a
+ * row of the table in config_keys.c. Keys that concern the host have a field here.
  */
 #ifndef TOWPATH_CLIENT_CONFIG_KEYS_H
 #define TOWPATH_CLIENT_CONFIG_KEYS_H
@@ -24,8 +24,8 @@ enum client_fwmark { CLIENT_FWMARK_AUTO, CLIENT_FWMARK_OFF, CLIENT_FWMARK_NUMBER
 struct client_config {
 	char *path;    /* NULL: from a URL */
 	char name[64]; /* from a URL: its host name */
-	/* Keys that the worker is told as they are. What comes from files and from the host (certificates, the port that was
-	 * opened, addresses of names) is filled in later, in a copy; see settings_build.h and the supervisor. */
+	/* Keys that are sent to the worker unchanged. Values from files and from the host (certificates, the open port,
+	 * addresses of names) are filled in later, in a copy; see settings_build.h and the supervisor. */
 	struct client_settings settings;
 	char *ca_path; /* NULL: the system's */
 	char *client_certificate_path;

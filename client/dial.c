@@ -2,9 +2,8 @@
  * writable. The next try starts when the one before has failed or has had its head start. The first to be connected
  * wins; the others are closed.
  *
- * Fails when all tries have failed, with the reason of the last, or when the deadline for all of them has passed. A
- * try without a socket (the supervisor has none, or the channel is full) fails or waits for that deadline like any
- * other.
+ * Fails when all tries have failed, with the reason of the last, or when the deadline for all of them has passed. A try
+ * without a socket (the supervisor has none, or the channel is full) fails or waits for that deadline like any other.
  */
 #include "client/dial.h"
 
@@ -96,7 +95,7 @@ static void dial_stop(struct dial *dial)
 	uv_timer_stop(&dial->deadline);
 }
 
-/* The owner has to hear of it once, so nothing of this dial may go on. */
+/* The owner is told exactly once, so every try of this dial ends first. */
 static void dial_fail(struct dial *dial)
 {
 	dial_stop(dial);
@@ -105,7 +104,7 @@ static void dial_fail(struct dial *dial)
 
 static void start_next(struct dial *dial);
 
-/* The reason is remembered, because the last one becomes that of the whole race; then the next address has its turn. */
+/* Remember the reason, because the last one becomes that of the whole race, then start the next address. */
 static void try_fail(struct dial_try *try, int error)
 {
 	struct dial *dial = try->dial;
@@ -184,7 +183,7 @@ static void try_open(struct dial *dial, const struct addr *addr)
 	try->addr = *addr;
 	try->next = dial->tries;
 	dial->tries = try;
-	/* Where the channel is full no socket comes; the try then stands until the deadline. */
+	/* If the channel is full, no socket comes, and the try waits until the deadline. */
 	socket_request_open(dial->sockets, &try->request, addr->sa.sa_family, SOCK_STREAM);
 }
 
@@ -211,7 +210,7 @@ static void start_next(struct dial *dial)
 	}
 }
 
-/* All tries together took too long. The newest one stands for them in the log line. */
+/* The race has taken too long. The log line names its newest try. */
 static void on_deadline(uv_timer_t *timer)
 {
 	struct dial *dial = timer->data;

@@ -1,9 +1,9 @@
 /* Theory of operation.
  *
- * A link keeps one flow connected to a server. It owns a search (seek.h), which ends with an attempt (attempt.h)
- * whose server has proved who it is; from then on it owns that attempt, which becomes the tunnel. Datagrams do not
- * come through here: the attempt's carrier takes them from the flow, and between two connections they wait in the
- * flow's queue.
+ * A link keeps one flow connected to a server. It owns a search (seek.h), which ends with an attempt (attempt.h) whose
+ * server has proved who it is; from then on it owns that attempt, which becomes the tunnel. Datagrams do not come
+ * through here: the attempt's carrier takes them from the flow, and between two connections they wait in the flow's
+ * queue.
  *
  *                CHOSEN  UP  FAILED   TIMER    RESTART  CLOSE
  *     SEEKING    CHOSEN      WAITING           WAITING  CLOSED
@@ -11,26 +11,25 @@
  *     UP                     WAITING                    CLOSED
  *     WAITING                         SEEKING  WAITING  CLOSED
  *
- * Handlers translate what happened into an event; link_step() finds the next state in the table and enters it. An
- * empty place means that the event changes nothing in that state. Handlers of the search, of the attempt and of the
- * timer come from the loop; a search that fails at once comes from inside link_step(), after the state was set, so
- * that the nested step is right.
+ * Handlers translate what happened into an event; link_step() finds the next state in the table and enters it. An empty
+ * place means that the event changes nothing in that state. Handlers of the search, of the attempt and of the timer
+ * come from the loop; a search that fails at once comes from inside link_step(), after the state was set, so that the
+ * nested step is right.
  *
  * How it fails: link_fail() writes the one log line, chooses the next server and the time to wait, then steps. With
- * several servers the next one is tried at once; when all have failed the back-off begins (0.2 s to 5 s). After a
- * link that was up the first server comes first again, and one that was up for STABLE_US starts with the shortest
- * wait. There is no last try.
+ * several servers the next one is tried at once; when all have failed the back-off begins (0.2 s to 5 s). After a link
+ * that was up the first server comes first again, and one that was up for STABLE_US starts with the shortest wait.
+ * There is no last try.
  *
- * RESTART tries again at once: another network, another clock, other settings. It goes through WAITING with no time
- * to wait, so that a search under the old settings ends before the next begins. A link that is up does not restart:
- * other settings wait for its next connect, another network only makes it check whether the server still answers.
+ * RESTART tries again at once: another network, another clock, other settings. It goes through WAITING with no time to
+ * wait, so that a search under the old settings ends before the next begins. A link that is up does not restart: other
+ * settings wait for its next connect, another network only makes it check whether the server still answers.
  *
- * Several links, one for each local source: the hub starts a WireGuard handshake with the first client that comes
- * in after a break, so the link in use has to be the first. The others are superseded: they begin
- * SUPERSEDED_DELAY_MS later, and then wait until the one in use is up, for at most SUPERSEDED_MAX_US.
+ * Several links, one for each local source: the hub starts a WireGuard handshake with the first client that comes in
+ * after a break, so the link in use has to be the first. The others are superseded: they begin SUPERSEDED_DELAY_MS
+ * later, and then wait until the one in use is up, for at most SUPERSEDED_MAX_US.
  *
- * Closing: everything under way is closed, and on_closed comes when the timer, the search and all attempts have let
- * go.
+ * Closing: everything under way is closed, and on_closed comes when the timer, the search and all attempts have let go.
  */
 #include "client/link.h"
 
@@ -106,7 +105,7 @@ static void keep_answer(struct link *link)
 	memcpy(server->addresses, link->seek.answer, link->seek.answer_count * sizeof(*link->seek.answer));
 }
 
-/* Choose the next server and the wait before it is tried: none as long as there is one that was not tried yet. */
+/* Choose the next server and the wait before it is tried: no wait while a server is left untried. */
 static void choose_next_try(struct link *link)
 {
 	uint32_t random = 0;
@@ -149,8 +148,8 @@ static void link_fail(struct link *link, const char *phase, const struct addr *a
 	link_step(link, LINK_EVENT_FAILED);
 }
 
-/* The name's addresses have worked: keep them for the next search, and let the supervisor write them down for the
- * next start. Where the configuration gives an address there is nothing to remember. */
+/* The name's addresses have worked: keep them for the next search, and let the supervisor write them down for the next
+ * start. Where the configuration gives an address there is nothing to remember. */
 static void remember_answer(struct link *link)
 {
 	char text[CHANNEL_TEXT_MAX], list[ADDRESS_LIST_TEXT_MAX];
@@ -178,7 +177,7 @@ static void release_link(struct link *link)
 	link->setup.handlers->on_closed(link->setup.owner);
 }
 
-/* The search has ended with this attempt: nothing is secured any more. */
+/* The search has ended with this attempt, so on_secured cannot come again. */
 static void on_link_secured(void *owner)
 {
 	(void)owner;
@@ -196,7 +195,7 @@ static void on_link_failed(void *owner, const char *phase, const char *reason)
 	link_fail(link, phase, &link->addr, reason);
 }
 
-/* Of this attempt or of an earlier one: an attempt closes while the next search runs. */
+/* The current or an earlier attempt has closed: it may do so while the next search runs. */
 static void on_link_part_closed(void *owner)
 {
 	release_link(owner);
@@ -245,7 +244,7 @@ static void on_link_timer_closed(uv_handle_t *handle)
 	release_link(handle->data);
 }
 
-/* End whatever is under way. Datagrams wait in the flow. */
+/* End the search or the attempt. Datagrams wait in the flow. */
 static void drop_everything(struct link *link)
 {
 	uv_timer_stop(&link->timer);

@@ -43,7 +43,7 @@ enum link_event {
 
 struct link_handlers {
 	void (*on_closed)(void *owner); /* after link_close(): the memory is the owner's again */
-	/* True if datagrams come for another link now: this one leaves the other a start. */
+	/* True if datagrams now come for another link, which then gets a head start. */
 	bool (*is_superseded)(void *owner);
 	/* False while another link has to come up first. */
 	bool (*may_dial)(void *owner);

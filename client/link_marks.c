@@ -1,8 +1,8 @@
 /* A list of duplicates, checked once a second as long as it is not empty. Happy path: mark, duplicate, hand the
  * original down; change the mark on all; close the duplicate when TCP says that the connection is over.
  *
- * Fails with one warning: without privilege there is no mark, and under a full tunnel the client would connect
- * through itself. A socket that cannot be duplicated keeps the mark it has.
+ * Fails with one warning: without privilege there is no mark, and under a full tunnel the client would connect through
+ * itself. A socket that cannot be duplicated keeps the mark it has.
  */
 #include "client/link_marks.h"
 
@@ -45,7 +45,7 @@ static void drop_duplicate(struct mark_duplicate **link)
 	free(duplicate);
 }
 
-/* The worker closes its own descriptor; that the connection has ended shows only in the state of TCP. */
+/* The worker closes its own descriptor, so only the state of TCP shows that the connection has ended. */
 static void on_sweep(uv_timer_t *timer)
 {
 	struct link_marks *marks = timer->data;

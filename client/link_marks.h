@@ -1,5 +1,5 @@
-/* The mark of the sockets to the server, also of those that were handed to the worker long ago: another program's
- * full tunnel may come up later, and would swallow connections without its mark.
+/* The mark of the sockets to the server, also of those that were handed to the worker long ago: another program's full
+ * tunnel may come up later, and would swallow connections without its mark.
  *
  * The supervisor keeps a duplicate of each such socket and sets SO_MARK on it when the mark changes. A duplicate is
  * closed about a second after its connection is over, or when the worker is gone. While a duplicate is open, the

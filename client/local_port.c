@@ -1,5 +1,5 @@
-/* socket(), bind(), and getsockname() for the port that the kernel chose. Fails with one line: which key, why, and
- * what helps. */
+/* socket(), bind(), and getsockname() for the port that the kernel chose. Fails with one line that names the key, the
+ * cause and the remedy. */
 #include "client/local_port.h"
 
 #include "common/base/log.h"
@@ -33,7 +33,7 @@ static const char *listen_remedy(char *buf, size_t size, int code, uint16_t port
 	return buf;
 }
 
-/* IPv6 without IPv4: "[::]:51820" and "0.0.0.0:51820" may then be two programs'. */
+/* IPv6 without IPv4, so that "[::]:51820" and "0.0.0.0:51820" can belong to two programs. */
 static int bind_port(int fd, const struct addr *addr, struct addr *ret)
 {
 	struct sockaddr_storage bound;

@@ -1,5 +1,5 @@
-/* The local UDP port, which is WireGuard's endpoint. The supervisor binds it before WireGuard is told of it, so
- * that no datagram is lost while the worker starts. */
+/* The local UDP port, which is WireGuard's endpoint. The supervisor binds it before WireGuard is told of it, so that no
+ * datagram is lost while the worker starts. */
 #ifndef TOWPATH_CLIENT_LOCAL_PORT_H
 #define TOWPATH_CLIENT_LOCAL_PORT_H
 

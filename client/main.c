@@ -1,4 +1,4 @@
-/* towpath-client: a laptop's or a gateway's end. What happens with the command line: common/command_line/program.h. */
+/* towpath-client: the end on a laptop or a gateway. The command line is handled by common/command_line/program.h. */
 #include "client/config.h"
 #include "client/supervisor.h"
 #include "client/worker.h"
@@ -30,7 +30,7 @@ static const char help[] =
 	"\n"
 	"Exit: 0 done, up or valid; 1 failed; 2 usage or file wrong; status: 3 not up; 4 no such tunnel.\n";
 
-/* Options first: what was said on the command line wins over the file, at a reload again. */
+/* Options come first: they win over the file, also at a reload. */
 static int read_config(const void *context, void *ret, struct ini_report *report, struct err *err)
 {
 	const struct options *options = context;

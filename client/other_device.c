@@ -1,5 +1,5 @@
-/* Happy path: the kernel's devices are asked for one with our port as endpoint, then those that programs run; the
- * MTU is read; what has changed is logged. Fails by finding no device: then our sockets carry no mark, as without
+/* Happy path: the kernel's devices are asked for one with our port as endpoint, then those that programs run; the MTU
+ * is read; what has changed is logged. Fails by finding no device: then our sockets carry no mark, as without
  * WireGuard. */
 #include "client/other_device.h"
 
@@ -13,7 +13,7 @@
 
 #define MTU_FITS 1420u /* 1500 − 40 (IPv6) − 8 (UDP) − 32 (WireGuard): fits every path and any carrier */
 
-/* Return: 0 where it cannot be read, which counts as an MTU that fits. */
+/* Return: 0 if it cannot be read; 0 counts as an MTU that fits. */
 static uint32_t read_mtu(const char *device)
 {
 	struct netlink netlink;
@@ -28,8 +28,8 @@ static uint32_t read_mtu(const char *device)
 	return rc < 0 ? 0 : link.mtu;
 }
 
-/* wg-quick takes the MTU from the route to the endpoint, which is loopback: 65536 − 80. A packet of that size is
- * cut into many pieces on its way, and one lost piece loses the packet. */
+/* wg-quick takes the MTU from the route to the endpoint, which is loopback: 65536 − 80. A packet of that size is cut
+ * into many pieces on its way, and one lost piece loses the packet. */
 static void tell_mtu(struct other_device *now)
 {
 	if (now->mtu <= MTU_FITS) {

@@ -1,5 +1,5 @@
-/* The WireGuard device of another program (wg-quick) that has our local port as a peer's endpoint: its mark, which
- * our sockets need under its full tunnel, and its MTU, which wg-quick sets too large. */
+/* The WireGuard device of another program (wg-quick) that has our local port as a peer's endpoint: its mark, which our
+ * sockets need under its full tunnel, and its MTU, which wg-quick sets too large. */
 #ifndef TOWPATH_CLIENT_OTHER_DEVICE_H
 #define TOWPATH_CLIENT_OTHER_DEVICE_H
 
@@ -15,9 +15,8 @@ struct other_device {
 	bool is_large_told;    /* the warning about the MTU was given for this device */
 };
 
-/* Find the device, and log what has changed: the mark, or an MTU that only loopback can carry. To be called
- * whenever the network has changed. Devices of the kernel are seen with CAP_NET_ADMIN only; without it none is
- * found. */
+/* Find the device, and log what has changed: the mark, or an MTU that only loopback can carry. Call it whenever the
+ * network has changed. Devices of the kernel are seen with CAP_NET_ADMIN only; without it none is found. */
 void other_device_check(struct other_device *known, uint16_t listen_port);
 
 #endif

@@ -26,7 +26,8 @@ static int open_tls(struct profile *profile, profile_on_session *on_session, str
 	return 0;
 }
 
-/* The remembered addresses get the port that is dialled. A text that cannot be read is none: it came from a file. */
+/* The remembered addresses get the port that is dialled. A text that cannot be read counts as empty: it came from a
+ * file. */
 static int open_servers(struct profile *profile, struct err *err)
 {
 	const struct client_settings *settings = &profile->settings;
@@ -44,7 +45,7 @@ static int open_servers(struct profile *profile, struct err *err)
 	return 0;
 }
 
-/* What was made before a failure is freed by profile_release(), which allows for parts that are missing. */
+/* After a failure profile_release() frees the parts that were made. */
 int profile_open(struct profile **ret, int fd, profile_on_session *on_session, struct err *err)
 {
 	struct profile *profile = calloc(1, sizeof(*profile));
@@ -91,7 +92,7 @@ void profile_release(struct profile *profile)
 	free(profile);
 }
 
-/* With a proxy its name is looked up and dialled; the server's goes into CONNECT. */
+/* With a proxy, the proxy's name is looked up and dialled, and the server's name goes into CONNECT. */
 const char *profile_host(const struct profile *profile, size_t index)
 {
 	const struct client_settings *settings = &profile->settings;

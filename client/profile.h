@@ -1,7 +1,7 @@
 /* The settings in force and what is made from them: the TLS context, and what is remembered of each server.
  *
- * A reload makes a new profile. An attempt that was begun with the old one keeps it until it closes; the next
- * attempt takes the new one.
+ * A reload makes a new profile. An attempt that was begun with the old one keeps it until it closes; the next attempt
+ * takes the new one.
  */
 #ifndef TOWPATH_CLIENT_PROFILE_H
 #define TOWPATH_CLIENT_PROFILE_H
@@ -16,7 +16,7 @@
 
 struct profile_server {
 	SSL_SESSION *resume; /* the newest session, or NULL */
-	/* Of the name that is dialled (the proxy's, where there is one): the addresses by which it was last reached. */
+	/* The addresses by which the dialled name (the proxy's, if there is one) was last reached. */
 	struct addr addresses[ADDRESS_LIST_MAX];
 	size_t address_count;
 };
@@ -28,8 +28,7 @@ struct profile {
 	struct profile_server *servers; /* as many as the settings have */
 };
 
-/* Called by OpenSSL for each session that can be resumed. Return: 1 if it was kept; then it is freed by the one who
- * kept it. */
+/* Called by OpenSSL for each session that can be resumed. Return: 1 if it was kept; the keeper frees it. */
 typedef int profile_on_session(SSL *ssl, SSL_SESSION *session);
 
 /* From a CHANNEL_SETTINGS or CHANNEL_RELOAD; owns @fd. Reads the system's certificates where no others are given.
@@ -39,7 +38,7 @@ int profile_open(struct profile **ret, int fd, profile_on_session *on_session, s
 struct profile *profile_keep(struct profile *profile);
 void profile_release(struct profile *profile); /* the last user frees it; NULL is allowed */
 
-/* What is dialled for the server at @index: the server's own name and port, or the proxy's. */
+/* The name and port to dial for the server at @index: its own, or the proxy's. */
 const char *profile_host(const struct profile *profile, size_t index);
 uint16_t profile_port(const struct profile *profile, size_t index);
 

@@ -17,7 +17,7 @@
 
 /* --- the URL --- */
 
-/* "%40" → "@", in place. Return: false for a "%" without two digits behind it, and where the result is no plain text. */
+/* "%40" → "@", in place. Return: false for a "%" without two hex digits, or if the result is no plain text. */
 static bool decode_percent(char *text)
 {
 	char *to = text;
@@ -42,7 +42,7 @@ static bool decode_percent(char *text)
 	return key_is_text(text);
 }
 
-/* The fields of the settings, until all of them are known to be right. */
+/* Fields for the settings, copied there once all of them are valid. */
 struct parsed {
 	char *host, *user, *password;
 	uint16_t port;
@@ -130,7 +130,7 @@ static const char *get_either(const char *lower, const char *upper, const char *
 	return value && *value ? value : NULL;
 }
 
-/* One proxy serves all servers: it is left out only where no_proxy names every one of them. */
+/* One proxy serves all servers, so it is left out only if no_proxy names every server. */
 void proxy_take_environment(struct client_settings *settings, struct ini_report *report)
 {
 	const char *proxy_name, *no_proxy_name;
@@ -158,7 +158,7 @@ static size_t len_without_last_dot(const char *text, size_t len)
 	return len > 0 && text[len - 1] == '.' ? len - 1 : len;
 }
 
-/* @element: of the list, not terminated. Does @host end in it, at a dot? */
+/* @element: of the list, not terminated. Return: true if @host equals it or ends in "." and it. */
 static bool element_is_suffix(const char *element, size_t len, const char *host)
 {
 	size_t host_len = len_without_last_dot(host, strlen(host));
@@ -183,7 +183,7 @@ static bool host_is_address(const char *host, struct addr *ret)
 }
 
 /* An address is not a name: 10.0.0.1 does not exempt 1.10.0.0.1, nor 0.1 10.0.0.1. */
-/* "*" is everybody, as in curl. */
+/* "*" matches every host, as in curl. */
 static bool element_matches(const char *element, size_t len, const char *host)
 {
 	struct addr addr;

@@ -1,4 +1,5 @@
-/* The HTTP proxy on the way to the server: its URL, and https_proxy and no_proxy of the environment, as curl reads them. */
+/* The HTTP proxy on the way to the server: its URL, and https_proxy and no_proxy of the environment, as curl reads
+ * them. */
 #ifndef TOWPATH_CLIENT_PROXY_H
 #define TOWPATH_CLIENT_PROXY_H
 
@@ -7,16 +8,18 @@
 
 #include <stdbool.h>
 
-/* Read "http://user:password@proxy:3128" into the proxy_… fields of @settings; the scheme may be absent, and so may the user.
+/* Read "http://user:password@proxy:3128" into the proxy_… fields of @settings; the scheme may be absent, and so may the
+ * user.
  * Return: NULL, or the complaint, @settings are then unchanged. */
 const char *proxy_parse(const char *text, struct client_settings *settings);
 
-/* Take the environment's proxy for the servers of @settings, unless no_proxy names all of them. Complaints go to @report. */
+/* Take the environment's proxy for the servers of @settings, unless no_proxy names all of them. Complaints go to
+ * @report. */
 void proxy_take_environment(struct client_settings *settings, struct ini_report *report);
 
-/* Does @no_proxy (NULL: nothing) exempt @host, a name or an address without brackets? A list separated by commas or
- * blanks; "*" is everybody, "example.net" and ".example.net" are that name and all below it, an address is itself.
- * Loopback and "localhost" are always exempt: a proxy could only reach its own. Pure. */
+/* True if @no_proxy (NULL: nothing) exempts @host, a name or an address without brackets. A list separated by commas or
+ * blanks; "*" matches every host, "example.net" and ".example.net" match that name and all below it, an address only
+ * itself. Loopback and "localhost" are always exempt: a proxy could only reach its own. Pure. */
 bool proxy_is_exempt(const char *no_proxy, const char *host);
 
 #endif

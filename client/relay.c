@@ -1,9 +1,9 @@
-/* The local UDP port. Happy path of a datagram: pump_receive() reads a batch, each datagram goes into the queue of
- * its source's flow, and then each flow's carrier sends. The way back does not touch this file: a carrier writes to
- * the socket itself.
+/* The local UDP port. Happy path of a datagram: pump_receive() reads a batch, each datagram goes into the queue of its
+ * source's flow, and then each flow's carrier sends. The way back does not touch this file: a carrier writes to the
+ * socket itself.
  *
- * Fails by counting. Where no flow is free a datagram is dropped as DROP_FLOWS_FULL; without a carrier it waits in
- * the queue.
+ * Fails by counting. Where no flow is free a datagram is dropped as DROP_FLOWS_FULL; without a carrier it waits in the
+ * queue.
  */
 #include "client/relay.h"
 
@@ -99,8 +99,8 @@ static struct local_flow *local_flow_open(struct relay *relay, bool is_first)
 	return local;
 }
 
-/* A source that was not seen before gets the first flow, if that is unused or silent, or else a new one. Return:
- * NULL where RELAY_FLOWS_MAX are in use. */
+/* A source that was not seen before gets the first flow, if that is unused or silent, or else a new one. Return: NULL
+ * where RELAY_FLOWS_MAX are in use. */
 static struct local_flow *flow_for_new_source(struct relay *relay, const struct addr *from, uint64_t now_us)
 {
 	struct local_flow *local = relay_first(relay);
@@ -117,7 +117,7 @@ static struct local_flow *flow_for_new_source(struct relay *relay, const struct 
 	return local;
 }
 
-/* As a rule the same source as before; only another one costs a walk through the list. */
+/* Usually the source is the same as before; only a different one costs a walk through the list. */
 static struct local_flow *find_flow(struct relay *relay, const struct addr *from, uint64_t now_us)
 {
 	struct local_flow *local = relay->recent;
@@ -133,8 +133,8 @@ static struct local_flow *find_flow(struct relay *relay, const struct addr *from
 
 /* --- datagrams --- */
 
-/* Queue the whole batch first: a carrier then sends it in one record. A carrier's end may close its flow, so the
- * next one is taken before. */
+/* Queue the whole batch first: a carrier then sends it in one record. Sending may end a carrier and close its flow, so
+ * fetch the next flow first. */
 static bool on_local_batch(void *owner, unsigned count, uint64_t now_us)
 {
 	struct relay *relay = owner;
@@ -205,7 +205,7 @@ void relay_on_reload(struct relay *relay)
 		link_on_reload(&local->link);
 }
 
-/* The kernel's own drops are read from the socket, so they are lost from the sum once the port is closed. */
+/* The kernel's own drops are read from the socket, so the sum lacks them once the port is closed. */
 void relay_sum(const struct relay *relay, struct flow_counters *total, uint32_t *depth, uint64_t *sojourn_us)
 {
 	flow_counters_add(total, &relay->gone);

@@ -1,8 +1,8 @@
 /* The local UDP port: one flow, with a link of its own, for each local source address (WireGuard uses one).
  *
  * The first flow is there from the start, so that its link is up before the first datagram comes. It belongs to the
- * first source that sends. After three minutes of silence another source may take it over. Other flows end after
- * the same silence.
+ * first source that sends. After three minutes of silence another source may take it over. Other flows end after the
+ * same silence.
  */
 #ifndef TOWPATH_CLIENT_RELAY_H
 #define TOWPATH_CLIENT_RELAY_H

@@ -3,9 +3,9 @@
  * Happy path: open, (marked sockets arrive), ask, a socket becomes readable, c-ares calls back, the timer hands the
  * answer to the owner from the loop. A text that is an address already is answered without a question.
  *
- * Under a full tunnel the sockets must carry the link's mark. Only the supervisor can make those, and c-ares wants
- * a socket at once when it asks for one. So they are requested in advance, into a stock, and the question starts
- * when all have come.
+ * Under a full tunnel the sockets must carry the link's mark. Only the supervisor can make those, and c-ares wants a
+ * socket at once when it asks for one. So they are requested in advance, into a stock, and the question starts when all
+ * have come.
  *
  * Fails with a reason in words: what c-ares says, or no answer within RESOLVER_TIMEOUT_MS. A marked socket that is
  * refused means one name server less.
@@ -272,7 +272,7 @@ static const struct ares_socket_functions marked_functions = {
 
 static int ask(struct resolver *resolver, struct err *err);
 
-/* The question starts with the last answer. Where no socket came at all, c-ares reaches no server and says so. */
+/* The question starts with the last answer. If no socket came at all, c-ares reports that it reaches no server. */
 static void on_marked_socket(struct socket_request *request, int error, int fd)
 {
 	struct resolver_marked *marked =
@@ -319,8 +319,8 @@ static void request_stock(struct resolver *resolver, const struct addr *servers,
 
 /* --- the question --- */
 
-/* Start the question. With marked sockets the physical links' name servers are asked, and for no other name than
- * the one that was given: the host's search domains belong to the tunnel. Return: 0 or a negative errno. */
+/* Start the question. With marked sockets the physical links' name servers are asked, and for no other name than the
+ * one that was given: the host's search domains belong to the tunnel. Return: 0 or a negative errno. */
 static int ask(struct resolver *resolver, struct err *err)
 {
 	bool is_marked = resolver->stock_count > 0;
@@ -347,7 +347,7 @@ static int ask(struct resolver *resolver, struct err *err)
 	return 0;
 }
 
-/* The name is an address already, so nothing has to be asked. addr_parse() wants brackets around what has colons. */
+/* The name is an address already, so no question is needed. addr_parse() wants brackets around an IPv6 address. */
 static bool is_literal(const char *host, uint16_t port, struct addr *ret)
 {
 	char text[ADDR_TEXT_MAX];

@@ -1,9 +1,9 @@
-/* Names to addresses, by c-ares on the loop, which is never blocked. /etc/hosts and /etc/resolv.conf are read anew
- * for each question, so a change of network needs no restart.
+/* Names to addresses, by c-ares on the loop, which is never blocked. /etc/hosts and /etc/resolv.conf are read anew for
+ * each question, so a change of network needs no restart.
  *
- * Under a full tunnel the system's resolver would send its questions into the tunnel, which waits for the answer.
- * Then the physical links' own name servers are asked (@nameservers), through sockets that carry the link's mark.
- * The supervisor makes them before the question starts.
+ * Under a full tunnel the system's resolver would send its questions into the tunnel, which waits for the answer. Then
+ * the physical links' own name servers are asked (@nameservers), through sockets that carry the link's mark. The
+ * supervisor makes them before the question starts.
  */
 #ifndef TOWPATH_CLIENT_RESOLVER_H
 #define TOWPATH_CLIENT_RESOLVER_H

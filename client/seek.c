@@ -5,7 +5,7 @@
  *        └── 250 ms, or all else has failed → REMEMBERED: IDLE → DIALING → PROVING ──────┘
  *
  * A try that fails, or is not needed, is OVER. The first try whose server has proved itself is chosen, which ends the
- * other try and the look-up. What the remembered addresses get depends on the answer of the look-up:
+ * other try and the look-up. The answer of the look-up decides about the remembered addresses:
  *
  *     it holds all of them       REMEMBERED is OVER: the other try dials them
  *     it is another answer       REMEMBERED begins after SEEK_FALLBACK_DELAY_MS, because a name server may lie
@@ -13,8 +13,7 @@
  *     REMEMBERED runs already    ANSWERED dials only what is not being dialled yet
  *
  * Fails when the look-up and both tries have, with the phase, address and reason of the part that failed last. The
- * failures before are debug lines. Where ANSWERED or the look-up fails while REMEMBERED is IDLE, that begins at
- * once.
+ * failures before are debug lines. Where ANSWERED or the look-up fails while REMEMBERED is IDLE, that begins at once.
  */
 #include "client/seek.h"
 
@@ -81,8 +80,7 @@ static void on_part_failed(struct seek *seek, const char *phase, const struct ad
 
 /* --- one address try: dial, then an attempt --- */
 
-/* The first server that proves itself. A try that is over has closed its attempt, which then is not heard of any
- * more. */
+/* The first server that proves itself. A try that is over has closed its attempt, which then reports nothing. */
 static void on_try_secured(void *owner)
 {
 	struct address_try *try = owner;
@@ -273,7 +271,7 @@ void seek_start(struct seek *seek, struct profile *profile, size_t server)
 
 void seek_tick(struct seek *seek, uint64_t now_us)
 {
-	/* A tick may end the search, and the try behind it. */
+	/* A tick may end the search, and with it the other try. */
 	for (size_t i = 0; i < TRY_COUNT; i++)
 		if (seek->tries[i].attempt)
 			attempt_tick(seek->tries[i].attempt, now_us);

@@ -1,9 +1,9 @@
-/* The search: from a server's name to one connection whose server has proved who it is. One search at a time, for
- * one server; the link starts it again after each failure.
+/* The search: from a server's name to one connection whose server has proved who it is. One search at a time, for one
+ * server; the link starts it again after each failure.
  *
- * Two address tries may race: ANSWERED, to what the look-up of the name answers, and REMEMBERED, to the addresses
- * by which the name was last reached, for the case that the look-up takes long, fails or lies. Because only a proof
- * wins (TLS done, pin compared), an old address can neither delay a new one nor lead to another program's server.
+ * Two address tries may race: ANSWERED, to what the look-up of the name answers, and REMEMBERED, to the addresses by
+ * which the name was last reached, for the case that the look-up takes long, fails or lies. Because only a proof wins
+ * (TLS done, pin compared), an old address can neither delay a new one nor lead to another program's server.
  */
 #ifndef TOWPATH_CLIENT_SEEK_H
 #define TOWPATH_CLIENT_SEEK_H
@@ -32,8 +32,8 @@ struct socket_source;
 struct seek_handlers {
 	/* The search is over. @attempt is the owner's: attempt_set_owner(), and attempt_close() in the end. */
 	void (*on_chosen)(void *owner, struct attempt *attempt, const struct addr *addr);
-	/* The search is over: the last part of it has failed, at @phase ("resolve", "connect", "TLS" …). @addr:
-	 * NULL where it was about none. Both texts are borrowed. */
+	/* The search is over: the last part of it has failed, at @phase ("resolve", "connect", "TLS" …). @addr: NULL
+	 * where it was about none. Both texts are borrowed. */
 	void (*on_failed)(void *owner, const char *phase, const struct addr *addr, const char *reason);
 	void (*on_closed)(void *owner); /* after seek_close(): the memory is the owner's again */
 };
@@ -73,7 +73,7 @@ struct seek {
 	uv_timer_t timer; /* until the remembered addresses are tried */
 	struct resolver *resolver;
 	struct address_try tries[TRY_COUNT];
-	/* What the look-up has answered: stays when the search is over, until the next one. */
+	/* The answer of the look-up; it stays after the search until the next one. */
 	struct addr answer[ADDRESS_LIST_MAX];
 	size_t answer_count;
 	unsigned pending; /* what has to close before on_closed: the timer and each attempt that was not handed over */
@@ -88,8 +88,8 @@ void seek_start(struct seek *seek, struct profile *profile, size_t server);
 /* Deadlines of the attempts. About twice a second; does nothing while no search runs. */
 void seek_tick(struct seek *seek, uint64_t now_us);
 
-/* The network has changed. What is under way goes on (a network that never rests must not end every search); beside it
- * connections and a look-up that was probably lost begin again. */
+/* The network has changed. Tries and look-up go on (a network that never rests must not end every search); beside them
+ * new connections and, if its question was probably lost, a new look-up begin. */
 void seek_wake(struct seek *seek, uint64_t now_us);
 
 /* End the search without a handler. The attempts close while the next search may run. */

@@ -1,5 +1,5 @@
-/* See settings.h. The table names every field once; common/base/record.h writes, reads and frees by it. What no single
- * field shows is checked at the end. A failure names the field, and nothing of the settings is kept.
+/* See settings.h. The table names every field once; common/base/record.h writes, reads and frees by it. Conditions
+ * between fields are checked at the end. A failure names the field, and nothing of the settings is kept.
  *
  * The worker checks what the supervisor has already checked: the two have different rights, and the worker must not
  * depend on how the file came about.
@@ -90,7 +90,7 @@ int client_settings_write(const struct client_settings *settings, struct err *er
 	return record_write(&record, settings, err);
 }
 
-/* What only the whole shows. Return: NULL, or the complaint. */
+/* Check the fields against each other. Return: NULL, or the complaint. */
 static const char *find_fault(const struct client_settings *settings)
 {
 	if (!settings->client_certificate_pem != !settings->client_key_pem)

@@ -1,4 +1,4 @@
-/* What the client's worker is told: everything it needs and nothing more, as JSON in a sealed memory file. */
+/* The settings of the client's worker: all that it needs and no more, as JSON in a sealed memory file. */
 #ifndef TOWPATH_CLIENT_SETTINGS_H
 #define TOWPATH_CLIENT_SETTINGS_H
 

@@ -1,7 +1,7 @@
-/* See settings_build.h. Happy path: the configuration's settings are copied, the files that it names are read beside them.
- * Fails with the key and the file that cannot be read.
+/* See settings_build.h. Happy path: the configuration's settings are copied, the files that it names are read beside
+ * them. Fails with the key and the file that cannot be read.
  *
- * The copy is shallow: what is not of a file stays the configuration's and is not freed here.
+ * The copy is shallow: only what was read from files is freed here, the rest belongs to the configuration.
  */
 #include "client/settings_build.h"
 

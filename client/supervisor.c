@@ -6,11 +6,11 @@
  *
  * The mark. A full tunnel routes everything into the device, also our own connection to the server, unless that carries
  * the firewall mark that WireGuard's routing rule leaves out. It is the mark of our device, or of another program's
- * device whose peer has our local port as its endpoint. That one is looked for at each event of the network, because
+ * device whose peer has our local port as its endpoint. That device is searched for at each network event, because
  * wg-quick may bring it up after us. With a mark, names are asked for at the physical links' name servers: the system's
  * may be the tunnel's own.
  *
- * The worker is a stranger: it reads the network. What it says is checked here (a family, a type, the number of a
+ * The worker reads the network, so it is not trusted: its messages are checked here (a family, a type, the number of a
  * server), and it gets sockets, never privileges.
  */
 #include "client/supervisor.h"

@@ -1,9 +1,8 @@
-/* Happy path: a call is passed on at once; the calls of the next WAKEUP_PAUSE_MS become one, at the end of that
- * pause.
+/* Happy path: a call is passed on at once; the calls of the next WAKEUP_PAUSE_MS become one, at the end of that pause.
  *
- * The clock is watched by a kernel timer that never expires: TFD_TIMER_CANCEL_ON_SET makes read() fail with
- * ECANCELED when the wall clock is set. Without that timer a failure because of the clock is tried again like any
- * other, only later.
+ * The clock is watched by a kernel timer that never expires: TFD_TIMER_CANCEL_ON_SET makes read() fail with ECANCELED
+ * when the wall clock is set. Without that timer a failure because of the clock is tried again like any other, only
+ * later.
  */
 #include "client/wakeup.h"
 
@@ -41,7 +40,7 @@ void wakeup_call(struct wakeup *wakeup)
 
 /* --- the clock --- */
 
-/* To be called again after each ECANCELED. */
+/* Call it again after each ECANCELED. */
 static int arm_clock(int fd)
 {
 	struct itimerspec when = {.it_value.tv_sec = time(NULL) + FAR_AWAY_S};

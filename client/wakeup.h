@@ -1,5 +1,5 @@
-/* Reasons to try again before the wait is over: the host's network has changed, or the host's clock was set (which
- * is also how a wake-up from sleep shows). */
+/* Reasons to try again before the wait is over: the host's network has changed, or the host's clock was set (which is
+ * also how a wake-up from sleep shows). */
 #ifndef TOWPATH_CLIENT_WAKEUP_H
 #define TOWPATH_CLIENT_WAKEUP_H
 

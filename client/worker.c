@@ -1,6 +1,6 @@
-/* The client's worker. Happy path: settings and the local port arrive over the channel; everything that needs the
- * file system is made; the sandbox closes; one loop serves. common/process/work.h drives it and calls what stands
- * in the table at the end.
+/* The client's worker. Happy path: settings and the local port arrive over the channel; everything that needs the file
+ * system is made; the sandbox closes; one loop serves. common/process/work.h drives it and calls what stands in the
+ * table at the end.
  *
  * Fails before READY with CHANNEL_FAILED, which the supervisor prints. After that the only end is the channel's, or
  * CHANNEL_STOP; a reload that fails leaves the settings from before in force.
@@ -61,7 +61,7 @@ static int on_listener(void *owner, uint32_t index, int fd, struct err *err)
 	return 0;
 }
 
-/* What needs files or much memory is made here, before the sandbox closes. */
+/* Make everything that needs files or much memory, before the sandbox closes. */
 static int worker_open(void *owner, struct err *err)
 {
 	struct client *client = &((struct worker *)owner)->client;

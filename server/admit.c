@@ -214,7 +214,7 @@ static const char *check_credentials(const struct admit_table *table, const stru
 	return NULL;
 }
 
-/* The order costs nothing to a stranger: without a JWT there is nothing secret to compare. */
+/* A request without a JWT may return early: there is no secret to compare. */
 static const char *check_request(const struct admit_table *table, const struct upgrade_request *request,
 	const uint8_t *binding, struct admit_grant *ret)
 {

@@ -65,7 +65,7 @@ static int parse_key(const char *pem, const char *path, EVP_PKEY **ret, struct e
 	return 0;
 }
 
-/* Do the key and the certificate belong together? Both are parsed, so that a broken file is told with its path. */
+/* Check that key and certificate belong together. Both are parsed, so that the error names a broken file's path. */
 static int check_pair(const char *certificate_pem, const char *certificate_path, const char *key_pem,
 	const char *key_path, struct err *err)
 {
@@ -149,7 +149,7 @@ static int format_certificate(X509 *certificate, char **ret_pem, struct err *err
 	return 0;
 }
 
-/* The host's own name where it can stand in a certificate; it says no more than the host's other services do. */
+/* The host's own name if it is valid in a certificate; it reveals no more than the host's other services do. */
 static void own_name(char name[COMMON_NAME_MAX + 1])
 {
 	static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-";
@@ -205,7 +205,7 @@ static bool add_extension(X509 *certificate, int nid, const char *value)
 	return is_added;
 }
 
-/* What a server's certificate has today. Clients look for the name in the alternative names only (RFC 9525). */
+/* The extensions of a server's certificate. Clients look for the name in the alternative names only (RFC 9525). */
 static bool add_extensions(X509 *certificate, const char *host)
 {
 	char alternative[sizeof("DNS:") + COMMON_NAME_MAX];
@@ -239,7 +239,7 @@ static int make_certificate(EVP_PKEY *key, char **ret_pem, struct err *err)
 	return rc;
 }
 
-/* 0 where a time is not valid: such a certificate counts as due. */
+/* Return: 0 for an invalid time, so that such a certificate counts as due. */
 static int64_t seconds_between(const ASN1_TIME *from, const ASN1_TIME *to)
 {
 	int days = 0, seconds = 0;
@@ -249,7 +249,7 @@ static int64_t seconds_between(const ASN1_TIME *from, const ASN1_TIME *to)
 	return (int64_t)days * 24 * 3600 + seconds;
 }
 
-/* What certificate_ensure() works on. The key is freed with secret_free(). */
+/* The state of certificate_ensure(). The key is freed with secret_free(). */
 struct own {
 	const char *folder;
 	char certificate_path[PATH_MAX];
@@ -258,7 +258,7 @@ struct own {
 	char *key_pem;	       /* NULL: to be made */
 };
 
-/* A file that is missing leaves NULL, and is no error. */
+/* A missing file leaves NULL and is no error. */
 static int read_if_there(const char *path, char **ret_text, struct err *err)
 {
 	int rc = file_read_text(path, FILE_LEN_MAX, ret_text, err);
@@ -318,8 +318,8 @@ static int own_make_certificate(struct own *own, EVP_PKEY *key, struct err *err)
 	return 0;
 }
 
-/* Is the certificate missing, unreadable, over, not begun (it was made while the clock was wrong), or has it less than
- * a third of its time left? */
+/* True if the certificate is missing, unreadable, expired, not yet valid (made while the clock was wrong), or has less
+ * than a third of its time left. */
 static bool own_is_due(const struct own *own)
 {
 	X509 *certificate = NULL;

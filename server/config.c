@@ -1,10 +1,10 @@
 /* See config.h. Happy path: the walk through the file hands each key to its row's parser here, then defaults are filled
- * in and what only the whole shows is checked: peers that share a secret, files that keys point at.
- * Every mistake becomes a line of the report; nothing is changed on the host, and no connection is made.
+ * in, and the whole is checked: peers that share a secret, files that keys name. Every mistake becomes a line of the
+ * report; nothing is changed on the host, and no connection is made.
  *
- * A [Peer] has two sides. To WireGuard it is a peer of the device, with a PublicKey and AllowedIPs. To the tunnel it is a client
- * that may come in, with a Token or a StockPath. Most are both; they are one entry in .clients and one in .wireguard.peers, at the
- * same index until keep_clients(), and are tied together by the PublicKey from then on.
+ * A [Peer] has two sides. To WireGuard it is a peer of the device, with a PublicKey and AllowedIPs. To the tunnel it is
+ * a client that may come in, with a Token or a StockPath. Most are both; they are one entry in .clients and one in
+ * .wireguard.peers, at the same index until keep_clients(), and are tied together by the PublicKey from then on.
  */
 #include "server/config.h"
 
@@ -39,7 +39,8 @@ static int parse_listen(void *owner, const char *text, const struct key_place *p
 
 	if (addr_parse(cleartext ? text + 5 : text, cleartext ? 0 : DEFAULT_PORT, &listen.addr) < 0)
 		return key_complain(place,
-			"not an address with its port; expected for example 0.0.0.0:443, [::]:443 or ws://127.0.0.1:8080");
+			"not an address with its port; expected for example 0.0.0.0:443, [::]:443 or "
+			"ws://127.0.0.1:8080");
 	if (cleartext && !addr_is_loopback(&listen.addr))
 		return key_complain(
 			place, "cleartext is for a reverse proxy on this host only; expected ws://127.0.0.1:8080");
@@ -54,7 +55,7 @@ static int parse_listen(void *owner, const char *text, const struct key_place *p
 	return 0;
 }
 
-/* Another host's address would make the hub a way into that network for whoever holds a token. */
+/* Another host's address would let every holder of a token into that network. */
 static int parse_target(void *owner, const char *text, const struct key_place *place)
 {
 	struct server_config *config = owner;
@@ -267,8 +268,8 @@ static void take_device(struct reading *reading)
 		reading->report);
 }
 
-/* A hidden device's UDP socket is in a network namespace that only the tunnel leads into: it cannot send to an Endpoint, and
- * Target must be its port. */
+/* A hidden device's UDP socket is in a network namespace that only the tunnel leads into: it cannot send to an
+ * Endpoint, and Target must be its port. */
 static void check_hidden(struct reading *reading)
 {
 	const struct server_config *config = reading->config;
@@ -320,7 +321,7 @@ static void check_certificate(struct reading *reading)
 	tunnel_file_warn_readable_path(config->certificate_key_path);
 }
 
-/* A [Peer] must be a peer of WireGuard, or let a client come in, or both. */
+/* A [Peer] must be a peer of WireGuard, or admit a client, or both. */
 static void check_peers(struct reading *reading)
 {
 	const struct server_config *config = reading->config;
@@ -334,7 +335,7 @@ static void check_peers(struct reading *reading)
 	}
 }
 
-/* A word that no other peer may have. */
+/* A word that must be unique among the peers. */
 struct own_word {
 	const char *word;
 	const char *key;
@@ -360,8 +361,8 @@ static void complain_words(struct reading *reading, struct own_word *words, size
 				words[i].key, words[i - 1].key, words[i - 1].line);
 }
 
-/* Tokens and stock paths are one set: a stock path can be read in the log of every proxy on the way, so it must not be a
- * token at the same time. */
+/* Tokens and stock paths are one set: a stock path can be read in the log of every proxy on the way, so it must not be
+ * a token at the same time. */
 static void check_secrets(struct reading *reading, struct own_word *words)
 {
 	const struct server_config *config = reading->config;
@@ -378,7 +379,7 @@ static void check_secrets(struct reading *reading, struct own_word *words)
 	complain_words(reading, words, count);
 }
 
-/* A peer without a name is called after its line; another may have that as its Name. */
+/* A peer without a name is called peer-LINE, which another peer may have as its Name. */
 static void check_names(struct reading *reading, struct own_word *words)
 {
 	const struct server_config *config = reading->config;
@@ -442,8 +443,8 @@ static void keep_clients(struct reading *reading)
 			config->path);
 }
 
-/* The order matters: the device decides defaults, checks see both, and dropping clients comes last since their [Peer] was
- * checked too. */
+/* The order matters: the device decides defaults, checks see both, and dropping clients comes last since their [Peer]
+ * was checked too. */
 static void finish(struct reading *reading)
 {
 	struct server_config *config = reading->config;

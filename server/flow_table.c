@@ -1,10 +1,10 @@
 /* Flows by client and instance (flow_table.h).
  *
- * Theory of operation. A flow is one UDP socket connected to Target, a queue of datagrams for the client, and
- * counters. It exists because WireGuard behind Target knows a client by the source address and port of its
- * datagrams: when the client's TCP connection breaks and it comes again, the same socket must serve it, or
- * WireGuard would answer to the old address. So a flow outlives the sessions that carry it. flow_table.h lists its
- * states, and what may be called in each.
+ * Theory of operation. A flow is one UDP socket connected to Target, a queue of datagrams for the client, and counters.
+ * It exists because WireGuard behind Target knows a client by the source address and port of its datagrams: when the
+ * client's TCP connection breaks and it comes again, the same socket must serve it, or WireGuard would answer to the
+ * old address. So a flow outlives the sessions that carry it. flow_table.h lists its states, and what may be called in
+ * each.
  *
  *    A new client     attach → no flow → ask the supervisor (ASKED) → on_socket → on_flow (CARRIED)
  *    It comes again   attach → the flow is LONELY or CARRIED → usable at once; a session that carries it retires
@@ -12,22 +12,22 @@
  *
  * While a flow is CARRIED by two sessions, both deliver what the client sends, but only the newest gets what Target
  * sends: flow.carrier is the newest carrier, and carrier_send() sends nothing through another one. While a flow is
- * LONELY, Target's datagrams go into the queue as ever. They soon get too old there and are dropped, except the
- * newest WireGuard handshake initiation: WireGuard behind Target would wait seconds before it sends another one to
- * the client that has come back.
+ * LONELY, Target's datagrams go into the queue as ever. They soon get too old there and are dropped, except the newest
+ * WireGuard handshake initiation: WireGuard behind Target would wait seconds before it sends another one to the client
+ * that has come back.
  *
  * Two tables stand side by side. `buckets` finds a flow by its key; a flow's ticket is a counter above its bucket's
- * number, so that the supervisor's answer finds the flow in the same bucket. `client_counts` counts the flows of
- * each client that has one, for MaxSessionsPerClient. All work for a new session is thus independent of how many
- * flows there are, except for a client at its limit: then all flows are searched for the one of its own that has
- * been lonely longest.
+ * number, so that the supervisor's answer finds the flow in the same bucket. `client_counts` counts the flows of each
+ * client that has one, for MaxSessionsPerClient. All work for a new session is thus independent of how many flows there
+ * are, except for a client at its limit: then all flows are searched for the one of its own that has been lonely
+ * longest.
  *
  * Calls come from sessions (attach, detach), from the worker (on_socket, tick, sum) and from the loop (a readable
- * socket). Into sessions go on_flow and on_retire, and carrier_send() for datagrams. Any of these may end a
- * session, which detaches; so a function here calls out last, or looks at ->state afterwards.
+ * socket). Into sessions go on_flow and on_retire, and carrier_send() for datagrams. Any of these may end a session,
+ * which detaches; so a function here calls out last, or looks at ->state afterwards.
  *
  * Failure: no memory or a limit is returned from attach. A socket that cannot be had closes the flow and tells the
- * waiter NULL. A flow that is closed counts what nobody will read: datagrams in the queue, and those in the
+ * waiter NULL. A flow that is closed counts datagrams that are never read: datagrams in the queue, and those in the
  * socket's buffer.
  */
 #include "server/flow_table.h"
@@ -95,7 +95,7 @@ static struct hub_flow *next_flow(const struct flow_table *table, const struct h
 	return bucket < FLOW_TABLE_BUCKETS ? table->buckets[bucket] : NULL;
 }
 
-/* Where the client's count is, or belongs. Numbers spread by themselves: they follow from hashes of names. */
+/* Where the client's count is, or belongs. Numbers are spread already: they follow from hashes of names. */
 static struct client_count **find_count(struct flow_table *table, uint32_t client)
 {
 	struct client_count **link = &table->client_counts[client % FLOW_TABLE_BUCKETS];
@@ -195,7 +195,7 @@ static bool make_room(struct flow_table *table, uint32_t client)
 	return oldest != NULL;
 }
 
-/* A flow that waits for its socket. Return: NULL: out of memory. */
+/* Make a flow that waits for its socket. Return: NULL without memory. */
 static struct hub_flow *flow_open(struct flow_table *table, const struct admit_grant *grant)
 {
 	struct client_count **count = find_count(table, grant->client);
@@ -232,7 +232,7 @@ static const char *client_name(const struct hub_flow *flow)
 	return server_settings_find(flow->table->setup.settings, flow->client)->name;
 }
 
-/* Where the question cannot be sent, nobody answers: the session's own deadline ends the wait. */
+/* If the question cannot be sent, no answer comes, and the session's own deadline ends the wait. */
 static void ask_for_socket(const struct hub_flow *flow, uint32_t rtt_ms)
 {
 	struct channel_flow wanted = {

@@ -70,7 +70,7 @@ struct hub_flow {
 	uint64_t lonely_since_us;
 };
 
-/* What the table tells sessions. Inside both calls any function of this header may be called for another session. */
+/* Calls from the table to sessions. Inside both, any function of this header may be called for another session. */
 struct flow_handlers {
 	/* The session that waited carries @flow now. NULL: there is no socket, or a newer session of the same instance
 	 * came first; the session is detached already. */

@@ -1,4 +1,4 @@
-/* See hub.h. What follows from settings is made here, both at the start and at a reload. */
+/* See hub.h. Makes the parts that depend on settings, at the start and at a reload. */
 #include "server/hub.h"
 
 #include "common/tunnel/tls.h"

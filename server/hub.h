@@ -1,4 +1,4 @@
-/* What the parts of the hub's worker share. worker.c owns it; sessions and reload.c borrow it. */
+/* The state that the parts of the hub's worker share. worker.c owns it; sessions and reload.c borrow it. */
 #ifndef TOWPATH_SERVER_HUB_H
 #define TOWPATH_SERVER_HUB_H
 

@@ -48,7 +48,7 @@ static const char *find_remedy(char *buf, size_t size, int code, const struct se
 	return buf;
 }
 
-/* The default listener stands in no line of the file; [Server] does. */
+/* The default listener has no line in the file, so [Server]'s line is named. */
 static int fail_with_line(
 	const struct server_config *config, const struct server_listen *listen, int code, struct err *err)
 {

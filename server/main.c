@@ -1,4 +1,4 @@
-/* towpath-server: the hub. What happens with the command line: common/command_line/program.h. */
+/* towpath-server: the hub. The command line is handled by common/command_line/program.h. */
 #include "common/command_line/program.h"
 #include "server/config.h"
 #include "server/supervisor.h"

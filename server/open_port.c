@@ -1,8 +1,7 @@
 /* Warns of a device that answers to the whole network (open_port.h).
  *
- * Happy path: list the links, read those of kind wireguard, compare their ports. A step that fails is passed over
- * without a word, because this is advice: without it the tunnel works as well. Only one device can have the port at a
- * time.
+ * Happy path: list the links, read those of kind wireguard, compare their ports. A step that fails is skipped silently,
+ * because this is only advice. Only one device can have the port at a time.
  */
 #include "server/open_port.h"
 

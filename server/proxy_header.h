@@ -24,7 +24,7 @@ enum proxy_header_result {
  * AF_UNSPEC where the proxy speaks for itself (LOCAL, UNKNOWN). Never returns PROXY_HEADER_LOST. */
 enum proxy_header_result proxy_header_parse(const uint8_t *buf, size_t len, size_t *ret_used, struct addr *ret_from);
 
-/* What has been taken from a socket so far. All zero at first. */
+/* The bytes taken from a socket so far. All zero at first. */
 struct proxy_header {
 	uint8_t bytes[PROXY_HEADER_MAX];
 	size_t len;

@@ -11,7 +11,7 @@
 
 #include <errno.h>
 
-/* True if what let @client in, its stock path or its token, still does. */
+/* True if the stock path or token that let @client in is still valid. */
 static bool is_admitted(const struct hub *hub, const struct server_settings *settings, uint32_t client, bool is_stock)
 {
 	const struct server_settings_client *before = server_settings_find(&hub->settings, client);

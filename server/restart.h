@@ -7,11 +7,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Do both bring up the device from the same file, under the same name? Only then can [Interface] and [Peer] of the two be
- * compared. */
+/* True if both bring up the device from the same file under the same name, so that [Interface] and [Peer] are
+ * comparable. */
 bool restart_is_same_device(const struct server_config *before, const struct server_config *now);
 
-/* Append to "Address, MTU", or "", the keys in which @now differs from @before. A name that does not fit is left out. */
+/* Append to "Address, MTU", or "", the keys in which @now and @before differ. Names that do not fit are left out. */
 void restart_append(char *text, size_t size, const struct server_config *before, const struct server_config *now);
 
 #endif

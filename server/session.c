@@ -1,6 +1,6 @@
 /* A connection's way from accept() to a tunnel, or to the web site.
  *
- * Theory of operation. A session is one TCP connection. What it does next depends on its state alone; the table `rules`
+ * Theory of operation. A session is one TCP connection. Its state alone decides what it does next; the table `rules`
  * says for each state how long it may last and which events of the stream it takes:
  *
  *    PROXIED ──header──▶ TLS ──handshake──▶ REQUEST ──upgrade accepted──▶ ADMITTED ──visitor closed──▶ WAITING
@@ -18,7 +18,7 @@
  *    TUNNEL     The 101 is written; ->carrier has the stream's events and moves ->flow's datagrams.
  *    RETIRED    As TUNNEL, but a newer session carries the flow: what is under way is still taken for five seconds.
  *    FLUSHING   The last answer is being sent; then the connection ends.
- *    LINGERING  FIN was sent. What the peer still says is read and dropped: closing a socket with unread bytes sends a
+ *    LINGERING  FIN was sent. Bytes from the peer are read and dropped: closing a socket with unread bytes sends a
  *               reset, which can overtake the answer.
  *    CLOSED     Out of hub->sessions. Only on_stream_closed() is to come, and it frees the session.
  *
@@ -88,7 +88,7 @@ struct session {
 	size_t rest_len;
 };
 
-/* What may happen in a state. An event without a handler is ignored: it cannot come, or a later state takes it. */
+/* The rules of a state. An event without a handler is ignored: it cannot come, or a later state takes it. */
 struct state_rule {
 	uint64_t time_us; /* how long the state may last; 0: as long as it likes */
 	void (*on_open)(struct session *session);
@@ -169,7 +169,7 @@ static void start_lingering(struct session *session)
 	tls_stream_pause(&session->stream, false);
 }
 
-/* Send what was written, then end. What the socket does not take now, on_writable reports. */
+/* Send what was written, then end. If the socket is full now, on_writable continues. */
 static void flush_and_end(struct session *session)
 {
 	int rc = tls_stream_flush(&session->stream);
@@ -277,7 +277,7 @@ const struct flow_handlers session_flow_handlers = {.on_flow = on_flow, .on_reti
 
 /* --- attaching to a flow --- */
 
-/* A known client may learn why; `retry-after` keeps it from asking at once again. */
+/* A known client may learn the reason; `retry-after` keeps it from asking again at once. */
 static void refuse_over_limit(struct session *session, const char *reason)
 {
 	char answer[256];
@@ -467,8 +467,8 @@ static void start_request(struct session *session)
 		session_close(session);
 }
 
-/* The proxy's header is read, or there is none: go on as on any connection. What of it was taken from the socket and is
- * no header belongs to the request. Before TLS it is lost, with a connection that could not become TLS any more. */
+/* The proxy's header is read, or there is none: go on as on any connection. Bytes that were taken but are no header
+ * belong to the request. In front of TLS they are lost, and the connection fails. */
 static void leave_proxied(struct session *session)
 {
 	struct proxy_header *header = session->header;
@@ -560,7 +560,7 @@ static const struct tls_stream_handlers stream_handlers = {
 	.on_closed = on_stream_closed,
 };
 
-/* REQUEST has the visitor's timeout, a tunnel the carrier's pings; neither needs a time here. */
+/* REQUEST ends by the visitor's timeout, a tunnel by the carrier's pings: neither has a time here. */
 static const struct state_rule rules[SESSION_STATE_COUNT] = {
 	[SESSION_PROXIED] = {.time_us = 10 * CLOCK_US_PER_S, .on_readable = read_proxy_header},
 	[SESSION_TLS] = {.time_us = 10 * CLOCK_US_PER_S, .on_open = start_request},

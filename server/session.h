@@ -28,7 +28,7 @@ void session_tick(struct session *session, uint64_t now_us);
 /* Close in an orderly way, a tunnel with WebSocket close 1001 (going away). */
 void session_close(struct session *session);
 
-/* Whose session it is, and what admitted it; NULL where it is no client's. Borrowed. */
+/* The client of the session and its grant; NULL if it is no client's. Borrowed. */
 const struct admit_grant *session_grant(const struct session *session);
 
 /* After a reload: the client is no longer admitted. Close now, with WebSocket close 1008 (policy). */

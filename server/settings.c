@@ -1,5 +1,5 @@
-/* See settings.h. The table names every field once; common/base/record.h writes, reads and frees by it. What no single
- * field shows is checked at the end. A failure names the field, and nothing of the settings is kept.
+/* See settings.h. The table names every field once; common/base/record.h writes, reads and frees by it. Conditions
+ * between fields are checked at the end. A failure names the field, and nothing of the settings is kept.
  *
  * The worker checks what the supervisor has already checked: the two have different rights, and the worker must not
  * depend on how the file came about.
@@ -77,7 +77,7 @@ int server_settings_write(const struct server_settings *settings, struct err *er
 	return record_write(&record, settings, err);
 }
 
-/* What only the whole shows. The numbers rise: server_settings_find() searches by halves. Return: NULL, or the complaint. */
+/* Check the fields against each other. Numbers must rise for the binary search. Return: NULL, or the complaint. */
 static const char *find_fault(const struct server_settings *settings)
 {
 	bool needs_certificate = false;

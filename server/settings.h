@@ -1,4 +1,4 @@
-/* What the hub's worker is told: everything it needs and nothing more, as JSON in a sealed memory file. */
+/* The settings of the hub's worker: all that it needs and no more, as JSON in a sealed memory file. */
 #ifndef TOWPATH_SERVER_SETTINGS_H
 #define TOWPATH_SERVER_SETTINGS_H
 

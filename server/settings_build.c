@@ -1,6 +1,5 @@
-/* See settings_build.h. Happy path: numbers for the clients, certificate and page from disk, all written into a sealed memory
- * file. Fails with the first of these that cannot be had; nothing that was in use has changed then.
- */
+/* See settings_build.h. Happy path: numbers for the clients, certificate and page from disk, all written into a sealed
+ * memory file. Fails with the first of these that cannot be had; nothing that was in use has changed then. */
 #include "server/settings_build.h"
 
 #include "common/base/log.h"
@@ -23,7 +22,7 @@ static bool needs_certificate(const struct settings_build_frame *frame)
 	return false;
 }
 
-/* Told once, not at each reload: clients need it to trust a certificate that no CA has signed. */
+/* Log the pin once, not at each reload: clients need it to trust a certificate that no CA has signed. */
 static int tell_pin(struct settings_build_frame *frame, const char *certificate_pem, bool is_made, struct err *err)
 {
 	uint8_t pin[TLS_PIN_LEN];
@@ -57,7 +56,8 @@ static int read_files(struct settings_build_frame *frame, const struct server_co
 	return rc < 0 ? rc : tell_pin(frame, settings->certificate_pem, is_made, err);
 }
 
-/* A certificate that OpenSSL refuses (its key is too short, say) would end every worker at its start: better told here. */
+/* A certificate that OpenSSL refuses (its key is too short, say) would end every worker at its start: so it is refused
+ * here. */
 static int try_certificate(const struct server_settings *settings, struct err *err)
 {
 	SSL_CTX *tls = NULL;

@@ -1,5 +1,5 @@
-/* From the configuration to what the worker is given: settings in a sealed memory file, and the list of clients in them. A
- * reload makes another such pair beside the one in use; if that fails, nothing has changed. */
+/* From the configuration to what the worker is given: settings in a sealed memory file, and the list of clients in
+ * them. A reload makes another such pair beside the one in use; if that fails, nothing has changed. */
 #ifndef TOWPATH_SERVER_SETTINGS_BUILD_H
 #define TOWPATH_SERVER_SETTINGS_BUILD_H
 

@@ -1,13 +1,13 @@
 /* The hub's supervisor.
  *
  * Happy path: listeners, the clients' addresses, certificate and page, a namespace with only lo, and then
- * supervise_run(): a worker that is handed settings and listeners, and UDP sockets when it asks for them. If the file
- * has a device, that is brought up, too; its UDP socket is born in the worker's namespace, unless it is to answer to
- * everybody. Fails at set-up with one line and exit code 1; nothing is left behind but certificate, page and addresses.
+ * supervise_run(): a worker that is handed settings and listeners, and UDP sockets when it asks for them. A device of
+ * the file is brought up as well; its UDP socket is made in the worker's namespace, unless it shall answer to all.
+ * Fails at set-up with one line and exit code 1; nothing is left behind but certificate, page and addresses.
  *
- * A flow's socket is connected to Target before the worker gets it, and the worker can only write to it: what cannot
- * name an address needs no firewall rule. Its source address is the client's own, 127.64.0.0/10 by the client's number,
- * so that `wg show` tells the clients apart and a client that comes back is seen at the same endpoint.
+ * A flow's socket is connected to Target before the worker gets it, and the worker can only write to it: since it
+ * cannot name an address, no firewall rule is needed. Its source address is the client's own, 127.64.0.0/10 by the
+ * client's number, so that `wg show` tells the clients apart and a client that comes back is seen at the same endpoint.
  *
  * A client is greeted (host_greet_peer()) when its first socket is made: it may still have a session with a device that
  * was here before, and its WireGuard would try anew only after 15 s of silence.
@@ -62,7 +62,7 @@ struct supervisor {
 
 /* --- what the worker asks for --- */
 
-/* Once for each client and device, and again after a reload. */
+/* Greet a client: once for each device, and again after a reload. */
 static void greet(struct supervisor *s, struct client_list_entry *entry)
 {
 	struct host *host = supervise_host(s->supervise);
@@ -212,7 +212,7 @@ static int reload(void *owner, struct channel *channel, char *ret_restart, size_
 
 /* --- the loop runs --- */
 
-/* Our own certificate may be due, another program such as certbot may have renewed one of the file. */
+/* Our own certificate may be due, or another program such as certbot may have renewed the configured one. */
 static void on_renew_timer(uv_timer_t *timer)
 {
 	struct supervisor *s = timer->data;
@@ -268,7 +268,7 @@ static const char *name_of_peer(const struct client_list *clients, const json_t 
 	return NULL;
 }
 
-/* Names of clients into the peers of `status`. */
+/* Add the clients' names to the peers of `status`. */
 static void on_report(void *owner, json_t *wireguard)
 {
 	const struct supervisor *s = owner;
@@ -346,8 +346,8 @@ static int open_frame(struct supervisor *s, struct err *err)
 	return rc;
 }
 
-/* What is open when it fails is closed by supervisor_close(). The certificate is made before the namespace: its
- * mistakes are the likelier ones. */
+/* On failure supervisor_close() closes what is open. The certificate is made before the namespace: its mistakes are the
+ * likelier ones. */
 static int supervisor_open(struct supervisor *s, struct err *err)
 {
 	bool is_hidden = s->first->has_device && s->first->hidden;

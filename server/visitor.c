@@ -15,8 +15,8 @@
  * peer that puts two requests into one body, or hides one, meets a front end that frames messages exactly as the web
  * site does, or refuses them; so no request reaches the site that was not seen here.
  *
- * Every callback may close the visitor. The memory stays until the loop has closed the timer, so ->is_closing can be
- * asked for behind every callback, and is.
+ * Every callback may close the visitor. The memory stays until the loop has closed the timer, so ->is_closing is
+ * checked after every callback.
  */
 #include "server/visitor.h"
 
@@ -126,7 +126,7 @@ static int connect_site(struct visitor *visitor)
 
 /* --- time --- */
 
-/* The last call of all; the owner may have closed the visitor when it returns. */
+/* The owner may have closed the visitor when this returns, so it is the last call of its caller. */
 static void end_visit(struct visitor *visitor)
 {
 	visitor->state = VISITOR_STATE_ENDED;

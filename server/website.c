@@ -195,7 +195,7 @@ static int on_request(struct website *website, struct lws *wsi, const char *path
 	len = format_answer(website, wsi, (char *)buf + LWS_PRE, size, path_len == 1 && path[0] == '/', closes);
 	sent = len < 0 ? -1 : lws_write(wsi, buf + LWS_PRE, (size_t)len, LWS_WRITE_HTTP_FINAL);
 	free(buf);
-	/* What the socket did not take is copied and sent later; the transaction is completed then. */
+	/* The rest that the socket did not take is copied and sent later, which completes the transaction. */
 	if (sent < 0 || lws_http_transaction_completed(wsi) != 0)
 		return -1;
 	return closes ? -1 : 0;
@@ -229,7 +229,7 @@ static const struct lws_protocols protocols[] = {
 	{0},
 };
 
-/* What libwebsockets says may contain bytes of a visitor's request: it is quoted. */
+/* Messages of libwebsockets may contain bytes of a visitor's request, so they are quoted. */
 static void on_log(int level, const char *line)
 {
 	char text[256];

@@ -28,7 +28,7 @@
 #define DEFAULT_TIMEOUT_MS 30000
 #define LONG_MAX_COUNT 96 /* 9 general ones, and each key up to twice; more are not accepted */
 
-/* What getopt_long() returns. Letters are the short options, 256 and up have none. */
+/* The values that getopt_long() returns. Letters are short options; 256 and up have no short form. */
 enum option_value {
 	OPTION_HELP = 'h',
 	OPTION_VERBOSE = 'v',

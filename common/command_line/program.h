@@ -1,7 +1,6 @@
-/* What both programs do with their command line: hand over to the worker where the supervisor started us, to the
+/* The way of both programs through their command line: hand over to the worker where the supervisor started us, to the
  * supervisor for `run` and `up`, to the configuration's reader for `check`, to a running supervisor's control socket
- * for `down`, `reload` and `status`. A program is this table, and its main() one call.
- */
+ * for `down`, `reload` and `status`. A program is this table, and its main() one call. */
 #ifndef TOWPATH_COMMAND_LINE_PROGRAM_H
 #define TOWPATH_COMMAND_LINE_PROGRAM_H
 
@@ -14,7 +13,8 @@ struct program {
 	const char *role;			 /* "client" */
 	const char *section;			 /* of a file that is such a tunnel's: "Client" */
 	struct configuration_type configuration; /* context of its read(): the struct options */
-	/* What a read configuration calls itself. *ret_path: NULL where it comes from a URL. Borrowed from @config. */
+	/* The name and path of a configuration that was read. *ret_path: NULL if it comes from a URL. Borrowed from
+	 * @config. */
 	void (*identify)(const void *config, const char **ret_name, const char **ret_path);
 	/* Run until SIGTERM, SIGINT or `down` (0), or until it cannot go on (1). Return: the exit code. */
 	int (*supervise)(const void *config, const struct supervisor_options *options);

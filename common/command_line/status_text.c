@@ -1,5 +1,5 @@
-/* See status_text.h: a tunnel's JSON in the manner of `wg show`. Absent fields are left out. A field
- * that is not known here is shown as JSON, so that nothing vanishes when a program is newer than this one.
+/* See status_text.h: a tunnel's JSON in the manner of `wg show`. Absent fields are left out. A field that is not known
+ * here is shown as JSON, so that nothing vanishes when a program is newer than this one.
  *
  * Missing objects are no error: jansson answers NULL for a key of NULL, and tunnel_ref_text() "" for that. So each
  * function prints what it finds, and needs no check of its own.
@@ -133,7 +133,7 @@ static void write_link(FILE *out, const json_t *link)
 			tunnel_ref_text(link, "last_error_at"));
 }
 
-/* Of the tunnel, or of one session of a hub: @indent tells them apart. */
+/* The counters of the tunnel (no @indent), or of one session of a hub. */
 static void write_transfer(FILE *out, const char *indent, const json_t *object)
 {
 	const json_t *bytes = json_object_get(object, "bytes"), *datagrams = json_object_get(object, "datagrams");

@@ -9,8 +9,8 @@
  * @section: "Client". Return: exit code: 0, 1, 4 where there is no such tunnel. */
 int down_run(const struct options *options, const char *role, const char *section);
 
-/* Return: exit code: 0, 1 where the file is refused or it does not run, 4 where there is no such tunnel. What needs a
- * restart is logged. */
+/* Return: exit code: 0, 1 where the file is refused or it does not run, 4 where there is no such tunnel. Keys that
+ * need a restart are logged. */
 int reload_run(const struct options *options, const char *role, const char *section);
 
 #endif

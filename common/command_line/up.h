@@ -1,7 +1,7 @@
 /* `up`: the supervisor in the background. The process that was typed waits until traffic can flow or it cannot.
  *
  *     up ──fork──▶ supervisor, in a session of its own: its standard output is the log, its standard error a pipe to
- *                  us, which we pass on to the terminal and to the log; when traffic flows, the log takes the pipe's place,
+ *                  us, which we pass on to the terminal and to the log; when traffic flows, the log replaces the pipe,
  *                  see notify_flowing() and CHANNEL_LOG
  *
  * The log: the journal if there is one, else RUNTIME_DIR/NAME.log. The supervisor stays in the folder where `up` was

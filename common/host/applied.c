@@ -7,8 +7,8 @@
  * pass_go_on() is the loop of all three. Where a change needs a program it returns, and the program's end calls it
  * again. A program that cannot be started ends at once with a negative errno, so there is one way on for every result.
  *
- * What a program made, and a rule in another table, are seen by the exit code of a program. Our own nftables table has
- * no such code: its listing is compared with the listing taken right after we had made it.
+ * Changes that a program made, and rules in another table, are checked by the exit code of a program. Our own nftables
+ * table has no such code: its listing is compared with the listing taken right after we had made it.
  */
 #include "common/host/applied.h"
 
@@ -123,8 +123,8 @@ static bool tell_made(struct applied *applied, struct change *change, int status
 	return applied->handlers;
 }
 
-/* Also the end of applied_keep_listing(), where at is end already. A table that cannot be listed keeps its old
- * listing: the next look then makes the table again, which does no harm. */
+/* Also the end of applied_keep_listing(), where at is end already. A table that cannot be listed keeps its old listing:
+ * the next look then makes the table again, which does no harm. */
 static void on_listed(struct applied *applied, int status, const char *output)
 {
 	if (status == 0) {
@@ -154,8 +154,8 @@ static void on_made_by_program(struct applied *applied, int status, const char *
 		pass_next(applied);
 }
 
-/* The script replaces the whole table in one transaction, so it may be run over one that is there, as the shell
- * lines may. */
+/* The script replaces the whole table in one transaction, so it may be run over one that is there, as the shell lines
+ * may. */
 static void make_by_program(struct applied *applied, const struct change *change)
 {
 	static const char *const nft[] = {"nft", "-f", "-", NULL};
@@ -191,7 +191,7 @@ static bool make_change(struct applied *applied, struct change *change)
 	return false;
 }
 
-/* What was lost to memory counts as unchanged: making the table again would not help. */
+/* If memory runs out the table counts as unchanged: making it again would not help. */
 static bool is_as_kept(const struct applied *applied, const char *output)
 {
 	char *listing = strdup(output);
@@ -434,14 +434,14 @@ int applied_open(struct applied *applied, uv_loop_t *loop, const struct host_set
 	applied->endpoints = calloc(setup->wireguard->peer_count + 1, sizeof(*applied->endpoints));
 	if (!applied->endpoints)
 		return err_system(err, -ENOMEM, "peers");
-	/* The undo list is locked before a table is chosen: of two runs of this tunnel the second one must not get
-	 * that far. */
+	/* The undo list is locked before a table is chosen: of two runs of this tunnel the second one must not get that
+	 * far. */
 	rc = netlink_open(&applied->netlink, -1, err);
 	if (rc == 0)
 		rc = open_birth(applied, err);
 	if (rc == 0)
 		rc = undo_open(&applied->undo, setup->state_dir, setup->name, err);
-	/* What a crashed run has left is in the list still, so its table counts as free. */
+	/* Changes left by a crashed run are still in the list, so its table counts as free. */
 	if (rc == 0)
 		rc = facts_pick_mark(
 			&applied->netlink, setup, applied->undo, &applied->mark, &applied->table_lock, err);

@@ -61,8 +61,8 @@ void applied_close(struct applied *applied);
 /* Make all changes of the plan, each recorded first. */
 void applied_make_all(struct applied *applied, const struct applied_handlers *handlers, void *owner);
 
-/* Look for all changes that were made and are not paused. First those that netlink can see, before this returns;
- * then those that a program has to look for. What is missing is made again where may_repair allows it. */
+/* Look for all changes that were made and are not paused. First those that netlink can see, before this returns; then
+ * those that a program has to look for. Missing ones are made again if may_repair allows it. */
 void applied_look(struct applied *applied, const struct applied_handlers *handlers, void *owner);
 
 /* Make @change of the plan again, whether it is there or not. */
@@ -86,8 +86,8 @@ int applied_add(struct applied *applied, const struct change *change, struct err
 /* Changes that are missing now are no longer ours: a hook took them away on purpose. */
 void applied_release_missing(struct applied *applied);
 
-/* Make the routes of @wanted those of the plan: what is not among them goes, what is new comes. @keeps_full: routes
- * of length 0 stay as they are. Failures are logged and do not stop the rest. Return: 0 or -ENOMEM with nothing
+/* Make the routes of @wanted those of the plan: what is not among them goes, what is new comes. @keeps_full: routes of
+ * length 0 stay as they are. Failures are logged and do not stop the rest. Return: 0 or -ENOMEM with nothing
  * changed. */
 int applied_set_routes(struct applied *applied, struct plan *wanted, bool keeps_full);
 

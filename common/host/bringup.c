@@ -90,8 +90,8 @@ static void on_post_up_done(void *owner, const char *failure)
 
 /* --- the changes --- */
 
-/* Return: true, and whose it is, if another program has taken what was free when the host was checked. PreUp may,
- * for one. */
+/* Return: true, and whose it is, if another program has taken what was free when the host was checked. PreUp may, for
+ * one. */
 static bool was_taken(struct applied *applied, const struct change *change, struct err *err)
 {
 	if (change->kind == CHANGE_DEVICE)

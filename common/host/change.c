@@ -1,8 +1,8 @@
 /* The kinds of changes (change.h). Each kind is a section below, with the functions that record it, make it and look
  * for it, and one row in the table at the end; the public functions go by that table.
  *
- * What already is as it should be counts as made: a route or a rule that is there word for word, a parameter with our
- * value. Everything else that is in the way is an error, and bring-up stops at it. Nothing is tried twice here.
+ * A change that the host already has counts as made: a route or a rule that is there word for word, a parameter with
+ * our value. Everything else that is in the way is an error, and bring-up stops at it. Nothing is tried twice here.
  */
 #include "common/host/change.h"
 
@@ -42,7 +42,7 @@ static int record_sysctl(const struct change_target *target, const struct change
 	return undo_add(target->undo, &entry, err);
 }
 
-/* What the kernel sets along with another change is recorded, so that going down restores it, but not written. */
+/* Values that the kernel sets along with another change are recorded for going down, but not written. */
 static int write_sysctl(const struct change_target *target, const struct change *change, struct err *err)
 {
 	(void)target;

@@ -62,7 +62,7 @@ struct change {
 	uint64_t repairs_since_us, paused_until_us; /* clock_now_us() */
 };
 
-/* What a change is made on. */
+/* The objects on which a change is made. */
 struct change_target {
 	struct netlink *netlink;
 	struct netlink *birth;	   /* the namespace in which the device is made */

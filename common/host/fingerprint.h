@@ -1,4 +1,4 @@
-/* What a device was brought up with, as far as only a restart can change it.
+/* Settings of the device that only a restart can change, as they were at bring-up.
  *
  * A reload compares the new configuration with these prints and names the keys that differ. The configuration itself
  * cannot be kept for that: the caller of host_reload() frees it. Plain data, no descriptor, no call to the kernel;

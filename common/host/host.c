@@ -28,8 +28,8 @@
  *
  * How it fails. A failure before UP ends in on_bringup_done() with a text: everything is undone, and on_failed gets the
  * text. After UP nothing ends the tunnel: what cannot be put back is logged, and a device that was deleted is not made
- * again, because its peers and keys have gone with it and their owner may have meant it. What cannot be undone is
- * logged, set aside in the list, and tried again by the next run.
+ * again, because its peers and keys have gone with it and their owner may have meant it. Changes that cannot be undone
+ * are logged, set aside in the list, and tried again by the next run.
  */
 #include "common/host/host.h"
 

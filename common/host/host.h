@@ -1,4 +1,4 @@
-/* What a tunnel with a device of ours changes on this host: the WireGuard device, addresses, routes, rules, sysctls,
+/* The changes of a tunnel with its own device on this host: the WireGuard device, addresses, routes, rules, sysctls,
  * the nftables table, the resolver, hooks; all that wg-quick(8) does, and [Gateway]. README.md in this folder is the
  * way in.
  *
@@ -34,9 +34,9 @@ struct host_handlers {
 
 struct host;
 
-/* Lock the undo list and choose the mark. Changes nothing; what a crash left is undone in host_up(). @setup is
- * copied, what it points to is borrowed until host_close(). Return: 0, -EBUSY where the tunnel runs already, or
- * another negative errno. */
+/* Lock the undo list and choose the mark. Changes nothing; what a crash left is undone in host_up(). @setup is copied,
+ * what it points to is borrowed until host_close(). Return: 0, -EBUSY where the tunnel runs already, or another
+ * negative errno. */
 int host_open(struct host **ret, uv_loop_t *loop, const struct host_setup *setup, const struct host_handlers *handlers,
 	void *owner, struct err *err);
 

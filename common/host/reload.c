@@ -94,7 +94,7 @@ static int sync_peers(
 {
 	const struct wg_config_interface *interface = &wireguard->interface;
 	const struct fingerprint *then = &reload->fingerprint;
-	/* What needs a restart waits for it. A key that no file has was set by a hook, and stays. */
+	/* Changes that need a restart wait for it. A key that no file has was set by a hook, and stays. */
 	const struct wg_device_setup device = {.config = wireguard,
 		.fwmark = reload->applied->mark,
 		.endpoints = endpoints,

@@ -1,7 +1,7 @@
 /* Another WireGuard configuration for a device that is up. Embedded in its owner, host.c.
  *
- * Peers, allowed IPs, keepalives, preshared keys and routes change at once. What only a restart can change is left as
- * it was and named (fingerprint.h).
+ * Peers, allowed IPs, keepalives, preshared keys and routes change at once. Settings that only a restart can change are
+ * left as it was and named (fingerprint.h).
  */
 #ifndef TOWPATH_HOST_RELOAD_H
 #define TOWPATH_HOST_RELOAD_H

@@ -3,7 +3,8 @@
  *
  * A *look* compares the host with the plan (applied_look()) and makes again what is missing. Peers are never created by
  * it. It runs on two occasions: the kernel reports a change, and once a minute, because of parameters the kernel
- * reports forwarding only. What is there is left alone, so our own changes end in one look more and nothing else.
+ * reports forwarding only. Whatever is still there is left alone, so our own changes cause one more look and nothing
+ * else.
  */
 #ifndef TOWPATH_HOST_REPAIR_H
 #define TOWPATH_HOST_REPAIR_H

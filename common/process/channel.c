@@ -2,8 +2,8 @@
  *
  * Each message is one SEQPACKET: a header with the kind, then the payload. Happy path: uv_poll says readable, up to
  * CHANNEL_READS_MAX messages are read, each is checked against one row of the table of kinds and handed to the owner.
- * What the socket does not take is queued with a duplicate of its descriptor and sent when it becomes writable.
- * Fails by ending: a message that breaks the rules closes the channel, and the owner is told why, once.
+ * Messages that the socket does not take are queued, with a duplicate of the descriptor, until it is writable. Fails by
+ * ending: a message that breaks the rules closes the channel, and the owner is told why, once.
  *
  * A channel may be closed by its owner from inside on_message, so every loop here asks is_closing after a message. The
  * struct lives until libuv has let go of the poll handle; pointers to it stay good for the rest of the turn.
@@ -86,7 +86,7 @@ struct channel {
 	size_t queue_count;
 };
 
-/* NULL: no such kind. */
+/* Return: NULL if there is no such kind. */
 static const struct channel_rule *find_rule(uint32_t kind)
 {
 	if (kind >= sizeof(channel_rules) / sizeof(channel_rules[0]) || !channel_rules[kind].is_kind)
@@ -112,7 +112,7 @@ static const char *check_fd(const struct channel_rule *rule, const void *payload
 	return fd_count < wanted ? "a descriptor is missing" : NULL;
 }
 
-/* Return: NULL where the packet is right, else what is wrong. */
+/* Return: NULL if the packet is valid, else the complaint. */
 static const char *check_packet(
 	const struct channel_packet *packet, size_t received, enum channel_side sender, int fd_count)
 {
@@ -197,7 +197,7 @@ static ssize_t read_packet(
 	return got - (ssize_t)CHANNEL_HEADER_LEN;
 }
 
-/* Closed before the owner hears of it: it may free itself in there. */
+/* Close first: the owner may free itself inside on_closed. */
 static void end_channel(struct channel *channel, const char *reason)
 {
 	channel_close(channel);
@@ -278,7 +278,7 @@ static void drop_queue_head(struct channel *channel)
 
 static void on_channel_poll(uv_poll_t *poll, int status, int events);
 
-/* Listen for messages; for room to send, too, while something is queued. */
+/* Poll for messages, and also for room to send while something is queued. */
 static int watch_channel(struct channel *channel)
 {
 	return uv_poll_start(&channel->poll, UV_READABLE | (channel->queue_head ? UV_WRITABLE : 0), on_channel_poll);
@@ -324,7 +324,7 @@ static bool flush_queue(struct channel *channel)
 	return true;
 }
 
-/* Checks its own side's messages, too: a mistake of ours shows as -EINVAL here and not as a breach over there. */
+/* Our own messages are checked, so that our mistake is -EINVAL here and no breach of the rules at the other side. */
 int channel_send(struct channel *channel, enum channel_kind kind, const void *payload, size_t len, int fd)
 {
 	const struct channel_rule *rule = find_rule(kind);

@@ -3,8 +3,8 @@
  *
  * Only the supervisor sends descriptors (SCM_RIGHTS), one with a message at most; the worker never needs sendmsg().
  * Each side checks the other: a kind from the wrong side, a wrong length, a descriptor too many or missing ends the
- * channel with an event, never with a crash. Where this side has no descriptor free, a reply arrives as -EMFILE.
- * A request that is answered later carries a `ticket`, a number its sender chose, and so does the answer.
+ * channel with an event, never with a crash. Where this side has no descriptor free, a reply arrives as -EMFILE. A
+ * request that is answered later carries a `ticket`, a number its sender chose, and so does the answer.
  */
 #ifndef TOWPATH_PROCESS_CHANNEL_H
 #define TOWPATH_PROCESS_CHANNEL_H
@@ -96,8 +96,8 @@ struct channel_handlers {
 int channel_open(struct channel **ret, uv_loop_t *loop, int fd, enum channel_side side,
 	const struct channel_handlers *handlers, void *owner, struct err *err);
 
-/* Send one message; @fd (borrowed, -1 for none) goes along. What the socket does not take now is queued (a few
- * hundred at most). Return: 0, -EPIPE where the channel has ended, -ENOBUFS where the queue is full. */
+/* Send one message; @fd (borrowed, -1 for none) goes along. If the socket is full, the message is queued (a few hundred
+ * at most). Return: 0, -EPIPE where the channel has ended, -ENOBUFS where the queue is full. */
 int channel_send(struct channel *channel, enum channel_kind kind, const void *payload, size_t len, int fd);
 
 /* Deliver at once what has arrived already: the last messages of a side that has ended. */

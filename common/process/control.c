@@ -399,8 +399,8 @@ int control_ask(const char *path, const char *word, char **ret_text, struct err 
 	/* A tunnel that is stuck: the kernel knows which process bound the socket. */
 	if (rc == -ETIMEDOUT && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &owner, &owner_len) == 0 && owner.pid > 0)
 		err_set(err, rc,
-			"process %ld does not answer; if it never does again, kill -KILL %ld ends it, and down cleans up "
-			"then",
+			"process %ld does not answer; if it never does again, kill -KILL %ld ends it, and down cleans "
+			"up then",
 			(long)owner.pid, (long)owner.pid);
 	else if (rc < 0)
 		err_system(err, rc, "control socket %s: asking for %s", path, word);

@@ -1,5 +1,5 @@
-/* What the outside hears of a supervisor without asking: systemd (readiness, the state in words, signs of life) and the
- * `up` that started it. The calls to systemd do nothing where systemd is absent, at build time or at run time. */
+/* The notifications that a supervisor sends out: systemd (readiness, the state in words, signs of life) and the `up`
+ * that started it. The calls to systemd do nothing where systemd is absent, at build time or at run time. */
 #ifndef TOWPATH_PROCESS_NOTIFY_H
 #define TOWPATH_PROCESS_NOTIFY_H
 

@@ -1,10 +1,10 @@
-/* What a worker gives up, in this order: core files, new privileges, capabilities, dumpability, files (Landlock),
- * system calls (seccomp).
+/* The rights that a worker gives up, in this order: core files, new privileges, capabilities, dumpability, files
+ * (Landlock), system calls (seccomp).
  *
  * The seccomp filter is a list of what is allowed; everything else is EPERM, so that a library that tries something
- * else takes its error path instead of dying. Rules look at arguments where a call is needed for one thing and could
- * do another: sendto() with an address, socketpair() of datagrams, mmap() of code, setsockopt() that re-routes.
- * Fails with the step; the worker must not go on then.
+ * else takes its error path instead of dying. Rules look at arguments where a call is needed for one thing and could do
+ * another: sendto() with an address, socketpair() of datagrams, mmap() of code, setsockopt() that re-routes. Fails with
+ * the step; the worker must not go on then.
  *
  * Sanitizers and Valgrind run inside the process and need calls of their own: they get them, never those that open a
  * way to the network.
@@ -304,7 +304,7 @@ static int load_filter(enum sandbox_profile profile, struct err *err)
 
 /* --- the rest --- */
 
-/* What needs no filter. @err is set where something fails that must not be missing. */
+/* Give up the rights that need no filter. @err is set if an indispensable step fails. */
 static int drop_privileges(struct err *err)
 {
 	struct rlimit no_core = {0, 0};
@@ -351,8 +351,8 @@ static const char *resolver_folder(char path[PATH_MAX])
 int sandbox_enter(enum sandbox_profile profile, struct err *err)
 {
 	char resolver[PATH_MAX];
-	/* What a client reads: the resolver's files, certificates, and the source of c-ares' query ids, which could be
-	 * guessed without it. A server's worker reads nothing. */
+	/* The files that a client reads: the resolver's, certificates, and the random source of c-ares' query ids. A
+	 * server's worker reads nothing. */
 	const char *readable[] = {"/etc", "/usr/share/ca-certificates", "/usr/local/share/ca-certificates",
 		"/usr/lib/ssl", "/dev/urandom", resolver_folder(resolver)};
 	size_t readable_count = profile == SANDBOX_CLIENT ? COUNT_OF(readable) : 0;

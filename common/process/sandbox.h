@@ -1,4 +1,4 @@
-/* What a worker gives up before it reads its first byte from the network.
+/* The rights that a worker gives up before it reads its first byte from the network.
  *
  * Order: rlimits, no_new_privs, own user (done by the supervisor's spawn), no capability, not dumpable, Landlock (no
  * file where the kernel has it), seccomp. The supervisor has made every socket that the worker holds. Socket options

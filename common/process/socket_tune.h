@@ -1,5 +1,4 @@
-/* What the supervisor does to the sockets it makes, some of it with privilege. An option that is refused is no
- * failure. */
+/* Options that the supervisor sets on its sockets, some with privilege. An option that is refused is no failure. */
 #ifndef TOWPATH_PROCESS_SOCKET_TUNE_H
 #define TOWPATH_PROCESS_SOCKET_TUNE_H
 

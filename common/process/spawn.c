@@ -243,8 +243,7 @@ static int open_spawn_fds(const struct spawn_setup *setup, struct spawn_fds *ret
 
 static pid_t fork_worker(const struct spawn_setup *setup, const struct spawn_fds *fds)
 {
-	/* What passes into the worker: the journal's prefix, and how a sanitizer build reports. Nothing secret is among
-	 * it. */
+	/* The environment of the worker: the journal's prefix and the sanitizers' options; no secrets. */
 	static const char *const kept[] = {"JOURNAL_STREAM=", "ASAN_OPTIONS=", "UBSAN_OPTIONS=", "LSAN_OPTIONS="};
 	char level[16], title[64];
 	char *envp[8];

@@ -22,9 +22,9 @@
  * whenever one of the two has come to its end, and does what is next. finish_ending() closes every handle; the loop
  * then runs dry.
  *
- * Who may call back, and when: handlers of worker, host, netmon, control socket and status run from the loop only, with
- * two exceptions: the worker's on_end also from inside supervise_worker_start() and _stop(), and status answers from
- * inside status_asks_add(). After finish_ending() nothing calls the program any more.
+ * Callbacks: handlers of worker, host, netmon, control socket and status run from the loop only, with two exceptions:
+ * the worker's on_end also from inside supervise_worker_start() and _stop(), and status answers from inside
+ * status_asks_add(). After finish_ending() nothing calls the program any more.
  *
  * Failures. A worker that dies is replaced, see supervise_worker.c; the host is left alone meanwhile. A host that
  * cannot be brought up ends all of it. Without netmon nothing is repaired, and changes are noticed later; that is a
@@ -193,7 +193,7 @@ static void finish_ending(struct supervise *s)
 		uv_close((uv_handle_t *)&s->signals[i], NULL);
 }
 
-/* What is next: first the host, because hooks may still use the tunnel, then the worker, then everything else. */
+/* End the next part: first the host, because hooks may still use the tunnel, then the worker, then everything else. */
 static void go_on_ending(struct supervise *s)
 {
 	if (!s->is_ending || s->is_finished)
@@ -516,7 +516,7 @@ static void init_loop(struct supervise *s)
 	tell_state(s);
 }
 
-/* Everything that can fail before anything is changed. What is open when it fails is closed by finish_ending(). */
+/* Everything that can fail before the host is changed. On failure finish_ending() closes what is open. */
 static int open_parts(struct supervise *s, struct err *err)
 {
 	const struct supervise_worker_setup worker_setup = {

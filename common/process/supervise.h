@@ -1,4 +1,4 @@
-/* What both supervisors have in common: the worker's life, the host's (common/host), the control socket, signals,
+/* The common part of both supervisors: the worker's life, the host's (common/host), the control socket, signals,
  * systemd.
  *
  * The program hands in what differs. A worker that dies is started again, and everything is handed down to it anew.
@@ -27,7 +27,7 @@
 
 struct supervise;
 
-/* What main() hands to the program's supervisor. */
+/* The values that main() hands to the program's supervisor. */
 struct supervisor_options {
 	const char *runtime_dir;	       /* control socket: RUNTIME_DIR/NAME.ROLE */
 	const char *state_dir;		       /* undo list, own certificate: STATE_DIR/NAME/ */

@@ -38,7 +38,8 @@ struct status_asks {
 
 /* --- the worker's object --- */
 
-/* Read by pread(): the worker shares the file offset, and may keep its descriptor. What it adds later is not seen. */
+/* Read by pread(): the worker shares the file offset, and may keep its descriptor. Anything it adds later is not
+ * seen. */
 static char *read_memfd(int fd, size_t *ret_len)
 {
 	struct stat status;

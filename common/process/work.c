@@ -183,7 +183,7 @@ int work_run(const struct work_setup *setup, void *owner, uv_loop_t *loop, struc
 		return 1;
 	*ret_channel = work.channel;
 	if (rc < 0 || work_start(&work, &err) < 0) {
-		/* The supervisor tells the operator. What is half open goes with the process. */
+		/* The supervisor tells the operator. Half-open handles end with the process. */
 		size_t len = strlen(err.text);
 
 		len = len < CHANNEL_TEXT_MAX ? len : CHANNEL_TEXT_MAX - 1;
