@@ -1,8 +1,7 @@
 /* The addresses by which the servers were last reached. They are kept on disk for the next start, when perhaps no name
  * server answers. STATE_DIR/NAME/addresses, mode 0600: one "NAME ADDRESS,ADDRESS" a line, the newest first. Used by the
  * supervisor; never waits for the network. */
-#ifndef TOWPATH_CLIENT_ADDRESS_CACHE_H
-#define TOWPATH_CLIENT_ADDRESS_CACHE_H
+#pragma once
 
 #include <stdint.h>
 
@@ -27,5 +26,3 @@ unsigned address_cache_keep(struct address_cache *cache, const char *host, const
 
 /* Write pending entries. A failure is one debug line, the first time. */
 void address_cache_write(struct address_cache *cache, uint64_t now_us);
-
-#endif

@@ -1,6 +1,5 @@
 /* Addresses as one text, "203.0.113.10,2001:db8::1", without ports: on disk, in settings, over the channel. Pure. */
-#ifndef TOWPATH_CLIENT_ADDRESS_LIST_H
-#define TOWPATH_CLIENT_ADDRESS_LIST_H
+#pragma once
 
 #include "common/base/addr.h"
 
@@ -16,5 +15,3 @@ int address_list_parse(const char *text, uint16_t port, struct addr ret[ADDRESS_
 
 /* Write at most ADDRESS_LIST_MAX addresses, and no address that does not fit whole. Return: @buf. */
 const char *address_list_format(char buf[ADDRESS_LIST_TEXT_MAX], const struct addr *addresses, size_t count);
-
-#endif

@@ -3,8 +3,7 @@
  *
  *     PROXY → TLS → on_secured → UPGRADE → on_up → UP;  any failure → on_failed (once);  attempt_close() → on_closed
  */
-#ifndef TOWPATH_CLIENT_ATTEMPT_H
-#define TOWPATH_CLIENT_ATTEMPT_H
+#pragma once
 
 #include <openssl/ssl.h>
 #include <stddef.h>
@@ -58,5 +57,3 @@ int attempt_keep_session(SSL *ssl, SSL_SESSION *session);
 
 const char *attempt_tls_version(const struct attempt *attempt); /* "TLSv1.3", "none" */
 uint64_t attempt_rtt_us(const struct attempt *attempt);
-
-#endif

@@ -1,7 +1,6 @@
 /* The state that all links of a worker share. worker.c makes it and changes it; links and local flows borrow it. The
  * parts that lie below a link (seek, attempt, dial, resolver) are handed what they need and do not see this. */
-#ifndef TOWPATH_CLIENT_CLIENT_H
-#define TOWPATH_CLIENT_CLIENT_H
+#pragma once
 
 #include "client/address_list.h"
 #include "client/profile.h"
@@ -25,5 +24,3 @@ struct client {
 	char last_error[640];
 	int64_t last_error_s; /* seconds since 1970; 0: no error yet */
 };
-
-#endif

@@ -1,7 +1,6 @@
 /* The content of /etc/towpath/NAME.conf, or of a URL with options, for a client. Seen by main.c and the supervisor
  * only. */
-#ifndef TOWPATH_CLIENT_CONFIG_H
-#define TOWPATH_CLIENT_CONFIG_H
+#pragma once
 
 #include "client/config_keys.h"
 #include "common/base/err.h"
@@ -22,5 +21,3 @@ int client_config_finish(struct client_config *config, struct ini_report *report
  * Return: @buf. */
 const char *client_config_listen_place(const struct client_config *config, char *buf, size_t size);
 void client_config_done(struct client_config *config); /* wipes the secrets */
-
-#endif

@@ -3,8 +3,7 @@
  * A key that only the worker needs is stored in .settings unchanged: a field and a row in client/settings.[hc], and a
  * row of the table in config_keys.c. Keys that concern the host have a field here.
  */
-#ifndef TOWPATH_CLIENT_CONFIG_KEYS_H
-#define TOWPATH_CLIENT_CONFIG_KEYS_H
+#pragma once
 
 #include "client/settings.h"
 #include "common/base/addr.h"
@@ -57,5 +56,3 @@ int client_config_option(
 
 /* The keys as options, "server-name", for the command line; NULL-terminated, made once. */
 const char *const *client_config_options(void);
-
-#endif

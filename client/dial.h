@@ -1,7 +1,6 @@
 /* From addresses to one connected TCP socket: a race with a head start (RFC 8305). The sockets come from the
  * supervisor, already marked and tuned; this side connects them. */
-#ifndef TOWPATH_CLIENT_DIAL_H
-#define TOWPATH_CLIENT_DIAL_H
+#pragma once
 
 #include "common/base/addr.h"
 
@@ -34,5 +33,3 @@ void dial_close(struct dial *dial);
 /* The network has changed: start every address anew, beside the tries under way, whose first packets may be lost. Does
  * nothing within a head start of the last time. */
 void dial_again(struct dial *dial);
-
-#endif

@@ -4,8 +4,7 @@
  *
  * A failure anywhere is one log line that names phase, peer, reason and what comes next.
  */
-#ifndef TOWPATH_CLIENT_LINK_H
-#define TOWPATH_CLIENT_LINK_H
+#pragma once
 
 #include "client/seek.h"
 #include "common/base/addr.h"
@@ -94,5 +93,3 @@ bool link_is_up(const struct link *link);
 
 /* Set the status keys "server" and "link" of @object. */
 void link_report(const struct link *link, json_t *object);
-
-#endif

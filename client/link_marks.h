@@ -5,8 +5,7 @@
  * closed about a second after its connection is over, or when the worker is gone. While a duplicate is open, the
  * worker's close() alone ends no connection (socket_request.h).
  */
-#ifndef TOWPATH_CLIENT_LINK_MARKS_H
-#define TOWPATH_CLIENT_LINK_MARKS_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -34,5 +33,3 @@ void link_marks_forget(struct link_marks *marks);
 
 /* Forget all duplicates and close the timer. May be called again. */
 void link_marks_close(struct link_marks *marks);
-
-#endif

@@ -1,7 +1,6 @@
 /* The local UDP port, which is WireGuard's endpoint. The supervisor binds it before WireGuard is told of it, so that no
  * datagram is lost while the worker starts. */
-#ifndef TOWPATH_CLIENT_LOCAL_PORT_H
-#define TOWPATH_CLIENT_LOCAL_PORT_H
+#pragma once
 
 #include "client/config.h"
 #include "common/base/addr.h"
@@ -16,5 +15,3 @@ struct local_port {
 /* Return: 0, or a negative errno and @err with place, cause and remedy. */
 int local_port_open(struct local_port *ret, const struct client_config *config, struct err *err);
 void local_port_close(struct local_port *port);
-
-#endif

@@ -1,7 +1,6 @@
 /* The WireGuard device of another program (wg-quick) that has our local port as a peer's endpoint: its mark, which our
  * sockets need under its full tunnel, and its MTU, which wg-quick sets too large. */
-#ifndef TOWPATH_CLIENT_OTHER_DEVICE_H
-#define TOWPATH_CLIENT_OTHER_DEVICE_H
+#pragma once
 
 #include <net/if.h>
 #include <stdbool.h>
@@ -18,5 +17,3 @@ struct other_device {
 /* Find the device, and log what has changed: the mark, or an MTU that only loopback can carry. Call it whenever the
  * network has changed. Devices of the kernel are seen with CAP_NET_ADMIN only; without it none is found. */
 void other_device_check(struct other_device *known, uint16_t listen_port);
-
-#endif

@@ -3,8 +3,7 @@
  * A reload makes a new profile. An attempt that was begun with the old one keeps it until it closes; the next attempt
  * takes the new one.
  */
-#ifndef TOWPATH_CLIENT_PROFILE_H
-#define TOWPATH_CLIENT_PROFILE_H
+#pragma once
 
 #include "client/address_list.h"
 #include "client/settings.h"
@@ -41,5 +40,3 @@ void profile_release(struct profile *profile); /* the last user frees it; NULL i
 /* The name and port to dial for the server at @index: its own, or the proxy's. */
 const char *profile_host(const struct profile *profile, size_t index);
 uint16_t profile_port(const struct profile *profile, size_t index);
-
-#endif

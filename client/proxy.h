@@ -1,7 +1,6 @@
 /* The HTTP proxy on the way to the server: its URL, and https_proxy and no_proxy of the environment, as curl reads
  * them. */
-#ifndef TOWPATH_CLIENT_PROXY_H
-#define TOWPATH_CLIENT_PROXY_H
+#pragma once
 
 #include "client/settings.h"
 #include "common/base/ini.h"
@@ -21,5 +20,3 @@ void proxy_take_environment(struct client_settings *settings, struct ini_report 
  * blanks; "*" matches every host, "example.net" and ".example.net" match that name and all below it, an address only
  * itself. Loopback and "localhost" are always exempt: a proxy could only reach its own. Pure. */
 bool proxy_is_exempt(const char *no_proxy, const char *host);
-
-#endif

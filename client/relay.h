@@ -4,8 +4,7 @@
  * first source that sends. After three minutes of silence another source may take it over. Other flows end after the
  * same silence.
  */
-#ifndef TOWPATH_CLIENT_RELAY_H
-#define TOWPATH_CLIENT_RELAY_H
+#pragma once
 
 #include "client/link.h"
 #include "common/tunnel/dgram_batch.h"
@@ -60,5 +59,3 @@ void relay_sum(const struct relay *relay, struct flow_counters *total, uint32_t 
 
 /* Close the port and all links. The memory is free when the loop has run on. */
 void relay_close(struct relay *relay);
-
-#endif

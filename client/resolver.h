@@ -5,8 +5,7 @@
  * the physical links' own name servers are asked (@nameservers), through sockets that carry the link's mark. The
  * supervisor makes them before the question starts.
  */
-#ifndef TOWPATH_CLIENT_RESOLVER_H
-#define TOWPATH_CLIENT_RESOLVER_H
+#pragma once
 
 #include "common/base/addr.h"
 #include "common/base/err.h"
@@ -45,5 +44,3 @@ bool resolver_is_stale(const struct resolver *resolver);
 
 /* Give the question up; also needed after the answer. NULL is allowed. The memory is freed when the loop has run on. */
 void resolver_close(struct resolver *resolver);
-
-#endif

@@ -1,6 +1,5 @@
 /* The keys of a changed file that a reload cannot take. Pure. */
-#ifndef TOWPATH_CLIENT_RESTART_H
-#define TOWPATH_CLIENT_RESTART_H
+#pragma once
 
 #include "client/config.h"
 
@@ -13,5 +12,3 @@ bool restart_is_same_device(const struct client_config *before, const struct cli
 
 /* Append to "Address, MTU", or "", the keys in which @now and @before differ. Names that do not fit are left out. */
 void restart_append(char *text, size_t size, const struct client_config *before, const struct client_config *now);
-
-#endif

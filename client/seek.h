@@ -5,8 +5,7 @@
  * which the name was last reached, for the case that the look-up takes long, fails or lies. Because only a proof wins
  * (TLS done, pin compared), an old address can neither delay a new one nor lead to another program's server.
  */
-#ifndef TOWPATH_CLIENT_SEEK_H
-#define TOWPATH_CLIENT_SEEK_H
+#pragma once
 
 #include "client/address_list.h"
 #include "common/base/addr.h"
@@ -97,5 +96,3 @@ void seek_stop(struct seek *seek);
 
 /* Stop for good. on_closed follows, from the loop. */
 void seek_close(struct seek *seek);
-
-#endif

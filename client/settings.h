@@ -1,6 +1,5 @@
 /* The settings of the client's worker: all that it needs and no more, as JSON in a sealed memory file. */
-#ifndef TOWPATH_CLIENT_SETTINGS_H
-#define TOWPATH_CLIENT_SETTINGS_H
+#pragma once
 
 #include "client/address_list.h"
 #include "common/base/addr.h"
@@ -58,5 +57,3 @@ struct client_settings {
 int client_settings_write(const struct client_settings *settings, struct err *err);
 int client_settings_read(int fd, struct client_settings *ret, struct err *err);
 void client_settings_done(struct client_settings *settings);
-
-#endif

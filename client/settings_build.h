@@ -1,6 +1,5 @@
 /* From the configuration to what the worker is told: reads the files that the configuration names. */
-#ifndef TOWPATH_CLIENT_SETTINGS_BUILD_H
-#define TOWPATH_CLIENT_SETTINGS_BUILD_H
+#pragma once
 
 #include "client/config.h"
 #include "client/settings.h"
@@ -11,5 +10,3 @@
 int client_settings_build(
 	struct client_settings *ret, const struct client_config *config, const char *listen_text, struct err *err);
 void client_settings_built_done(struct client_settings *settings); /* not client_settings_done(): much is borrowed */
-
-#endif

@@ -1,8 +1,7 @@
 /* Sockets for the way to the server. SO_MARK needs a privilege that the worker has not, so the supervisor makes and
  * marks each socket: CHANNEL_LINK_WANTED with a ticket goes up, CHANNEL_LINK_SOCKET with the same ticket brings the
  * descriptor. */
-#ifndef TOWPATH_CLIENT_SOCKET_REQUEST_H
-#define TOWPATH_CLIENT_SOCKET_REQUEST_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -37,5 +36,3 @@ void socket_source_deliver(struct socket_source *source, uint64_t ticket, int er
 /* Close a socket that came from the supervisor. The supervisor may hold a duplicate (link_marks.h), so that close()
  * alone would leave the connection standing. */
 void socket_request_close_socket(int fd);
-
-#endif

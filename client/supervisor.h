@@ -1,12 +1,9 @@
 /* The client's supervisor: configuration, the local UDP port, link sockets, the worker's life. Never reads a byte from
  * the network. */
-#ifndef TOWPATH_CLIENT_SUPERVISOR_H
-#define TOWPATH_CLIENT_SUPERVISOR_H
+#pragma once
 
 #include "client/config.h"
 #include "common/process/supervise.h"
 
 /* Run until SIGTERM or SIGINT (exit 0), or until it cannot go on (1). Return: the exit code. */
 int client_supervisor_run(const struct client_config *config, const struct supervisor_options *options);
-
-#endif

@@ -1,7 +1,6 @@
 /* Reasons to try again before the wait is over: the host's network has changed, or the host's clock was set (which is
  * also how a wake-up from sleep shows). */
-#ifndef TOWPATH_CLIENT_WAKEUP_H
-#define TOWPATH_CLIENT_WAKEUP_H
+#pragma once
 
 #include "common/base/err.h"
 
@@ -28,5 +27,3 @@ void wakeup_call(struct wakeup *wakeup);
 
 /* The memory is the owner's again when the loop has run on. */
 void wakeup_close(struct wakeup *wakeup);
-
-#endif

@@ -1,7 +1,6 @@
 /* Which requests may open the tunnel: those with a JWT that one of our tokens has signed, and those with the secret
  * path of a stock client. Pure: reads a parsed upgrade, and decides in constant time. */
-#ifndef TOWPATH_SERVER_ADMIT_H
-#define TOWPATH_SERVER_ADMIT_H
+#pragma once
 
 #include "common/base/addr.h"
 #include "common/tunnel/jwt.h"
@@ -33,5 +32,3 @@ struct admit_grant {
  * @ret_why: for the debug log, never for the peer. Return: true with *ret set; false: a visitor's request. */
 bool admit_check(const struct admit_table *table, const struct upgrade_request *request, const uint8_t *binding,
 	struct admit_grant *ret, const char **ret_why);
-
-#endif

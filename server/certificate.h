@@ -1,7 +1,6 @@
 /* The hub's own certificate where none is given: ECDSA P-256, 90 days, renewed with the same key so that the pin stays.
  * Lives in STATE_DIR/NAME/certificate.pem and key.pem (0600). Used by the supervisor. */
-#ifndef TOWPATH_SERVER_CERTIFICATE_H
-#define TOWPATH_SERVER_CERTIFICATE_H
+#pragma once
 
 #include "common/base/err.h"
 
@@ -17,5 +16,3 @@ int certificate_ensure(
 /* Read the operator's certificate and key; check that they are PEM and belong together. Return: as above. */
 int certificate_load(const char *certificate_path, const char *key_path, char **ret_certificate_pem, char **ret_key_pem,
 	struct err *err);
-
-#endif

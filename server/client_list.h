@@ -1,6 +1,5 @@
 /* The clients of a configuration by their numbers (client_number.h), which requests of the worker's contain. */
-#ifndef TOWPATH_SERVER_CLIENT_LIST_H
-#define TOWPATH_SERVER_CLIENT_LIST_H
+#pragma once
 
 #include "common/base/addr.h"
 #include "server/client_number.h"
@@ -38,5 +37,3 @@ bool client_list_note_clock(struct client_list_entry *entry, int64_t wall_s, int
 
 /* Return: NULL where no client has this number: the worker sent the request before a reload. */
 struct client_list_entry *client_list_find(const struct client_list *list, uint32_t number);
-
-#endif

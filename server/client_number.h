@@ -5,8 +5,7 @@
  * from the configuration. Supervisor and worker name a client by its number, never by its position in the file, which a
  * reload changes.
  */
-#ifndef TOWPATH_SERVER_CLIENT_NUMBER_H
-#define TOWPATH_SERVER_CLIENT_NUMBER_H
+#pragma once
 
 #include "common/base/addr.h"
 #include "common/base/err.h"
@@ -35,5 +34,3 @@ void client_number_key(char buf[CLIENT_NUMBER_KEY_MAX], const struct server_clie
 
 /* The address that belongs to a number, port 0. */
 void client_number_address(uint32_t number, struct addr *ret);
-
-#endif

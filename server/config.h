@@ -1,6 +1,5 @@
 /* The content of a hub's /etc/towpath/NAME.conf, as plain data. Seen by main.c and the supervisor only. */
-#ifndef TOWPATH_SERVER_CONFIG_H
-#define TOWPATH_SERVER_CONFIG_H
+#pragma once
 
 #include "common/base/addr.h"
 #include "common/base/err.h"
@@ -59,5 +58,3 @@ struct server_config {
  * Return: 0; -EINVAL with @report filled; another negative errno with @err set where the file cannot be read. */
 int server_config_read(const char *path, struct server_config *ret, struct ini_report *report, struct err *err);
 void server_config_done(struct server_config *config); /* wipes the secrets */
-
-#endif

@@ -4,8 +4,7 @@
  * same endpoint to WireGuard. This holds only where Target is IPv4. IPv6 has a single loopback address; there every
  * flow gets any port.
  */
-#ifndef TOWPATH_SERVER_FLOW_SOCKET_H
-#define TOWPATH_SERVER_FLOW_SOCKET_H
+#pragma once
 
 #include "common/base/addr.h"
 #include "common/base/err.h"
@@ -26,5 +25,3 @@ void flow_address_close(struct flow_address *address);
  * port. Not beside other threads: the process may be in another namespace for a moment. Return: descriptor, or a
  * negative errno (-EINVAL: no client's number). */
 int flow_socket_open(const struct flow_address *address, const struct channel_flow *wanted);
-
-#endif

@@ -7,8 +7,7 @@
  *
  * The table knows nothing of sessions but their pointers. It calls them through struct flow_handlers.
  */
-#ifndef TOWPATH_SERVER_FLOW_TABLE_H
-#define TOWPATH_SERVER_FLOW_TABLE_H
+#pragma once
 
 #include "common/process/channel.h"
 #include "common/tunnel/flow.h"
@@ -135,5 +134,3 @@ void flow_table_sum(const struct flow_table *table, struct flow_counters *total,
 
 /* Close all flows. All sessions have detached. */
 void flow_table_done(struct flow_table *table);
-
-#endif

@@ -1,6 +1,5 @@
 /* The state that the parts of the hub's worker share. worker.c owns it; sessions and reload.c borrow it. */
-#ifndef TOWPATH_SERVER_HUB_H
-#define TOWPATH_SERVER_HUB_H
+#pragma once
 
 #include "common/process/channel.h"
 #include "common/tunnel/pump.h"
@@ -32,5 +31,3 @@ const char *hub_client_name(const struct hub *hub, uint32_t client);
 
 /* Make what TLS needs of @settings. Return: 0 or a negative errno. */
 int hub_make_tls(SSL_CTX **ret, const struct server_settings *settings, struct err *err);
-
-#endif

@@ -1,6 +1,5 @@
 /* The hub's TCP listeners, made by the supervisor and handed to every worker. */
-#ifndef TOWPATH_SERVER_LISTENER_H
-#define TOWPATH_SERVER_LISTENER_H
+#pragma once
 
 #include "common/base/err.h"
 #include "server/config.h"
@@ -8,5 +7,3 @@
 /* Listen as @listen says. @err: FILE:LINE, what is wrong and what helps. Return: descriptor, or a negative errno;
  * -EAFNOSUPPORT where this host does not have the address family. */
 int listener_open(const struct server_config *config, const struct server_listen *listen, struct err *err);
-
-#endif

@@ -1,8 +1,7 @@
 /* The visitor's address as a reverse proxy in front of us tells it: in the PROXY protocol's header in front of the
  * first byte (haproxy's proxy-protocol.txt, versions 1 and 2), or in X-Forwarded-For. The caller believes it only from
  * one of TrustedProxies. All pure, except proxy_header_receive(), which reads a socket. */
-#ifndef TOWPATH_SERVER_PROXY_HEADER_H
-#define TOWPATH_SERVER_PROXY_HEADER_H
+#pragma once
 
 #include "common/base/addr.h"
 #include "common/tunnel/http_head.h"
@@ -43,5 +42,3 @@ enum proxy_header_result proxy_header_receive(struct proxy_header *header, int f
 
 /* The last address of X-Forwarded-For, which is the one our own proxy has seen. Return: 0 or -ENOENT. Port 0. */
 int proxy_header_forwarded_for(const struct http_head *head, struct addr *ret_from);
-
-#endif

@@ -1,6 +1,5 @@
 /* The keys of a changed file that a reload cannot take. Pure. */
-#ifndef TOWPATH_SERVER_RESTART_H
-#define TOWPATH_SERVER_RESTART_H
+#pragma once
 
 #include "server/config.h"
 
@@ -13,5 +12,3 @@ bool restart_is_same_device(const struct server_config *before, const struct ser
 
 /* Append to "Address, MTU", or "", the keys in which @now and @before differ. Names that do not fit are left out. */
 void restart_append(char *text, size_t size, const struct server_config *before, const struct server_config *now);
-
-#endif

@@ -3,8 +3,7 @@
  * A session frees itself when its stream has closed, some turns of the loop after session_close(). All sessions that
  * are not closed are in hub->sessions. session.c has the states.
  */
-#ifndef TOWPATH_SERVER_SESSION_H
-#define TOWPATH_SERVER_SESSION_H
+#pragma once
 
 #include "common/base/addr.h"
 #include "server/flow_table.h"
@@ -36,5 +35,3 @@ void session_revoke(struct session *session);
 
 /* The session's object in status, owned by the caller; NULL where it is no tunnel. */
 json_t *session_report(const struct session *session);
-
-#endif

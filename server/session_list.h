@@ -2,8 +2,7 @@
  *
  * A session may close itself or others while the list is walked: fetch ->next before a session is called. A session
  * that closes takes itself out of the list at once; its memory goes later, from the loop. */
-#ifndef TOWPATH_SERVER_SESSION_LIST_H
-#define TOWPATH_SERVER_SESSION_LIST_H
+#pragma once
 
 #include <stdint.h>
 
@@ -23,5 +22,3 @@ void session_list_add(struct session_list *list, struct session_node *node, stru
 
 /* @node must be in @list. */
 void session_list_remove(struct session_list *list, struct session_node *node);
-
-#endif

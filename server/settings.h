@@ -1,6 +1,5 @@
 /* The settings of the hub's worker: all that it needs and no more, as JSON in a sealed memory file. */
-#ifndef TOWPATH_SERVER_SETTINGS_H
-#define TOWPATH_SERVER_SETTINGS_H
+#pragma once
 
 #include "common/base/addr.h"
 #include "common/base/err.h"
@@ -53,5 +52,3 @@ int server_settings_read(int fd, struct server_settings *ret, struct err *err);
 /* The client with this number. Return: borrowed, or NULL. */
 const struct server_settings_client *server_settings_find(const struct server_settings *settings, uint32_t number);
 void server_settings_done(struct server_settings *settings); /* wipes the secrets */
-
-#endif

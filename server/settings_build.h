@@ -1,7 +1,6 @@
 /* From the configuration to what the worker is given: settings in a sealed memory file, and the list of clients in
  * them. A reload makes another such pair beside the one in use; if that fails, nothing has changed. */
-#ifndef TOWPATH_SERVER_SETTINGS_BUILD_H
-#define TOWPATH_SERVER_SETTINGS_BUILD_H
+#pragma once
 
 #include "server/client_list.h"
 #include "server/config.h"
@@ -26,5 +25,3 @@ struct settings_build_frame {
 int settings_build_open(struct settings_build *ret, struct settings_build_frame *frame,
 	const struct server_config *config, struct err *err);
 void settings_build_close(struct settings_build *build);
-
-#endif

@@ -1,12 +1,9 @@
 /* The hub's supervisor: configuration, listeners, flow sockets, the worker's life. Never reads a byte from the
  * network. */
-#ifndef TOWPATH_SERVER_SUPERVISOR_H
-#define TOWPATH_SERVER_SUPERVISOR_H
+#pragma once
 
 #include "common/process/supervise.h"
 #include "server/config.h"
 
 /* Run until SIGTERM or SIGINT (exit 0), or until it cannot go on (1). Return: the exit code. */
 int server_supervisor_run(const struct server_config *config, const struct supervisor_options *options);
-
-#endif

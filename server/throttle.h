@@ -1,8 +1,7 @@
 /* Sources that open connections at a rate no visitor has: more than 30 in 10 s from an IPv4 address or an IPv6 /64.
  * They wait a second for each answer. A stock client that is refused comes back hundreds of times a second. Pure; a
  * table of fixed size, in which the oldest entry of a bucket gives way. */
-#ifndef TOWPATH_SERVER_THROTTLE_H
-#define TOWPATH_SERVER_THROTTLE_H
+#pragma once
 
 #include "common/base/addr.h"
 
@@ -30,5 +29,3 @@ void throttle_init(struct throttle *throttle, uint64_t seed);
 
 /* Count one connection. Return: true where the source is over the rate. */
 bool throttle_count(struct throttle *throttle, const struct addr *from, uint64_t now_us);
-
-#endif

@@ -15,8 +15,7 @@
  * on_room. Callbacks come from the loop and from inside visitor_feed(), visitor_feed_end() and
  * visitor_output_drained().
  */
-#ifndef TOWPATH_SERVER_VISITOR_H
-#define TOWPATH_SERVER_VISITOR_H
+#pragma once
 
 #include "common/tunnel/http_head.h"
 #include "common/tunnel/upgrade.h"
@@ -79,5 +78,3 @@ void visitor_output_drained(struct visitor *visitor);
 
 /* Calls nothing any more; the memory goes when the loop has run on. NULL is fine. */
 void visitor_close(struct visitor *visitor);
-
-#endif

@@ -5,8 +5,7 @@
  * (lws_adopt_socket_vhost(), never the _readbuf variant, which spins on request bodies). Nothing in a header or body
  * names us or libwebsockets.
  */
-#ifndef TOWPATH_SERVER_WEBSITE_H
-#define TOWPATH_SERVER_WEBSITE_H
+#pragma once
 
 #include "common/base/err.h"
 #include "common/tunnel/http_head.h"
@@ -37,5 +36,3 @@ int website_format_error(char *buf, size_t size, unsigned status, bool with_body
 
 /* End all visitors and the context. The memory goes after some turns of the loop, which ends by itself then. */
 void website_close(struct website *website);
-
-#endif

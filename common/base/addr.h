@@ -1,6 +1,5 @@
 /* An IPv4 or IPv6 socket address, as text and as the kernel wants it. */
-#ifndef TOWPATH_BASE_ADDR_H
-#define TOWPATH_BASE_ADDR_H
+#pragma once
 
 #include <netinet/in.h>
 #include <stdbool.h>
@@ -40,5 +39,3 @@ bool addr_is_loopback(const struct addr *addr);		     /* 127.0.0.0/8, ::1 */
 bool addr_equal(const struct addr *a, const struct addr *b); /* family, address and port */
 /* Read a socket address as the kernel gave it; IPv4-mapped IPv6 becomes IPv4. */
 void addr_from_sockaddr(const struct sockaddr *sa, struct addr *ret);
-
-#endif

@@ -1,6 +1,5 @@
 /* An array that grows at its end: a pointer and a count, both kept by the caller. */
-#ifndef TOWPATH_BASE_ARRAY_H
-#define TOWPATH_BASE_ARRAY_H
+#pragma once
 
 #include <stddef.h>
 
@@ -16,5 +15,3 @@
  * Return: the new element, zeroed; NULL without memory, array and count are then as they were.
  */
 void *array_append(void *array_pointer, size_t *count, size_t size);
-
-#endif

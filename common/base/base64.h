@@ -1,6 +1,5 @@
 /* base64 and base64url (RFC 4648 §4, §5). Strict: no white space, no stray bits in the last character. */
-#ifndef TOWPATH_BASE_BASE64_H
-#define TOWPATH_BASE_BASE64_H
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
@@ -18,5 +17,3 @@ size_t base64_encode(char *out, size_t size, const void *data, size_t len, enum 
 
 /* Decode @len characters. Return: bytes written, or -EINVAL (also if they do not fit into @size). */
 ssize_t base64_decode(uint8_t *out, size_t size, const char *text, size_t len, enum base64_variant variant);
-
-#endif

@@ -1,6 +1,5 @@
 /* Time. Everything pure takes `now` as an argument; only loops and timers ask these. */
-#ifndef TOWPATH_BASE_CLOCK_H
-#define TOWPATH_BASE_CLOCK_H
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
@@ -21,5 +20,3 @@ const char *clock_format_utc(char *buf, size_t size, int64_t wall_s);
 
 /* systemd's time spans: "30s", "5min", "1h 30min", "250ms", a bare number is seconds. Return: 0 or -EINVAL. */
 int clock_parse_span(const char *text, uint64_t *ret_ms);
-
-#endif

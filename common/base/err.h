@@ -3,8 +3,7 @@
  * Set-up code returns a negative errno and fills a trailing `struct err *`; each caller wraps it with the
  * noun it knows ("listener [::]:443"), main() prints the result once. Never used on the datagram path.
  */
-#ifndef TOWPATH_BASE_ERR_H
-#define TOWPATH_BASE_ERR_H
+#pragma once
 
 #define ERR_TEXT_MAX 1024
 
@@ -23,5 +22,3 @@ int err_wrap(struct err *err, int code, const char *format, ...) __attribute__((
 
 /* Take the oldest error of OpenSSL's queue as the reason, append it to the text, and empty the queue. Return: @code. */
 int err_openssl(struct err *err, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
-
-#endif

@@ -1,6 +1,5 @@
 /* Small text files, whole. */
-#ifndef TOWPATH_BASE_FILE_H
-#define TOWPATH_BASE_FILE_H
+#pragma once
 
 #include "common/base/err.h"
 
@@ -13,5 +12,3 @@ int file_read_text(const char *path, size_t max, char **ret_text, struct err *er
 /* Write a file (0600) whole or not at all: beside it first, then in its place, on disk before this returns. @folder: where it
  * is. Return: 0 or a negative errno. */
 int file_write_text(const char *folder, const char *path, const char *text, struct err *err);
-
-#endif

@@ -1,6 +1,5 @@
 /* Folders of ours: RUNTIME_DIR, STATE_DIR/NAME. */
-#ifndef TOWPATH_BASE_FOLDER_H
-#define TOWPATH_BASE_FOLDER_H
+#pragma once
 
 #include "common/base/err.h"
 
@@ -9,5 +8,3 @@ int folder_ensure(const char *path, struct err *err);
 
 /* The same for the folder that holds the file @path. */
 int folder_ensure_parent(const char *path, struct err *err);
-
-#endif

@@ -3,8 +3,7 @@
  * Reads lines into a flat list; knows no keys. A key outside a section, a line without "=", a NUL byte, an
  * unclosed bracket and a line over INI_LINE_MAX are errors here; everything else is for the caller.
  */
-#ifndef TOWPATH_BASE_INI_H
-#define TOWPATH_BASE_INI_H
+#pragma once
 
 #include "common/base/err.h"
 
@@ -54,5 +53,3 @@ int ini_report_join(const struct ini_report *report, int code, struct err *err);
 
 /* The known word nearest to @word (edit distance at most a third of its length), or NULL. @known ends with NULL. */
 const char *ini_nearest(const char *word, const char *const *known);
-
-#endif

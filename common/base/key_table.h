@@ -8,8 +8,7 @@
  * What is wrong becomes a line of the report: "FILE:LINE: KEY: 'VALUE': what is wrong; expected …", with "--option"
  * or the name of a variable in place of FILE:LINE: KEY where the value came from there. Secrets are never quoted.
  */
-#ifndef TOWPATH_BASE_KEY_TABLE_H
-#define TOWPATH_BASE_KEY_TABLE_H
+#pragma once
 
 #include "common/base/ini.h"
 
@@ -145,5 +144,3 @@ int key_copy(const char *text, char **ret, const struct key_place *place);
 
 /* One more element, see array_append(). Return: it; NULL after a complaint, also where the row's max is reached. */
 void *key_append(void *array_pointer, size_t *count, size_t size, const struct key_place *place);
-
-#endif

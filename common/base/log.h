@@ -5,8 +5,7 @@
  * (same level, area and text) is counted, and the count is told when another line comes or after a while.
  * What comes from outside is quoted by the caller with log_quote().
  */
-#ifndef TOWPATH_BASE_LOG_H
-#define TOWPATH_BASE_LOG_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -31,5 +30,3 @@ void log_flush(void);
 
 /* Make text from outside harmless: printable ASCII stays, the rest becomes \xNN, cut at @size. Return: @buf. */
 const char *log_quote(char *buf, size_t size, const void *text, size_t len);
-
-#endif

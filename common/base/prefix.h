@@ -1,6 +1,5 @@
 /* An IP prefix: 10.10.0.0/24, fd10::/64. */
-#ifndef TOWPATH_BASE_PREFIX_H
-#define TOWPATH_BASE_PREFIX_H
+#pragma once
 
 #include "common/base/addr.h"
 
@@ -33,5 +32,3 @@ bool prefix_contains(const struct prefix *outer, const struct prefix *inner);
 
 /* @prefix with the bits behind its length cleared. */
 struct prefix prefix_network(const struct prefix *prefix);
-
-#endif

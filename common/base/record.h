@@ -4,8 +4,7 @@
  * freeing follow from that. On the way the struct is a JSON object in a sealed memory file (sealed.h). The reader trusts
  * nothing: a field that is missing, of another type, out of bounds or unknown is refused with its name.
  */
-#ifndef TOWPATH_BASE_RECORD_H
-#define TOWPATH_BASE_RECORD_H
+#pragma once
 
 #include "common/base/err.h"
 
@@ -55,5 +54,3 @@ int record_read(const struct record *record, int fd, void *ret, struct err *err)
 
 /* Free every text and array of @owner, and wipe all of it: some fields are secrets. */
 void record_done(const struct record *record, void *owner);
-
-#endif

@@ -7,8 +7,7 @@
  * The line at error level names file, line and condition. abort() leaves a core file; the supervisor or systemd then starts
  * the program again. The condition is always evaluated, also with NDEBUG.
  */
-#ifndef TOWPATH_BASE_REQUIRE_H
-#define TOWPATH_BASE_REQUIRE_H
+#pragma once
 
 #include "common/base/log.h"
 
@@ -21,5 +20,3 @@
 			abort();                                                                                       \
 		}                                                                                                      \
 	} while (0)
-
-#endif

@@ -3,8 +3,7 @@
  * sealed_write() puts an object into a memfd and seals it, so that neither side can change it any more. sealed_read()
  * accepts only a file with these seals. jansson's memory is wiped when it is freed, because some values are secrets.
  */
-#ifndef TOWPATH_BASE_SEALED_H
-#define TOWPATH_BASE_SEALED_H
+#pragma once
 
 #include "common/base/err.h"
 
@@ -23,5 +22,3 @@ int sealed_write(const char *name, json_t *object, struct err *err);
 
 /* Read what sealed_write() wrote; a file without seals, too large, or no strict JSON object is refused. Closes @fd. */
 int sealed_read(int fd, json_t **ret_object, struct err *err);
-
-#endif

@@ -1,6 +1,5 @@
 /* Secrets: read from files, compared in constant time, wiped after use. */
-#ifndef TOWPATH_BASE_SECRET_H
-#define TOWPATH_BASE_SECRET_H
+#pragma once
 
 #include "common/base/err.h"
 
@@ -18,5 +17,3 @@ bool secret_equal(const void *a, const void *b, size_t len);
 
 /* The first line of a file without its line end, at most @max bytes. Return: 0 (free with secret_free()) or a negative errno. */
 int secret_read_file(const char *path, size_t max, char **ret_text, struct err *err);
-
-#endif

@@ -1,6 +1,5 @@
 /* Short texts: whether two are the same, a list of words for a log line, numbers. */
-#ifndef TOWPATH_BASE_TEXT_H
-#define TOWPATH_BASE_TEXT_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -17,5 +16,3 @@ int text_parse_number(const char *text, unsigned base, uint64_t max, uint64_t *r
 
 /* Does @text consist of letters, digits and characters of @more? "" does. ASCII, whatever the locale is. */
 bool text_is_made_of(const char *text, size_t len, const char *more);
-
-#endif

@@ -1,6 +1,5 @@
 /* The command line of both programs: verb, tunnel, general options, and how wrong ones are refused. */
-#ifndef TOWPATH_COMMAND_LINE_OPTIONS_H
-#define TOWPATH_COMMAND_LINE_OPTIONS_H
+#pragma once
 
 #include "common/base/err.h"
 #include "common/base/ini.h"
@@ -59,5 +58,3 @@ int options_complain(const struct ini_report *report, const struct err *err);
 
 /* See that descriptors 0 to 2 are open, so that no socket becomes one of them and is written to as a log. */
 void options_guard_standard_files(void);
-
-#endif

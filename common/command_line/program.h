@@ -1,8 +1,7 @@
 /* The way of both programs through their command line: hand over to the worker where the supervisor started us, to the
  * supervisor for `run` and `up`, to the configuration's reader for `check`, to a running supervisor's control socket
  * for `down`, `reload` and `status`. A program is this table, and its main() one call. */
-#ifndef TOWPATH_COMMAND_LINE_PROGRAM_H
-#define TOWPATH_COMMAND_LINE_PROGRAM_H
+#pragma once
 
 #include "common/command_line/options.h"
 #include "common/process/configuration.h"
@@ -24,5 +23,3 @@ struct program {
 
 /* Return: the exit code. */
 int program_main(const struct program *program, int argc, char **argv);
-
-#endif

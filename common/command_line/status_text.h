@@ -1,6 +1,5 @@
 /* A tunnel's status as text, in the manner of `wg show`. Pure: no clock, no socket. Called by status.c only. */
-#ifndef TOWPATH_COMMAND_LINE_STATUS_TEXT_H
-#define TOWPATH_COMMAND_LINE_STATUS_TEXT_H
+#pragma once
 
 #include <jansson.h>
 #include <stdint.h>
@@ -8,5 +7,3 @@
 
 /* Write one tunnel's JSON object as the control socket answers it. @now_s: wall clock, for "2 minutes ago". */
 void status_text_write(FILE *out, const json_t *object, int64_t now_s);
-
-#endif

@@ -1,7 +1,6 @@
 /* `down` and `reload`: both ask the running tunnel by its control socket. `down` also cleans up after one that
  * crashed. */
-#ifndef TOWPATH_COMMAND_LINE_STOP_RELOAD_H
-#define TOWPATH_COMMAND_LINE_STOP_RELOAD_H
+#pragma once
 
 #include "common/command_line/options.h"
 
@@ -12,5 +11,3 @@ int down_run(const struct options *options, const char *role, const char *sectio
 /* Return: exit code: 0, 1 where the file is refused or it does not run, 4 where there is no such tunnel. Keys that
  * need a restart are logged. */
 int reload_run(const struct options *options, const char *role, const char *section);
-
-#endif

@@ -1,6 +1,5 @@
 /* The systemd unit of a tunnel: towpath-client@NAME.service. */
-#ifndef TOWPATH_COMMAND_LINE_SYSTEMD_UNIT_H
-#define TOWPATH_COMMAND_LINE_SYSTEMD_UNIT_H
+#pragma once
 
 #include "common/base/err.h"
 #include "common/command_line/tunnel_ref.h"
@@ -18,5 +17,3 @@ bool systemd_unit_is_active(const struct tunnel_ref *tunnel);
 
 /* `systemctl stop`, waits for it. Return: 0, or a negative errno with @err set. */
 int systemd_unit_stop(const struct tunnel_ref *tunnel, struct err *err);
-
-#endif

@@ -1,6 +1,5 @@
 /* The tunnel a command is about, as it is seen from outside: its name, its file, its control socket, its undo list. */
-#ifndef TOWPATH_COMMAND_LINE_TUNNEL_REF_H
-#define TOWPATH_COMMAND_LINE_TUNNEL_REF_H
+#pragma once
 
 #include "common/base/err.h"
 #include "common/base/ini.h"
@@ -55,5 +54,3 @@ int tunnel_ref_refuse_running(const struct tunnel_ref *tunnel, struct err *err);
  * running tunnel of this name is left alone. Return: the number of changes undone, -EBUSY while this tunnel runs or
  * another process cleans up, or another negative errno. */
 int tunnel_ref_clean(const struct tunnel_ref *tunnel, const char *state_dir, struct err *err);
-
-#endif

@@ -7,8 +7,7 @@
  * The log: the journal if there is one, else RUNTIME_DIR/NAME.log. The supervisor stays in the folder where `up` was
  * typed, as ssh -f does: the configuration may name files relative to it.
  */
-#ifndef TOWPATH_COMMAND_LINE_UP_H
-#define TOWPATH_COMMAND_LINE_UP_H
+#pragma once
 
 #include "common/base/err.h"
 #include "common/command_line/tunnel_ref.h"
@@ -27,5 +26,3 @@ struct up_setup {
  * not return, but exits with 0, 1 or the supervisor's own exit code; at the time limit or SIGINT after stopping it,
  * with nothing left behind. -errno with @err set: it could not be started. */
 int up_fork(const struct up_setup *setup, struct err *err);
-
-#endif

@@ -7,8 +7,7 @@
  *
  * Embedded in its owner, host.c. Used by bringup.c, repair.c, forward_watch.c and reload.c; it knows none of them.
  */
-#ifndef TOWPATH_HOST_APPLIED_H
-#define TOWPATH_HOST_APPLIED_H
+#pragma once
 
 #include "common/host/facts.h"
 #include "common/host/host_setup.h"
@@ -90,5 +89,3 @@ void applied_release_missing(struct applied *applied);
  * length 0 stay as they are. Failures are logged and do not stop the rest. Return: 0 or -ENOMEM with nothing
  * changed. */
 int applied_set_routes(struct applied *applied, struct plan *wanted, bool keeps_full);
-
-#endif

@@ -4,8 +4,7 @@
  * Undoes nothing. After a failure, and after bringup_stop(), the undo list holds what was made, and the owner works it
  * off.
  */
-#ifndef TOWPATH_HOST_BRINGUP_H
-#define TOWPATH_HOST_BRINGUP_H
+#pragma once
 
 #include "common/host/applied.h"
 #include "common/host/endpoints.h"
@@ -36,5 +35,3 @@ void bringup_stop(struct bringup *bringup);
 /* Run the lines of @kind with the owner's and the callback that are set; also used for going down. */
 void bringup_run_hooks(struct hooks *hooks, const struct wg_config_interface *interface, enum hook_kind kind,
 	void (*on_done)(void *owner, const char *failure), void *owner);
-
-#endif

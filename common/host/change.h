@@ -3,8 +3,7 @@
  * A plan (plan.h) is an ordered list of changes; applied.c makes them one after the other and looks for them again. A
  * kind of change is one row of the table in change.c, which calls one module of common/net/. This file keeps no state.
  */
-#ifndef TOWPATH_HOST_CHANGE_H
-#define TOWPATH_HOST_CHANGE_H
+#pragma once
 
 #include "common/base/err.h"
 #include "common/base/prefix.h"
@@ -99,5 +98,3 @@ const char *change_text(char buf[CHANGE_TEXT_MAX], const struct change *change);
 const char *change_area(const struct change *change);
 
 void change_done(struct change *change);
-
-#endif

@@ -2,8 +2,7 @@
  * addresses, tables and ports that are taken. A refusal is one line: FILE:LINE, what is taken and by which program, what
  * helps. Exit code 1.
  */
-#ifndef TOWPATH_HOST_CHECK_H
-#define TOWPATH_HOST_CHECK_H
+#pragma once
 
 #include "common/host/host_setup.h"
 #include "common/host/plan.h"
@@ -20,5 +19,3 @@ int check_host(struct netlink *netlink, const struct host_setup *setup, struct e
 /* Called before a reload: may the routes be made that are not among @had? @index: of our device. Return: as above. */
 int check_new_routes(struct netlink *netlink, const struct host_setup *setup, int index, const struct plan_index *had,
 	struct err *err);
-
-#endif

@@ -2,8 +2,7 @@
  *
  * A name that does not resolve yet is tried again for a while, as wg(8) does. Embedded in its owner.
  */
-#ifndef TOWPATH_HOST_ENDPOINTS_H
-#define TOWPATH_HOST_ENDPOINTS_H
+#pragma once
 
 #include "common/base/addr.h"
 #include "common/net/command.h"
@@ -36,5 +35,3 @@ void endpoints_take_literals(const struct wg_config *config, const struct addr *
 /* Look up the other addresses. on_done may come before this returns. */
 void endpoints_start(struct endpoints *endpoints);
 void endpoints_stop(struct endpoints *endpoints);
-
-#endif

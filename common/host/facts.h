@@ -1,6 +1,5 @@
 /* Facts about the host that a plan is made from. Reading them takes well under a millisecond. */
-#ifndef TOWPATH_HOST_FACTS_H
-#define TOWPATH_HOST_FACTS_H
+#pragma once
 
 #include "common/host/host_setup.h"
 #include "common/host/plan.h"
@@ -31,5 +30,3 @@ void facts_done(struct facts *facts);
 
 /* A free interface index, drawn at random, so that two tunnels that choose at the same time do not choose the same. */
 int facts_pick_index(struct netlink *netlink, struct err *err);
-
-#endif

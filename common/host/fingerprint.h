@@ -4,8 +4,7 @@
  * cannot be kept for that: the caller of host_reload() frees it. Plain data, no descriptor, no call to the kernel;
  * embedded.
  */
-#ifndef TOWPATH_HOST_FINGERPRINT_H
-#define TOWPATH_HOST_FINGERPRINT_H
+#pragma once
 
 #include "common/wireguard/wg_config.h"
 
@@ -42,5 +41,3 @@ struct wg_config fingerprint_route(const struct fingerprint *then, const struct 
 
 /* Name the keys that need a restart: "Address, MTU"; "" for none. @ret: @size bytes. */
 void fingerprint_name_changes(const struct fingerprint *then, const struct wg_config *config, char *ret, size_t size);
-
-#endif

@@ -5,8 +5,7 @@
  * plan: rules for chains that have come are added to it, and our own table is made anew to confine what those rules let
  * through.
  */
-#ifndef TOWPATH_HOST_FORWARD_WATCH_H
-#define TOWPATH_HOST_FORWARD_WATCH_H
+#pragma once
 
 #include "common/host/applied.h"
 #include "common/net/forward.h"
@@ -23,5 +22,3 @@ struct forward_watch {
 void forward_watch_start(struct forward_watch *watch);
 /* on_done does not come any more. A program under way is applied's: applied_stop() it. */
 void forward_watch_stop(struct forward_watch *watch);
-
-#endif

@@ -1,6 +1,5 @@
 /* [Gateway] as plain data: the networks that the tunnel's peers may reach. The files of both programs have it. */
-#ifndef TOWPATH_HOST_GATEWAY_H
-#define TOWPATH_HOST_GATEWAY_H
+#pragma once
 
 #include "common/base/key_table.h"
 #include "common/base/prefix.h"
@@ -34,5 +33,3 @@ void gateway_check(
 bool gateways_are_same(const struct gateway *a, size_t a_count, const struct gateway *b, size_t b_count);
 
 void gateways_done(struct gateway *gateways, size_t count);
-
-#endif

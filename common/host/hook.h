@@ -4,8 +4,7 @@
  * its shell ends. The output of hooks, and of programs that they left in the background, goes to the log. Embedded in its
  * owner.
  */
-#ifndef TOWPATH_HOST_HOOK_H
-#define TOWPATH_HOST_HOOK_H
+#pragma once
 
 #include "common/net/command.h"
 
@@ -34,5 +33,3 @@ void hooks_start(struct hooks *hooks);
 void hooks_kill(struct hooks *hooks);
 /* Kill the hook that runs; on_done does not come any more. */
 void hooks_stop(struct hooks *hooks);
-
-#endif

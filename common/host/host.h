@@ -9,8 +9,7 @@
  * created by that. One owner, the supervisor. Handlers are called from the loop, never from inside a call, and may call
  * host_close().
  */
-#ifndef TOWPATH_HOST_HOST_H
-#define TOWPATH_HOST_HOST_H
+#pragma once
 
 #include "common/base/addr.h"
 #include "common/base/err.h"
@@ -88,5 +87,3 @@ void host_close(struct host *host);
 /* Undo what a crashed tunnel left, without hooks; for `down` and ExecStopPost=. Runs a loop of its own. Return: how
  * many changes were undone, 0 where nothing was left, -EBUSY while the tunnel runs, or another negative errno. */
 int host_clean(const char *state_dir, const char *name, struct err *err);
-
-#endif

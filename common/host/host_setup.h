@@ -1,7 +1,6 @@
 /* The settings of one tunnel's host part, handed to host_open() and read by all files of this folder: plain data, no
  * code. */
-#ifndef TOWPATH_HOST_HOST_SETUP_H
-#define TOWPATH_HOST_HOST_SETUP_H
+#pragma once
 
 #include "common/base/addr.h"
 #include "common/host/gateway.h"
@@ -24,5 +23,3 @@ struct host_setup {
 	int birth_netns_fd;   /* network namespace in which the device's UDP socket is to live; -1: this one */
 	struct addr endpoint; /* for peers without an Endpoint; family 0: there is none */
 };
-
-#endif

@@ -5,8 +5,7 @@
  * comes into such a network later, both stand and one of them wins. Only a warning follows, once for each network;
  * nothing is changed.
  */
-#ifndef TOWPATH_HOST_OVERLAP_H
-#define TOWPATH_HOST_OVERLAP_H
+#pragma once
 
 #include "common/host/applied.h"
 #include "common/net/address.h"
@@ -20,5 +19,3 @@ struct overlap {
 /* Warn of the networks that overlap now and were not told of by the last check. Where netlink fails it does nothing. */
 void overlap_check(struct overlap *overlap, struct applied *applied);
 void overlap_done(struct overlap *overlap);
-
-#endif

@@ -1,6 +1,5 @@
 /* The plan: the ordered list of changes, made from the configuration and from facts about the host. Pure. */
-#ifndef TOWPATH_HOST_PLAN_H
-#define TOWPATH_HOST_PLAN_H
+#pragma once
 
 #include "common/host/change.h"
 #include "common/host/host_setup.h"
@@ -76,5 +75,3 @@ struct plan_index {
 int plan_index_make(struct plan_index *ret, const struct plan *plan);
 bool plan_index_has(const struct plan_index *index, const struct prefix *to);
 void plan_index_done(struct plan_index *index);
-
-#endif

@@ -3,8 +3,7 @@
  * Peers, allowed IPs, keepalives, preshared keys and routes change at once. Settings that only a restart can change are
  * left as it was and named (fingerprint.h).
  */
-#ifndef TOWPATH_HOST_RELOAD_H
-#define TOWPATH_HOST_RELOAD_H
+#pragma once
 
 #include "common/host/applied.h"
 #include "common/host/endpoints.h"
@@ -26,5 +25,3 @@ void reload_stop(struct reload *reload);
 /* Contract: host_reload(). The names of new peers are looked up beside the loop after this. */
 int reload_take(struct reload *reload, const struct wg_config *wireguard, char *ret_restart, size_t restart_size,
 	struct err *err);
-
-#endif

@@ -6,8 +6,7 @@
  * reports forwarding only. Whatever is still there is left alone, so our own changes cause one more look and nothing
  * else.
  */
-#ifndef TOWPATH_HOST_REPAIR_H
-#define TOWPATH_HOST_REPAIR_H
+#pragma once
 
 #include "common/host/applied.h"
 #include "common/host/forward_watch.h"
@@ -44,5 +43,3 @@ void repair_on_network(struct repair *repair, unsigned kinds);
 
 /* Before the plan becomes another one: a look under way is stopped and begins anew. */
 void repair_restart(struct repair *repair);
-
-#endif

@@ -1,6 +1,5 @@
 /* "wireguard" of the status: what the kernel says of our device, and the numbers that were chosen. */
-#ifndef TOWPATH_HOST_REPORT_H
-#define TOWPATH_HOST_REPORT_H
+#pragma once
 
 #include "common/host/applied.h"
 
@@ -9,5 +8,3 @@
 
 /* Reads the device. @is_gone: it was deleted; the report says so, as it does where the device cannot be read. */
 json_t *report_make(struct applied *applied, bool is_gone);
-
-#endif

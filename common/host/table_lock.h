@@ -4,13 +4,10 @@
  * same moment would choose the same one. So a tunnel locks the number that it has chosen. The lock is the name of an
  * abstract socket: it belongs to the network namespace, as tables and rules do, and a crash releases it.
  */
-#ifndef TOWPATH_HOST_TABLE_LOCK_H
-#define TOWPATH_HOST_TABLE_LOCK_H
+#pragma once
 
 #include <stdint.h>
 
 /* @what: "table", "rules". Return: a descriptor that holds the lock until it is closed; -EADDRINUSE: another tunnel has
  * it; or another negative errno, where nothing can be locked on this host. */
 int table_lock_take(const char *what, uint32_t number);
-
-#endif

@@ -18,8 +18,7 @@
  * had the right value, and a tunnel that would put one back adds its entry to the list of a running tunnel that has the
  * same parameter instead. Reading, writing and putting back parameters happens under undo_lock().
  */
-#ifndef TOWPATH_HOST_UNDO_H
-#define TOWPATH_HOST_UNDO_H
+#pragma once
 
 #include "common/base/err.h"
 #include "common/host/undo_entry.h"
@@ -65,5 +64,3 @@ int undo_refresh(struct undo *undo, struct err *err);
 /* Under the lock: give every parameter that a running tunnel relies on to that tunnel's list, in the order they were set.
  * Return: how many, or a negative errno. */
 int undo_hand_over(struct undo *undo, struct err *err);
-
-#endif

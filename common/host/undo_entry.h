@@ -1,6 +1,5 @@
 /* One entry of the undo list, and its line of JSON. Pure. */
-#ifndef TOWPATH_HOST_UNDO_ENTRY_H
-#define TOWPATH_HOST_UNDO_ENTRY_H
+#pragma once
 
 #include "common/net/rule.h"
 #include "common/net/sysctl.h"
@@ -39,5 +38,3 @@ int undo_entry_decode(const json_t *object, struct undo_entry *ret);
 /* Are two parameters one matter, so that what one tunnel relies on cannot be put back by another? The same path; and every
  * interface's IPv6 forwarding and accept_ra, which all/forwarding changes and needs. */
 bool undo_entry_is_tied(const struct undo_entry *a, const struct undo_entry *b);
-
-#endif

@@ -2,8 +2,7 @@
  *
  * An entry that cannot be undone is logged and set aside, and the rest is undone all the same. Embedded in its owner.
  */
-#ifndef TOWPATH_HOST_UNWIND_H
-#define TOWPATH_HOST_UNWIND_H
+#pragma once
 
 #include "common/host/undo.h"
 #include "common/net/command.h"
@@ -25,5 +24,3 @@ void unwind_start(struct unwind *unwind, uv_loop_t *loop, struct undo *undo, voi
 
 /* Stop where it is. on_done does not come any more; entries that are left stay in the list. */
 void unwind_stop(struct unwind *unwind);
-
-#endif

@@ -1,6 +1,5 @@
 /* Addresses of network devices. */
-#ifndef TOWPATH_NET_ADDRESS_H
-#define TOWPATH_NET_ADDRESS_H
+#pragma once
 
 #include "common/base/prefix.h"
 #include "common/net/netlink.h"
@@ -15,5 +14,3 @@ int net_address_list(struct netlink *netlink, struct net_address **ret, size_t *
 
 /* As `ip address add` does. There already is done. Return: 0 or a negative errno. */
 int net_address_add(struct netlink *netlink, const struct net_address *address, struct err *err);
-
-#endif

@@ -6,8 +6,7 @@
  * --pdeathsig, where that is installed). A program that it leaves in the background lives on and holds nothing up. Its lines
  * are read as long as there are tails for it (struct command_tails); without, its next write ends it by SIGPIPE.
  */
-#ifndef TOWPATH_NET_COMMAND_H
-#define TOWPATH_NET_COMMAND_H
+#pragma once
 
 #include "common/base/err.h"
 
@@ -61,5 +60,3 @@ const char *command_why(char *buf, size_t size, int status, const char *output);
 
 /* True if there is such a program. */
 bool command_exists(const char *program);
-
-#endif

@@ -3,8 +3,7 @@
  * Set by resolvconf(8) as wg-quick does (openresolv, Debian's resolvconf, or systemd-resolved's under that name), else by
  * resolvectl(1) where systemd-resolved runs. Both are command lines here, run and undone by the caller.
  */
-#ifndef TOWPATH_NET_DNS_H
-#define TOWPATH_NET_DNS_H
+#pragma once
 
 #include "common/base/addr.h"
 #include "common/base/err.h"
@@ -41,5 +40,3 @@ size_t dns_uplink_servers(const char *except, struct addr ret[DNS_SERVERS_MAX]);
 /* For tests: the same from files only, which may lie below another @root than "". */
 void dns_read_interface_prefix(const char *root, char ret[DNS_PREFIX_MAX]);
 size_t dns_read_uplink_servers(const char *root, const char *except, struct addr ret[DNS_SERVERS_MAX]);
-
-#endif

@@ -10,8 +10,7 @@
  *
  * Pure: text in, text out.
  */
-#ifndef TOWPATH_NET_FIREWALL_H
-#define TOWPATH_NET_FIREWALL_H
+#pragma once
 
 #include "common/base/prefix.h"
 
@@ -62,5 +61,3 @@ char *firewall_format_removal(const char *table);
 /* Cut counters and handles, which change by themselves, out of the output of `nft list table`, in place. Two listings of an
  * unchanged table are then equal. */
 void firewall_normalise(char *listing);
-
-#endif

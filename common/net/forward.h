@@ -4,8 +4,7 @@
  *
  * The chains are read and changed by nft(8) and iptables(8), which are programs and so run beside the loop.
  */
-#ifndef TOWPATH_NET_FORWARD_H
-#define TOWPATH_NET_FORWARD_H
+#pragma once
 
 #include "common/base/err.h"
 
@@ -48,5 +47,3 @@ struct forward_scan;
 int forward_scan_start(struct forward_scan **ret, uv_loop_t *loop, const char *device, const char *comment,
 	void (*on_found)(void *owner, const struct forward_rules *rules), void *owner, struct err *err);
 void forward_scan_close(struct forward_scan *look);
-
-#endif

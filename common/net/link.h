@@ -1,6 +1,5 @@
 /* Network devices: find, make, raise, delete. */
-#ifndef TOWPATH_NET_LINK_H
-#define TOWPATH_NET_LINK_H
+#pragma once
 
 #include "common/net/netlink.h"
 
@@ -41,5 +40,3 @@ int net_link_delete(struct netlink *netlink, int index, struct err *err);
 
 /* Bring a device up. @mtu: 0: leave it as it is. Return: 0 or a negative errno. */
 int net_link_raise(struct netlink *netlink, int index, uint32_t mtu, struct err *err);
-
-#endif

@@ -4,8 +4,7 @@
  * well under a millisecond; a request without an answer fails after seconds with -ETIMEDOUT. Errors keep the kernel's errno and,
  * where it gave one, its own sentence (extended ACK). All of common/net is synchronous, except for programs and the monitor.
  */
-#ifndef TOWPATH_NET_NETLINK_H
-#define TOWPATH_NET_NETLINK_H
+#pragma once
 
 #include "common/base/addr.h"
 #include "common/base/err.h"
@@ -56,5 +55,3 @@ int netlink_collect(struct netlink *netlink, struct nl_msg *message, const struc
 /* Put what was tried and the kernel's reason into @err: "route 10.0.0.0/8: File exists". Return: @code. */
 int netlink_fail(const struct netlink *netlink, struct err *err, int code, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
-
-#endif

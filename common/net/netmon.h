@@ -5,8 +5,7 @@
  * first. A socket that overflowed counts as a change of everything. Without privilege all but nftables is heard. IPv4 routes
  * that go because their device went down or away are not announced as routes: NETMON_LINK stands for them too.
  */
-#ifndef TOWPATH_NET_NETMON_H
-#define TOWPATH_NET_NETMON_H
+#pragma once
 
 #include "common/base/err.h"
 
@@ -31,5 +30,3 @@ int netmon_open(struct netmon **ret, uv_loop_t *loop, void (*on_change)(void *ow
 	struct err *err);
 /* No call back any more; memory goes when the loop has let go of the handles. */
 void netmon_close(struct netmon *netmon);
-
-#endif

@@ -3,8 +3,7 @@
  * The kernel's answer about one route costs as much as its answer about all. A caller with many questions (a hub has a route for
  * each of its peers) reads all routes once, into struct net_routes, and asks that.
  */
-#ifndef TOWPATH_NET_ROUTE_H
-#define TOWPATH_NET_ROUTE_H
+#pragma once
 
 #include "common/base/prefix.h"
 #include "common/net/netlink.h"
@@ -68,5 +67,3 @@ int net_route_default(struct netlink *netlink, int family, struct net_way *ret, 
 
 /* The device whose connected network is @lan or contains it. Return: its index, -ENODEV, or another negative errno. */
 int net_route_find_lan(struct netlink *netlink, const struct prefix *lan, struct err *err);
-
-#endif

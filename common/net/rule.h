@@ -1,6 +1,5 @@
 /* Policy routing rules. */
-#ifndef TOWPATH_NET_RULE_H
-#define TOWPATH_NET_RULE_H
+#pragma once
 
 #include "common/net/netlink.h"
 
@@ -30,5 +29,3 @@ int net_rule_add(struct netlink *netlink, const struct net_rule *rule, struct er
 int net_rule_delete(struct netlink *netlink, const struct net_rule *rule, struct err *err);
 /* Return: 1 if exactly this rule is there, 0, or a negative errno. */
 int net_rule_has(struct netlink *netlink, const struct net_rule *rule, struct err *err);
-
-#endif

@@ -6,8 +6,7 @@
  * channel with an event, never with a crash. Where this side has no descriptor free, a reply arrives as -EMFILE. A
  * request that is answered later carries a `ticket`, a number its sender chose, and so does the answer.
  */
-#ifndef TOWPATH_PROCESS_CHANNEL_H
-#define TOWPATH_PROCESS_CHANNEL_H
+#pragma once
 
 #include "common/base/err.h"
 
@@ -110,5 +109,3 @@ void channel_close(struct channel *channel);
  * @payload: CHANNEL_PAYLOAD_MAX bytes. Return: length ≥ 0, or a negative errno (-EPIPE: the end). */
 int channel_receive(
 	int fd, enum channel_side side, enum channel_kind *ret_kind, void *payload, int *ret_fd, int timeout_ms);
-
-#endif

@@ -7,8 +7,7 @@
  * The struct is the program's own, struct server_config or struct client_config, and is handed round as void *. One
  * rule of ownership, also in main(): whoever made the struct calls done() on it, once, whatever read() returned.
  */
-#ifndef TOWPATH_PROCESS_CONFIGURATION_H
-#define TOWPATH_PROCESS_CONFIGURATION_H
+#pragma once
 
 #include "common/base/err.h"
 #include "common/base/ini.h"
@@ -51,5 +50,3 @@ void configuration_release(const struct configuration *configuration, void *conf
 
 /* Free all but the first. */
 void configuration_done(struct configuration *configuration);
-
-#endif

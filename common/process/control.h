@@ -4,8 +4,7 @@
  * and the end of the connection.
  * A socket file left behind by a crash is replaced; one that answers means that the tunnel runs already (-EADDRINUSE).
  */
-#ifndef TOWPATH_PROCESS_CONTROL_H
-#define TOWPATH_PROCESS_CONTROL_H
+#pragma once
 
 #include "common/base/err.h"
 
@@ -35,5 +34,3 @@ int control_ask(const char *path, const char *word, char **ret_text, struct err 
 
 /* Remove a socket that no process serves any more. Return: 0, -EADDRINUSE where one does, or another negative errno. */
 int control_clear(const char *path, struct err *err);
-
-#endif

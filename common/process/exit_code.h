@@ -1,6 +1,5 @@
 /* The exit codes both programs promise to scripts. Also sent over the control socket: a reload's answer carries one. */
-#ifndef TOWPATH_PROCESS_EXIT_CODE_H
-#define TOWPATH_PROCESS_EXIT_CODE_H
+#pragma once
 
 enum exit_code {
 	EXIT_DONE = 0,
@@ -9,5 +8,3 @@ enum exit_code {
 	EXIT_NOT_UP = 3,  /* status: not running, or not up */
 	EXIT_NO_SUCH = 4, /* status: no such tunnel */
 };
-
-#endif

@@ -1,7 +1,6 @@
 /* The notifications that a supervisor sends out: systemd (readiness, the state in words, signs of life) and the `up`
  * that started it. The calls to systemd do nothing where systemd is absent, at build time or at run time. */
-#ifndef TOWPATH_PROCESS_NOTIFY_H
-#define TOWPATH_PROCESS_NOTIFY_H
+#pragma once
 
 #include <stdint.h>
 
@@ -16,5 +15,3 @@ uint64_t notify_alive_interval_ms(void);
 /* Traffic can flow: from now on standard error is the log, which `up` has put on standard output, and the waiting `up`
  * is told by one byte on its pipe. Closes @up_fd. Cannot fail: an `up` that has left does not matter. */
 void notify_flowing(int up_fd);
-
-#endif

@@ -5,8 +5,7 @@
  * that may be set are a list (sandbox.c), every other one is EPERM. Under Valgrind and in sanitizer builds the tools
  * keep calls of their own; what could reach the network stays denied.
  */
-#ifndef TOWPATH_PROCESS_SANDBOX_H
-#define TOWPATH_PROCESS_SANDBOX_H
+#pragma once
 
 #include "common/base/err.h"
 
@@ -28,5 +27,3 @@ void sandbox_refuse_io_uring(void);
 /* Give up everything, for good. A kernel without Landlock is a debug line; anything else that is missing is an
  * error. */
 int sandbox_enter(enum sandbox_profile profile, struct err *err);
-
-#endif

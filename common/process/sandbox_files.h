@@ -1,6 +1,5 @@
 /* Landlock: which files a worker may still read. Used by sandbox.c only. */
-#ifndef TOWPATH_PROCESS_SANDBOX_FILES_H
-#define TOWPATH_PROCESS_SANDBOX_FILES_H
+#pragma once
 
 #include <stddef.h>
 
@@ -8,5 +7,3 @@
  * is passed over. @deny_tcp: also bind() and connect() of TCP, where the kernel knows it. Needs no_new_privs.
  * Return: 0, or a negative errno (-ENOSYS, -EOPNOTSUPP: this kernel has no Landlock). */
 int sandbox_files_restrict(const char *const *readable, size_t count, int deny_tcp);
-
-#endif

@@ -1,6 +1,5 @@
 /* Options that the supervisor sets on its sockets, some with privilege. An option that is refused is no failure. */
-#ifndef TOWPATH_PROCESS_SOCKET_TUNE_H
-#define TOWPATH_PROCESS_SOCKET_TUNE_H
+#pragma once
 
 #include "common/base/addr.h"
 
@@ -22,5 +21,3 @@ int socket_bind(int fd, const struct addr *addr);
 enum socket_tcp_life { SOCKET_TCP_NEW, SOCKET_TCP_ALIVE, SOCKET_TCP_OVER };
 
 enum socket_tcp_life socket_tcp_life(int fd);
-
-#endif

@@ -4,8 +4,7 @@
  * JOURNAL_STREAM and the sanitizers' options where we have them, nothing else. It ignores the signals that reach a
  * whole process group (SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2) and SIGPIPE: its channel ends it.
  */
-#ifndef TOWPATH_PROCESS_SPAWN_H
-#define TOWPATH_PROCESS_SPAWN_H
+#pragma once
 
 #include "common/base/err.h"
 
@@ -33,5 +32,3 @@ int spawn_open_lo_namespace(struct err *err);
 /* Fork and exec. @ret_channel_fd: the supervisor's end, close-on-exec. Every other descriptor but 0 to 3 is closed in
  * the worker. Return: 0 or a negative errno. */
 int spawn_worker(const struct spawn_setup *setup, pid_t *ret_pid, int *ret_channel_fd, struct err *err);
-
-#endif

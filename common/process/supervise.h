@@ -12,8 +12,7 @@
  * A host that cannot be brought up, or a worker that says FAILED, ends it with exit code 1 after everything is put
  * back. How it works inside: supervise.c. Handlers are called from the loop only.
  */
-#ifndef TOWPATH_PROCESS_SUPERVISE_H
-#define TOWPATH_PROCESS_SUPERVISE_H
+#pragma once
 
 #include "common/base/err.h"
 #include "common/host/host.h"
@@ -82,5 +81,3 @@ struct host *supervise_host(struct supervise *supervise);
 uv_loop_t *supervise_loop(struct supervise *supervise);
 /* The channel to the worker. NULL: none runs at the moment. */
 struct channel *supervise_channel(struct supervise *supervise);
-
-#endif

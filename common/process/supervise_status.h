@@ -1,8 +1,7 @@
 /* Status requests on their way through the worker: a memory file goes down, comes back filled, and is merged with what
  * the supervisor knows. A worker that does not answer within SUPERVISE_STATUS_PATIENCE_MS is left out of the answer.
  */
-#ifndef TOWPATH_PROCESS_SUPERVISE_STATUS_H
-#define TOWPATH_PROCESS_SUPERVISE_STATUS_H
+#pragma once
 
 #include "common/process/channel.h"
 
@@ -35,5 +34,3 @@ void status_asks_abandon(struct status_asks *asks);
 
 /* Forget all without an answer; memory goes when the loop has let go of the timer. */
 void status_asks_close(struct status_asks *asks);
-
-#endif

@@ -7,8 +7,7 @@
  * A worker is gone when it is reaped. One whose channel ends while it lives has broken the rules and is killed. Owned
  * by supervise.c. Handlers are called from the loop, on_end also from inside start and stop.
  */
-#ifndef TOWPATH_PROCESS_SUPERVISE_WORKER_H
-#define TOWPATH_PROCESS_SUPERVISE_WORKER_H
+#pragma once
 
 #include "common/base/err.h"
 #include "common/process/channel.h"
@@ -56,5 +55,3 @@ unsigned supervise_worker_restarts(const struct supervise_worker *worker);
 
 /* A worker that still lives is killed. No handler is called any more; memory goes with the timer's close callback. */
 void supervise_worker_close(struct supervise_worker *worker);
-
-#endif

@@ -5,8 +5,7 @@
  *
  * A failure before READY is told to the supervisor as CHANNEL_FAILED. After READY no failure ends a worker.
  */
-#ifndef TOWPATH_PROCESS_WORK_H
-#define TOWPATH_PROCESS_WORK_H
+#pragma once
 
 #include "common/base/err.h"
 #include "common/process/channel.h"
@@ -40,5 +39,3 @@ struct work_setup {
 /* Live that life. @loop is initialised here; *ret_channel is set before `open`. Return: the exit code. */
 int work_run(
 	const struct work_setup *setup, void *owner, uv_loop_t *loop, struct channel **ret_channel, int channel_fd);
-
-#endif

@@ -1,6 +1,5 @@
 /* How long to wait before the next attempt: 0.2 s doubling to 5 s, each ± a quarter, anew after a success. Pure. */
-#ifndef TOWPATH_TUNNEL_BACKOFF_H
-#define TOWPATH_TUNNEL_BACKOFF_H
+#pragma once
 
 #include <stdint.h>
 
@@ -14,5 +13,3 @@ struct backoff {
 /* The next wait in ms. @random: any 32 random bits, for the jitter; never over BACKOFF_LAST_MS * 5 / 4. */
 uint32_t backoff_next_ms(struct backoff *backoff, uint32_t random);
 void backoff_reset(struct backoff *backoff);
-
-#endif

@@ -3,8 +3,7 @@
  * Embedded in a session (server) or an attempt (client), which own the stream and its set-up. From carrier_start() on the
  * events of the stream come here; the owner hears only of the end. Holds no handle: the owner's timer calls carrier_tick().
  */
-#ifndef TOWPATH_TUNNEL_CARRIER_H
-#define TOWPATH_TUNNEL_CARRIER_H
+#pragma once
 
 #include "common/tunnel/flow.h"
 #include "common/tunnel/liveness.h"
@@ -68,5 +67,3 @@ void carrier_check(struct carrier *carrier, uint64_t now_us);
 
 /* Leave the flow, send a close frame with @code, close the stream. No on_end; on_closed follows. */
 void carrier_close(struct carrier *carrier, uint16_t code);
-
-#endif

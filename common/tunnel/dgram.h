@@ -3,8 +3,7 @@
  * A cell holds a full WireGuard packet of a 1500-byte link with room to spare; a longer datagram is a chain of cells.
  * The pool is mapped once and touched only as far as it is used; nothing is allocated later.
  */
-#ifndef TOWPATH_TUNNEL_DGRAM_H
-#define TOWPATH_TUNNEL_DGRAM_H
+#pragma once
 
 #include "common/base/err.h"
 
@@ -47,5 +46,3 @@ int dgram_append(struct dgram_pool *pool, struct dgram *dgram, const uint8_t *da
 
 /* Copy the whole datagram to @out (dgram->len bytes). */
 void dgram_copy(const struct dgram *dgram, uint8_t *out);
-
-#endif

@@ -6,8 +6,7 @@
  *              server's sandbox denies because it can name any address
  *   addressed  sendmmsg(), one message a run, with its own UDP_SEGMENT: the client's local port answers many sources
  */
-#ifndef TOWPATH_TUNNEL_DGRAM_BATCH_H
-#define TOWPATH_TUNNEL_DGRAM_BATCH_H
+#pragma once
 
 #include "common/base/addr.h"
 #include "common/base/err.h"
@@ -83,5 +82,3 @@ struct dgram_sent dgram_sender_flush(
 
 /* How many of @count payloads form the run that starts at the first. Pure. */
 unsigned dgram_run_len(const struct iovec *payloads, unsigned count);
-
-#endif

@@ -6,8 +6,7 @@
  * has no carrier the newest handshake initiation is kept for 90 s and goes first: WireGuard sends the next one only 5 s
  * later. Pure: `now` is an argument, no socket is touched, cells come from the pool.
  */
-#ifndef TOWPATH_TUNNEL_DGRAM_QUEUE_H
-#define TOWPATH_TUNNEL_DGRAM_QUEUE_H
+#pragma once
 
 #include "common/tunnel/dgram.h"
 #include "common/tunnel/drop_reason.h"
@@ -63,5 +62,3 @@ bool dgram_queue_is_empty(const struct dgram_queue *queue);
 
 /* Which lane serves it: by WireGuard's type byte with its three reserved zeros (paper §5.4), then by length. */
 enum dgram_lane dgram_queue_lane(const uint8_t *data, size_t len);
-
-#endif

@@ -1,6 +1,5 @@
 /* Why a datagram was not delivered. Every one that is not is counted under one of these. */
-#ifndef TOWPATH_TUNNEL_DROP_REASON_H
-#define TOWPATH_TUNNEL_DROP_REASON_H
+#pragma once
 
 #include <stdint.h>
 
@@ -26,5 +25,3 @@ struct drop_counters {
 
 /* "queue-late" …: the key in status. */
 const char *drop_reason_name(enum drop_reason reason);
-
-#endif

@@ -1,7 +1,6 @@
 /* The datagrams of one mapping between a UDP peer and a carrier, with counters. Outlives its carriers: it has none, one,
  * or two while one replaces the other. Embedded in the server's and the client's own tables; holds no handle. */
-#ifndef TOWPATH_TUNNEL_FLOW_H
-#define TOWPATH_TUNNEL_FLOW_H
+#pragma once
 
 #include "common/base/addr.h"
 #include "common/tunnel/dgram_batch.h"
@@ -46,5 +45,3 @@ int flow_counters_report(const struct flow_counters *counters, json_t *object);
 
 /* Datagrams the kernel dropped because a UDP socket's receive buffer was full (SO_MEMINFO). */
 uint32_t flow_socket_overflow(int fd);
-
-#endif

@@ -4,8 +4,7 @@
  *    | 0x82 | M | len7 |  extended length, big endian      | masking key | payload …
  * Source: RFC 6455 §5.2. One binary message is one UDP datagram.
  */
-#ifndef TOWPATH_TUNNEL_FRAME_H
-#define TOWPATH_TUNNEL_FRAME_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -99,5 +98,3 @@ enum frame_result frame_reader_next(
 	struct frame_reader *reader, uint8_t *buf, size_t len, size_t *ret_used, struct frame_event *ret_event);
 
 void frame_reader_done(struct frame_reader *reader);
-
-#endif

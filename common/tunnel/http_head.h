@@ -3,8 +3,7 @@
  * What cannot be framed without doubt is HTTP_BAD: Content-Length and Transfer-Encoding together, two lengths, bare CR
  * or LF, NUL, a blank before the colon, folded lines, a Transfer-Encoding other than `chunked`.
  */
-#ifndef TOWPATH_TUNNEL_HTTP_HEAD_H
-#define TOWPATH_TUNNEL_HTTP_HEAD_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -96,5 +95,3 @@ void http_body_init(struct http_body *body, const struct http_head *head);
 bool http_body_is_done(const struct http_body *body);
 /* @ret_used: how many of @len bytes belong to the body. Return: HTTP_OK (also when more is to come) or HTTP_BAD. */
 enum http_result http_body_follow(struct http_body *body, const char *buf, size_t len, size_t *ret_used);
-
-#endif

@@ -1,7 +1,6 @@
 /* The JWT in which a client says what it wants and, if it is ours, proves who it is (README.md has a table of the claims).
  * RFC 7519, RFC 7515, HS256. */
-#ifndef TOWPATH_TUNNEL_JWT_H
-#define TOWPATH_TUNNEL_JWT_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -44,5 +43,3 @@ int jwt_decode(const char *text, size_t len, struct jwt_claims *ret);
 
 /* Is the signature HS256 with that key? Constant time. */
 bool jwt_verify(const char *text, size_t len, const void *key, size_t key_len);
-
-#endif

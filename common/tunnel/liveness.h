@@ -6,8 +6,7 @@
  * Anything received postpones nothing but doubt: only the pong of the ping under way ends the wait (a stock peer
  * answers every ping).
  */
-#ifndef TOWPATH_TUNNEL_LIVENESS_H
-#define TOWPATH_TUNNEL_LIVENESS_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -49,5 +48,3 @@ void liveness_on_received(struct liveness *liveness, uint64_t now_us);
 bool liveness_on_pong(struct liveness *liveness, const uint8_t *payload, size_t len, uint64_t now_us);
 enum liveness_action liveness_tick(struct liveness *liveness, uint64_t now_us);
 void liveness_ping_payload(const struct liveness *liveness, uint8_t out[LIVENESS_PING_LEN]);
-
-#endif

@@ -7,8 +7,7 @@
  * struct pump is what all carriers of a worker share, made once. struct pump_pipe is what the path keeps of one carrier,
  * which embeds it. Nothing is allocated, logged or timed for a single datagram; a batch reads the clock once.
  */
-#ifndef TOWPATH_TUNNEL_PUMP_H
-#define TOWPATH_TUNNEL_PUMP_H
+#pragma once
 
 #include "common/base/err.h"
 #include "common/tunnel/dgram.h"
@@ -100,5 +99,3 @@ int pump_keep(struct pump_pipe *pipe, const uint8_t *bytes, size_t len);
 
 /* Free what the pipe holds of the stream's bytes. The pipe is not read any more. */
 void pump_forget(struct pump_pipe *pipe);
-
-#endif

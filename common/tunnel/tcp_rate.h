@@ -1,7 +1,6 @@
 /* What the kernel knows of a TCP connection's speed, and how much unsent data it may hold for us.
  * A file of its own because linux/tcp.h, which has these fields, and netinet/tcp.h exclude each other. */
-#ifndef TOWPATH_TUNNEL_TCP_RATE_H
-#define TOWPATH_TUNNEL_TCP_RATE_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -36,5 +35,3 @@ uint32_t tcp_rate_limit(const struct tcp_rate *rate);
 
 /* SO_MAX_PACING_RATE. Return: 0 or a negative errno. */
 int tcp_rate_set_limit(int fd, uint32_t bytes_per_s);
-
-#endif

@@ -4,8 +4,7 @@
  * first where the CPU has no AES instructions (the server follows a client that asks so). Certificates are verified
  * always: system CAs, a CA, or pins (then neither chain, name nor date is asked).
  */
-#ifndef TOWPATH_TUNNEL_TLS_H
-#define TOWPATH_TUNNEL_TLS_H
+#pragma once
 
 #include "common/base/err.h"
 
@@ -67,5 +66,3 @@ const struct tls_refusal *tls_refused(SSL *ssl);
 
 /* For OpenSSL's functions that read PEM: never ask a terminal for a password. A key that has one is an error. */
 int tls_no_password(char *buf, int size, int is_writing, void *argument);
-
-#endif

@@ -1,6 +1,5 @@
 /* Why a TLS handshake failed, in words an operator can act on. Above tls.h, below tls_stream.h. */
-#ifndef TOWPATH_TUNNEL_TLS_EXPLAIN_H
-#define TOWPATH_TUNNEL_TLS_EXPLAIN_H
+#pragma once
 
 #include <openssl/ssl.h>
 #include <stddef.h>
@@ -8,5 +7,3 @@
 /* Certificate expired, for another name (which), unknown CA, alert received, plain HTTP spoken … Call right after the
  * failure: it reads OpenSSL's error queue, and empties it. Text that does not fit into @size is cut. Return: @buf. */
 const char *tls_explain_failure(SSL *ssl, char *buf, size_t size);
-
-#endif

@@ -7,8 +7,7 @@
  * Happy path: open → on_open (handshake done) → on_readable … → close → on_closed. A failure at any time is one
  * on_failed with a reason in words; the owner closes then. Inside callbacks everything is allowed, also closing.
  */
-#ifndef TOWPATH_TUNNEL_TLS_STREAM_H
-#define TOWPATH_TUNNEL_TLS_STREAM_H
+#pragma once
 
 #include "common/base/err.h"
 
@@ -102,5 +101,3 @@ void tls_stream_finish(struct tls_stream *stream);
 
 /* TLS close_notify where possible, then close. on_closed follows, from the loop. */
 void tls_stream_close(struct tls_stream *stream);
-
-#endif

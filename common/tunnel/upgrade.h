@@ -1,6 +1,5 @@
 /* The HTTP request that becomes a WebSocket (RFC 6455 §4; drawn in README.md). Pure: text in, text out. */
-#ifndef TOWPATH_TUNNEL_UPGRADE_H
-#define TOWPATH_TUNNEL_UPGRADE_H
+#pragma once
 
 #include "common/tunnel/http_head.h"
 
@@ -53,5 +52,3 @@ const char *upgrade_check_answer(const struct http_head *head, const char *key, 
 /* Write a CONNECT for a proxy. @user NULL: without Proxy-Authorization. Return: bytes written, or -ENOBUFS. */
 int upgrade_write_connect(
 	char *buf, size_t size, const char *host, uint16_t port, const char *user, const char *password);
-
-#endif

@@ -2,8 +2,7 @@
  * rest refused. Also the wg-quick file of WireGuard = PATH, the question which of the two files describes our device, and
  * files with a secret that a key points at.
  */
-#ifndef TOWPATH_WIREGUARD_TUNNEL_FILE_H
-#define TOWPATH_WIREGUARD_TUNNEL_FILE_H
+#pragma once
 
 #include "common/base/err.h"
 #include "common/base/ini.h"
@@ -68,5 +67,3 @@ void tunnel_file_warn_readable_path(const char *path);
 /* The secret in the first line of a file a key points at; complains at @place.
  * Return: 0 (secret_free() it) or -EINVAL. */
 int tunnel_file_read_secret(const char *path, size_t max, char **ret, const struct key_place *place);
-
-#endif

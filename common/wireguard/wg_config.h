@@ -3,8 +3,7 @@
  * Reads and checks; brings nothing up. Keys of these sections that are Towpath's own (Name, Token, StockPath,
  * PrivateKeyFile …) are in tables of the caller, who offers each entry to both.
  */
-#ifndef TOWPATH_WIREGUARD_WG_CONFIG_H
-#define TOWPATH_WIREGUARD_WG_CONFIG_H
+#pragma once
 
 #include "common/base/addr.h"
 #include "common/base/ini.h"
@@ -84,5 +83,3 @@ void wg_config_read_section(
 void wg_config_finish(const struct wg_config *config, const struct ini *ini, struct ini_report *report);
 
 void wg_config_done(struct wg_config *config); /* wipes the keys */
-
-#endif

@@ -6,8 +6,7 @@
  * A repair never creates a peer: its messages carry WGPEER_F_UPDATE_ONLY, which wireguard.c cannot express, so they go through
  * libnl-genl-3. Keys are wiped from all memory that they passed through.
  */
-#ifndef TOWPATH_WIREGUARD_WG_DEVICE_H
-#define TOWPATH_WIREGUARD_WG_DEVICE_H
+#pragma once
 
 #include "common/base/addr.h"
 #include "common/base/err.h"
@@ -81,5 +80,3 @@ int wg_device_revive_peer(const char *name, const uint8_t public_key[WG_CONFIG_K
 /* Without private and preshared keys. Return: 0 (wg_state_done() it), -ENODEV (no such device, or not
  * WireGuard's), or another negative errno. */
 int wg_device_read(const char *name, struct wg_state *ret, struct err *err);
-
-#endif

@@ -1,6 +1,5 @@
 /* The settings that are to be sent for one peer: the unit of every change, by wireguard.c or by libnl-genl-3. */
-#ifndef TOWPATH_WIREGUARD_WG_ENTRY_H
-#define TOWPATH_WIREGUARD_WG_ENTRY_H
+#pragma once
 
 #include "common/base/addr.h"
 #include "common/base/prefix.h"
@@ -35,5 +34,3 @@ void wg_entry_done(struct wg_entry *entry);
 size_t wg_entry_sort_prefixes(struct prefix *prefixes, size_t count);
 
 extern const uint8_t wg_entry_no_key[WG_CONFIG_KEY_LEN]; /* zeros: the kernel takes them for no key */
-
-#endif

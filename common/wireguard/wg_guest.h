@@ -15,8 +15,7 @@
  * Owned by the host part of the supervisor (common/host), embedded there. wg_guests_close() ends in on_closed; until then the
  * memory must stay. Failures are logged and end the case of that guest: WireGuard then recovers by itself, only later.
  */
-#ifndef TOWPATH_WIREGUARD_WG_GUEST_H
-#define TOWPATH_WIREGUARD_WG_GUEST_H
+#pragma once
 
 #include "common/base/addr.h"
 #include "common/wireguard/wg_config.h"
@@ -85,5 +84,3 @@ void wg_guests_greet(struct wg_guests *guests, const uint8_t public_key[WG_CONFI
  */
 void wg_guests_take_clock(struct wg_guests *guests, const uint8_t public_key[WG_CONFIG_KEY_LEN],
 	const struct addr *from, uint32_t rtt_ms, int64_t wall_s);
-
-#endif

@@ -8,8 +8,7 @@
  * Owned by the host part of the supervisor (common/host), embedded there. wg_handshake_close() ends in on_closed; until then
  * the memory must stay. Handlers are called from the loop, never from inside a call, and may call any function below.
  */
-#ifndef TOWPATH_WIREGUARD_WG_HANDSHAKE_H
-#define TOWPATH_WIREGUARD_WG_HANDSHAKE_H
+#pragma once
 
 #include "common/wireguard/wg_config.h"
 
@@ -55,5 +54,3 @@ void wg_handshake_poke_all(struct wg_handshake *handshake);
 
 /* True for a peer that is reached through the tunnel: it has a key, and no Endpoint of its own. */
 bool wg_handshake_is_through(const struct wg_config_peer *peer);
-
-#endif

@@ -2,8 +2,7 @@
  *
  * Used by wg_device only. Messages that wireguard.c cannot express (WGPEER_F_UPDATE_ONLY) go through wg_update.h.
  */
-#ifndef TOWPATH_WIREGUARD_WG_LIBRARY_H
-#define TOWPATH_WIREGUARD_WG_LIBRARY_H
+#pragma once
 
 #include "common/wireguard/wg_entry.h"
 #include "common/wireguard/wg_state.h"
@@ -45,5 +44,3 @@ int wg_library_set(
 /* wireguard.c is compiled to call these instead of recvmsg() and free(), see wg_library.c. */
 ssize_t wg_library_recvmsg(int fd, struct msghdr *message, int flags);
 void wg_library_free(void *memory);
-
-#endif

@@ -1,6 +1,5 @@
 /* The state of a WireGuard device as the kernel tells it, as plain data without secrets: what wg_device_read() returns. */
-#ifndef TOWPATH_WIREGUARD_WG_STATE_H
-#define TOWPATH_WIREGUARD_WG_STATE_H
+#pragma once
 
 #include "common/base/addr.h"
 #include "common/base/prefix.h"
@@ -35,5 +34,3 @@ struct wg_state {
 struct wg_state_peer *wg_state_find(const struct wg_state *state, const uint8_t public_key[WG_CONFIG_KEY_LEN]);
 
 void wg_state_done(struct wg_state *state);
-
-#endif

@@ -3,8 +3,7 @@
  * A message is atomic: no message of another program comes in between. It may forbid that a peer is created
  * (WG_ENTRY_UPDATE_ONLY). Used by wg_device only.
  */
-#ifndef TOWPATH_WIREGUARD_WG_UPDATE_H
-#define TOWPATH_WIREGUARD_WG_UPDATE_H
+#pragma once
 
 #include "common/base/err.h"
 #include "common/wireguard/wg_entry.h"
@@ -33,5 +32,3 @@ int wg_update_send(struct wg_update *update, const struct wg_entry *entries, siz
 
 /* One peer that is there, in as many messages as its allowed IPs need; a peer that is not there is no error. */
 int wg_update_peer(struct wg_update *update, const struct wg_entry *entry);
-
-#endif

@@ -4,8 +4,7 @@
  * Asked "get=1", such a program answers lines of key=value, an empty line at the end. The answer holds private keys, so it is
  * wiped. For the supervisor; waits a tenth of a second at most for each device.
  */
-#ifndef TOWPATH_WIREGUARD_WG_USERSPACE_H
-#define TOWPATH_WIREGUARD_WG_USERSPACE_H
+#pragma once
 
 #include <net/if.h>
 #include <stdint.h>
@@ -25,5 +24,3 @@ int wg_userspace_read(const char *answer, uint16_t listen_port, uint32_t *ret_fw
 /* As wg_device_find_mark(), among the sockets of @folder whose name is a device of this network namespace.
  * Return: 1 found, else 0. */
 int wg_userspace_find_mark(const char *folder, uint16_t listen_port, char ret_name[IFNAMSIZ], uint32_t *ret_fwmark);
-
-#endif

@@ -3,8 +3,7 @@
  * All of them run until SIGTERM, SIGINT or --seconds, then print one JSON object on stdout. Counters live in a file
  * that several processes map (--shared), so that the measuring program reads them at both edges of its window.
  */
-#ifndef TOWPATH_BENCH_LOAD_H
-#define TOWPATH_BENCH_LOAD_H
+#pragma once
 
 #include <netinet/in.h>
 #include <stdatomic.h>
@@ -57,5 +56,3 @@ void load_sink(const struct load_options *options); /* on --listen; with --to, w
 void load_echo(const struct load_options *options); /* on --listen */
 void load_ping(const struct load_options *options); /* to --to, which echoes */
 void load_fan(const struct load_options *options);  /* one datagram to --to from each of --count sockets, kept open */
-
-#endif

@@ -1,6 +1,5 @@
 /* What every fuzz target offers, to libFuzzer and to replay.c, and how it complains. */
-#ifndef TOWPATH_FUZZ_FUZZ_H
-#define TOWPATH_FUZZ_FUZZ_H
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
@@ -30,5 +29,3 @@ static inline void *fuzz_copy(const void *data, size_t len)
 		memcpy(copy, data, len);
 	return copy;
 }
-
-#endif

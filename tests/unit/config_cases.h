@@ -1,6 +1,5 @@
 /* What the tests of both programs' configurations share: files made of text, complaints looked for, warnings caught. */
-#ifndef TOWPATH_TESTS_CONFIG_CASES_H
-#define TOWPATH_TESTS_CONFIG_CASES_H
+#pragma once
 
 #include "common/base/ini.h"
 #include "common/base/log.h"
@@ -116,5 +115,3 @@ __attribute__((unused)) static const char *end_warnings(void)
 	text[len > 0 ? len : 0] = '\0';
 	return text;
 }
-
-#endif

@@ -3,8 +3,7 @@
  * "route!" is looked for and missing, "-route" is taken back; a program ends when the test says so (end_programs()).
  * Included once, by a test that links libcommon: its own object files of these functions are then left out of the link.
  */
-#ifndef TOWPATH_UNIT_HOST_BED_H
-#define TOWPATH_UNIT_HOST_BED_H
+#pragma once
 
 #include "common/host/applied.h"
 #include "common/host/check.h"
@@ -351,5 +350,3 @@ static void clear_host_bed(void)
 	assert_int_equal(uv_run(&bed.loop, UV_RUN_DEFAULT), 0);
 	assert_int_equal(uv_loop_close(&bed.loop), 0);
 }
-
-#endif

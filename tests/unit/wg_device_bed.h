@@ -1,8 +1,7 @@
 /* What the tests of WireGuard devices share: devices wgt0 and wgt1 in a network namespace of the test's own, made with ip and
  * wg, and configurations made of text. Without root or without kernel WireGuard a test that needs them is skipped.
  */
-#ifndef TOWPATH_TESTS_WG_DEVICE_BED_H
-#define TOWPATH_TESTS_WG_DEVICE_BED_H
+#pragma once
 
 #include "common/base/ini.h"
 #include "common/wireguard/wg_config.h"
@@ -93,5 +92,3 @@ static inline void make_plan(const char *text, struct wg_config *config, struct 
 	read_plan(path, config, plan);
 	unlink(path);
 }
-
-#endif
