@@ -61,7 +61,8 @@ static int split_bracketed(const char *text, char *host, size_t host_size, uint1
 	return 0;
 }
 
-/* Without brackets only an address with at least two colons can be meant; "::1:443" is an address too, and has no port. */
+/* Without brackets only an address with at least two colons can be meant; "::1:443" is an address too, and has no
+ * port. */
 static bool is_bare_ipv6(const char *text)
 {
 	struct in6_addr in6;

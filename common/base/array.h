@@ -9,8 +9,9 @@
  * @count: elements there; one more afterwards
  * @size: of an element, in bytes
  *
- * The memory doubles when @count is a power of two, so an array must grow by this function only. The old memory is wiped
- * before it is freed: elements may be keys. Pointers to elements are good until the next call. Free it with free().
+ * The memory doubles when @count is a power of two, so an array must grow by this function only. The old memory is
+ * wiped before it is freed: elements may be keys. Pointers to elements are good until the next call. Free it with
+ * free().
  *
  * Return: the new element, zeroed; NULL without memory, array and count are then as they were.
  */

@@ -8,8 +8,8 @@
 #define CLOCK_US_PER_S 1000000u
 #define CLOCK_PLAUSIBLE_S 1704067200 /* 2024: no host that runs this program lives earlier; its clock is wrong */
 
-/* Monotonic time in µs that goes on while the machine sleeps, so that a carrier is asked for life right after waking up. No
- * system call where the vDSO serves it. */
+/* Monotonic time in µs that goes on while the machine sleeps, so that a carrier is asked for life right after waking
+ * up. No system call where the vDSO serves it. */
 uint64_t clock_now_us(void);
 
 /* Seconds since 1970, as the host believes. */

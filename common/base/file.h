@@ -9,6 +9,6 @@
  * negative errno. */
 int file_read_text(const char *path, size_t max, char **ret_text, struct err *err);
 
-/* Write a file (0600) whole or not at all: beside it first, then in its place, on disk before this returns. @folder: where it
- * is. Return: 0 or a negative errno. */
+/* Write a file (0600) whole or not at all: beside it first, then in its place, on disk before this returns. @folder:
+ * where it is. Return: 0 or a negative errno. */
 int file_write_text(const char *folder, const char *path, const char *text, struct err *err);

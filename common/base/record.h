@@ -1,8 +1,8 @@
 /* A struct described by a table, so that it can be handed from one process of ours to another.
  *
  * The table names each field once: its key, where it lies, of which kind it is, and its bounds. Writing, reading and
- * freeing follow from that. On the way the struct is a JSON object in a sealed memory file (sealed.h). The reader trusts
- * nothing: a field that is missing, of another type, out of bounds or unknown is refused with its name.
+ * freeing follow from that. On the way the struct is a JSON object in a sealed memory file (sealed.h). The reader
+ * trusts nothing: a field that is missing, of another type, out of bounds or unknown is refused with its name.
  */
 #pragma once
 
@@ -48,8 +48,8 @@ struct record {
 /* Write @owner into a new sealed memfd. Return: descriptor or a negative errno. */
 int record_write(const struct record *record, const void *owner, struct err *err);
 
-/* Read what record_write() wrote, and close @fd. Return: 0, *ret is freed with record_done(); or a negative errno, *ret is
- * zeroed. */
+/* Read what record_write() wrote, and close @fd. Return: 0, *ret is freed with record_done(); or a negative errno, *ret
+ * is zeroed. */
 int record_read(const struct record *record, int fd, void *ret, struct err *err);
 
 /* Free every text and array of @owner, and wipe all of it: some fields are secrets. */

@@ -1,11 +1,11 @@
 /* require(condition): stop the program where going on would corrupt its state.
  *
- * Only for our own mistakes: a count that falls below zero, a removal from a list that does not hold the object, memory that
- * is freed with a request in flight. Never for what a peer, a user, a file, the kernel or a lack of memory can cause: those
- * are errors and have an answer. Never on the path of a datagram.
+ * Only for our own mistakes: a count that falls below zero, a removal from a list that does not hold the object, memory
+ * that is freed with a request in flight. Never for what a peer, a user, a file, the kernel or a lack of memory can
+ * cause: those are errors and have an answer. Never on the path of a datagram.
  *
- * The line at error level names file, line and condition. abort() leaves a core file; the supervisor or systemd then starts
- * the program again. The condition is always evaluated, also with NDEBUG.
+ * The line at error level names file, line and condition. abort() leaves a core file; the supervisor or systemd then
+ * starts the program again. The condition is always evaluated, also with NDEBUG.
  */
 #pragma once
 

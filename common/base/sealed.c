@@ -1,9 +1,9 @@
-/* See sealed.h. Writing: dump, write, seal. Reading: check seals and size, read, parse, wipe the text.
- * Fails with one sentence, and without leaving a descriptor or a secret behind. The parser's own words are never passed on,
- * since they quote the text around the fault.
+/* See sealed.h. Writing: dump, write, seal. Reading: check seals and size, read, parse, wipe the text. Fails with one
+ * sentence, and without leaving a descriptor or a secret behind. The parser's own words are never passed on, since they
+ * quote the text around the fault.
  *
- * A memory file, not a pipe: the settings of a hub with 100,000 clients are 20 MB, and the worker reads them in one go after it
- * has started. Not a file on disk: secrets would stay there, and the worker has no file system.
+ * A memory file, not a pipe: the settings of a hub with 100,000 clients are 20 MB, and the worker reads them in one go
+ * after it has started. Not a file on disk: secrets would stay there, and the worker has no file system.
  */
 #include "common/base/sealed.h"
 

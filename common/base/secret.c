@@ -1,7 +1,7 @@
 /* Secrets: read from files, compared in constant time, wiped after use.
  *
- * Files are read with read() into a buffer of ours: stdio would keep a copy. Only the first line counts, as an editor or echo
- * leaves it. Fails with the file's name, never with its content.
+ * Files are read with read() into a buffer of ours: stdio would keep a copy. Only the first line counts, as an editor
+ * or echo leaves it. Fails with the file's name, never with its content.
  */
 #include "common/base/secret.h"
 

@@ -15,5 +15,6 @@ void secret_free(char *text);
 /* Compare @len bytes in constant time. */
 bool secret_equal(const void *a, const void *b, size_t len);
 
-/* The first line of a file without its line end, at most @max bytes. Return: 0 (free with secret_free()) or a negative errno. */
+/* The first line of a file without its line end, at most @max bytes. Return: 0 (free with secret_free()) or a negative
+ * errno. */
 int secret_read_file(const char *path, size_t max, char **ret_text, struct err *err);

@@ -1,6 +1,7 @@
 /* See text.h. Nothing here allocates, and nothing fails but the parsing of a number.
  *
- * The ctype functions depend on the locale, which neither program ever sets: they are those of the C locale, ASCII only.
+ * The ctype functions depend on the locale, which neither program ever sets: they are those of the C locale, ASCII
+ * only.
  */
 #include "common/base/text.h"
 

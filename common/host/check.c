@@ -1,10 +1,11 @@
-/* See check.h. Happy path: one question after the other, from what everything needs (privilege, WireGuard) to what only some
- * files need. The first "no" is the refusal. Gateways and the resolver are looked up by facts.c, which needs the answers. It
- * is asked here as well, because hooks run between this check and the plan.
+/* See check.h. Happy path: one question after the other, from what everything needs (privilege, WireGuard) to what only
+ * some files need. The first "no" is the refusal. Gateways and the resolver are looked up by facts.c, which needs the
+ * answers. It is asked here as well, because hooks run between this check and the plan.
  *
- * In one thing this is stricter than wg-quick(8): a Table = NUMBER that has another program's routes is refused as a whole,
- * not only where one of our routes would clash. That program's rules send traffic there, and one more route may catch some of
- * it. The tables that every host has (main, default, local) are shared by all: there only a clash is refused.
+ * In one thing this is stricter than wg-quick(8): a Table = NUMBER that has another program's routes is refused as a
+ * whole, not only where one of our routes would clash. That program's rules send traffic there, and one more route may
+ * catch some of it. The tables that every host has (main, default, local) are shared by all: there only a clash is
+ * refused.
  */
 #include "common/host/check.h"
 
@@ -265,8 +266,8 @@ static int check_port(const struct checking *checking)
 
 /* --- its addresses --- */
 
-/* True if IPv6 is switched off for new devices. On a kernel without any IPv6 this is false: there its addresses and routes are
- * left out, with a warning. */
+/* True if IPv6 is switched off for new devices. On a kernel without any IPv6 this is false: there its addresses and
+ * routes are left out, with a warning. */
 static bool ipv6_is_off(void)
 {
 	char value[SYSCTL_VALUE_MAX];
@@ -372,7 +373,8 @@ static int check_table(const struct checking *checking)
 		format_route(checking, &other, where, sizeof(where)));
 }
 
-/* As with wg-quick the table of a full tunnel has the number of its mark. Without FwMark in the file a free one is taken. */
+/* As with wg-quick the table of a full tunnel has the number of its mark. Without FwMark in the file a free one is
+ * taken. */
 static int check_full_tunnel(const struct checking *checking, int family)
 {
 	const struct wg_config_interface *interface = checking->interface;

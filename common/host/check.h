@@ -1,6 +1,6 @@
-/* Asks the host, before anything is changed, whether the configuration can work on it: privilege and WireGuard, and names,
- * addresses, tables and ports that are taken. A refusal is one line: FILE:LINE, what is taken and by which program, what
- * helps. Exit code 1.
+/* Asks the host, before anything is changed, whether the configuration can work on it: privilege and WireGuard, and
+ * names, addresses, tables and ports that are taken. A refusal is one line: FILE:LINE, what is taken and by which
+ * program, what helps. Exit code 1.
  */
 #pragma once
 
@@ -9,8 +9,8 @@
 #include "common/net/netlink.h"
 
 /* The first question: may we make a device, and does the kernel have WireGuard? A caller that needs privilege for other
- * things first asks this before, so that the complaint is about the device. @path: the file with [Interface]. Return: 0,
- * -EPERM or -EOPNOTSUPP with @err set. */
+ * things first asks this before, so that the complaint is about the device. @path: the file with [Interface]. Return:
+ * 0, -EPERM or -EOPNOTSUPP with @err set. */
 int check_capable(const char *path, const struct wg_config *wireguard, struct err *err);
 
 /* Called after the clean-up of a crash. Return: 0, or a negative errno with the first refusal in @err. */

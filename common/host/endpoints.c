@@ -1,8 +1,9 @@
 /* Names of endpoints (endpoints.h). Peers without a public key have none.
  *
- * Happy path: getent is started for the first name that has no address yet; its answer is kept, and the next name follows.
- * A name that fails for now is tried again after a pause that grows by a fifth each time, for as long as wg-quick would try;
- * then, or when getent says that the name does not exist, the whole search fails with that name and its line.
+ * Happy path: getent is started for the first name that has no address yet; its answer is kept, and the next name
+ * follows. A name that fails for now is tried again after a pause that grows by a fifth each time, for as long as
+ * wg-quick would try; then, or when getent says that the name does not exist, the whole search fails with that name and
+ * its line.
  */
 #include "common/host/endpoints.h"
 

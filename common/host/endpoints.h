@@ -1,4 +1,5 @@
-/* Looks up the name in Endpoint = NAME:PORT by getent(1) beside the loop: the supervisor itself talks to no name server.
+/* Looks up the name in Endpoint = NAME:PORT by getent(1) beside the loop: the supervisor itself talks to no name
+ * server.
  *
  * A name that does not resolve yet is tried again for a while, as wg(8) does. Embedded in its owner.
  */
@@ -28,8 +29,8 @@ struct endpoints {
 	void *owner;
 };
 
-/* Fill in the addresses that need no look-up: literal ones, and @through for peers without an Endpoint (family 0: none).
- * Addresses that are known already stay. */
+/* Fill in the addresses that need no look-up: literal ones, and @through for peers without an Endpoint (family 0:
+ * none). Addresses that are known already stay. */
 void endpoints_take_literals(const struct wg_config *config, const struct addr *through, struct addr *addrs);
 
 /* Look up the other addresses. on_done may come before this returns. */

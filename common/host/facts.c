@@ -1,8 +1,8 @@
 /* Facts about the host (facts.h).
  *
  * Everything is read by netlink and from /proc in one go, before anything is changed, so another program may change the
- * host between this and the changes: what then fails is a change, which undoes the bring-up. Fails with the file and line
- * that asks for something that this host does not have.
+ * host between this and the changes: what then fails is a change, which undoes the bring-up. Fails with the file and
+ * line that asks for something that this host does not have.
  */
 #include "common/host/facts.h"
 
@@ -74,7 +74,8 @@ static int is_free(struct netlink *netlink, uint32_t table, struct err *err)
 	return rc;
 }
 
-/* Lock @table if it is free and no other tunnel has locked it. Return: 1: it is ours, 0: it is taken, or a negative errno. */
+/* Lock @table if it is free and no other tunnel has locked it. Return: 1: it is ours, 0: it is taken, or a negative
+ * errno. */
 static int take_table(struct netlink *netlink, const struct undo *left, uint32_t table, int *ret_lock, struct err *err)
 {
 	int rc = was_ours(left, table) ? 1 : is_free(netlink, table, err), lock;
@@ -320,7 +321,8 @@ static uint32_t lock_rules(struct facts *facts, const char *what, uint32_t prior
 	return priority;
 }
 
-/* A full tunnel needs two priorities in a row, ahead of all rules but the kernel's own for local addresses (priority 0). */
+/* A full tunnel needs two priorities in a row, ahead of all rules but the kernel's own for local addresses (priority
+ * 0). */
 static int find_priorities(
 	struct facts *facts, struct netlink *netlink, const struct host_setup *setup, struct err *err)
 {

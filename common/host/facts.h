@@ -16,14 +16,14 @@ struct facts {
 	size_t lock_count;
 };
 
-/* Choose the mark of the device: FwMark, or with a full tunnel the number of a free table, from 51820 on as wg-quick does; 0
- * for none. A table that a crashed run of ours (@left) has used counts as free. @ret_lock: a lock on the table, to be closed
- * when its routes are gone; untouched where there is none. Return: 0 or a negative errno. */
+/* Choose the mark of the device: FwMark, or with a full tunnel the number of a free table, from 51820 on as wg-quick
+ * does; 0 for none. A table that a crashed run of ours (@left) has used counts as free. @ret_lock: a lock on the table,
+ * to be closed when its routes are gone; untouched where there is none. Return: 0 or a negative errno. */
 int facts_pick_mark(struct netlink *netlink, const struct host_setup *setup, const struct undo *left, uint32_t *ret,
 	int *ret_lock, struct err *err);
 
-/* @endpoints: one for each peer. Complaints name file and line. Return: 0 (facts_done() it when the rules are gone) or a
- * negative errno. */
+/* @endpoints: one for each peer. Complaints name file and line. Return: 0 (facts_done() it when the rules are gone) or
+ * a negative errno. */
 int facts_gather(struct facts *ret, struct netlink *netlink, const struct host_setup *setup,
 	const struct addr *endpoints, uint32_t mark, struct err *err);
 void facts_done(struct facts *facts);

@@ -1,8 +1,8 @@
 /* Hooks, one after the other (hook.h).
  *
- * Happy path: each line becomes a bash command with %i replaced, is started, and the next one follows when its shell has
- * ended with 0. A line that fails ends PreUp and PostUp with its words as the reason; after PreDown and PostDown it is
- * logged and the next line follows, since stopping half-way would leave more behind.
+ * Happy path: each line becomes a bash command with %i replaced, is started, and the next one follows when its shell
+ * has ended with 0. A line that fails ends PreUp and PostUp with its words as the reason; after PreDown and PostDown it
+ * is logged and the next line follows, since stopping half-way would leave more behind.
  */
 #include "common/host/hook.h"
 
@@ -39,8 +39,8 @@ static char *expand(const char *line, const char *device)
 
 static void on_line(void *owner, const char *line)
 {
-	/* Logs the output of a hook. A program that a hook has left in the background may still write after all hooks are over, so
- * this outlives them. */
+	/* Logs the output of a hook. A program that a hook has left in the background may still write after all hooks
+	 * are over, so this outlives them. */
 	const char *const *word = owner;
 	char quoted[LINE_MAX_QUOTED];
 

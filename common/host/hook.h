@@ -1,8 +1,8 @@
 /* PreUp, PostUp, PreDown, PostDown: lines of shell, one after the other, beside the loop.
  *
- * They run as under wg-quick: by bash, %i is the device, and a line ends at its first command that fails. A hook ends when
- * its shell ends. The output of hooks, and of programs that they left in the background, goes to the log. Embedded in its
- * owner.
+ * They run as under wg-quick: by bash, %i is the device, and a line ends at its first command that fails. A hook ends
+ * when its shell ends. The output of hooks, and of programs that they left in the background, goes to the log. Embedded
+ * in its owner.
  */
 #pragma once
 

@@ -1,7 +1,7 @@
 /* The ordered list of changes (plan.h).
  *
- * The order is wg-quick's: device, keys and peers, addresses, up, resolver, routes with the longest first. Then come the
- * parts of a full tunnel, and of a gateway or hub. Two things depend on the order:
+ * The order is wg-quick's: device, keys and peers, addresses, up, resolver, routes with the longest first. Then come
+ * the parts of a full tunnel, and of a gateway or hub. Two things depend on the order:
  * - The rules of a full tunnel come last, because they redirect the traffic: the table that guards it and lets the
  *   answers in is there before them.
  * - The firewall comes before forwarding is switched on, so that nothing is forwarded that it would have dropped.
@@ -228,8 +228,8 @@ static int compare_destinations(const void *a, const void *b)
 	return order != 0 ? order : (x->at > y->at) - (x->at < y->at);
 }
 
-/* If several routes from @first on have the same destination, the one that stands first in the file stays. Sorting a copy
- * keeps this fast for the thousands of routes of a hub. */
+/* If several routes from @first on have the same destination, the one that stands first in the file stays. Sorting a
+ * copy keeps this fast for the thousands of routes of a hub. */
 static int drop_repeated(struct plan *plan, size_t first)
 {
 	size_t count = plan->count - first, kept = first;
@@ -288,8 +288,8 @@ static int add_rule(const struct draft *draft, const struct net_rule *rule)
 	return 0;
 }
 
-/* The first rule asks the main table, but ignores its default route: networks that this host has a route to stay outside the
- * tunnel. The second sends everything without our mark to the tunnel's table. */
+/* The first rule asks the main table, but ignores its default route: networks that this host has a route to stay
+ * outside the tunnel. The second sends everything without our mark to the tunnel's table. */
 static int add_rules(const struct draft *draft, int family, uint32_t free_priority)
 {
 	const struct net_rule main_first = {.family = family,
@@ -326,8 +326,8 @@ static size_t guarded_addresses(const struct draft *draft, struct prefix *ret)
 	return count;
 }
 
-/* If forwarding was on before us, the administrator decides what may be forwarded. But if our own rules in another table
- * accept everything of the device, our table has to decide instead. */
+/* If forwarding was on before us, the administrator decides what may be forwarded. But if our own rules in another
+ * table accept everything of the device, our table has to decide instead. */
 static void confine(const struct draft *draft, struct firewall_setup *ret)
 {
 	const struct plan_facts *facts = draft->facts;

@@ -146,8 +146,8 @@ static int take_line(struct undo_lines *list, const struct era *era, const json_
 	return 0;
 }
 
-/* @text: lines. A rest behind the last line end was cut short by a crash and is ignored. A loss of power may leave anything
- * in a line, also zero bytes. Return: 0 or -ENOMEM. */
+/* @text: lines. A rest behind the last line end was cut short by a crash and is ignored. A loss of power may leave
+ * anything in a line, also zero bytes. Return: 0 or -ENOMEM. */
 static int take_text(struct undo_lines *list, const struct era *era, const char *text, size_t len)
 {
 	const char *end;
@@ -321,7 +321,8 @@ const struct undo_entry *undo_newest(const struct undo *undo, size_t at)
 	return line ? &line->entry : NULL;
 }
 
-/* If the disk is full, the entry stays in the file and is only dropped from memory: undoing it a second time does no harm. */
+/* If the disk is full, the entry stays in the file and is only dropped from memory: undoing it a second time does no
+ * harm. */
 static int drop_line(struct undo *undo, struct undo_line *line)
 {
 	int rc = append(undo->fd, json_pack("{s:I}", "undone", (json_int_t)line->number));

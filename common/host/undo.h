@@ -61,6 +61,6 @@ void undo_unlock(struct undo *undo);
 /* Under the lock: read what others added to our list. Return: 0 or a negative errno. */
 int undo_refresh(struct undo *undo, struct err *err);
 
-/* Under the lock: give every parameter that a running tunnel relies on to that tunnel's list, in the order they were set.
- * Return: how many, or a negative errno. */
+/* Under the lock: give every parameter that a running tunnel relies on to that tunnel's list, in the order they were
+ * set. Return: how many, or a negative errno. */
 int undo_hand_over(struct undo *undo, struct err *err);

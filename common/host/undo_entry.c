@@ -1,7 +1,7 @@
 /* One line of the undo list as JSON: {"kind":"sysctl","path":…,"old":…,"new":…}.
  *
- * Reading trusts nothing: a number or a text that is out of range makes the line no entry. The file is ours, but a loss of
- * power or a full disk may have left anything in it.
+ * Reading trusts nothing: a number or a text that is out of range makes the line no entry. The file is ours, but a loss
+ * of power or a full disk may have left anything in it.
  */
 #include "common/host/undo_entry.h"
 

@@ -1,9 +1,9 @@
 /* Undo a list (unwind.h).
  *
- * Happy path: the newest entry is undone, dropped from the list, and the next one follows. Devices, rules and parameters
- * are undone at once, by netlink and /proc. A firewall table, a rule in another table and the resolver need a program,
- * beside the loop; its exit starts the next entry. An entry that fails is logged and set aside, and stays in the file: the
- * next start or `down` tries it again, UNDO_TRIES_MAX times in all.
+ * Happy path: the newest entry is undone, dropped from the list, and the next one follows. Devices, rules and
+ * parameters are undone at once, by netlink and /proc. A firewall table, a rule in another table and the resolver need
+ * a program, beside the loop; its exit starts the next entry. An entry that fails is logged and set aside, and stays in
+ * the file: the next start or `down` tries it again, UNDO_TRIES_MAX times in all.
  */
 #include "common/host/unwind.h"
 
@@ -20,8 +20,8 @@
 
 #define COMMAND_TIMEOUT_MS 10000
 
-/* Kernel WireGuard sets all.send_redirects to 0 when a device comes up. The value is put back when the last such device is
- * gone, because the kernel would clear it again for the next one. */
+/* Kernel WireGuard sets all.send_redirects to 0 when a device comes up. The value is put back when the last such device
+ * is gone, because the kernel would clear it again for the next one. */
 #define SEND_REDIRECTS "net/ipv4/conf/all/send_redirects"
 
 static void unwind_step(struct unwind *unwind);
@@ -82,8 +82,8 @@ static int put_back(struct netlink *netlink, const struct undo_entry *entry, str
 	return rc == -ENOENT ? 0 : rc;
 }
 
-/* By now another program's device may have the name, and ours may have been renamed. The index is still ours: it was drawn
- * at random. */
+/* By now another program's device may have the name, and ours may have been renamed. The index is still ours: it was
+ * drawn at random. */
 static int delete_device(struct netlink *netlink, const struct undo_entry *entry, struct err *err)
 {
 	struct net_link link;
@@ -166,7 +166,8 @@ static int start_program(struct unwind *unwind, const struct undo_entry *entry, 
 
 /* --- one after the other --- */
 
-/* Return: 1: undone, or handed over to another tunnel; 0: a program was started and will answer; or a negative errno. */
+/* Return: 1: undone, or handed over to another tunnel; 0: a program was started and will answer; or a negative
+ * errno. */
 static int undo_entry_now(struct unwind *unwind, struct err *err)
 {
 	const struct undo_entry *entry = undo_newest(unwind->undo, unwind->at);
@@ -195,8 +196,8 @@ static bool has_device_before(const struct undo *undo, size_t at)
 	return false;
 }
 
-/* Choose the newest entry. But send_redirects that another tunnel has handed over to us waits until our own device is gone.
- * Return: false if no entry is left. */
+/* Choose the newest entry. But send_redirects that another tunnel has handed over to us waits until our own device is
+ * gone. Return: false if no entry is left. */
 static bool pick(struct unwind *unwind)
 {
 	const struct undo_entry *entry;

@@ -1,12 +1,12 @@
 /* A program run beside the loop (command.h).
  *
- * Happy path: the program starts as leader of a session, and so of a process group of its own. Its input is a file in memory,
- * its output one pipe. When it ends, the rest of the pipe is read, on_exit() is called, and the memory goes with the last
- * handle. A program that it left in the background (`daemon &`) may keep the pipe open; that holds nothing up. With
- * setup->tails the command then stays in that list until the pipe has ended.
+ * Happy path: the program starts as leader of a session, and so of a process group of its own. Its input is a file in
+ * memory, its output one pipe. When it ends, the rest of the pipe is read, on_exit() is called, and the memory goes
+ * with the last handle. A program that it left in the background (`daemon &`) may keep the pipe open; that holds
+ * nothing up. With setup->tails the command then stays in that list until the pipe has ended.
  *
- * Failure: a program that exceeds its time is killed with its group. When a command is closed early, its process handle stays
- * until the killed program is reaped: otherwise libuv would leave a zombie.
+ * Failure: a program that exceeds its time is killed with its group. When a command is closed early, its process handle
+ * stays until the killed program is reaped: otherwise libuv would leave a zombie.
  */
 #include "common/net/command.h"
 
@@ -225,7 +225,8 @@ static void command_finish(struct command *command)
 
 static void command_take(struct command *command, const char *text, size_t len);
 
-/* All that the ended program wrote is in the pipe by now. No more is read: a program in the background may write for ever. */
+/* All that the ended program wrote is in the pipe by now. No more is read: a program in the background may write for
+ * ever. */
 static void command_read_rest(struct command *command)
 {
 	uv_os_fd_t fd = -1;
@@ -407,7 +408,8 @@ static char **command_environment(char *path)
 	return ret;
 }
 
-/* `setpriv --pdeathsig KILL PROGRAM …` where there is one: it replaces itself by the program. Return: free() it, or NULL. */
+/* `setpriv --pdeathsig KILL PROGRAM …` where there is one: it replaces itself by the program. Return: free() it, or
+ * NULL. */
 static char **command_arguments(const char *const *argv, char *program, char *setpriv)
 {
 	static char option[] = "--pdeathsig", signal_name[] = "KILL";

@@ -1,10 +1,11 @@
 /* A program run beside the loop: nft, resolvconf, a hook. The loop never waits for it.
  *
- * Its standard input is the text given, then the end. Standard output and error come back together as text, and line by line
- * where asked. Its environment is ours without NOTIFY_SOCKET, WATCHDOG_*, JOURNAL_STREAM and TOWPATH_* (secrets);
- * /usr/sbin:/usr/bin:/sbin:/bin are appended to PATH. It has a process group of its own and ends when we die (by setpriv
- * --pdeathsig, where that is installed). A program that it leaves in the background lives on and holds nothing up. Its lines
- * are read as long as there are tails for it (struct command_tails); without, its next write ends it by SIGPIPE.
+ * Its standard input is the text given, then the end. Standard output and error come back together as text, and line by
+ * line where asked. Its environment is ours without NOTIFY_SOCKET, WATCHDOG_*, JOURNAL_STREAM and TOWPATH_* (secrets);
+ * /usr/sbin:/usr/bin:/sbin:/bin are appended to PATH. It has a process group of its own and ends when we die (by
+ * setpriv --pdeathsig, where that is installed). A program that it leaves in the background lives on and holds nothing
+ * up. Its lines are read as long as there are tails for it (struct command_tails); without, its next write ends it by
+ * SIGPIPE.
  */
 #pragma once
 
@@ -20,8 +21,8 @@
 
 struct command;
 
-/* Commands that have ended, but left a program in the background that may still write. Zero-initialised, embedded in the
- * object that reads the lines; outlives every command that was started with it. */
+/* Commands that have ended, but left a program in the background that may still write. Zero-initialised, embedded in
+ * the object that reads the lines; outlives every command that was started with it. */
 struct command_tails {
 	struct command *first;
 };

@@ -1,8 +1,9 @@
 /* The host's resolver (dns.h).
  *
- * The result is a command line, which is also kept in the undo list, so each word in it is checked letter by letter first. The
- * files of resolvconf are read below a root folder, so that a test can bring its own. systemd-resolved is asked by D-Bus, which
- * does not start it. A host may have none of these; then there are no uplink servers, which is no failure.
+ * The result is a command line, which is also kept in the undo list, so each word in it is checked letter by letter
+ * first. The files of resolvconf are read below a root folder, so that a test can bring its own. systemd-resolved is
+ * asked by D-Bus, which does not start it. A host may have none of these; then there are no uplink servers, which is no
+ * failure.
  *
  *     /run/resolvconf/interface/eth0.dhclient    Debian's resolvconf: DEVICE.PROGRAM, and wg-quick's tun.wg0
  *     /run/resolvconf/interfaces/eth0.dhcp       openresolv

@@ -1,7 +1,7 @@
 /* The host's resolver: set for a device, taken back, and the name servers of the physical links.
  *
- * Set by resolvconf(8) as wg-quick does (openresolv, Debian's resolvconf, or systemd-resolved's under that name), else by
- * resolvectl(1) where systemd-resolved runs. Both are command lines here, run and undone by the caller.
+ * Set by resolvconf(8) as wg-quick does (openresolv, Debian's resolvconf, or systemd-resolved's under that name), else
+ * by resolvectl(1) where systemd-resolved runs. Both are command lines here, run and undone by the caller.
  */
 #pragma once
 
@@ -24,17 +24,18 @@ struct dns_tools {
 
 void dns_look_for_tools(struct dns_tools *ret);
 
-/* Command lines for sh -c. @words: addresses and search domains as in DNS =. Without an address among them nothing is set, as
- * under wg-quick, and @ret is "". Return: 0; -ENOENT: neither tool is there, and @err names the package that helps; -EINVAL:
- * a word that is neither an address nor a domain; -E2BIG. */
+/* Command lines for sh -c. @words: addresses and search domains as in DNS =. Without an address among them nothing is
+ * set, as under wg-quick, and @ret is "". Return: 0; -ENOENT: neither tool is there, and @err names the package that
+ * helps; -EINVAL: a word that is neither an address nor a domain; -E2BIG. */
 int dns_format_set(const struct dns_tools *tools, const char *device, char *const *words, size_t count,
 	char ret[DNS_COMMAND_MAX], struct err *err);
 int dns_format_unset(const struct dns_tools *tools, const char *device, char ret[DNS_COMMAND_MAX], struct err *err);
 
-/* The name servers of the physical links, which find the hub's name under a full tunnel: those of systemd-resolved, link by
- * link, by D-Bus; those in resolvconf's files of interfaces; or else those in /etc/resolv.conf. Devices of kind wireguard,
- * @except and loopback addresses are left out. Port 53. Reads files, and waits for resolved at most 300 ms.
- * Return: how many, perhaps 0. */
+/* The name servers of the physical links, which find the hub's name under a full tunnel: those of systemd-resolved,
+ * link by link, by D-Bus; those in resolvconf's files of interfaces; or else those in /etc/resolv.conf. Devices of kind
+ * wireguard,
+ * @except and loopback addresses are left out. Port 53. Reads files, and waits for resolved at most 300 ms. Return: how
+ * many, perhaps 0. */
 size_t dns_uplink_servers(const char *except, struct addr ret[DNS_SERVERS_MAX]);
 
 /* For tests: the same from files only, which may lie below another @root than "". */

@@ -1,9 +1,9 @@
 /* The text of our nftables table (firewall.h).
  *
- * One function writes each chain, and only where it would not be empty. The marks differ from wg-quick's on purpose: TCP is
- * marked as well, because the tunnel's own connection is TCP, and only our own mark is saved and restored, so that the
- * connection marks of other programs stay what they are. Fails only where memory runs out, or where a device has a name
- * that nft cannot quote.
+ * One function writes each chain, and only where it would not be empty. The marks differ from wg-quick's on purpose:
+ * TCP is marked as well, because the tunnel's own connection is TCP, and only our own mark is saved and restored, so
+ * that the connection marks of other programs stay what they are. Fails only where memory runs out, or where a device
+ * has a name that nft cannot quote.
  */
 #include "common/net/firewall.h"
 
@@ -53,8 +53,8 @@ static void write_match(FILE *out, const struct prefix *lan, const char *side)
 		fprintf(out, "%s %s %s", family_of(lan), side, prefix_format(text, sizeof(text), lan));
 }
 
-/* Under a full tunnel the kernel takes packets for the device's addresses from every link. A neighbour in the café could find
- * out which address a connection inside the tunnel has, and inject data into it (CVE-2019-14899). */
+/* Under a full tunnel the kernel takes packets for the device's addresses from every link. A neighbour in the café
+ * could find out which address a connection inside the tunnel has, and inject data into it (CVE-2019-14899). */
 static void write_guard(FILE *out, const struct firewall_setup *setup)
 {
 	char text[ADDR_TEXT_MAX];
@@ -66,7 +66,8 @@ static void write_guard(FILE *out, const struct firewall_setup *setup)
 		const struct prefix *own = &setup->guarded[i];
 		const struct addr *addr = &own->addr;
 
-		/* A link-local address cannot be reached from another link, and another device may rightly have the same. */
+		/* A link-local address cannot be reached from another link, and another device may rightly have the
+		 * same. */
 		if (addr->sa.sa_family != AF_INET6 || !IN6_IS_ADDR_LINKLOCAL(&addr->in6.sin6_addr))
 			fprintf(out, "\t\tiifname != \"%s\" %s daddr %s fib saddr type != local drop\n", setup->device,
 				family_of(own), addr_format_host(text, sizeof(text), &own->addr));
@@ -74,8 +75,8 @@ static void write_guard(FILE *out, const struct firewall_setup *setup)
 	fprintf(out, "\t}\n");
 }
 
-/* The mark of a packet of ours is kept with its connection, and put back on the answers: with rp_filter = 1 the kernel drops an
- * answer that it would not route back the same way. */
+/* The mark of a packet of ours is kept with its connection, and put back on the answers: with rp_filter = 1 the kernel
+ * drops an answer that it would not route back the same way. */
 static void write_marks(FILE *out, const struct firewall_setup *setup)
 {
 	if (setup->mark == 0)
@@ -96,8 +97,8 @@ static void write_clamp(FILE *out, const char *direction, const char *device)
 	fprintf(out, "\t\t%s \"%s\" tcp flags syn tcp option maxseg size set rt mtu\n", direction, device);
 }
 
-/* From the tunnel into the LAN, and from the hosts of the LAN into the tunnel. A gateway to the Internet (0 bits) has only the
- * first: no host there may come in. */
+/* From the tunnel into the LAN, and from the hosts of the LAN into the tunnel. A gateway to the Internet (0 bits) has
+ * only the first: no host there may come in. */
 static void write_passage(FILE *out, const char *device, const struct firewall_gateway *gateway)
 {
 	for (size_t i = 0; i < gateway->lan_count; i++) {
@@ -213,7 +214,8 @@ char *firewall_format_removal(const char *table)
 	return text_of(out, &text);
 }
 
-/* Remove "@word NUMBER" from @line wherever it stands: counters and handles differ in two listings of the same table. */
+/* Remove "@word NUMBER" from @line wherever it stands: counters and handles differ in two listings of the same
+ * table. */
 static void cut_number(char *line, const char *word)
 {
 	char *at, *end;

@@ -41,8 +41,8 @@ struct firewall_setup {
 	bool among_peers;    /* the hub: from the device to the device */
 };
 
-/* The table of the tunnel @name: "towpath-home". nft takes letters, digits and "_-./" in it. Any other character of a name
- * becomes "/3d", which no name contains by itself. Return: @ret. */
+/* The table of the tunnel @name: "towpath-home". nft takes letters, digits and "_-./" in it. Any other character of a
+ * name becomes "/3d", which no name contains by itself. Return: @ret. */
 const char *firewall_format_table(char ret[FIREWALL_TABLE_MAX], const char *name);
 
 /* True if the table would not be empty. */
@@ -51,13 +51,13 @@ bool firewall_is_needed(const struct firewall_setup *setup);
 /* True if nft can name this device: the name has none of `"`, `*` and `\`. */
 bool firewall_can_name(const char *device);
 
-/* A script for `nft -f -` that replaces the whole table. Return: the caller frees it; NULL: out of memory, or a device that
- * nft cannot name. */
+/* A script for `nft -f -` that replaces the whole table. Return: the caller frees it; NULL: out of memory, or a device
+ * that nft cannot name. */
 char *firewall_format(const struct firewall_setup *setup);
 
 /* The text that takes it away; no error where it is gone already. */
 char *firewall_format_removal(const char *table);
 
-/* Cut counters and handles, which change by themselves, out of the output of `nft list table`, in place. Two listings of an
- * unchanged table are then equal. */
+/* Cut counters and handles, which change by themselves, out of the output of `nft list table`, in place. Two listings
+ * of an unchanged table are then equal. */
 void firewall_normalise(char *listing);

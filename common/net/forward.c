@@ -1,9 +1,10 @@
 /* Another table's FORWARD that drops (forward.h).
  *
- * A packet is forwarded when every base chain of the hook lets it through, so each one that can drop ours gets a pair of rules
- * at its head. A chain can drop ours by its policy, or by a rule for every packet, also one in a chain that every packet goes
- * to. iptables' own tables are changed by iptables, because Docker and ufw read them with it; all others, firewalld's for
- * example, by nft. What cannot be found out is a warning, never a failure: the tunnel works without forwarding.
+ * A packet is forwarded when every base chain of the hook lets it through, so each one that can drop ours gets a pair
+ * of rules at its head. A chain can drop ours by its policy, or by a rule for every packet, also one in a chain that
+ * every packet goes to. iptables' own tables are changed by iptables, because Docker and ufw read them with it; all
+ * others, firewalld's for example, by nft. What cannot be found out is a warning, never a failure: the tunnel works
+ * without forwarding.
  */
 #include "common/net/forward.h"
 
@@ -128,8 +129,8 @@ static bool is_xt(json_t *expression, const char *type, const char *name)
 	return is_word(xt, "type", type) && is_word(xt, "name", name);
 }
 
-/* The verdict of a rule that is for every packet. A rule for some packets has the condition as an expression of its own.
- * Return: NULL where there is a condition, or no verdict. */
+/* The verdict of a rule that is for every packet. A rule for some packets has the condition as an expression of its
+ * own. Return: NULL where there is a condition, or no verdict. */
 static json_t *verdict_for_all(json_t *rule)
 {
 	json_t *expressions = json_object_get(rule, "expr"), *expression, *verdict = NULL;

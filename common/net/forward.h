@@ -1,6 +1,6 @@
-/* FORWARD chains of other tables that drop (Docker's, ufw's, firewalld's, iptables' own). An accept in our table cannot help
- * there, so rules for the device, with a comment, go into DOCKER-USER or FORWARD (firewalld: filter_FORWARD), and are taken
- * out again at the end.
+/* FORWARD chains of other tables that drop (Docker's, ufw's, firewalld's, iptables' own). An accept in our table cannot
+ * help there, so rules for the device, with a comment, go into DOCKER-USER or FORWARD (firewalld: filter_FORWARD), and
+ * are taken out again at the end.
  *
  * The chains are read and changed by nft(8) and iptables(8), which are programs and so run beside the loop.
  */
@@ -22,8 +22,8 @@ struct forward_rule {
 	char remove[FORWARD_COMMAND_MAX]; /* removes just this rule; exit 0 also where it or its chain is gone */
 };
 
-/* Two for each chain: for packets from the device, and for packets to it. They accept all of them, whatever the other side is.
- * So if there are any, our own table has to confine what is forwarded (firewall_setup). */
+/* Two for each chain: for packets from the device, and for packets to it. They accept all of them, whatever the other
+ * side is. So if there are any, our own table has to confine what is forwarded (firewall_setup). */
 struct forward_rules {
 	struct forward_rule rules[FORWARD_RULES_MAX];
 	size_t count;
@@ -41,8 +41,9 @@ struct forward_facts {
 int forward_find(const struct forward_facts *facts, const char *device, const char *comment, struct forward_rules *ret,
 	struct err *err);
 
-/* Scan, beside the loop: run the programs, then forward_find(). @on_found is called once, from the loop; the scan is gone
- * after it. If a program fails, that is logged, and @rules has none for its tables. Return: 0 or a negative errno. */
+/* Scan, beside the loop: run the programs, then forward_find(). @on_found is called once, from the loop; the scan is
+ * gone after it. If a program fails, that is logged, and @rules has none for its tables. Return: 0 or a negative
+ * errno. */
 struct forward_scan;
 int forward_scan_start(struct forward_scan **ret, uv_loop_t *loop, const char *device, const char *comment,
 	void (*on_found)(void *owner, const struct forward_rules *rules), void *owner, struct err *err);

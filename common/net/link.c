@@ -1,7 +1,8 @@
 /* Network devices by netlink: find, list, make, delete, raise (link.h).
  *
- * Each function is one request, or two where an error needs a second look. A failure is the kernel's errno, with the kernel's
- * own sentence where it gives one (netlink_fail()). Nothing here writes an undo entry; that is done before, in common/host.
+ * Each function is one request, or two where an error needs a second look. A failure is the kernel's errno, with the
+ * kernel's own sentence where it gives one (netlink_fail()). Nothing here writes an undo entry; that is done before, in
+ * common/host.
  */
 #include "common/net/link.h"
 
@@ -94,8 +95,8 @@ int net_link_list(struct netlink *netlink, struct net_link **ret, size_t *ret_co
 	return 0;
 }
 
-/* A device is born in the namespace of the socket and moved by the same request, so its UDP socket stays where it was born.
- * Return: NULL where memory ran out. */
+/* A device is born in the namespace of the socket and moved by the same request, so its UDP socket stays where it was
+ * born. Return: NULL where memory ran out. */
 static struct nl_msg *wireguard_message(const char *name, int index, int netns_fd)
 {
 	struct rtnl_link *link = rtnl_link_alloc();
@@ -114,8 +115,8 @@ static struct nl_msg *wireguard_message(const char *name, int index, int netns_f
 	return message;
 }
 
-/* True if the name is taken in the namespace where the device was to appear. If that cannot be looked up, true: it is the
- * usual reason. */
+/* True if the name is taken in the namespace where the device was to appear. If that cannot be looked up, true: it is
+ * the usual reason. */
 static bool is_name_taken(struct netlink *birth, const char *name, int netns_fd)
 {
 	struct netlink target;

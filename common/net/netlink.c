@@ -1,8 +1,8 @@
 /* Send one request, read its answers up to the one that ends them.
  *
- * Happy path: number the message, send it, read until the acknowledgement or the end of the list. Fails with the kernel's
- * errno, which libnl's own receive functions translate into fewer codes: hence the loop is ours. Answers with another
- * number belong to a request that was given up, and are ignored.
+ * Happy path: number the message, send it, read until the acknowledgement or the end of the list. Fails with the
+ * kernel's errno, which libnl's own receive functions translate into fewer codes: hence the loop is ours. Answers with
+ * another number belong to a request that was given up, and are ignored.
  */
 #include "common/net/netlink.h"
 
@@ -23,12 +23,12 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-/* The kernel answers before send() returns, and prepares the next part of a list before the last one is read. Waiting longer
- * than this means waiting for ever. */
+/* The kernel answers before send() returns, and prepares the next part of a list before the last one is read. Waiting
+ * longer than this means waiting for ever. */
 #define ANSWER_S 5
 
-/* A list that changes during each of so many reads is taken as it was seen last. The kernel's mark does not catch every change:
- * an address is in its list a moment before the change is counted. */
+/* A list that changes during each of so many reads is taken as it was seen last. The kernel's mark does not catch every
+ * change: an address is in its list a moment before the change is counted. */
 #define ATTEMPTS_MAX 5
 
 /* One request under way. */

@@ -1,8 +1,9 @@
 /* A route netlink socket, to one network namespace, and one request on it.
  *
- * libnl builds the messages and takes the answers apart. Here a request is sent and the kernel's answer awaited, which takes
- * well under a millisecond; a request without an answer fails after seconds with -ETIMEDOUT. Errors keep the kernel's errno and,
- * where it gave one, its own sentence (extended ACK). All of common/net is synchronous, except for programs and the monitor.
+ * libnl builds the messages and takes the answers apart. Here a request is sent and the kernel's answer awaited, which
+ * takes well under a millisecond; a request without an answer fails after seconds with -ETIMEDOUT. Errors keep the
+ * kernel's errno and, where it gave one, its own sentence (extended ACK). All of common/net is synchronous, except for
+ * programs and the monitor.
  */
 #pragma once
 
@@ -42,13 +43,13 @@ int netlink_put_addr(struct nl_msg *message, int type, const struct addr *addr);
 /* The other way; @attr of another length than @family's addresses leaves @ret as it is. Return: 0 or -EPROTO. */
 int netlink_get_addr(const struct nlattr *attr, int family, struct addr *ret);
 
-/* Send @message (owned, freed in any case; NULL: out of memory) and wait for the kernel's acknowledgement. Return: 0, or the
- * kernel's negative errno with ->reason set. */
+/* Send @message (owned, freed in any case; NULL: out of memory) and wait for the kernel's acknowledgement. Return: 0,
+ * or the kernel's negative errno with ->reason set. */
 int netlink_request(struct netlink *netlink, struct nl_msg *message);
 
-/* The same for a message that asks, for one thing or (NLM_F_DUMP) for all. The answers are read by @query, in the kernel's
- * order. A list that changed while it was read is read again. Return: 0 (the caller frees *ret_items, which is NULL where there
- * are none) or a negative errno. */
+/* The same for a message that asks, for one thing or (NLM_F_DUMP) for all. The answers are read by @query, in the
+ * kernel's order. A list that changed while it was read is read again. Return: 0 (the caller frees *ret_items, which is
+ * NULL where there are none) or a negative errno. */
 int netlink_collect(struct netlink *netlink, struct nl_msg *message, const struct netlink_query *query,
 	void **ret_items, size_t *ret_count);
 

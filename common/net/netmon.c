@@ -2,9 +2,9 @@
  *
  *     a message → its kind is noted, the timer starts unless it runs → the timer: all kinds noted since, in one call
  *
- * Two sockets: any process may listen to routes, only a privileged one to nftables. A socket that has overflowed, or a message
- * that is cut, counts as all kinds: the listener then compares everything. libuv takes the overflow for the end of the socket
- * and stops polling; reading clears the error, and the socket is polled again.
+ * Two sockets: any process may listen to routes, only a privileged one to nftables. A socket that has overflowed, or a
+ * message that is cut, counts as all kinds: the listener then compares everything. libuv takes the overflow for the end
+ * of the socket and stops polling; reading clears the error, and the socket is polled again.
  */
 #include "common/net/netmon.h"
 
@@ -80,7 +80,8 @@ static void netmon_on_timer(uv_timer_t *timer)
 	netmon->on_change(netmon->owner, kinds);
 }
 
-/* Read what waits. MSG_TRUNC makes recv() return the length of a message even where it was cut. Return: the kinds heard. */
+/* Read what waits. MSG_TRUNC makes recv() return the length of a message even where it was cut. Return: the kinds
+ * heard. */
 static unsigned read_source(struct source *source)
 {
 	struct nlmsghdr *message;

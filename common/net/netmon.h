@@ -1,9 +1,10 @@
 /* Changes in this network namespace, as the kernel announces them: devices, addresses, routes, rules, nftables, and the
  * parameters forwarding and rp_filter. Changes of other parameters are not announced.
  *
- * Only the kind of a change is passed on: the listener then looks for itself. Events are gathered for NETMON_GATHER_MS after the
- * first. A socket that overflowed counts as a change of everything. Without privilege all but nftables is heard. IPv4 routes
- * that go because their device went down or away are not announced as routes: NETMON_LINK stands for them too.
+ * Only the kind of a change is passed on: the listener then looks for itself. Events are gathered for NETMON_GATHER_MS
+ * after the first. A socket that overflowed counts as a change of everything. Without privilege all but nftables is
+ * heard. IPv4 routes that go because their device went down or away are not announced as routes: NETMON_LINK stands for
+ * them too.
  */
 #pragma once
 

@@ -1,7 +1,8 @@
 /* The kernel's routes (route.h).
  *
- * Every question lists the routes of one family and picks from the answers: only newer kernels filter by table and device, and
- * none filters by more. Happy path: one dump of netlink, each answer parsed into struct seen, the wanted ones kept.
+ * Every question lists the routes of one family and picks from the answers: only newer kernels filter by table and
+ * device, and none filters by more. Happy path: one dump of netlink, each answer parsed into struct seen, the wanted
+ * ones kept.
  */
 #include "common/net/route.h"
 
@@ -231,8 +232,8 @@ void net_routes_done(struct net_routes *routes)
 	*routes = (struct net_routes){0};
 }
 
-/* The first of @routes that fits @wanted and has exactly that destination, whose bits behind the prefix length are 0. Return:
- * NULL: none. */
+/* The first of @routes that fits @wanted and has exactly that destination, whose bits behind the prefix length are 0.
+ * Return: NULL: none. */
 static const struct net_route_seen *find_to(const struct net_routes *routes, const struct prefix *to,
 	bool (*is_wanted)(const struct net_route_seen *seen, const struct net_route *route),
 	const struct net_route *route)

@@ -1,7 +1,7 @@
 /* Routes: add, delete, ask.
  *
- * The kernel's answer about one route costs as much as its answer about all. A caller with many questions (a hub has a route for
- * each of its peers) reads all routes once, into struct net_routes, and asks that.
+ * The kernel's answer about one route costs as much as its answer about all. A caller with many questions (a hub has a
+ * route for each of its peers) reads all routes once, into struct net_routes, and asks that.
  */
 #pragma once
 
@@ -40,8 +40,8 @@ void net_routes_done(struct net_routes *routes);
 /* True if exactly this route is among them. */
 bool net_routes_have(const struct net_routes *routes, const struct net_route *route);
 
-/* True if a route of the main table to the same device already covers all addresses of @route, as a connected network does.
- * wg-quick asks the same by `ip route show dev DEVICE match PREFIX`. */
+/* True if a route of the main table to the same device already covers all addresses of @route, as a connected network
+ * does. wg-quick asks the same by `ip route show dev DEVICE match PREFIX`. */
 bool net_routes_cover(const struct net_routes *routes, const struct net_route *route);
 
 /* Find a route with the table, destination and metric of @route, because of which adding would fail with -EEXIST.

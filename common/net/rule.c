@@ -1,7 +1,7 @@
 /* See rule.h. libnl's rule object knows neither "not" nor suppress_prefixlength, so the messages are made here.
  *
- * The kernel does not mark a list of rules that changed while it was read, as it does for devices and addresses. Up to some
- * fifty rules come in one piece and cannot change meanwhile; of more than that one might be passed over.
+ * The kernel does not mark a list of rules that changed while it was read, as it does for devices and addresses. Up to
+ * some fifty rules come in one piece and cannot change meanwhile; of more than that one might be passed over.
  */
 #include "common/net/rule.h"
 
@@ -168,8 +168,8 @@ int net_rule_add(struct netlink *netlink, const struct net_rule *rule, struct er
 	return rc < 0 ? netlink_fail(netlink, err, rc, "rule %u for table %u", rule->priority, rule->table) : 0;
 }
 
-/* The kernel deletes the first rule that has the named attributes, whatever others it has. So make sure that ours is there. It is
- * the first of its priority, because later rules are put behind it. */
+/* The kernel deletes the first rule that has the named attributes, whatever others it has. So make sure that ours is
+ * there. It is the first of its priority, because later rules are put behind it. */
 int net_rule_delete(struct netlink *netlink, const struct net_rule *rule, struct err *err)
 {
 	int rc = net_rule_has(netlink, rule, err);

@@ -16,8 +16,8 @@ struct net_rule {
 	bool suppresses_default; /* suppress_prefixlength 0 */
 };
 
-/* The rules of @family, in the order in which the kernel asks them. Rules with conditions that struct net_rule cannot express
- * are listed with priority and table only. Return: 0 (the caller frees it) or a negative errno. */
+/* The rules of @family, in the order in which the kernel asks them. Rules with conditions that struct net_rule cannot
+ * express are listed with priority and table only. Return: 0 (the caller frees it) or a negative errno. */
 int net_rule_list(struct netlink *netlink, int family, struct net_rule **ret, size_t *ret_count, struct err *err);
 
 /* The priority right before all existing ones but 0, as the kernel itself would pick it. Return: 0: none is left. */

@@ -1,7 +1,7 @@
 /* Kernel parameters below /proc/sys, one open, one read or write, one close (sysctl.h).
  *
- * The path comes from our own plan or from the undo list on disk. That one could have been edited, so a path that leaves the
- * folder is refused.
+ * The path comes from our own plan or from the undo list on disk. That one could have been edited, so a path that
+ * leaves the folder is refused.
  */
 #include "common/net/sysctl.h"
 

@@ -1,5 +1,5 @@
-/* Kernel parameters, by their path under /proc/sys: "net/ipv4/conf/all/src_valid_mark". With slashes, because a device's
- * name may have dots. Those of the network are of this process's network namespace. */
+/* Kernel parameters, by their path under /proc/sys: "net/ipv4/conf/all/src_valid_mark". With slashes, because a
+ * device's name may have dots. Those of the network are of this process's network namespace. */
 #pragma once
 
 #include "common/base/err.h"

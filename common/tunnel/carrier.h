@@ -1,7 +1,8 @@
 /* One TLS connection that carries a flow's datagrams as WebSocket messages, from the 101 to its end. Both programs.
  *
- * Embedded in a session (server) or an attempt (client), which own the stream and its set-up. From carrier_start() on the
- * events of the stream come here; the owner hears only of the end. Holds no handle: the owner's timer calls carrier_tick().
+ * Embedded in a session (server) or an attempt (client), which own the stream and its set-up. From carrier_start() on
+ * the events of the stream come here; the owner hears only of the end. Holds no handle: the owner's timer calls
+ * carrier_tick().
  */
 #pragma once
 
@@ -62,7 +63,8 @@ void carrier_send(struct carrier *carrier, uint64_t now_us);
 /* Pings, deadlines, idle memory. Call about twice a second. May call on_end. */
 void carrier_tick(struct carrier *carrier, uint64_t now_us);
 
-/* The host's network has changed: send a ping now, and give up after a short time without its answer. May call on_end. */
+/* The host's network has changed: send a ping now, and give up after a short time without its answer. May call
+ * on_end. */
 void carrier_check(struct carrier *carrier, uint64_t now_us);
 
 /* Leave the flow, send a close frame with @code, close the stream. No on_end; on_closed follows. */

@@ -42,9 +42,9 @@ struct dgram_receiver {
 int dgram_receiver_init(struct dgram_receiver *receiver, struct dgram_pool *pool, struct err *err);
 void dgram_receiver_done(struct dgram_receiver *receiver);
 
-/* One recvmmsg(). An ICMP error that waits on the socket is about a datagram sent earlier: that one is counted in @dropped.
- * Where the pool is used up, what waits is thrown away and counted: left there it would wake the loop for ever.
- * receiver->from is set where the socket is not connected. Return: datagrams received, 0 where none waits. */
+/* One recvmmsg(). An ICMP error that waits on the socket is about a datagram sent earlier: that one is counted in
+ * @dropped. Where the pool is used up, what waits is thrown away and counted: left there it would wake the loop for
+ * ever. receiver->from is set where the socket is not connected. Return: datagrams received, 0 where none waits. */
 unsigned dgram_receive(
 	struct dgram_receiver *receiver, const struct dgram_socket *socket, struct drop_counters *dropped);
 
@@ -75,8 +75,8 @@ struct dgram_sent {
 	size_t bytes;
 };
 
-/* Send what was collected to the connected peer, or to @to. What does not go is counted, also the earlier datagram that an
- * ICMP error on a connected socket is about. Return: what the kernel took. */
+/* Send what was collected to the connected peer, or to @to. What does not go is counted, also the earlier datagram that
+ * an ICMP error on a connected socket is about. Return: what the kernel took. */
 struct dgram_sent dgram_sender_flush(
 	struct dgram_sender *sender, struct dgram_socket *socket, const struct addr *to, struct drop_counters *dropped);
 

@@ -1,5 +1,5 @@
-/* The datagrams of one mapping between a UDP peer and a carrier, with counters. Outlives its carriers: it has none, one,
- * or two while one replaces the other. Embedded in the server's and the client's own tables; holds no handle. */
+/* The datagrams of one mapping between a UDP peer and a carrier, with counters. Outlives its carriers: it has none,
+ * one, or two while one replaces the other. Embedded in the server's and the client's own tables; holds no handle. */
 #pragma once
 
 #include "common/base/addr.h"

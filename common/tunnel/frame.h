@@ -91,7 +91,8 @@ struct frame_reader {
 /**
  * frame_reader_next() - Take one whole frame from the front of a buffer, unmasked in place
  * @buf, @len: bytes as they came; the frame's payload is unmasked inside
- * @ret_used: FRAME_OK: bytes consumed. FRAME_MORE: bytes needed from @buf on, at most FRAME_HEADER_MAX + FRAME_PAYLOAD_MAX
+ * @ret_used: FRAME_OK: bytes consumed. FRAME_MORE: bytes needed from @buf on, at most FRAME_HEADER_MAX +
+ * FRAME_PAYLOAD_MAX
  * @ret_event: set with FRAME_OK; an inner fragment gives FRAME_OK with opcode FRAME_CONTINUATION and no payload: go on
  */
 enum frame_result frame_reader_next(

@@ -60,7 +60,8 @@ enum http_result http_head_parse_answer(const char *buf, size_t len, struct http
 /* The n-th field of that name (any case), n from 0; NULL where there are fewer. */
 const struct http_field *http_head_find(const struct http_head *head, const char *name, size_t n);
 
-/* Does any field of that name hold @token in its comma-separated list (any case)? `Connection` may come in two lines. */
+/* Does any field of that name hold @token in its comma-separated list (any case)? `Connection` may come in two
+ * lines. */
 bool http_head_has_token(const struct http_head *head, const char *name, const char *token);
 
 bool http_span_is(struct http_span span, const char *text);	 /* exactly */
@@ -79,8 +80,9 @@ bool http_is_value_char(char c);
 /* The value of a hexadecimal digit in either case; -1 for any other character. */
 int http_hex_digit(char c);
 
-/* Rename Upgrade, Sec-WebSocket-* and the word `upgrade` in Connection to neutral words of the same length, in the bytes
- * themselves, so that the web server behind neither upgrades nor hangs up; number, size and order of headers stay. */
+/* Rename Upgrade, Sec-WebSocket-* and the word `upgrade` in Connection to neutral words of the same length, in the
+ * bytes themselves, so that the web server behind neither upgrades nor hangs up; number, size and order of headers
+ * stay. */
 void http_head_hide_upgrade(char *buf, const struct http_head *head);
 
 /* Follows a request's body to its end, so that the next head is found. */

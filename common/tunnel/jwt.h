@@ -1,5 +1,5 @@
-/* The JWT in which a client says what it wants and, if it is ours, proves who it is (README.md has a table of the claims).
- * RFC 7519, RFC 7515, HS256. */
+/* The JWT in which a client says what it wants and, if it is ours, proves who it is (README.md has a table of the
+ * claims). RFC 7519, RFC 7515, HS256. */
 #pragma once
 
 #include <stdbool.h>

@@ -38,8 +38,8 @@ struct liveness {
 void liveness_init(struct liveness *liveness, uint64_t interval_us, uint64_t now_us);
 /* Ping at the next tick, without waiting for the interval: a new carrier's round trip is known at once. */
 void liveness_probe(struct liveness *liveness);
-/* The path may be another one, or none any more: ping at the next tick, and wait for a short time only. A pong to a ping
- * from before proves nothing. */
+/* The path may be another one, or none any more: ping at the next tick, and wait for a short time only. A pong to a
+ * ping from before proves nothing. */
 void liveness_check(struct liveness *liveness, uint64_t now_us);
 /* For each batch, not each datagram. */
 void liveness_on_sent(struct liveness *liveness, uint64_t now_us);

@@ -1,31 +1,31 @@
 /* Theory of operation
  *
- * A worker is one thread with one loop. All its flows and carriers share one struct pump: the pool of cells, one receiver,
- * one sender, one buffer for plaintext each way. That works because nothing stays in the sender or in the plaintext buffers
- * when a call returns: what cannot be finished goes into the queue of its flow, into the send buffer of its stream, or into
- * the `rest` of its pipe.
+ * A worker is one thread with one loop. All its flows and carriers share one struct pump: the pool of cells, one
+ * receiver, one sender, one buffer for plaintext each way. That works because nothing stays in the sender or in the
+ * plaintext buffers when a call returns: what cannot be finished goes into the queue of its flow, into the send buffer
+ * of its stream, or into the `rest` of its pipe.
  *
- * Towards the stream. A batch of up to 64 datagrams is received straight into cells, and each cell is linked into the queue
- * of its flow. Then the carrier of the flow is told once and calls pump_out(). That pops datagrams, which drops the late
- * ones, and writes frame header and payload side by side into pump->record. When the next frame would make the record
- * longer than record_len, the record is encrypted into the send buffer. Up to four records leave with one send(). If the
- * socket does not take all of it, the stream is blocked: later datagrams wait in the queue, where they can still be dropped
- * for their age, and the stream's on_writable leads back to pump_out(). No timer delays a datagram: a batch is what is
- * waiting already.
+ * Towards the stream. A batch of up to 64 datagrams is received straight into cells, and each cell is linked into the
+ * queue of its flow. Then the carrier of the flow is told once and calls pump_out(). That pops datagrams, which drops
+ * the late ones, and writes frame header and payload side by side into pump->record. When the next frame would make the
+ * record longer than record_len, the record is encrypted into the send buffer. Up to four records leave with one
+ * send(). If the socket does not take all of it, the stream is blocked: later datagrams wait in the queue, where they
+ * can still be dropped for their age, and the stream's on_writable leads back to pump_out(). No timer delays a
+ * datagram: a batch is what is waiting already.
  *
  * From the stream. pump_in() reads plaintext into pump->in, unmasks each whole frame where it lies, and lets the sender
- * borrow the payload. The sender is flushed when it is full, before the bytes it borrows are moved or overwritten, and at
- * the end. An incomplete frame at the end is copied to pipe->rest; the next call completes it there first, so that a frame
- * that arrives byte by byte is not parsed and copied for each byte.
+ * borrow the payload. The sender is flushed when it is full, before the bytes it borrows are moved or overwritten, and
+ * at the end. An incomplete frame at the end is copied to pipe->rest; the next call completes it there first, so that a
+ * frame that arrives byte by byte is not parsed and copied for each byte.
  *
- * Each ping is answered with exactly one pong, because a stock peer counts pongs and ends the tunnel when it gets one too
- * many. A peer that pings and never reads could fill memory with pongs: after PUMP_PONGS_MAX unsent ones pump_in() stops
- * in the middle of the bytes it has, keeps them in pipe->rest, and the carrier pauses the stream.
+ * Each ping is answered with exactly one pong, because a stock peer counts pongs and ends the tunnel when it gets one
+ * too many. A peer that pings and never reads could fill memory with pongs: after PUMP_PONGS_MAX unsent ones pump_in()
+ * stops in the middle of the bytes it has, keeps them in pipe->rest, and the carrier pauses the stream.
  *
- * Calls go down only: pump → flow, dgram_queue, dgram_batch, frame, tls_stream. Of these only tls_stream has handlers, and
- * none of its functions used here calls one. So no flow, pipe or stream goes away while one of these functions runs. The
- * exception is pump_receive(), whose on_batch may do anything, including to close the socket's owner; it says so by its
- * return value.
+ * Calls go down only: pump → flow, dgram_queue, dgram_batch, frame, tls_stream. Of these only tls_stream has handlers,
+ * and none of its functions used here calls one. So no flow, pipe or stream goes away while one of these functions
+ * runs. The exception is pump_receive(), whose on_batch may do anything, including to close the socket's owner; it says
+ * so by its return value.
  *
  * Failures. A datagram that does not get through is counted in its flow under a drop_reason. A stream that fails is a
  * negative errno (pump_out) or an enum pump_end (pump_in); the carrier turns both into words and the end. What had been
@@ -101,7 +101,8 @@ void pump_take(struct pump *pump, unsigned i, struct flow *flow, uint64_t now_us
 
 /* --- queue → stream --- */
 
-/* One datagram as a frame, at @out. The payload is written once, by the copy out of its cells. Return: bytes written. */
+/* One datagram as a frame, at @out. The payload is written once, by the copy out of its cells. Return: bytes
+ * written. */
 static size_t write_frame(struct pump_pipe *pipe, uint8_t *out, const struct dgram *dgram)
 {
 	uint8_t key[4];
@@ -258,7 +259,8 @@ static enum pump_end take_event(
 	return PUMP_PROTOCOL_ERROR;
 }
 
-/* Take all whole frames of pump->in from *pos to @filled. Where one is incomplete, rest_need says how long it will be. */
+/* Take all whole frames of pump->in from *pos to @filled. Where one is incomplete, rest_need says how long it will
+ * be. */
 static enum pump_end parse(struct pump_pipe *pipe, size_t *pos, size_t filled, uint64_t now_us, long *ret_code)
 {
 	uint8_t *in = pipe->pump->in;

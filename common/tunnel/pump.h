@@ -4,8 +4,8 @@
  *     pump_out      queue → frames in one plaintext record → TLS records in the send buffer → one send()
  *     pump_in       TLS records → frames, unmasked in place → runs → writev() or sendmmsg() on the flow's UDP socket
  *
- * struct pump is what all carriers of a worker share, made once. struct pump_pipe is what the path keeps of one carrier,
- * which embeds it. Nothing is allocated, logged or timed for a single datagram; a batch reads the clock once.
+ * struct pump is what all carriers of a worker share, made once. struct pump_pipe is what the path keeps of one
+ * carrier, which embeds it. Nothing is allocated, logged or timed for a single datagram; a batch reads the clock once.
  */
 #pragma once
 
@@ -59,9 +59,10 @@ int pump_init(struct pump *pump, size_t cells, struct err *err);
 /* Only when every flow and stream has given its cells and buffers back. */
 void pump_done(struct pump *pump);
 
-/* Receive from one UDP socket, up to PUMP_ROUNDS_MAX batches, until it holds nothing more. @on_batch is called once for each
- * batch of @count datagrams, not for each datagram: it puts them into flows with pump_take() and lets their carriers send.
- * It returns false where the socket is being closed; nothing more is read then. Errors are counted in @dropped. */
+/* Receive from one UDP socket, up to PUMP_ROUNDS_MAX batches, until it holds nothing more. @on_batch is called once for
+ * each batch of @count datagrams, not for each datagram: it puts them into flows with pump_take() and lets their
+ * carriers send. It returns false where the socket is being closed; nothing more is read then. Errors are counted in
+ * @dropped. */
 void pump_receive(struct pump *pump, const struct dgram_socket *socket, struct drop_counters *dropped,
 	bool (*on_batch)(void *owner, unsigned count, uint64_t now_us), void *owner);
 
@@ -77,8 +78,8 @@ int pump_write_control(struct pump_pipe *pipe, enum frame_opcode opcode, const u
 /* Send what is in the send buffer. Return: as tls_stream_flush(). */
 int pump_flush(struct pump_pipe *pipe);
 
-/* The send buffer has left: what was counted as unsent is sent. pump_flush() calls it; so does the owner of the stream's
- * on_writable. */
+/* The send buffer has left: what was counted as unsent is sent. pump_flush() calls it; so does the owner of the
+ * stream's on_writable. */
 void pump_on_flushed(struct pump_pipe *pipe);
 
 enum pump_end {

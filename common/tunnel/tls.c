@@ -2,9 +2,9 @@
  *
  * Happy path: a context is made once; the server makes SSLs from it with SSL_new(), the client with
  * tls_client_session(), which adds the name to ask for and to verify; after the handshake the caller compares pins and
- * takes the channel binding.
- * It fails by a negative errno and a text. OpenSSL's error queue is emptied where the call failed. A failed handshake is
- * put into words by tls_explain.c, for which the verify callback remembers the certificate that was refused.
+ * takes the channel binding. It fails by a negative errno and a text. OpenSSL's error queue is emptied where the call
+ * failed. A failed handshake is put into words by tls_explain.c, for which the verify callback remembers the
+ * certificate that was refused.
  */
 #include "common/tunnel/tls.h"
 
@@ -110,8 +110,8 @@ int tls_no_password(char *buf, int size, int is_writing, void *argument)
 	return -1;
 }
 
-/* Reading a text of several certificates ends with an error in any case. True if it is the harmless one: the text is over,
- * rather than broken. */
+/* Reading a text of several certificates ends with an error in any case. True if it is the harmless one: the text is
+ * over, rather than broken. */
 static bool is_end_of_pem(void)
 {
 	unsigned long code = ERR_peek_last_error();
@@ -239,7 +239,8 @@ int tls_server_context(SSL_CTX **ret, const char *certificate_pem, const char *k
 	/* A client that asks for ChaCha20 gets it: it may have no AES instructions. */
 	SSL_CTX_set_options(context, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
 	SSL_CTX_set_alpn_select_cb(context, on_alpn, NULL);
-	/* Stateless tickets only: sessions that are never resumed cost no memory. Early data stays off (the default). */
+	/* Stateless tickets only: sessions that are never resumed cost no memory. Early data stays off (the
+	 * default). */
 	SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_session_id_context(context, session_context, sizeof(session_context));
 	SSL_CTX_set_num_tickets(context, TICKETS);

@@ -1,8 +1,8 @@
 /* Words for a failed TLS handshake: what is wrong with the certificate, what an alert of the peer asks for, what else
  * OpenSSL found. A remedy is named where there is one, by the key of the configuration that holds it.
  *
- * tls_explain_failure() looks at the error queue: no error is a connection that ended; a failed verification leads to the
- * certificate that tls.c has remembered; an alert and a reason have tables of words.
+ * tls_explain_failure() looks at the error queue: no error is a connection that ended; a failed verification leads to
+ * the certificate that tls.c has remembered; an alert and a reason have tables of words.
  */
 #include "common/tunnel/tls_explain.h"
 
@@ -34,8 +34,8 @@ static void append(char *buf, size_t size, const char *format, ...)
 	va_end(list);
 }
 
-/* A name of the certificate as text: a DNS name or an address. The name comes from a stranger and is quoted for the log.
- * Return: false for other kinds of names. */
+/* A name of the certificate as text: a DNS name or an address. The name comes from a stranger and is quoted for the
+ * log. Return: false for other kinds of names. */
 static bool format_name(const GENERAL_NAME *name, char *buf, size_t size)
 {
 	int type;
@@ -50,8 +50,8 @@ static bool format_name(const GENERAL_NAME *name, char *buf, size_t size)
 	return type == GEN_IPADD && len == 16 && inet_ntop(AF_INET6, data, buf, (socklen_t)size);
 }
 
-/* Append the first NAMES_TOLD names of the certificate to @list, and copy the very first to @first: it becomes a remedy.
- * Return: how many names it has that can be told. */
+/* Append the first NAMES_TOLD names of the certificate to @list, and copy the very first to @first: it becomes a
+ * remedy. Return: how many names it has that can be told. */
 static int append_alternative_names(X509 *certificate, char *list, size_t size, char *first, size_t first_size)
 {
 	GENERAL_NAMES *names = X509_get_ext_d2i(certificate, NID_subject_alt_name, NULL, NULL);
@@ -74,8 +74,8 @@ static int append_alternative_names(X509 *certificate, char *list, size_t size, 
 	return told;
 }
 
-/* Say which names the certificate has, and two remedies: its pin, and the first of the names. Where it has no alternative
- * names the common name counts, as it does for OpenSSL. */
+/* Say which names the certificate has, and two remedies: its pin, and the first of the names. Where it has no
+ * alternative names the common name counts, as it does for OpenSSL. */
 static void explain_name(X509 *leaf, const char *pin, char *buf, size_t size)
 {
 	const X509_NAME *subject = X509_get_subject_name(leaf);
@@ -137,7 +137,8 @@ static void explain_certificate(long result, const struct tls_refusal *refusal, 
 	}
 }
 
-/* What the certificate of the peer lacks. Without a remembered certificate (memory ran out) only OpenSSL's own words. */
+/* What the certificate of the peer lacks. Without a remembered certificate (memory ran out) only OpenSSL's own
+ * words. */
 static void explain_verification(SSL *ssl, char *buf, size_t size)
 {
 	const struct tls_refusal *refusal = tls_refused(ssl);
@@ -177,8 +178,8 @@ static void explain_alert(int alert, char *buf, size_t size)
 	snprintf(buf, size, "the other side refused: %s%s", SSL_alert_desc_string_long(alert), hint);
 }
 
-/* Errors of our own TLS layer whose text in OpenSSL ("wrong version number") leads an operator astray: the peer is a web
- * server without TLS, an ssh server, a captive portal. */
+/* Errors of our own TLS layer whose text in OpenSSL ("wrong version number") leads an operator astray: the peer is a
+ * web server without TLS, an ssh server, a captive portal. */
 static const struct {
 	int reason;
 	const char *words;

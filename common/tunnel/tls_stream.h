@@ -63,15 +63,16 @@ struct tls_stream {
 };
 
 /* Serve a connected socket. @ssl NULL: in the clear, on_open comes with the first turn of the loop. Owns @fd and @ssl
- * from now on, also on failure: then nothing is left and on_closed does not come. @is_server chooses the TLS role. Return: 0 or a negative errno. */
+ * from now on, also on failure: then nothing is left and on_closed does not come. @is_server chooses the TLS role.
+ * Return: 0 or a negative errno. */
 int tls_stream_open(struct tls_stream *stream, uv_loop_t *loop, int fd, SSL *ssl, bool is_server,
 	struct tls_buffers *buffers, const struct tls_stream_handlers *handlers, void *owner, struct err *err);
 
 /* Hand the stream to another owner: from a request to its tunnel. */
 void tls_stream_set_handlers(struct tls_stream *stream, const struct tls_stream_handlers *handlers, void *owner);
 
-/* Speak TLS from now on, on a stream that was opened in the clear: behind a proxy's CONNECT, or its PROXY header. on_open
- * comes once more. Owns @ssl from now on, also on failure. Return: 0 or a negative errno. */
+/* Speak TLS from now on, on a stream that was opened in the clear: behind a proxy's CONNECT, or its PROXY header.
+ * on_open comes once more. Owns @ssl from now on, also on failure. Return: 0 or a negative errno. */
 int tls_stream_secure(struct tls_stream *stream, SSL *ssl, bool is_server, struct err *err);
 
 /* Return: bytes read, 0 where no more is there now, -EPIPE at the end of the stream, another negative errno after a
@@ -81,13 +82,15 @@ ssize_t tls_stream_read(struct tls_stream *stream, void *buf, size_t len);
 /* Why a read or a flush failed, in words. Return: @buf. */
 const char *tls_stream_reason(struct tls_stream *stream, ssize_t code, char *buf, size_t size);
 
-/* Bytes left of the burst; while that is not 0, tls_stream_write() takes one datagram of any size. Control frames have room beyond. */
+/* Bytes left of the burst; while that is not 0, tls_stream_write() takes one datagram of any size. Control frames have
+ * room beyond. */
 size_t tls_stream_room(const struct tls_stream *stream);
 
 /* One call is one record up to TLS_RECORD_MAX bytes, several beyond. Return: 0, -ENOBUFS without room, -EIO. */
 int tls_stream_write(struct tls_stream *stream, const void *buf, size_t len);
 
-/* Send what is there. Return: 0 sent (or nothing was there), 1 blocked (on_writable will come), negative errno: failed. */
+/* Send what is there. Return: 0 sent (or nothing was there), 1 blocked (on_writable will come), negative errno:
+ * failed. */
 int tls_stream_flush(struct tls_stream *stream);
 
 /* Stop and resume reading; the kernel's window closes, so the peer stops. */

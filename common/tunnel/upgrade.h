@@ -19,8 +19,9 @@ struct upgrade_request {
 	struct http_span jwt;	 /* the token after "authorization.bearer.", or the bare cookie; len 0: none */
 };
 
-/* Is it a tunnel's upgrade in form: GET, HTTP/1.1, Host, version 13, a key of 16 bytes, Connection and Upgrade lists with
- * the words, exact path "/<prefix>/events", a JWT? Whether it is admitted is not decided here. No body may be announced. */
+/* Is it a tunnel's upgrade in form: GET, HTTP/1.1, Host, version 13, a key of 16 bytes, Connection and Upgrade lists
+ * with the words, exact path "/<prefix>/events", a JWT? Whether it is admitted is not decided here. No body may be
+ * announced. */
 bool upgrade_read_request(const struct http_head *head, struct upgrade_request *ret);
 
 /* What a client asks with. All text as is; headers are checked by the configuration. */

@@ -1,14 +1,13 @@
-/* See tunnel_file.h. Happy path: read the INI file, then open section by section, the program's own first, as readers of
- * the tables that have its keys, and offer each entry to these. A key that no table has is complained about, with the nearest
- * one that is known. Nothing ends the walk early.
+/* See tunnel_file.h. Happy path: read the INI file, then open section by section, the program's own first, as readers
+ * of the tables that have its keys, and offer each entry to these. A key that no table has is complained about, with
+ * the nearest one that is known. Nothing ends the walk early.
  *
- *    [Server] or [Client]   the program's table; may repeat, and goes on then
- *    [Interface]            wg_config's table, and PrivateKeyFile from here; once, and not with WireGuard = PATH
- *    [Peer]                 wg_config's table, and the program's for a peer; each is a new one
- *    [Gateway]              gateway.c's table; each is a new one
+ *    [Server] or [Client]   the program's table; may repeat, and goes on then [Interface]            wg_config's table,
+ *    and PrivateKeyFile from here; once, and not with WireGuard = PATH [Peer]                 wg_config's table, and
+ *    the program's for a peer; each is a new one [Gateway]              gateway.c's table; each is a new one
  *
- * With WireGuard = PATH the device is described in that file, which is read as wg-quick would: two tables, no keys of ours. Its
- * [Interface] and [Peer] then take the place of ours, which only say who may come in.
+ * With WireGuard = PATH the device is described in that file, which is read as wg-quick would: two tables, no keys of
+ * ours. Its [Interface] and [Peer] then take the place of ours, which only say who may come in.
  */
 #include "common/wireguard/tunnel_file.h"
 
@@ -329,8 +328,8 @@ static bool has_secret(const struct wg_config *config)
 	return found;
 }
 
-/* The file of WireGuard = PATH, which another program may own: it is read and never written. *ret is done by the caller in any
- * case, also after a complaint. */
+/* The file of WireGuard = PATH, which another program may own: it is read and never written. *ret is done by the caller
+ * in any case, also after a complaint. */
 static void read_wg_quick(const char *path, struct wg_config *ret, const struct key_place *place)
 {
 	struct err err = {""};

@@ -1,6 +1,6 @@
 /* /etc/towpath/NAME.conf as both programs walk through it: each section by the tables of those who know its keys, the
- * rest refused. Also the wg-quick file of WireGuard = PATH, the question which of the two files describes our device, and
- * files with a secret that a key points at.
+ * rest refused. Also the wg-quick file of WireGuard = PATH, the question which of the two files describes our device,
+ * and files with a secret that a key points at.
  */
 #pragma once
 
@@ -47,8 +47,9 @@ int tunnel_file_read(struct tunnel_file *file, const char *path, struct ini_repo
  * tunnel_file_take_device() - Find out which device is ours, and its name
  * @wireguard_path: of WireGuard = PATH, a wg-quick file; NULL: ours may have an [Interface]
  * @path, @name: our file, NULL without one, and the tunnel's name
- * @wireguard: what tunnel_file_read() made of our file; replaced by the content of @wireguard_path, complaints about which
- *	name that file
+ * @wireguard: what tunnel_file_read() made of our file; replaced by the content of @wireguard_path, complaints about
+ * which
+ * 	name that file
  * @ret_device: its name; "" after a complaint
  * @place: of WireGuard; a @wireguard_path that cannot be read is complained about there
  *
@@ -57,8 +58,8 @@ int tunnel_file_read(struct tunnel_file *file, const char *path, struct ini_repo
 bool tunnel_file_take_device(const char *wireguard_path, const char *path, const char *name,
 	struct wg_config *wireguard, char ret_device[IFNAMSIZ], const struct key_place *place);
 
-/* Complain about each peer that has no key of WireGuard's at all; wg_config_finish() complains about the others that have
- * no PublicKey. */
+/* Complain about each peer that has no key of WireGuard's at all; wg_config_finish() complains about the others that
+ * have no PublicKey. */
 void tunnel_file_check_peers(const struct wg_config *wireguard, const char *path, struct ini_report *report);
 
 /* Warn of a file with a secret that others can read. */

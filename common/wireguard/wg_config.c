@@ -1,13 +1,14 @@
 /* Read the keys of wg(8) and wg-quick(8) into plain data.
  *
- * Happy path: the caller opens a section, offers each of its entries to the table, and lets the whole be checked at the end.
- * A parser that refuses a value adds one line to the report and leaves what was there; secret keys are never part of it.
+ * Happy path: the caller opens a section, offers each of its entries to the table, and lets the whole be checked at the
+ * end. A parser that refuses a value adds one line to the report and leaves what was there; secret keys are never part
+ * of it.
  *
- * wg takes blanks out of a value wherever they stand, wg-quick does not: the row says which of the two owns a key.
- * Some things are refused that both programs take, because they are always a mistake: a key twice where one is meant; a
- * port or mark out of range (wg cuts a port to 16 bits); the name of a service as port; two peers with one key or with one
- * allowed IP (in the kernel the later silently wins); an allowed IP that is taken away (-10.0.0.0/8 of newer wg, which an
- * older kernel would add).
+ * wg takes blanks out of a value wherever they stand, wg-quick does not: the row says which of the two owns a key. Some
+ * things are refused that both programs take, because they are always a mistake: a key twice where one is meant; a port
+ * or mark out of range (wg cuts a port to 16 bits); the name of a service as port; two peers with one key or with one
+ * allowed IP (in the kernel the later silently wins); an allowed IP that is taken away (-10.0.0.0/8 of newer wg, which
+ * an older kernel would add).
  */
 #include "common/wireguard/wg_config.h"
 
@@ -353,8 +354,8 @@ static char *cut_port(char **host)
 	return port + 2;
 }
 
-/* wg takes brackets around everything, and IPv6 without them; we keep the form that every program understands. A name is
- * resolved later, when the device is brought up. */
+/* wg takes brackets around everything, and IPv6 without them; we keep the form that every program understands. A name
+ * is resolved later, when the device is brought up. */
 static int parse_endpoint(void *owner, const char *text, const struct key_place *place)
 {
 	struct wg_config_peer *peer = owner;

@@ -64,13 +64,14 @@ struct wg_config {
 	size_t peer_count;
 };
 
-/* The keys of [Interface], parsed into a struct wg_config_interface, and of [Peer], parsed into a struct wg_config_peer. */
+/* The keys of [Interface], parsed into a struct wg_config_interface, and of [Peer], parsed into a struct
+ * wg_config_peer. */
 extern const struct key_table wg_config_interface_table;
 extern const struct key_table wg_config_peer_table;
 
-/* Open a section, [Peer] where it is called so, else [Interface]: the table and the owner of its keys go into *reader, whose
- * lines are the caller's. The owner of a [Peer] is good until the next one is opened.
- * Return: 0, or -EINVAL with a line in @report (a second [Interface]). */
+/* Open a section, [Peer] where it is called so, else [Interface]: the table and the owner of its keys go into *reader,
+ * whose lines are the caller's. The owner of a [Peer] is good until the next one is opened. Return: 0, or -EINVAL with
+ * a line in @report (a second [Interface]). */
 int wg_config_open_section(struct wg_config *config, const struct ini *ini, const struct ini_section *section,
 	struct key_reader *reader, struct ini_report *report);
 
@@ -78,8 +79,8 @@ int wg_config_open_section(struct wg_config *config, const struct ini *ini, cons
 void wg_config_read_section(
 	struct wg_config *config, const struct ini *ini, const struct ini_section *section, struct ini_report *report);
 
-/* Check what only the whole shows: two peers with one key, two with the same allowed IP, a peer that has what only a key
- * gives a meaning to. What is wrong goes to @report. */
+/* Check what only the whole shows: two peers with one key, two with the same allowed IP, a peer that has what only a
+ * key gives a meaning to. What is wrong goes to @report. */
 void wg_config_finish(const struct wg_config *config, const struct ini *ini, struct ini_report *report);
 
 void wg_config_done(struct wg_config *config); /* wipes the keys */

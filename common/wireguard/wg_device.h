@@ -3,8 +3,8 @@
  * Called by the supervisor at set-up, reload and repair; every call opens netlink sockets of its own and waits for the
  * kernel's answer, which takes less than a millisecond. Not for the worker. Makes and deletes no device (net/link.h).
  *
- * A repair never creates a peer: its messages carry WGPEER_F_UPDATE_ONLY, which wireguard.c cannot express, so they go through
- * libnl-genl-3. Keys are wiped from all memory that they passed through.
+ * A repair never creates a peer: its messages carry WGPEER_F_UPDATE_ONLY, which wireguard.c cannot express, so they go
+ * through libnl-genl-3. Keys are wiped from all memory that they passed through.
  */
 #pragma once
 
@@ -27,10 +27,10 @@ bool wg_device_kernel_has(void);
  * @ret_name: room for IFNAMSIZ characters: the device
  * @ret_fwmark: its mark, 0: none
  *
- * A peer matches if its endpoint is a loopback address with that port. If several devices match, one with a mark is taken,
- * because without the mark its full tunnel would loop. Reading a device needs CAP_NET_ADMIN: without it the result is -EPERM
- * as soon as there is a device.
- * Return: 1: found, 0: none, or a kernel without WireGuard, or a negative errno.
+ * A peer matches if its endpoint is a loopback address with that port. If several devices match, one with a mark is
+ * taken, because without the mark its full tunnel would loop. Reading a device needs CAP_NET_ADMIN: without it the
+ * result is -EPERM as soon as there is a device. Return: 1: found, 0: none, or a kernel without WireGuard, or a
+ * negative errno.
  */
 int wg_device_find_mark(uint16_t listen_port, char *ret_name, uint32_t *ret_fwmark, struct err *err);
 
@@ -49,9 +49,9 @@ struct wg_device_setup {
  * Return: 0, -EADDRINUSE (ListenPort), or another negative errno. */
 int wg_device_configure(const char *name, const struct wg_device_setup *setup, struct err *err);
 
-/* Does the same as `wg syncconf`: peers that are not in the configuration are removed, new ones are created, and changed allowed
- * IPs, keepalives and preshared keys of the others are set. An endpoint is set only where it is given and differs from @before
- * (NULL: never). Peers that need no change are not touched. Return: 0 or a negative errno. */
+/* Does the same as `wg syncconf`: peers that are not in the configuration are removed, new ones are created, and
+ * changed allowed IPs, keepalives and preshared keys of the others are set. An endpoint is set only where it is given
+ * and differs from @before (NULL: never). Peers that need no change are not touched. Return: 0 or a negative errno. */
 int wg_device_sync(
 	const char *name, const struct wg_device_setup *setup, const struct wg_config *before, struct err *err);
 
@@ -61,17 +61,17 @@ int wg_device_sync(
 int wg_device_set_endpoint(
 	const char *name, const uint8_t public_key[WG_CONFIG_KEY_LEN], const struct addr *endpoint, struct err *err);
 
-/* Make WireGuard begin a handshake now, unless one is under way: the keepalive is set to a second and then to @keepalive_s again,
- * which makes it send. Return: as above. */
+/* Make WireGuard begin a handshake now, unless one is under way: the keepalive is set to a second and then to
+ * @keepalive_s again, which makes it send. Return: as above. */
 int wg_device_poke(
 	const char *name, const uint8_t public_key[WG_CONFIG_KEY_LEN], uint16_t keepalive_s, struct err *err);
 
 /**
  * wg_device_revive_peer() - Remove a peer and add it again as it was, so that it takes initiations of any time
  *
- * If another program removes the peer between the read and the message, it stays removed; wg_device_repair.c explains how that
- * is known. The peer's session is lost, nothing else.
- * Return: 1: done, 0: there is no such peer, or a negative errno.
+ * If another program removes the peer between the read and the message, it stays removed; wg_device_repair.c explains
+ * how that is known. The peer's session is lost, nothing else. Return: 1: done, 0: there is no such peer, or a negative
+ * errno.
  */
 int wg_device_revive_peer(const char *name, const uint8_t public_key[WG_CONFIG_KEY_LEN], struct err *err);
 

@@ -4,15 +4,15 @@
  * again, and the kernel has no "create only if it was there". Whether it was there can be seen only by what its removal
  * leaves behind. Hence three steps:
  *
- * 1. Read the peer. Then one message, which is atomic: a second, auxiliary peer, the witness, gets a marker as allowed IP.
- *    The peer, if it is there, takes the marker over. The peer is removed, and the marker with it. The peer is created
- *    bare and locked: without allowed IPs, and with a random preshared key that is not kept.
+ * 1. Read the peer. Then one message, which is atomic: a second, auxiliary peer, the witness, gets a marker as allowed
+ *    IP. The peer, if it is there, takes the marker over. The peer is removed, and the marker with it. The peer is
+ *    created bare and locked: without allowed IPs, and with a random preshared key that is not kept.
  * 2. Read again. If the witness still has the marker, the peer was not there: remove the peer that was just created.
  * 3. Otherwise give the peer its settings back, with UPDATE_ONLY: if another program removes it meanwhile, it stays
  *    removed. Allowed IPs that another peer has got since then stay with that peer.
  *
- * So at no moment, not even after a crash in between, can a removed peer do anything. The witness is removed in any case.
- * One that a crash left behind is used by the next revival, and removed by the next sync. It has no private key.
+ * So at no moment, not even after a crash in between, can a removed peer do anything. The witness is removed in any
+ * case. One that a crash left behind is used by the next revival, and removed by the next sync. It has no private key.
  */
 #include "common/base/secret.h"
 #include "common/wireguard/wg_device.h"
@@ -125,7 +125,8 @@ static int remove_peers(struct revival *revival, bool also_revived)
 	return wg_update_send(&revival->update, entries, also_revived ? 2 : 1);
 }
 
-/* The question of step 2. If the witness is gone it is not known whether the peer was there, and the peer stays removed. */
+/* The question of step 2. If the witness is gone it is not known whether the peer was there, and the peer stays
+ * removed. */
 static bool was_there(const struct revival *revival, const struct wg_state *after)
 {
 	const struct wg_state_peer *witness = wg_state_find(after, witness_key);
@@ -183,7 +184,8 @@ static int give_back(struct revival *revival, const struct wg_state_peer *peer, 
 	return wg_update_peer(&revival->update, &entry);
 }
 
-/* All three steps, for a peer that was there when it was read. Return: 1: done, 0: it was gone after all, or a negative errno. */
+/* All three steps, for a peer that was there when it was read. Return: 1: done, 0: it was gone after all, or a negative
+ * errno. */
 static int revive(struct revival *revival, const char *name, struct wg_state_peer *peer, const uint8_t *preshared_key)
 {
 	struct wg_state after;

@@ -1,12 +1,13 @@
 /* Bring a running device to another configuration, touching nothing that stays.
  *
- * Happy path: read the device with its keys, and find each peer's counterpart by its public key. One call removes the peers
- * that go, creates those that come and sets the device's own values. Then each peer that stays gets its changes, if any.
+ * Happy path: read the device with its keys, and find each peer's counterpart by its public key. One call removes the
+ * peers that go, creates those that come and sets the device's own values. Then each peer that stays gets its changes,
+ * if any.
  *
- * Messages to a peer that stays are UPDATE_ONLY: a peer that another program removed after the read is not created again
- * with half of its settings (for example without its preshared key). An allowed IP ends with the peer that the configuration
- * gives it to, whatever the order of the messages: adding it takes it from the peer that has it, and removing it touches
- * only the peer's own.
+ * Messages to a peer that stays are UPDATE_ONLY: a peer that another program removed after the read is not created
+ * again with half of its settings (for example without its preshared key). An allowed IP ends with the peer that the
+ * configuration gives it to, whatever the order of the messages: adding it takes it from the peer that has it, and
+ * removing it touches only the peer's own.
  */
 #include "common/base/secret.h"
 #include "common/wireguard/wg_device.h"
@@ -176,8 +177,8 @@ static bool is_endpoint_new(const struct sync *sync, const struct wg_config_peer
 	return strcmp(before, peer->endpoint) != 0;
 }
 
-/* Reduce @entry's allowed IPs to what must be sent so that the peer has exactly them: nothing, all of them to be added, or all
- * of them in place of the present ones. */
+/* Reduce @entry's allowed IPs to what must be sent so that the peer has exactly them: nothing, all of them to be added,
+ * or all of them in place of the present ones. */
 static void compare_allowed_ips(struct wg_entry *entry, struct wg_state_peer *now)
 {
 	size_t common = 0;

@@ -1,7 +1,7 @@
 /* One peer of a configuration, in the form in which it is sent to the kernel (wg_entry.h).
  *
- * The kernel treats allowed IPs as a set, so they are sorted here, and each stands once. That also makes two lists easy to
- * compare. Fails only without memory.
+ * The kernel treats allowed IPs as a set, so they are sorted here, and each stands once. That also makes two lists easy
+ * to compare. Fails only without memory.
  */
 #include "common/wireguard/wg_entry.h"
 

@@ -25,8 +25,8 @@ struct wg_entry {
 	size_t allowed_ip_count;
 };
 
-/* All of a peer's configuration, its allowed IPs sorted, each once. The rest is borrowed from @peer and @endpoint (family 0:
- * none). Return: 0 (free with wg_entry_done()) or -ENOMEM. */
+/* All of a peer's configuration, its allowed IPs sorted, each once. The rest is borrowed from @peer and @endpoint
+ * (family 0: none). Return: 0 (free with wg_entry_done()) or -ENOMEM. */
 int wg_entry_from_config(const struct wg_config_peer *peer, const struct addr *endpoint, struct wg_entry *ret);
 void wg_entry_done(struct wg_entry *entry);
 

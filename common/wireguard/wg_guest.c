@@ -1,7 +1,8 @@
 /* Guests are greeted, and peers revived whose clock went back (wg_guest.h).
  *
- * Two lists with a timer each. A call appends to a list and sets the list's timer; the timer reads the device once for all
- * guests that are due, acts, and drops them. Nothing here is answered: a guest whose greeting fails is dropped like the others.
+ * Two lists with a timer each. A call appends to a list and sets the list's timer; the timer reads the device once for
+ * all guests that are due, acts, and drops them. Nothing here is answered: a guest whose greeting fails is dropped like
+ * the others.
  */
 #include "common/wireguard/wg_guest.h"
 
@@ -14,13 +15,14 @@
 
 #define READ_PAUSE_MS 100 /* from the end of a reading to the next one of the same list */
 
-/* How far the client's clock may be behind before its peer is revived: the word has travelled, and clocks of two hosts that
- * are both right differ by less. */
+/* How far the client's clock may be behind before its peer is revived: the word has travelled, and clocks of two hosts
+ * that are both right differ by less. */
 #define CLOCK_SLACK_S 5
 
-/* A client that begins by itself has done so by then. Two ends that begin at once both fail, and both try again after 5 s: with
- * a round trip of 700 ms that happened twice in a row, and the first ping took 10 s instead of 4. Hence a round trip and
- * GREET_SLACK_MS where that is longer. The worker is believed up to GREET_RTT_MAX_MS: it might be taken over by a client. */
+/* A client that begins by itself has done so by then. Two ends that begin at once both fail, and both try again after 5
+ * s: with a round trip of 700 ms that happened twice in a row, and the first ping took 10 s instead of 4. Hence a round
+ * trip and GREET_SLACK_MS where that is longer. The worker is believed up to GREET_RTT_MAX_MS: it might be taken over
+ * by a client. */
 #define GREET_MS 400
 #define GREET_SLACK_MS 200
 #define GREET_RTT_MAX_MS 3000
@@ -136,8 +138,9 @@ void wg_guests_greet(
 
 /* --- a clock that went back --- */
 
-/* WireGuard refuses an initiation that is older, by the client's clock, than the newest it has seen. It does not tell that
- * timestamp. As long as the client's clock was right it was our own time of the last handshake, which the device tells. */
+/* WireGuard refuses an initiation that is older, by the client's clock, than the newest it has seen. It does not tell
+ * that timestamp. As long as the client's clock was right it was our own time of the last handshake, which the device
+ * tells. */
 static bool is_behind(const struct wg_state *state, const struct wg_guest *guest)
 {
 	const struct wg_state_peer *peer = wg_state_find(state, guest->public_key);
@@ -166,8 +169,8 @@ static void revive_first(struct wg_guests *guests)
 		wg_guests_greet(guests, guest.public_key, &guest.from, guest.rtt_ms);
 }
 
-/* One reading for all who said their time since the last one; those who are not behind are dropped. Of the others one is
- * revived, which reads the device twice more; the rest waits for the next reading. */
+/* One reading for all who said their time since the last one; those who are not behind are dropped. Of the others one
+ * is revived, which reads the device twice more; the rest waits for the next reading. */
 static void on_clock_timer(uv_timer_t *timer)
 {
 	struct wg_guests *guests = timer->data;

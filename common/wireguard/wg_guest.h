@@ -2,18 +2,22 @@
  *
  * Two things keep a client that has a connection from having a tunnel, and both are the hub's to mend:
  *
- * - It still has a session with a device that was there before this one (the server was restarted). Its WireGuard would need
- *   15 s of silence before it tries a new handshake. So a guest that has not shaken hands with this device shortly after it
- *   came in is *greeted*: the hub takes the address of its datagrams as the peer's endpoint, and begins a handshake itself.
- * - Its clock went back (a Raspberry Pi without a battery). WireGuard refuses an initiation whose timestamp is not newer than
- *   the newest it has seen. So a peer whose clock is behind its last handshake is *revived*: removed and added again as it
- *   was (wg_device_revive_peer()), and greeted. A peer that another program has removed stays removed.
+ * - It still has a session with a device that was there before this one (the server was restarted). Its WireGuard would
+ *   need 15 s of silence before it tries a new handshake. So a guest that has not shaken hands with this device shortly
+ *   after it came in is *greeted*: the hub takes the address of its datagrams as the peer's endpoint, and begins a
+ *   handshake itself.
+ * - Its clock went back (a Raspberry Pi without a battery). WireGuard refuses an initiation whose timestamp is not
+ *   newer than the newest it has seen. So a peer whose clock is behind its last handshake is *revived*: removed and
+ *   added again as it was (wg_device_revive_peer()), and greeted. A peer that another program has removed stays
+ *   removed.
  *
- * A reading of the device takes time: it may have thousands of peers. So all calls since the last reading share the next one,
- * and two readings are at least 100 ms apart. However many clients come in or say their time, the loop is free in between.
+ * A reading of the device takes time: it may have thousands of peers. So all calls since the last reading share the
+ * next one, and two readings are at least 100 ms apart. However many clients come in or say their time, the loop is
+ * free in between.
  *
- * Owned by the host part of the supervisor (common/host), embedded there. wg_guests_close() ends in on_closed; until then the
- * memory must stay. Failures are logged and end the case of that guest: WireGuard then recovers by itself, only later.
+ * Owned by the host part of the supervisor (common/host), embedded there. wg_guests_close() ends in on_closed; until
+ * then the memory must stay. Failures are logged and end the case of that guest: WireGuard then recovers by itself,
+ * only later.
  */
 #pragma once
 
@@ -68,8 +72,8 @@ void wg_guests_stop(struct wg_guests *guests);
  * @from: where its datagrams come from
  * @rtt_ms: round trip of its connection, as the worker measured it
  *
- * A handshake that the client has begun by itself takes a round trip. So the device is read a round trip later, at least
- * 400 ms, and the guest is greeted unless it has shaken hands by then. Without memory it is not greeted.
+ * A handshake that the client has begun by itself takes a round trip. So the device is read a round trip later, at
+ * least 400 ms, and the guest is greeted unless it has shaken hands by then. Without memory it is not greeted.
  */
 void wg_guests_greet(struct wg_guests *guests, const uint8_t public_key[WG_CONFIG_KEY_LEN], const struct addr *from,
 	uint32_t rtt_ms);
@@ -79,8 +83,8 @@ void wg_guests_greet(struct wg_guests *guests, const uint8_t public_key[WG_CONFI
  * @from: where its datagrams come from; family 0: not known, and it is not greeted
  * @wall_s: its time in seconds since 1970
  *
- * The first one is compared in the next turn of the loop. A later word of the same client replaces the earlier one. Does
- * nothing before wg_guests_start(): a device that was not up has seen no handshake.
+ * The first one is compared in the next turn of the loop. A later word of the same client replaces the earlier one.
+ * Does nothing before wg_guests_start(): a device that was not up has seen no handshake.
  */
 void wg_guests_take_clock(struct wg_guests *guests, const uint8_t public_key[WG_CONFIG_KEY_LEN],
 	const struct addr *from, uint32_t rtt_ms, int64_t wall_s);

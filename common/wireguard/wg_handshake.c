@@ -1,11 +1,13 @@
 /* Makes handshakes happen and sees them (wg_handshake.h).
  *
- * Happy path: the link comes up. start() reads the device and notes each peer's latest handshake. If one is fresh, the peer
- * still has a session and nothing is to be done: on_handshake follows from the next turn of the loop. Otherwise every peer is
- * poked; the timer reads the device until one peer shows another handshake than the noted one: on_handshake.
+ * Happy path: the link comes up. start() reads the device and notes each peer's latest handshake. If one is fresh, the
+ * peer still has a session and nothing is to be done: on_handshake follows from the next turn of the loop. Otherwise
+ * every peer is poked; the timer reads the device until one peer shows another handshake than the noted one:
+ * on_handshake.
  *
  * Failures: a reading that fails later is tried again with the next tick, for the device may just be renamed or be made
- * again. The wait has no end of its own: the client says in its status that no handshake has happened, and stop() ends it.
+ * again. The wait has no end of its own: the client says in its status that no handshake has happened, and stop() ends
+ * it.
  */
 #include "common/wireguard/wg_handshake.h"
 
@@ -16,10 +18,12 @@
 
 #include <stdlib.h>
 
-/* A session is replaced after 120 s (REJECT_AFTER_TIME is 180 s): an older handshake is no proof that the peer still has it. */
+/* A session is replaced after 120 s (REJECT_AFTER_TIME is 180 s): an older handshake is no proof that the peer still
+ * has it. */
 #define FRESH_S 120
 
-/* Pauses between two readings: short while an operator or a boot waits for the first ping, long when the server is away. */
+/* Pauses between two readings: short while an operator or a boot waits for the first ping, long when the server is
+ * away. */
 #define CLOSE_MS 20
 #define CLOSE_FOR_MS 2000
 #define WIDE_MS 200
@@ -105,8 +109,8 @@ static void on_handshake_timer(uv_timer_t *timer)
 
 /* --- the link came up --- */
 
-/* Note what each peer has now. Return: true if there is nothing to wait for. A time in the future is not fresh: the wall
- * clock was set back, and how old the session is cannot be said. */
+/* Note what each peer has now. Return: true if there is nothing to wait for. A time in the future is not fresh: the
+ * wall clock was set back, and how old the session is cannot be said. */
 static bool note_handshakes(struct wg_handshake *handshake, const struct wg_state *state)
 {
 	const struct wg_config *config = handshake->setup.config;

@@ -1,12 +1,13 @@
 /* Handshakes of a client's own device: made to happen when the way to the server opens, and seen when they happen.
  *
- * WireGuard begins a handshake when it has something to send, and after a lost attempt waits 5 s. A client whose link has
- * just come up must not wait for either, so this module makes every peer that is reached through the tunnel begin now. The
- * kernel does not announce a completed handshake, so the device is read: every 20 ms for the first 2 s, every 200 ms up to
- * 30 s, then every 2 s.
+ * WireGuard begins a handshake when it has something to send, and after a lost attempt waits 5 s. A client whose link
+ * has just come up must not wait for either, so this module makes every peer that is reached through the tunnel begin
+ * now. The kernel does not announce a completed handshake, so the device is read: every 20 ms for the first 2 s, every
+ * 200 ms up to 30 s, then every 2 s.
  *
- * Owned by the host part of the supervisor (common/host), embedded there. wg_handshake_close() ends in on_closed; until then
- * the memory must stay. Handlers are called from the loop, never from inside a call, and may call any function below.
+ * Owned by the host part of the supervisor (common/host), embedded there. wg_handshake_close() ends in on_closed; until
+ * then the memory must stay. Handlers are called from the loop, never from inside a call, and may call any function
+ * below.
  */
 #pragma once
 
@@ -21,8 +22,8 @@ struct wg_handshake_setup {
 	uv_loop_t *loop;
 	const char *device;		/* borrowed until on_closed */
 	const struct wg_config *config; /* borrowed until wg_handshake_close(), or until set_config() gave another */
-	/* The first handshake since wg_handshake_start(). Also where there is none to wait for: no peer is reached through the
-	 * tunnel, or one has a handshake that still holds. Once for each start. */
+	/* The first handshake since wg_handshake_start(). Also where there is none to wait for: no peer is reached
+	 * through the tunnel, or one has a handshake that still holds. Once for each start. */
 	void (*on_handshake)(void *owner);
 	void (*on_closed)(void *owner);
 	void *owner;
@@ -48,8 +49,8 @@ void wg_handshake_stop(struct wg_handshake *handshake);
 /* Another configuration, with other peers in another order. A wait under way begins anew. */
 void wg_handshake_set_config(struct wg_handshake *handshake, const struct wg_config *config);
 
-/* Begin a handshake with every peer now. Also needed when the device was down: WireGuard forgets its sessions then, and the
- * peers do not learn of it. Failures are logged at debug level: the peer was removed, or the device is gone. */
+/* Begin a handshake with every peer now. Also needed when the device was down: WireGuard forgets its sessions then, and
+ * the peers do not learn of it. Failures are logged at debug level: the peer was removed, or the device is gone. */
 void wg_handshake_poke_all(struct wg_handshake *handshake);
 
 /* True for a peer that is reached through the tunnel: it has a key, and no Endpoint of its own. */

@@ -5,8 +5,8 @@
  * Faults of wireguard.c are worked around by having it call two functions of ours (-Drecvmsg=…, -Dfree=… in
  * meson.build), so that its source stays as it is installed:
  * - wg_get_device() repeats for ever once it has seen EINTR, because it keeps the error of the first attempt. EINTR
- *   comes from a signal, and from a dump that the kernel marks as inconsistent because another program changed the device
- *   meanwhile. wg_library_recvmsg() lets neither through; it notes the mark, and we repeat a few times.
+ *   comes from a signal, and from a dump that the kernel marks as inconsistent because another program changed the
+ *   device meanwhile. wg_library_recvmsg() lets neither through; it notes the mark, and we repeat a few times.
  * - A refusal brings the refused message along and may be larger than wireguard.c's buffer, which then says "no space
  *   left" instead of the kernel's reason. wg_library_recvmsg() shortens it to the reason.
  * - It waits for an answer without end. wg_library_recvmsg() gives up after WG_UPDATE_ANSWER_S.

@@ -36,8 +36,8 @@ struct wg_library_settings {
 	bool replaces_peers;
 };
 
-/* Send the settings, in as many messages as needed: not atomic, and no entry may be UPDATE_ONLY. Return: 0 or a negative
- * errno. */
+/* Send the settings, in as many messages as needed: not atomic, and no entry may be UPDATE_ONLY. Return: 0 or a
+ * negative errno. */
 int wg_library_set(
 	const char *name, const struct wg_library_settings *settings, const struct wg_entry *entries, size_t count);
 

@@ -1,4 +1,5 @@
-/* The state of a WireGuard device as the kernel tells it, as plain data without secrets: what wg_device_read() returns. */
+/* The state of a WireGuard device as the kernel tells it, as plain data without secrets: what wg_device_read()
+ * returns. */
 #pragma once
 
 #include "common/base/addr.h"

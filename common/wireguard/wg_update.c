@@ -1,7 +1,8 @@
 /* Write entries as attributes of WG_CMD_SET_DEVICE, send, wait for the kernel's acknowledgement.
  *
  *    IFNAME | PEERS [ 0 [ PUBLIC_KEY | FLAGS | PRESHARED_KEY | ENDPOINT | KEEPALIVE | ALLOWEDIPS [ 0 [ … ] … ] ] … ]
- * Source: linux/wireguard.h. The message is wiped before it is freed, and the kernel is asked not to send it back with a refusal.
+ *    Source: linux/wireguard.h. The message is wiped before it is freed, and the kernel is asked not to send it back
+ *    with a refusal.
  */
 #include "common/wireguard/wg_update.h"
 

@@ -26,8 +26,8 @@ struct wg_update {
 int wg_update_open(struct wg_update *update, const char *device, struct err *err);
 void wg_update_close(struct wg_update *update);
 
-/* All of @entries in one message, taken by the kernel in their order. Return: 0; -E2BIG, nothing sent, where they do not fit a
- * message (64 KiB); or the kernel's negative errno: entries before the refused one stand. */
+/* All of @entries in one message, taken by the kernel in their order. Return: 0; -E2BIG, nothing sent, where they do
+ * not fit a message (64 KiB); or the kernel's negative errno: entries before the refused one stand. */
 int wg_update_send(struct wg_update *update, const struct wg_entry *entries, size_t count);
 
 /* One peer that is there, in as many messages as its allowed IPs need; a peer that is not there is no error. */

@@ -1,6 +1,6 @@
-/* See wg_userspace.h. Happy path: each NAME.sock of the folder is asked, and its answer read line by line. A socket that no
- * program serves, a program that does not answer and a device of another namespace are skipped: wireguard-go beside us is
- * rare, and not finding its device only means that a full tunnel of its own has to be named by FwMark. */
+/* See wg_userspace.h. Happy path: each NAME.sock of the folder is asked, and its answer read line by line. A socket
+ * that no program serves, a program that does not answer and a device of another namespace are skipped: wireguard-go
+ * beside us is rare, and not finding its device only means that a full tunnel of its own has to be named by FwMark. */
 #include "common/wireguard/wg_userspace.h"
 
 #include "common/base/addr.h"

@@ -1,8 +1,8 @@
 /* WireGuard devices that a program runs (wireguard-go, which wg-quick takes where the kernel has no WireGuard): their
  * configuration socket is /var/run/wireguard/NAME.sock, netlink knows nothing of them.
  *
- * Asked "get=1", such a program answers lines of key=value, an empty line at the end. The answer holds private keys, so it is
- * wiped. For the supervisor; waits a tenth of a second at most for each device.
+ * Asked "get=1", such a program answers lines of key=value, an empty line at the end. The answer holds private keys, so
+ * it is wiped. For the supervisor; waits a tenth of a second at most for each device.
  */
 #pragma once
 
