@@ -11,6 +11,7 @@
 #include "common/base/base64.h"
 #include "common/base/log.h"
 #include "common/base/secret.h"
+#include "common/base/text.h"
 #include "common/wireguard/tunnel_file.h"
 #include "server/certificate.h"
 
@@ -27,6 +28,7 @@
 #define PING_INTERVAL_MAX_MS 3600000 /* no middlebox keeps a silent connection for longer */
 #define NAME_LEN_MAX 63
 #define TOKEN_LEN_MIN 16 /* 96 bits of base64url, which nobody guesses over the network */
+#define STOCK_PATH_LEN_MAX 256
 
 /* --- parsers of one key --- */
 
@@ -61,9 +63,14 @@ static int parse_target(void *owner, const char *text, const struct key_place *p
 	struct server_config *config = owner;
 	struct addr addr;
 
-	if (addr_parse(text, DEFAULT_WIREGUARD_PORT, &addr) < 0 || !addr_is_loopback(&addr))
+	if (addr_parse(text, DEFAULT_WIREGUARD_PORT, &addr) < 0)
 		return key_complain(
-			place, "not a loopback address; expected WireGuard's port on this host, as in 127.0.0.1:51820");
+			place, "not an address; expected WireGuard's port on this host, as in 127.0.0.1:51820");
+	if (!addr_is_loopback(&addr))
+		return key_complain(place,
+			"not a loopback address; expected WireGuard's port on this host, as in 127.0.0.1:51820 (for "
+			"WireGuard in a container: docker run -p 127.0.0.1:%u:%u/udp …)",
+			(unsigned)DEFAULT_WIREGUARD_PORT, (unsigned)addr_port(&addr));
 	config->target = addr;
 	return 0;
 }
@@ -86,12 +93,21 @@ static int parse_trusted_proxy(void *owner, const char *text, const struct key_p
 	return 0;
 }
 
-/* Our own clients ask for /v1/…: a stock client there could not be told from them. */
+/* One word or more, as a stock client's --http-upgrade-path-prefix may have. Our own clients ask for /v1/…: a stock client there could not be told from them. */
 static int parse_stock_path(void *owner, const char *text, const struct key_place *place)
 {
+	size_t len = strlen(text); /* not 0: key_parse() refuses an empty value */
+
 	if (strcmp(text, "v1") == 0)
 		return key_complain(place, "v1 is the path of our own clients; expected another word");
-	return key_set_word(owner, text, place);
+	if (*text == '/' || text[len - 1] == '/' || strstr(text, "//"))
+		return key_complain(place, "has a '/' too many; expected a word, or words with one '/' between them");
+	if (len > STOCK_PATH_LEN_MAX)
+		return key_complain(place, "too long, %zu characters; expected at most %d", len, STOCK_PATH_LEN_MAX);
+	if (!text_is_made_of(text, len, "_-/"))
+		return key_complain(
+			place, "has a character that is not allowed; expected letters, digits, '_', '-' and '/'");
+	return key_copy(text, &((struct server_client *)owner)->stock_path, place);
 }
 
 /* --- the tables --- */

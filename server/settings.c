@@ -7,10 +7,12 @@
 #include "server/settings.h"
 
 #include "common/base/record.h"
+#include "common/base/text.h"
 
 #include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define CLIENTS_MAX 100000
 #define NAME_LEN_MAX 63
@@ -19,6 +21,11 @@
 #define PEM_LEN_MAX (1u << 20)	/* a chain and a key are a few KB */
 #define PAGE_LEN_MAX (1u << 20) /* of HTML */
 #define PING_MAX_MS (24u * 3600 * 1000)
+
+static const char *find_path_fault(const char *text)
+{
+	return text_is_made_of(text, strlen(text), "_-/") ? NULL : "not made of letters, digits, _, - and /";
+}
 
 static const char *find_word_fault(const char *text)
 {
@@ -44,7 +51,7 @@ static const struct record_field client_fields[] = {
 	{FIELD(number, RECORD_NUMBER, 1, CLIENT_NUMBER_MAX)},
 	{FIELD(name, RECORD_TEXT, 1, NAME_LEN_MAX)},
 	{FIELD(token, RECORD_TEXT_OR_NULL, TOKEN_LEN_MIN, WORD_LEN_MAX), .find_fault = find_word_fault},
-	{FIELD(stock_path, RECORD_TEXT_OR_NULL, 1, WORD_LEN_MAX), .find_fault = find_word_fault},
+	{FIELD(stock_path, RECORD_TEXT_OR_NULL, 1, WORD_LEN_MAX), .find_fault = find_path_fault},
 };
 static const struct record client_record = {
 	"client", client_fields, sizeof(client_fields) / sizeof(*client_fields), sizeof(struct server_settings_client)};

@@ -179,9 +179,10 @@ static void read_line(struct ini_reader *reader, char *text, size_t len)
 {
 	char *comment;
 
-	if (len > INI_LINE_MAX) {
-		reject(reader, "the line is longer than %d bytes", INI_LINE_MAX);
-		return;
+	/* An editor's byte order mark, in front of the file or, where files were joined, in front of a later one's first line. */
+	if (len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) {
+		text += 3;
+		len -= 3;
 	}
 	if (memchr(text, '\0', len)) { /* all that follows would be lost without a word */
 		reject(reader, "the line has a NUL byte; the file must be plain text");
@@ -193,6 +194,38 @@ static void read_line(struct ini_reader *reader, char *text, size_t len)
 		read_header(reader, text);
 	else if (*text != '\0')
 		read_entry(reader, text);
+}
+
+/* The name that iconv(1) has for the encoding of a file that some editors write, told by its byte order mark or, without
+ * one, by the NUL beside the first character: files of ours begin with ASCII. Return: NULL: nothing of that kind. */
+static const char *find_encoding(const char *text, size_t len)
+{
+	static const struct {
+		const char *bytes;
+		size_t len;
+		const char *name;
+	} marks[] = {{"\xff\xfe\0\0", 4, "UTF-32"}, {"\0\0\xfe\xff", 4, "UTF-32"}, {"\xff\xfe", 2, "UTF-16"},
+		{"\xfe\xff", 2, "UTF-16"}};
+
+	for (size_t i = 0; i < sizeof(marks) / sizeof(*marks); i++)
+		if (len >= marks[i].len && memcmp(text, marks[i].bytes, marks[i].len) == 0)
+			return marks[i].name;
+	if (len < 4 || !text[0] == !text[1] || !text[2] == !text[3] || !text[0] != !text[2])
+		return NULL;
+	return text[0] ? "UTF-16LE" : "UTF-16BE";
+}
+
+/* One complaint for the file: each of its lines would be wrong. The mark is taken out too, and the mode stays. */
+static int check_encoding(const char *path, const char *text, size_t len, struct err *err)
+{
+	const char *encoding = find_encoding(text, len);
+
+	if (!encoding)
+		return 0;
+	return err_set(err, -EILSEQ,
+		"%s:1: the file is %.6s; expected plain text (UTF-8): (umask 077; iconv -f %s -t UTF-8 '%s' >'%s.new') && "
+		"cat '%s.new' >'%s' && rm '%s.new'",
+		path, encoding, encoding, path, path, path, path, path);
 }
 
 /* @text has one byte more than @len. */
@@ -272,10 +305,12 @@ static int read_file(int fd, struct ini_reader *reader, struct err *err)
 	reader->ini->owner = st.st_uid;
 	rc = read_all(fd, &text, &size, &len);
 	if (rc == 0)
+		rc = check_encoding(reader->ini->path, text, len, err);
+	if (rc == 0)
 		rc = read_lines(reader, text, len);
 	secret_wipe(text, size);
 	free(text);
-	return rc < 0 && rc != -EINVAL ? err_system(err, rc, "%s", reader->ini->path) : rc;
+	return rc < 0 && rc != -EINVAL && rc != -EILSEQ ? err_system(err, rc, "%s", reader->ini->path) : rc;
 }
 
 int ini_read(const char *path, struct ini *ret, struct ini_report *report, struct err *err)

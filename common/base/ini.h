@@ -1,7 +1,7 @@
 /* INI as wg-quick(8) reads it: [Section], Key = Value, `#` begins a comment; sections and keys in any case.
  *
- * Reads lines into a flat list; knows no keys. A key outside a section, a line without "=", a NUL byte, an
- * unclosed bracket and a line over INI_LINE_MAX are errors here; everything else is for the caller.
+ * Reads lines into a flat list; knows no keys. A key outside a section, a line without "=", a NUL byte and an
+ * unclosed bracket are errors here; everything else is for the caller.
  */
 #pragma once
 
@@ -9,7 +9,6 @@
 
 #include <stddef.h>
 
-#define INI_LINE_MAX 65536
 #define INI_FILE_MAX (16u << 20)
 
 struct ini_entry {
@@ -39,8 +38,8 @@ struct ini_report {
 	size_t count;
 };
 
-/* Return: 0; -EINVAL with lines in @report, @ret then holds what could be read and is freed as usual; another negative
- * errno with @err set where the file cannot be read. */
+/* Return: 0; -EINVAL with lines in @report, @ret then holds what could be read and is freed as usual; -EILSEQ with @err set
+ * where it is UTF-16 or UTF-32; another negative errno with @err set where the file cannot be read. */
 int ini_read(const char *path, struct ini *ret, struct ini_report *report, struct err *err);
 void ini_done(struct ini *ini); /* wipes the values: some are keys */
 

@@ -163,21 +163,59 @@ static void nul_byte_is_refused(void **state)
 	assert_entry(f, 0, 0, "C", "2", 3);
 }
 
-/* A line of the greatest length is read, a longer one refused. */
-static void line_length_is_limited(void **state)
+/* A line may be as long as the file: a list of 11,000 prefixes is 180 KB. */
+static void line_may_be_long(void **state)
 {
+	enum { LONG = 1 << 20 };
 	struct fixture *f = *state;
-	char *text = malloc(INI_LINE_MAX + 8);
+	char *text = malloc(LONG);
 
 	assert_non_null(text);
-	memset(text, 'x', INI_LINE_MAX + 8);
+	memset(text, 'x', LONG);
 	memcpy(text, "[A]\nB=", 6);
-	assert_int_equal(read_bytes(f, text, 4 + INI_LINE_MAX), 0);
-	assert_int_equal(strlen(f->ini.sections[0].entries[0].value), INI_LINE_MAX - 2);
-	ini_done(&f->ini);
-	assert_int_equal(read_bytes(f, text, 4 + INI_LINE_MAX + 1), -EINVAL);
-	assert_non_null(strstr(f->report.lines[0], ":2: the line is longer than 65536 bytes"));
+	assert_int_equal(read_bytes(f, text, LONG), 0);
+	assert_int_equal(strlen(f->ini.sections[0].entries[0].value), LONG - 6);
 	free(text);
+}
+
+/* Windows' editors: a byte order mark, CRLF, both; and files with marks, joined. */
+static void byte_order_marks_and_carriage_returns_are_passed_over(void **state)
+{
+	static const char *const texts[] = {"\xef\xbb\xbf[A]\nB = 1\n", "[A]\r\nB = 1\r\n",
+		"\xef\xbb\xbf[A]\r\nB = 1\r\n", "\xef\xbb\xbf# x\r\n\xef\xbb\xbf[A]\nB = 1",
+		"\xef\xbb\xbf\n[A]\nB = 1 # x\r\n", "\xef\xbb\xbf [ A ] \r\nB=1\r"};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
+		assert_int_equal(read_bytes(f, texts[i], strlen(texts[i])), 0);
+		assert_int_equal(f->ini.section_count, 1);
+		assert_string_equal(f->ini.sections[0].name, "A");
+		assert_string_equal(f->ini.sections[0].entries[0].key, "B");
+		assert_string_equal(f->ini.sections[0].entries[0].value, "1");
+		ini_done(&f->ini);
+	}
+	assert_int_equal(read_bytes(f, "\xef\xbb\xbf", 3), 0);
+}
+
+/* UTF-16 is told once and not line by line, in both byte orders, with a mark or without. */
+static void other_encodings_are_named_once(void **state)
+{
+	static const struct {
+		const char *bytes;
+		size_t len;
+		const char *command;
+	} cases[] = {{"\xff\xfe[\0A\0]\0\n\0", 10, "iconv -f UTF-16 "},
+		{"\xfe\xff\0[\0A\0]\0\n", 10, "iconv -f UTF-16 "}, {"[\0A\0]\0\n\0", 8, "iconv -f UTF-16LE "},
+		{"\0[\0A\0]\0\n", 8, "iconv -f UTF-16BE "}, {"\xff\xfe\0\0[\0\0\0", 8, "iconv -f UTF-32 "},
+		{"\xff\xfe", 2, "iconv -f UTF-16 "}, {"#\0 \0\xfc\0\r\0\n\0", 10, "iconv -f UTF-16LE "}};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		assert_int_equal(read_bytes(f, cases[i].bytes, cases[i].len), -EILSEQ);
+		assert_int_equal(f->report.count, 0);
+		assert_non_null(strstr(f->err.text, cases[i].command));
+		assert_non_null(strstr(f->err.text, ":1: the file is UTF-"));
+	}
 }
 
 /* A file over the limit is refused as a whole. */
@@ -308,7 +346,9 @@ int main(void)
 		INI_TEST(wrong_lines_are_all_told),
 		INI_TEST(misplaced_secret_is_not_shown),
 		INI_TEST(nul_byte_is_refused),
-		INI_TEST(line_length_is_limited),
+		INI_TEST(line_may_be_long),
+		INI_TEST(byte_order_marks_and_carriage_returns_are_passed_over),
+		INI_TEST(other_encodings_are_named_once),
 		INI_TEST(file_size_is_limited),
 		INI_TEST(mode_and_owner_are_told),
 		INI_TEST(missing_file_is_named),

@@ -67,7 +67,7 @@ static void every_key_arrives(void **state)
 				   "[Peer]\n"
 				   "Name = Anna's laptop\n"
 				   "Token = " TOKEN "\n"
-				   "StockPath = old-phone\n"
+				   "StockPath = old/phone\n"
 				   "[Peer]\n"
 				   "StockPath = b\n"
 				   "[Peer]\n"
@@ -90,7 +90,7 @@ static void every_key_arrives(void **state)
 	assert_int_equal(config.client_count, 2); /* the third may not come in */
 	assert_string_equal(config.clients[0].name, "Anna's laptop");
 	assert_string_equal(config.clients[0].token, TOKEN);
-	assert_string_equal(config.clients[0].stock_path, "old-phone");
+	assert_string_equal(config.clients[0].stock_path, "old/phone");
 	assert_int_equal(config.clients[0].line, 12);
 	assert_string_equal(config.clients[1].name, "peer-16");
 	assert_null(config.clients[1].token);
@@ -377,9 +377,10 @@ static void each_mistake_has_its_line(void **state)
 		{"[Server]\nListen = 0.0.0.0:443,,[::]:443\n",
 			"hub.conf:2: Listen: '0.0.0.0:443,,[::]:443': an element of the list is empty; expected one comma between two elements"},
 		{"[Server]\nTarget = 192.0.2.1:51820\n",
-			"hub.conf:2: Target: '192.0.2.1:51820': not a loopback address; expected WireGuard's port on this host, as in 127.0.0.1:51820"},
+			"hub.conf:2: Target: '192.0.2.1:51820': not a loopback address; expected WireGuard's port on this host, as in 127.0.0.1:51820 (for WireGuard in a container: docker run -p 127.0.0.1:51820:51820/udp …)"},
+		{"[Server]\nTarget = 172.20.0.4:4500\n", "hub.conf:2: Target: '172.20.0.4:4500': not a loopback address; expected WireGuard's port on this host, as in 127.0.0.1:51820 (for WireGuard in a container: docker run -p 127.0.0.1:51820:4500/udp …)"},
 		{"[Server]\nTarget = localhost:51820\n",
-			"hub.conf:2: Target: 'localhost:51820': not a loopback address; expected WireGuard's port on this host, as in 127.0.0.1:51820"},
+			"hub.conf:2: Target: 'localhost:51820': not an address; expected WireGuard's port on this host, as in 127.0.0.1:51820"},
 		{"[Server]\nTrustedProxies = 10.0.0.1:80\n", "hub.conf:2: TrustedProxies: '10.0.0.1:80': not an "
 							     "address without a port; expected for example 127.0.0.1"},
 		{"[Server]\n\n[Server]\nCertificate = /c\n",
@@ -396,8 +397,12 @@ static void each_mistake_has_its_line(void **state)
 			"hub.conf:3: Token: has a character that is not allowed; expected letters, digits, '_' and '-'"},
 		{"[Server]\n[Peer]\nStockPath = v1\n",
 			"hub.conf:3: StockPath: v1 is the path of our own clients; expected another word"},
-		{"[Server]\n[Peer]\nStockPath = a/b\n",
-			"hub.conf:3: StockPath: has a character that is not allowed; expected letters, digits, '_' and '-'"},
+		{"[Server]\n[Peer]\nStockPath = a.b\n",
+			"hub.conf:3: StockPath: has a character that is not allowed; expected letters, digits, '_', '-' and '/'"},
+		{"[Server]\n[Peer]\nStockPath = /a\n",
+			"hub.conf:3: StockPath: has a '/' too many; expected a word, or words with one '/' between them"},
+		{"[Server]\n[Peer]\nStockPath = a/\n", "hub.conf:3: StockPath: has a '/' too many"},
+		{"[Server]\n[Peer]\nStockPath = a//b\n", "hub.conf:3: StockPath: has a '/' too many"},
 		{"[Server]\n[Peer]\nToken = " TOKEN "\n[Peer]\nName = x\nToken = " TOKEN "\n",
 			"hub.conf:6: Token: the same as the Token in line 3; expected one of its own for every peer"},
 		{"[Server]\n[Peer]\nToken = " TOKEN "\nStockPath = " TOKEN "\n",
