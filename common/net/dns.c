@@ -77,7 +77,7 @@ void dns_read_interface_prefix(const char *root, char ret[DNS_PREFIX_MAX])
 	free(text);
 }
 
-/* The package of systemd-resolved has a resolvconf that is a link to resolvectl, of no use without the service. */
+/* The package of systemd-resolved has a resolvconf that is a link to resolvectl, asked directly here. */
 static bool resolvconf_is_resolvectl(void)
 {
 	char target[PATH_MAX];
@@ -90,7 +90,7 @@ void dns_look_for_tools(struct dns_tools *ret)
 {
 	memset(ret, 0, sizeof(*ret));
 	ret->has_resolved = command_exists("resolvectl") && resolved_runs();
-	ret->has_resolvconf = command_exists("resolvconf") && (ret->has_resolved || !resolvconf_is_resolvectl());
+	ret->has_resolvconf = command_exists("resolvconf") && !resolvconf_is_resolvectl();
 	dns_read_interface_prefix("", ret->interface_prefix);
 }
 
@@ -99,8 +99,10 @@ void dns_look_for_tools(struct dns_tools *ret)
 /* A word for a command line. A dash in front would make it an option. */
 static bool is_word(const char *word)
 {
-	size_t len = strlen(word);
+	size_t len;
 
+	word += *word == '~'; /* a routing domain */
+	len = strlen(word);
 	if (len == 0 || word[0] == '-')
 		return false;
 	for (size_t i = 0; i < len; i++)
@@ -153,7 +155,7 @@ static void append_words(char line[DNS_COMMAND_MAX + 1], char *const *words, siz
 {
 	for (size_t i = 0; i < count; i++)
 		if (is_address(words[i]) == addresses)
-			append(line, " %s", words[i]);
+			append(line, *words[i] == '~' ? " '%s'" : " %s", words[i]); /* no home directory of sh's */
 }
 
 /* One line for each server, and one for all domains. */
@@ -211,6 +213,12 @@ int dns_format_set(const struct dns_tools *tools, const char *device, char *cons
 			return err_set(err, -EINVAL, "'%s': expected an address or a domain", words[i]);
 	if (count_addresses(words, count) == 0)
 		return take_line(line, ret, err);
+	for (size_t i = 0; tools->has_resolvconf && i < count; i++)
+		if (*words[i] == '~')
+			return err_set(err, -EINVAL,
+				"'%s': resolvconf knows no routing domains; expected '%s', a search domain, or "
+				"systemd-resolved without the package resolvconf or openresolv",
+				words[i], words[i] + 1);
 	if (tools->has_resolvconf)
 		format_resolvconf(line, tools, device, words, count);
 	else

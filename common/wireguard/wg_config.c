@@ -30,6 +30,7 @@
 #define KEY_TEXT_LEN 44	      /* base64 of 32 bytes */
 #define MTU_MIN 576	      /* what every IPv4 host must take, RFC 791 §3.1 */
 #define HOST_NAME_LEN_MAX 253 /* RFC 1035 §2.3.4, as text */
+#define DNS_LABEL_MAX 63      /* RFC 1035 §2.3.4 */
 #define ITEM_MAX 256	      /* longer than everything that can be right in a list */
 #define TABLE_DEFAULT 253     /* rt_tables(5), as are the next two */
 #define TABLE_MAIN 254
@@ -215,7 +216,7 @@ static bool is_ipv6_with_zone(const char *text)
 		return false;
 	memcpy(address, text, len);
 	address[len] = '\0';
-	if (zone && (*zone == '\0' || strlen(zone) >= IF_NAMESIZE || strpbrk(zone, "/% \t[]:")))
+	if (zone && (*zone == '\0' || strlen(zone) >= IF_NAMESIZE || !text_is_made_of(zone, strlen(zone), "_=+.-")))
 		return false;
 	return is_address(address, AF_INET6);
 }
@@ -225,6 +226,27 @@ static bool is_digits_and_dots(const char *text)
 	return text[strspn(text, "0123456789.")] == '\0';
 }
 
+/* A domain that every resolver takes: labels of 1 to 63 characters, a dot behind the last one or none. "~example.org" is
+ * systemd-resolved's routing domain, "~." routes every name. A dash in front would be an option of a command line. */
+static bool is_domain(const char *text)
+{
+	const char *name = *text == '~' ? text + 1 : text;
+	size_t len = strlen(name);
+
+	if (strcmp(text, "~.") == 0)
+		return true;
+	if (len == 0 || len > HOST_NAME_LEN_MAX || *name == '-' || !text_is_made_of(name, len, "-_."))
+		return false;
+	while (*name) {
+		size_t label = strcspn(name, ".");
+
+		if (label == 0 || label > DNS_LABEL_MAX)
+			return false;
+		name += label + (name[label] == '.');
+	}
+	return true;
+}
+
 /* wg-quick's own distinction: digits and dots, or a colon somewhere, make an address, the rest a search domain. */
 static bool is_dns_item(const char *item)
 {
@@ -232,7 +254,7 @@ static bool is_dns_item(const char *item)
 		return is_ipv6_with_zone(item);
 	if (is_digits_and_dots(item))
 		return is_address(item, AF_INET);
-	return strlen(item) <= HOST_NAME_LEN_MAX && text_is_made_of(item, strlen(item), "-_.~");
+	return is_domain(item);
 }
 
 static int add_string(const char *text, char ***array, size_t *count, const struct key_place *place)

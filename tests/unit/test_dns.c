@@ -66,6 +66,24 @@ static void resolved_gets_every_question(void **state)
 	assert_string_equal(line, "resolvectl revert wg0 || test ! -e /sys/class/net/wg0");
 }
 
+/* "~" is quoted from sh, and refused where only resolvconf is asked. */
+static void routing_domain_is_for_resolved(void **state)
+{
+	struct err err = {""};
+
+	(void)state;
+	assert_int_equal(set(&resolved, "wg0", "10.10.0.1,~example.org,home.lan", NULL), 0);
+	assert_string_equal(line,
+		"resolvectl dns wg0 10.10.0.1 && resolvectl domain wg0 '~.' '~example.org' home.lan && "
+		"resolvectl default-route wg0 true");
+	assert_int_equal(set(&resolvconf, "wg0", "10.10.0.1,~example.org", &err), -EINVAL);
+	assert_non_null(
+		strstr(err.text, "'~example.org': resolvconf knows no routing domains; expected 'example.org'"));
+	assert_int_equal(set(&resolved, "wg0", "10.10.0.1,~", &err), -EINVAL);
+	assert_int_equal(set(&resolved, "wg0", "10.10.0.1,~-x", &err), -EINVAL);
+	assert_int_equal(set(&resolved, "wg0", "10.10.0.1,a~b", &err), -EINVAL);
+}
+
 /* What resolvconf(8) reads, said by the shell itself. */
 static void resolvconf_reads_one_server_a_line(void **state)
 {
@@ -356,6 +374,7 @@ int main(void)
 		cmocka_unit_test(resolvconf_is_asked_as_wg_quick_does),
 		cmocka_unit_test(resolvconf_comes_before_resolved),
 		cmocka_unit_test(resolved_gets_every_question),
+		cmocka_unit_test(routing_domain_is_for_resolved),
 		IN_ROOT(resolvconf_reads_one_server_a_line),
 		cmocka_unit_test(domains_alone_set_nothing),
 		cmocka_unit_test(no_word_gets_out_of_the_command_line),

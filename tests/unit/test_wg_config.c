@@ -269,7 +269,8 @@ static void print_dns(struct fixture *f, char *out, size_t size)
 static void dns_is_read(void **state)
 {
 	CHECK_TAKEN(*state, INTERFACE, print_dns, {"DNS = 10.0.0.1, fd00::1", "10.0.0.1;fd00::1;"},
-		{"DNS = 10.0.0.1 home.arpa\nDNS = example.org", "10.0.0.1;home.arpa;example.org;"}, {"DNS = ~.", "~.;"},
+		{"DNS = 10.0.0.1 home.arpa\nDNS = example.org", "10.0.0.1;home.arpa;example.org;"}, {"DNS = ~.", "~.;"}, {"DNS = ~example.org, a_b.c.", "~example.org;a_b.c.;"},
+		{"DNS = fe80::1%eth0.5", "fe80::1%eth0.5;"},
 		{"DNS =", ""});
 }
 
@@ -332,6 +333,16 @@ static void odd_values_are_refused(void **state)
 		{INTERFACE "Address = host", "2: Address: 'host'"},
 		{INTERFACE "DNS = 10.0.0.256", "2: DNS: '10.0.0.256': neither an address nor a search domain"},
 		{INTERFACE "DNS = 10.0.0.1, fd00:::1", "2: DNS: 'fd00:::1'"},
+		{INTERFACE "DNS = 10.0.0.1, ~", "2: DNS: '~': neither an address nor a search domain"},
+		{INTERFACE "DNS = 10.0.0.1, ~~a", "2: DNS: '~~a': neither an address nor a search domain"},
+		{INTERFACE "DNS = 10.0.0.1, a~b", "2: DNS: 'a~b': neither an address nor a search domain"},
+		{INTERFACE "DNS = 10.0.0.1, -a.org", "2: DNS: '-a.org': neither an address nor a search domain"},
+		{INTERFACE "DNS = 10.0.0.1, ~-a.org", "2: DNS: '~-a.org': neither an address nor a search domain"},
+		{INTERFACE "DNS = 10.0.0.1, a..b", "2: DNS: 'a..b': neither an address nor a search domain"},
+		{INTERFACE "DNS = 10.0.0.1, .a", "2: DNS: '.a': neither an address nor a search domain"},
+		{INTERFACE "DNS = 10.0.0.1, ~a..b", "2: DNS: '~a..b': neither an address nor a search domain"},
+		{INTERFACE "DNS = 10.0.0.1, fe80::1%a$b", "2: DNS: 'fe80::1%a$b': neither an address nor a search domain"},
+		{INTERFACE "DNS = 10.0.0.1, xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx.org", "2: DNS: 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx.org': neither an address nor a search domain"},
 		{INTERFACE "DNS = $(reboot)", "2: DNS: '$(reboot)'"},
 		{"[Peer]\nPublicKey = abc", "2: PublicKey: 'abc': not a key; expected the 44 characters"},
 		{"[Peer]\nPublicKey = abc\nAllowedIPs = 10.0.0.0/8", "2: PublicKey: 'abc'"},
