@@ -149,7 +149,7 @@ static void walk_entry(struct walk *walk, const struct ini_entry *entry)
 		&wg_config_peer_table, file->peer.table, file->gateway.table, NULL};
 
 	walk_note_secret(walk, entry);
-	if (!walk_refuse_elsewhere(walk, entry) &&
+	if (!walk_refuse_elsewhere(walk, entry) && !wg_config_take_amnezia(file->wireguard, walk->section, entry) &&
 		key_take(walk->readers, walk->reader_count, walk->ini, entry, walk->report) == KEY_LEFT)
 		key_complain_unknown(tables, walk->ini, walk->section, entry, walk->report);
 }

@@ -480,6 +480,44 @@ int wg_config_open_section(struct wg_config *config, const struct ini *ini, cons
 	return 0;
 }
 
+/* "20-30": AmneziaWG draws the interval at random. */
+static bool is_range(const char *text)
+{
+	size_t first = strspn(text, "0123456789");
+	size_t gap = strspn(text + first, " -");
+
+	return first > 0 && memchr(text + first, '-', gap) && isdigit((unsigned char)text[first + gap]);
+}
+
+bool wg_config_take_amnezia(struct wg_config *config, const struct ini_section *section, const struct ini_entry *entry)
+{
+	/* The value that changes nothing; NULL: any value, because the key only counts beside Jc. */
+	static const struct {
+		const char *key, *neutral;
+	} keys[] = {{"Jc", "0"}, {"Jmin", NULL}, {"Jmax", NULL}, {"S1", "0"}, {"S2", "0"}, {"S3", "0"}, {"S4", "0"},
+		{"H1", "1"}, {"H2", "2"}, {"H3", "3"}, {"H4", "4"}, {"I1", ""}, {"I2", ""}, {"I3", ""}, {"I4", ""},
+		{"I5", ""}, {"HeaderProtectionKey", ""}};
+	size_t i = 0, used = strlen(config->amnezia);
+
+	if (strcasecmp(section->name, "Peer") == 0) {
+		if (strcasecmp(entry->key, "PersistentKeepalive") != 0 || !is_range(entry->value))
+			return false;
+	} else {
+		while (i < sizeof(keys) / sizeof(*keys) && strcasecmp(keys[i].key, entry->key) != 0)
+			i++;
+		if (i == sizeof(keys) / sizeof(*keys) || strcasecmp(section->name, "Interface") != 0)
+			return false;
+		if (!keys[i].neutral || strcmp(entry->value, keys[i].neutral) == 0)
+			return true;
+	}
+	if (!config->amnezia_line)
+		config->amnezia_line = entry->line;
+	if (used + strlen(entry->key) + 3 < sizeof(config->amnezia) && !strstr(config->amnezia, entry->key))
+		snprintf(config->amnezia + used, sizeof(config->amnezia) - used, "%s%s", used > 0 ? ", " : "",
+			entry->key);
+	return true;
+}
+
 void wg_config_read_section(
 	struct wg_config *config, const struct ini *ini, const struct ini_section *section, struct ini_report *report)
 {
@@ -495,7 +533,8 @@ void wg_config_read_section(
 	if (wg_config_open_section(config, ini, section, &reader, report) < 0)
 		return;
 	for (size_t i = 0; i < section->entry_count; i++)
-		if (key_take(&reader, 1, ini, &section->entries[i], report) == KEY_LEFT)
+		if (!wg_config_take_amnezia(config, section, &section->entries[i]) &&
+			key_take(&reader, 1, ini, &section->entries[i], report) == KEY_LEFT)
 			key_complain_unknown(tables, ini, section, &section->entries[i], report);
 }
 
@@ -604,6 +643,12 @@ static void check_peers_without_key(const struct wg_config *config, const struct
 
 void wg_config_finish(const struct wg_config *config, const struct ini *ini, struct ini_report *report)
 {
+	if (config->amnezia_line)
+		ini_report_add(report, ini->path, config->amnezia_line,
+			"%s: AmneziaWG's, which changes WireGuard's messages; expected no such lines, at both ends, or the "
+			"values of plain WireGuard (Jc, S1 to S4 = 0; H1 to H4 = 1, 2, 3, 4; no I1 to I5; one number in "
+			"PersistentKeepalive)",
+			config->amnezia);
 	check_peers_without_key(config, ini, report);
 	check_keys(config, ini, report);
 	check_allowed_ips(config, ini, report);

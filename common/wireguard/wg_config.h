@@ -62,12 +62,18 @@ struct wg_config {
 	struct wg_config_interface interface;
 	struct wg_config_peer *peers;
 	size_t peer_count;
+	char amnezia[128];     /* AmneziaWG's keys that are not neutral: "Jc, S1, H1" */
+	unsigned amnezia_line; /* of the first; 0: none */
 };
 
 /* The keys of [Interface], parsed into a struct wg_config_interface, and of [Peer], parsed into a struct
  * wg_config_peer. */
 extern const struct key_table wg_config_interface_table;
 extern const struct key_table wg_config_peer_table;
+
+/* Offer @entry before the tables see it. AmneziaWG's keys are taken: passed over at the values with which it sends plain
+ * WireGuard, else kept for one complaint in wg_config_finish(). Return: false: not such a key. */
+bool wg_config_take_amnezia(struct wg_config *config, const struct ini_section *section, const struct ini_entry *entry);
 
 /* Open a section, [Peer] where it is called so, else [Interface]: the table and the owner of its keys go into *reader,
  * whose lines are the caller's. The owner of a [Peer] is good until the next one is opened. Return: 0, or -EINVAL with

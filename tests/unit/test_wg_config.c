@@ -269,7 +269,8 @@ static void print_dns(struct fixture *f, char *out, size_t size)
 static void dns_is_read(void **state)
 {
 	CHECK_TAKEN(*state, INTERFACE, print_dns, {"DNS = 10.0.0.1, fd00::1", "10.0.0.1;fd00::1;"},
-		{"DNS = 10.0.0.1 home.arpa\nDNS = example.org", "10.0.0.1;home.arpa;example.org;"}, {"DNS = ~.", "~.;"}, {"DNS = ~example.org, a_b.c.", "~example.org;a_b.c.;"},
+		{"DNS = 10.0.0.1 home.arpa\nDNS = example.org", "10.0.0.1;home.arpa;example.org;"}, {"DNS = ~.", "~.;"},
+		{"Jc = 0\nJmin = 5\nS1 = 0\nS4 = 0\nH1 = 1\nh4 = 4\nI1 =\nDNS = 1.1.1.1", "1.1.1.1;"}, {"DNS = ~example.org, a_b.c.", "~example.org;a_b.c.;"},
 		{"DNS = fe80::1%eth0.5", "fe80::1%eth0.5;"},
 		{"DNS =", ""});
 }
@@ -343,6 +344,10 @@ static void odd_values_are_refused(void **state)
 		{INTERFACE "DNS = 10.0.0.1, ~a..b", "2: DNS: '~a..b': neither an address nor a search domain"},
 		{INTERFACE "DNS = 10.0.0.1, fe80::1%a$b", "2: DNS: 'fe80::1%a$b': neither an address nor a search domain"},
 		{INTERFACE "DNS = 10.0.0.1, xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx.org", "2: DNS: 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx.org': neither an address nor a search domain"},
+		{INTERFACE "Jc = 4\nJmin = 40\nJmax = 70\nS1 = 0\nS2 = 7\nH1 = 99\n" PEER "PersistentKeepalive = 20-30",
+			"2: Jc, S2, H1, PersistentKeepalive: AmneziaWG's"},
+		{INTERFACE "H1 = 2", "2: H1: AmneziaWG's"}, {INTERFACE "I1 = <b 0x01>", "2: I1: AmneziaWG's"},
+		{INTERFACE "HeaderProtectionKey = x", "2: HeaderProtectionKey: AmneziaWG's"},
 		{INTERFACE "DNS = $(reboot)", "2: DNS: '$(reboot)'"},
 		{"[Peer]\nPublicKey = abc", "2: PublicKey: 'abc': not a key; expected the 44 characters"},
 		{"[Peer]\nPublicKey = abc\nAllowedIPs = 10.0.0.0/8", "2: PublicKey: 'abc'"},
