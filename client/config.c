@@ -286,19 +286,14 @@ static void check_client_certificate(const struct client_config *config, struct 
 	secret_free(key);
 }
 
-/* Without a file the URL's host gives the tunnel its name. */
-static void name_after_host(struct client_config *config)
-{
-	if (!config->path && config->settings.server_count > 0)
-		snprintf(config->name, sizeof(config->name), "%.63s", config->settings.servers[0].host);
-}
-
 /* The order matters: the environment may set keys, the device decides defaults, and checks see both. */
 int client_config_finish(struct client_config *config, struct ini_report *report)
 {
 	if (!config->path)
 		take_environment(config, report);
-	name_after_host(config);
+	/* without a file the URL's host gives the tunnel its name */
+	if (!config->path && config->settings.server_count > 0)
+		snprintf(config->name, sizeof(config->name), "%.63s", config->settings.servers[0].host);
 	check_required(config, report);
 	take_device(config, report);
 	fill_defaults(config, report);

@@ -431,14 +431,6 @@ static void client_done(struct server_client *client)
 	secret_free(client->stock_path);
 }
 
-static void name_client(struct reading *reading, struct server_client *client)
-{
-	if (!client->name && asprintf(&client->name, "peer-%u", client->line) < 0) {
-		client->name = NULL;
-		ini_report_add(reading->report, reading->config->path, client->line, "out of memory");
-	}
-}
-
 /* Drop the peers that may not come in: the rest of the program knows clients only. */
 static void keep_clients(struct reading *reading)
 {
@@ -470,8 +462,14 @@ static void finish(struct reading *reading)
 	check_hidden(reading);
 	check_certificate(reading);
 	check_peers(reading);
-	for (size_t i = 0; i < config->client_count; i++)
-		name_client(reading, &config->clients[i]);
+	for (size_t i = 0; i < config->client_count; i++) {
+		struct server_client *client = &config->clients[i];
+
+		if (!client->name && asprintf(&client->name, "peer-%u", client->line) < 0) {
+			client->name = NULL;
+			ini_report_add(reading->report, config->path, client->line, "out of memory");
+		}
+	}
 	check_words(reading);
 	keep_clients(reading);
 }

@@ -80,13 +80,6 @@ static int index_state(struct index *ret, const struct wg_state *state)
 
 /* --- the device itself, and peers that come and go --- */
 
-/* As the kernel keeps it, RFC 7748 §5. */
-static void clamp(uint8_t key[WG_CONFIG_KEY_LEN])
-{
-	key[0] &= 248;
-	key[31] = (key[31] & 127) | 64;
-}
-
 static bool is_private_key(const struct sync *sync, const struct wg_config_interface *interface)
 {
 	uint8_t wanted[WG_CONFIG_KEY_LEN];
@@ -95,7 +88,9 @@ static bool is_private_key(const struct sync *sync, const struct wg_config_inter
 	if (!interface->has_private_key)
 		return !sync->state.has_key;
 	memcpy(wanted, interface->private_key, sizeof(wanted));
-	clamp(wanted);
+	/* the kernel keeps it clamped, RFC 7748, 5 */
+	wanted[0] &= 248;
+	wanted[31] = (wanted[31] & 127) | 64;
 	same = sync->state.has_key && secret_equal(wanted, sync->keys.private_key, sizeof(wanted));
 	secret_wipe(wanted, sizeof(wanted));
 	return same;
@@ -249,15 +244,6 @@ static int prepare(struct sync *sync)
 	return rc;
 }
 
-static void sync_done(struct sync *sync)
-{
-	free(sync->in_state.places);
-	free(sync->in_plan.places);
-	free(sync->in_before.places);
-	wg_library_keys_done(&sync->keys);
-	wg_state_done(&sync->state);
-}
-
 int wg_device_sync(
 	const char *name, const struct wg_device_setup *setup, const struct wg_config *before, struct err *err)
 {
@@ -271,6 +257,10 @@ int wg_device_sync(
 		rc = set_device(name, &sync);
 	if (rc == 0)
 		rc = update_peers(name, &sync);
-	sync_done(&sync);
+	free(sync.in_state.places);
+	free(sync.in_plan.places);
+	free(sync.in_before.places);
+	wg_library_keys_done(&sync.keys);
+	wg_state_done(&sync.state);
 	return rc < 0 ? err_system(err, rc, "WireGuard device %s", name) : 0;
 }
