@@ -94,6 +94,7 @@ static struct prefix prefix_of(const struct wg_config_prefix *written)
 
 /* --- privilege and WireGuard --- */
 
+/* Asked of the kernel and not of the user id: a container's root may lack it, and a unit's user may have it. */
 static int check_privilege(const struct checking *checking)
 {
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
@@ -107,6 +108,7 @@ static int check_privilege(const struct checking *checking)
 		"a device is made with CAP_NET_ADMIN only; start this program as root, or by its systemd unit");
 }
 
+/* Asking loads the module where there is one, so "no" is the kernel's last word. */
 static int check_kernel(const struct checking *checking)
 {
 	struct spot spot = spot_of(checking, 0, "[Interface]", NULL);
@@ -131,6 +133,7 @@ int check_capable(const char *path, const struct wg_config *wireguard, struct er
 
 /* --- the device --- */
 
+/* True if a state file of another program contains @word. A file that is missing or too large says nothing. */
 static bool says(const char *path, const char *word)
 {
 	struct err ignored;
@@ -170,6 +173,7 @@ static bool find_owner(const struct net_link *link, const char **ret_owner, char
 	return false;
 }
 
+/* A device of that name is never taken over or deleted: it may carry traffic. */
 static int check_device(const struct checking *checking)
 {
 	struct spot spot = spot_of(checking, 0, "[Interface]", checking->setup->device);
@@ -199,6 +203,7 @@ static int check_device(const struct checking *checking)
 /* --- its port --- */
 
 /* Return: 0, -EADDRINUSE, or another negative errno. */
+/* Binding is the surest question: it also meets sockets of the kernel, as WireGuard's own, which no process owns. */
 static int try_port(int family, uint16_t port)
 {
 	struct addr addr = {.sa.sa_family = (sa_family_t)family};
@@ -239,6 +244,8 @@ static int find_holder(const struct checking *checking, uint16_t port, char ret_
 	return found;
 }
 
+/* A hidden device has its socket in another namespace, where no other program can have the port. The kernel would
+ * refuse only when the device comes up, after PreUp. */
 static int check_port(const struct checking *checking)
 {
 	uint16_t port = checking->interface->listen_port;
@@ -303,6 +310,7 @@ static int refuse_ipv6(const struct checking *checking, const struct spot *spot,
 		what);
 }
 
+/* The kernel itself would allow an address twice, and then answer on whichever device comes first. */
 static int check_address(const struct checking *checking, const struct wg_config_prefix *written,
 	const struct net_address *taken, size_t count)
 {
@@ -349,6 +357,7 @@ static const char *format_route(const struct checking *checking, const struct ne
 	return buf;
 }
 
+/* Tables that every host has, and every program adds to. */
 static bool is_everybodys(uint32_t table)
 {
 	return table == RT_TABLE_MAIN || table == RT_TABLE_DEFAULT || table == RT_TABLE_LOCAL;
@@ -419,6 +428,8 @@ static uint32_t table_of(const struct wg_config_interface *interface)
 	return interface->table_kind == WG_CONFIG_TABLE_AUTO ? NET_ROUTE_TABLE_MAIN : interface->table;
 }
 
+/* A /0 goes to a table of its own (check_full_tunnel()), and a prefix inside the device's own network needs no route.
+ * After a reload routes of ours are no rivals. */
 static int check_route(
 	const struct checking *checking, const struct net_routes *there, const struct wg_config_prefix *allowed)
 {
@@ -442,6 +453,7 @@ static int check_route(
 		format_route(checking, &other, where, sizeof(where)), route.table);
 }
 
+/* One read for all: a hub has a route for each of its peers. */
 static int check_every_route(const struct checking *checking)
 {
 	const struct wg_config *config = checking->setup->wireguard;

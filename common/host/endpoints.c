@@ -1,9 +1,8 @@
 /* Names of endpoints (endpoints.h). Peers without a public key have none.
  *
  * Happy path: getent is started for the first name that has no address yet; its answer is kept, and the next name
- * follows. A name that fails for now is tried again after a pause that grows by a fifth each time, for as long as
- * wg-quick would try; then, or when getent says that the name does not exist, the whole search fails with that name and
- * its line.
+ * follows. A name that is not found is tried again after a pause that grows by a fifth each time, because the network
+ * may just be coming up. After ENDPOINTS_PATIENCE_MS the whole search fails with that name and its line.
  */
 #include "common/host/endpoints.h"
 
@@ -95,6 +94,7 @@ static void on_exit_of(void *owner, int status, const char *output)
 	endpoints_next(endpoints);
 }
 
+/* By getent and not by getaddrinfo(): that would block the loop, and would let this process talk to name servers. */
 static int look_up(struct endpoints *endpoints, struct err *err)
 {
 	char host[HOST_MAX];
@@ -109,6 +109,7 @@ static int look_up(struct endpoints *endpoints, struct err *err)
 	return command_start(&endpoints->command, endpoints->loop, &setup, err);
 }
 
+/* No look-up for a peer without Endpoint or key, and none for an address that is there already. */
 static bool is_known(const struct endpoints *endpoints)
 {
 	const struct wg_config_peer *peer = peer_now(endpoints);

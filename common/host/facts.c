@@ -38,6 +38,8 @@ static bool kernel_has_ipv6(void)
 
 /* --- mark and table --- */
 
+/* True if the undo list of a crashed run has a rule for this table. That run's rules and routes are still there until
+ * they are undone, so the kernel alone would call the table taken. */
 static bool was_ours(const struct undo *left, uint32_t table)
 {
 	const struct undo_entry *entry;
@@ -63,6 +65,7 @@ static int has_rule(struct netlink *netlink, int family, uint32_t table, struct 
 	return found;
 }
 
+/* A table is free if it has no route, and no rule of either family leads to it: a program may make its rules first. */
 static int is_free(struct netlink *netlink, uint32_t table, struct err *err)
 {
 	int rc = net_route_table_is_empty(netlink, table, err);
@@ -156,6 +159,8 @@ static void take_way(uint32_t *mtu, const struct net_way *way, const struct net_
 		*mtu = way->mtu;
 }
 
+/* The MTU in the file, or else the smallest MTU of the routes to the endpoints, or else of the default route, less 80
+ * bytes for WireGuard. A route that cannot be found now is skipped: the network may come later. */
 static uint32_t pick_mtu(struct netlink *netlink, const struct host_setup *setup, const struct addr *endpoints,
 	uint32_t mark, const struct net_link *links, size_t count)
 {
@@ -178,6 +183,7 @@ static uint32_t pick_mtu(struct netlink *netlink, const struct host_setup *setup
 
 /* --- gateways --- */
 
+/* Return: the index of the device that leads to @lan, for a /0 that of the default route; or a negative errno. */
 static int lan_device(struct netlink *netlink, const struct prefix *lan, struct err *err)
 {
 	struct net_way way;
@@ -201,6 +207,8 @@ static struct firewall_gateway *add_gateway(struct facts *facts, const struct ga
 	return &gateways[facts->plan.gateway_count++];
 }
 
+/* With Interface all networks of the section lie there, whether or not it has a route to them now: a bridge or a VLAN
+ * may get its address later. */
 static int take_named(struct facts *facts, const struct host_setup *setup, const struct gateway *gateway,
 	const struct net_link *links, size_t count, struct err *err)
 {
@@ -246,6 +254,7 @@ static int take_found(struct facts *facts, struct netlink *netlink, const struct
 	return 0;
 }
 
+/* Checked here and not by the parser: without Interface the name comes from the host. */
 static int check_names(const struct facts *facts, const struct host_setup *setup, struct err *err)
 {
 	for (size_t i = 0; i < facts->plan.gateway_count; i++)
@@ -276,6 +285,7 @@ static int take_gateways(struct facts *facts, struct netlink *netlink, const str
 
 /* --- forwarding --- */
 
+/* A parameter that this kernel does not have counts as not set. */
 static bool is_set_to(const char *ip, const char *device, const char *key, const char *value)
 {
 	char path[SYSCTL_PATH_MAX], now[SYSCTL_VALUE_MAX];
@@ -291,6 +301,8 @@ static void look_at_interface(struct plan_interface *ret, const char *name)
 	ret->takes_adverts = strcmp(name, "default") != 0 && is_set_to("ipv6", name, "accept_ra", "1");
 }
 
+/* A new device takes its IPv4 value from "default"; IPv6 has one switch for all. What IPv6's switch changes of each
+ * interface is noted, so that going down can restore it. */
 static int look_at_forwarding(struct facts *facts, const struct net_link *links, size_t count, struct err *err)
 {
 	facts->plan.forwards_ipv4 = is_set_to("ipv4", "default", "forwarding", "1");

@@ -155,6 +155,7 @@ static int add_addresses(const struct draft *draft)
 	return 0;
 }
 
+/* The kernel opens the UDP port when the device comes up, so a failure is a complaint about ListenPort's line. */
 static int add_raise(const struct draft *draft)
 {
 	struct change *change =
@@ -190,6 +191,7 @@ static uint32_t table_of(const struct draft *draft, const struct prefix *to)
 	return to->bits == 0 ? draft->facts->mark : NET_ROUTE_TABLE_MAIN;
 }
 
+/* The route's own line is kept for the complaint if the kernel refuses it. */
 static int add_route(const struct draft *draft, const struct wg_config_prefix *allowed)
 {
 	struct prefix to = prefix_of(allowed);
@@ -315,6 +317,7 @@ static int add_valid_mark(const struct draft *draft)
 
 /* --- the firewall --- */
 
+/* Only families with a full tunnel: otherwise answers may rightly come by other devices. */
 static size_t guarded_addresses(const struct draft *draft, struct prefix *ret)
 {
 	const struct wg_config_interface *interface = &draft->setup->wireguard->interface;
@@ -452,6 +455,7 @@ static int add_forwarding(const struct draft *draft)
 	return add_ipv6_forwarding(draft);
 }
 
+/* Last of all: these rules let packets through another table, so everything that confines them must be there before. */
 static int add_forwards(const struct draft *draft)
 {
 	const struct forward_rules *forwards = draft->facts->forwards;

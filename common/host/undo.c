@@ -58,6 +58,8 @@ struct era {
 	json_int_t netns;
 };
 
+/* A boot has a random id, and a namespace an inode number that is unique while it lives. Together they tell whether the
+ * changes of a list can still be there. */
 static int era_of_now(struct era *ret, struct err *err)
 {
 	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
@@ -114,6 +116,7 @@ static void lines_end_era(struct undo_lines *list)
 			lines_remove(list, i);
 }
 
+/* An entry that is not understood keeps its number, because later lines refer to entries by number. */
 static int take_entry(struct undo_lines *list, const json_t *object)
 {
 	struct undo_line line = {.number = list->entries};
@@ -226,6 +229,7 @@ static bool ends_within_a_line(int fd)
 	return size > 0 && pread(fd, &last, 1, size - 1) == 1 && last != '\n';
 }
 
+/* All or nothing: a disk that takes only part of a line gets the rest of it cut off again. */
 static int append_text(int fd, const char *text, size_t len)
 {
 	off_t size = lseek(fd, 0, SEEK_END);
@@ -392,6 +396,7 @@ static bool is_running(int fd)
 	return false;
 }
 
+/* True if the list of another tunnel has an entry for the same parameter, or for one that depends on it. */
 static bool is_relied_on(const struct undo_lines *list, const struct undo_entry *entry)
 {
 	for (size_t i = 0; i < list->count; i++)

@@ -67,6 +67,8 @@ static bool is_program(const char *path)
 	return stat(path, &info) == 0 && S_ISREG(info.st_mode) && access(path, X_OK) == 0;
 }
 
+/* A word with a slash is a path, as for a shell. Ours come without, and are looked for in our PATH and then where a
+ * system's own programs are, because a plain user's PATH lacks /usr/sbin. */
 static bool command_find(const char *program, char *ret, size_t size)
 {
 	char folders[COMMAND_PATH_MAX], *rest, *folder;
@@ -140,6 +142,7 @@ const char *command_why(char *buf, size_t size, int status, const char *output)
 
 /* --- its end --- */
 
+/* The last handle frees: libuv touches each until it has called this. */
 static void command_on_handle_closed(uv_handle_t *handle)
 {
 	struct command *command = handle->data;
@@ -171,6 +174,7 @@ static bool command_is_heard(const struct command *command)
 	return command->on_line && (!command->finished || command->is_tail);
 }
 
+/* Pass on the line that was gathered. Its owner may close the command inside the call. */
 static void command_say_line(struct command *command)
 {
 	if (command->line_len == 0 || !command_is_heard(command))
@@ -190,6 +194,7 @@ static void command_become_tail(struct command *command)
 	command_close_handle(&command->process);
 }
 
+/* The pipe has ended, or no one listens any more. */
 static void command_leave_tails(struct command *command)
 {
 	struct command **place = &command->tails->first;
@@ -207,6 +212,8 @@ void command_tails_close(struct command_tails *tails)
 		command_leave_tails(tails->first);
 }
 
+/* The program has ended, or was closed before: on_exit() is called at most once, as the last thing that happens
+ * here. */
 static void command_finish(struct command *command)
 {
 	if (!command->finished)
@@ -245,6 +252,7 @@ static void command_read_rest(struct command *command)
 	}
 }
 
+/* The exit may be heard before the end of the pipe, or after it. A timeout has set the status already. */
 static void command_on_exit(uv_process_t *process, int64_t exit_code, int signal_number)
 {
 	struct command *command = process->data;
@@ -270,6 +278,7 @@ void command_kill(struct command *command)
 		kill(-command->process.pid, SIGKILL);
 }
 
+/* The group is killed, and its end is heard as any other's. */
 static void command_on_timeout(uv_timer_t *timer)
 {
 	struct command *command = timer->data;
@@ -289,6 +298,8 @@ void command_close(struct command *command)
 
 /* --- its output --- */
 
+/* COMMAND_OUTPUT_MAX bounds the memory that a program can make us take; the rest is read and forgotten, so that it does
+ * not block. */
 static void command_keep_output(struct command *command, const char *text, size_t len)
 {
 	size_t wanted, size;

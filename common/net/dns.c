@@ -97,6 +97,7 @@ void dns_look_for_tools(struct dns_tools *ret)
 /* --- command lines --- */
 
 /* A word for a command line. A dash in front would make it an option. */
+/* Every character here is harmless to sh; "~" in front stands for a routing domain and is quoted by append_words(). */
 static bool is_word(const char *word)
 {
 	size_t len;
@@ -111,6 +112,7 @@ static bool is_word(const char *word)
 	return true;
 }
 
+/* The device's name stands unquoted in the command line, and resolvconf makes a file name of it. */
 static bool is_device(const char *device)
 {
 	size_t len = strlen(device);
@@ -181,6 +183,7 @@ static void format_resolvectl(char line[DNS_COMMAND_MAX + 1], const char *device
 	append(line, " && resolvectl default-route %s true", device);
 }
 
+/* Without any resolver program the tunnel could come up, but names would still go to the local network: refused. */
 static int check_tools(const struct dns_tools *tools, const char *device, struct err *err)
 {
 	if (!is_device(device))
@@ -255,12 +258,14 @@ static bool servers_have(const struct servers *servers, const struct addr *serve
 	return false;
 }
 
+/* Each server once. A loopback address is a forwarder on this host, which would ask through the tunnel. */
 static void servers_add(struct servers *servers, const struct addr *server)
 {
 	if (servers->count < DNS_SERVERS_MAX && !addr_is_loopback(server) && !servers_have(servers, server))
 		servers->list[servers->count++] = *server;
 }
 
+/* By sysfs and not by netlink, so that a test can lay out devices in a folder. */
 static bool is_wireguard(const char *root, const char *device)
 {
 	char path[DNS_PATH_MAX], *text;
@@ -286,6 +291,8 @@ static bool is_record_of(const char *record, const char *device)
 	       strcmp(record + record_len - len, device) == 0;
 }
 
+/* True if a record of resolvconf belongs to a WireGuard device, to @except or to the loopback: its servers lie inside a
+ * tunnel. */
 static bool is_tunnel_record(const char *root, const char *record, const char *except)
 {
 	char path[DNS_PATH_MAX];
@@ -320,6 +327,7 @@ static void read_resolv_conf(const char *path, const struct servers *except, str
 	free(text);
 }
 
+/* All records of one folder, in the order of their names. A folder that is not there has none. */
 static void read_records(
 	const char *root, const char *folder, const char *except, struct servers *uplinks, struct servers *tunnels)
 {
@@ -341,6 +349,8 @@ static void read_records(
 		free(entries);
 }
 
+/* /etc/resolv.conf counts only where no record names a server: under resolvconf it holds the tunnel's servers as well,
+ * and those are then left out by their addresses. */
 size_t dns_read_uplink_servers(const char *root, const char *except, struct addr ret[DNS_SERVERS_MAX])
 {
 	struct servers uplinks = {.count = 0}, tunnels = {.count = 0};
@@ -367,6 +377,7 @@ static bool is_tunnel_index(int index, const char *except)
 	return strcmp(device, except) == 0 || strcmp(device, "lo") == 0 || is_wireguard("", device);
 }
 
+/* A link-local server is reached only by its own link, so the link becomes part of the address. */
 static bool take_address(int family, const void *bytes, size_t len, int index, struct addr *ret)
 {
 	struct addr addr = {0};

@@ -77,6 +77,7 @@ static void return_to(int home)
 	}
 }
 
+/* A netlink socket belongs for ever to the namespace in which it was made: step into it, make the socket, step back. */
 static int open_socket_in(struct netlink *netlink, int netns_fd, struct err *err)
 {
 	int home = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
@@ -146,6 +147,7 @@ static int take_list_end(struct netlink *netlink, struct nlmsghdr *end)
 	return code;
 }
 
+/* Items are of the caller's size; the array doubles, because a hub has thousands of peers, and a route for each. */
 static int make_room(struct exchange *exchange)
 {
 	size_t room = exchange->room ? 2 * exchange->room : 16;
@@ -204,6 +206,7 @@ static int take_messages(struct exchange *exchange, struct nlmsghdr *message, in
 	return 0;
 }
 
+/* One recv() brings a part of a list, or the acknowledgement. Read on until the end that belongs to our request. */
 static int read_answers(struct exchange *exchange)
 {
 	struct sockaddr_nl from = {0};

@@ -42,6 +42,8 @@ struct wanted {
 
 /* --- reading --- */
 
+/* libnl gives a destination without bytes for the default route, and none at all for some routes of other kinds: both
+ * are a prefix of length 0 here. */
 static int read_destination(struct rtnl_route *route, int family, struct prefix *ret)
 {
 	struct nl_addr *to = rtnl_route_get_dst(route);
@@ -55,6 +57,8 @@ static int read_destination(struct rtnl_route *route, int family, struct prefix 
 	return nl_addr_fill_sockaddr(to, &ret->addr.sa, &len) < 0 ? -EPROTO : 0;
 }
 
+/* Copy what our questions need out of libnl's object, cheapest conditions first: a hub has thousands of routes.
+ * Return: 1: it is wanted, 0: it is not, or a negative errno. */
 static int take_route(struct rtnl_route *route, const struct wanted *wanted, struct net_route_seen *seen)
 {
 	struct rtnl_nexthop *hop;
@@ -186,6 +190,8 @@ static int compare_seen(const void *a, const void *b)
 	return prefix_compare(&((const struct net_route_seen *)a)->to, &((const struct net_route_seen *)b)->to);
 }
 
+/* Append the routes of one family. A dump covers one family, so two follow each other; a route that changes in between
+ * is seen by the next look. */
 static int append_family(
 	struct netlink *netlink, const struct wanted *wanted, struct net_routes *routes, struct err *err)
 {
@@ -250,6 +256,8 @@ static const struct net_route_seen *find_to(const struct net_routes *routes, con
 	return NULL;
 }
 
+/* As route_message() makes it. A route of another type or with a gateway is another program's, even if it leads to the
+ * same device. */
 static bool is_same(const struct net_route_seen *seen, const struct net_route *route)
 {
 	return seen->index == route->index && seen->table == route->table && seen->type == RTN_UNICAST &&
@@ -263,11 +271,14 @@ bool net_routes_have(const struct net_routes *routes, const struct net_route *ro
 	return find_to(routes, &to, is_same, route);
 }
 
+/* wg-quick's question does not look at the type or the gateway either. */
 static bool is_covering(const struct net_route_seen *seen, const struct net_route *route)
 {
 	return seen->index == route->index && seen->table == NET_ROUTE_TABLE_MAIN && !seen->has_many;
 }
 
+/* From the prefix itself to ever wider ones, at most 129 searches by halves: faster than walking the routes of a
+ * hub. */
 bool net_routes_cover(const struct net_routes *routes, const struct net_route *route)
 {
 	struct prefix wider = route->to, to;
@@ -281,6 +292,7 @@ bool net_routes_cover(const struct net_routes *routes, const struct net_route *r
 	return false;
 }
 
+/* The kernel tells routes of a table apart by destination and metric only, whatever device or gateway they have. */
 static bool is_rival(const struct net_route_seen *seen, const struct net_route *route)
 {
 	return seen->table == route->table &&
@@ -325,6 +337,7 @@ int net_route_table_is_empty(struct netlink *netlink, uint32_t table, struct err
 	return rc < 0 ? rc : !rc;
 }
 
+/* A route may have an MTU of its own (`ip route … mtu 1400`), which counts more than the device's. */
 static int fill_way(struct netlink *netlink, const struct net_route_seen *seen, struct net_way *ret, struct err *err)
 {
 	struct net_link link = {.mtu = seen->mtu};
@@ -375,6 +388,7 @@ int net_route_way(struct netlink *netlink, const struct addr *to, uint32_t mark,
 	return rc;
 }
 
+/* A default route that rejects or drops is no way to anywhere. */
 static bool is_default(const struct net_route_seen *seen, const void *what)
 {
 	(void)what;
@@ -414,6 +428,7 @@ int net_route_default(struct netlink *netlink, int family, struct net_way *ret, 
 	return rc < 0 ? rc : 0;
 }
 
+/* A network behind a gateway is not on the device itself: hosts there would not see us as a neighbour. */
 static bool is_lan(const struct net_route_seen *seen, const void *lan)
 {
 	return seen->to.bits > 0 && seen->type == RTN_UNICAST && seen->index != 0 && !seen->has_gateway &&

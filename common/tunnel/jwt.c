@@ -51,6 +51,7 @@ void jwt_make_id(char out[37], int64_t wall_ms)
 		b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
 }
 
+/* Lower case, as jwt_make_kid() and the server's table have it: key ids are compared as text. */
 static void format_hex(char *out, const uint8_t *data, size_t len)
 {
 	for (size_t i = 0; i < len; i++)
@@ -81,6 +82,7 @@ void jwt_make_kid(char out[JWT_KID_LEN + 1], const char *token)
 	format_hex(out, hash, KID_BYTES);
 }
 
+/* HS256: HMAC with SHA-256, RFC 7518 §3.2. OpenSSL does not take NULL for an empty key. */
 static bool sign(uint8_t out[SIGNATURE_LEN], const void *key, size_t key_len, const char *text, size_t len)
 {
 	unsigned out_len = 0;
@@ -137,6 +139,7 @@ static size_t append_part(char *out, size_t size, size_t at, const void *data, s
 	return at + base64_encode(out + at, size - at, data, len, BASE64_URL);
 }
 
+/* HEADER '.' claims '.' signature of all before it, RFC 7515 §5.1. */
 int jwt_encode(char *out, size_t size, const struct jwt_claims *claims, const void *key, size_t key_len)
 {
 	uint8_t signature[SIGNATURE_LEN];
@@ -232,6 +235,7 @@ static bool take_timeout(const json_t *timeout, uint64_t *ret_s)
 	return true;
 }
 
+/* An enum of Rust, as serde writes it: an object with one key, the protocol's name. */
 static bool take_protocol(const json_t *protocol, struct jwt_claims *ret)
 {
 	const json_t *udp = json_object_get(protocol, "Udp");
@@ -244,6 +248,7 @@ static bool take_protocol(const json_t *protocol, struct jwt_claims *ret)
 	return json_is_object(udp) && take_timeout(json_object_get(udp, "timeout"), &ret->timeout_s);
 }
 
+/* A text that is longer than our field can be no value that we know. */
 static bool take_text(const json_t *value, char *out, size_t size)
 {
 	const char *text = json_string_value(value);
@@ -254,6 +259,7 @@ static bool take_text(const json_t *value, char *out, size_t size)
 	return true;
 }
 
+/* Stored in lower case, whatever the client wrote, so that equal ids are equal texts. */
 static bool take_kid(const json_t *value, struct jwt_claims *ret)
 {
 	const char *text = json_string_value(value);

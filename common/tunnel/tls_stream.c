@@ -187,6 +187,7 @@ static void stream_fail(struct tls_stream *stream, const char *reason)
 	stream->handlers->on_failed(stream->owner, reason);
 }
 
+/* The buffer is given back only when it is empty: what a blocked socket did not take stays in order. */
 int tls_stream_flush(struct tls_stream *stream)
 {
 	struct tls_buffer *out = stream->out;
