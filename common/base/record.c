@@ -33,7 +33,9 @@ static uint64_t load_number(const void *at, size_t size)
 {
 	uint64_t number = 0;
 
-	if (size == sizeof(uint16_t))
+	if (size == sizeof(uint8_t))
+		number = *(const uint8_t *)at;
+	else if (size == sizeof(uint16_t))
 		number = *(const uint16_t *)at;
 	else if (size == sizeof(uint32_t))
 		number = *(const uint32_t *)at;
@@ -177,7 +179,9 @@ static int take_number(const struct record_field *field, const json_t *value, vo
 		return refuse(source, "not an integer");
 	if (number < 0 || (uint64_t)number < field->min || (uint64_t)number > field->max)
 		return refuse(source, "out of range");
-	if (field->size == sizeof(uint16_t))
+	if (field->size == sizeof(uint8_t))
+		*(uint8_t *)ret = (uint8_t)number;
+	else if (field->size == sizeof(uint16_t))
 		*(uint16_t *)ret = (uint16_t)number;
 	else if (field->size == sizeof(uint32_t))
 		*(uint32_t *)ret = (uint32_t)number;
