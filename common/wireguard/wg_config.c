@@ -496,8 +496,9 @@ bool wg_config_take_amnezia(struct wg_config *config, const struct ini_section *
 		const char *key, *neutral;
 	} keys[] = {{"Jc", "0"}, {"Jmin", NULL}, {"Jmax", NULL}, {"S1", "0"}, {"S2", "0"}, {"S3", "0"}, {"S4", "0"},
 		{"H1", "1"}, {"H2", "2"}, {"H3", "3"}, {"H4", "4"}, {"I1", ""}, {"I2", ""}, {"I3", ""}, {"I4", ""},
-		{"I5", ""}, {"HeaderProtectionKey", ""}};
+		{"I5", ""}, {"J1", ""}, {"J2", ""}, {"J3", ""}, {"ITime", "0"}, {"HeaderProtectionKey", ""}};
 	size_t i = 0, used = strlen(config->amnezia);
+	const char *key = "PersistentKeepalive";
 
 	if (strcasecmp(section->name, "Peer") == 0) {
 		if (strcasecmp(entry->key, "PersistentKeepalive") != 0 || !is_range(entry->value))
@@ -509,12 +510,12 @@ bool wg_config_take_amnezia(struct wg_config *config, const struct ini_section *
 			return false;
 		if (!keys[i].neutral || strcmp(entry->value, keys[i].neutral) == 0)
 			return true;
+		key = keys[i].key; /* in one case: each is listed once, and all fit */
 	}
 	if (!config->amnezia_line)
 		config->amnezia_line = entry->line;
-	if (used + strlen(entry->key) + 3 < sizeof(config->amnezia) && !strstr(config->amnezia, entry->key))
-		snprintf(config->amnezia + used, sizeof(config->amnezia) - used, "%s%s", used > 0 ? ", " : "",
-			entry->key);
+	if (!strstr(config->amnezia, key))
+		snprintf(config->amnezia + used, sizeof(config->amnezia) - used, "%s%s", used > 0 ? ", " : "", key);
 	return true;
 }
 

@@ -62,7 +62,7 @@ struct wg_config {
 	struct wg_config_interface interface;
 	struct wg_config_peer *peers;
 	size_t peer_count;
-	char amnezia[128];     /* AmneziaWG's keys that are not neutral: "Jc, S1, H1" */
+	char amnezia[256];     /* AmneziaWG's keys that are not neutral: "Jc, S1, H1"; all of them are 115 characters */
 	unsigned amnezia_line; /* of the first; 0: none */
 };
 

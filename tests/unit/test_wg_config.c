@@ -346,6 +346,12 @@ static void odd_values_are_refused(void **state)
 		{INTERFACE "DNS = 10.0.0.1, xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx.org", "2: DNS: 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx.org': neither an address nor a search domain"},
 		{INTERFACE "Jc = 4\nJmin = 40\nJmax = 70\nS1 = 0\nS2 = 7\nH1 = 99\n" PEER "PersistentKeepalive = 20-30",
 			"2: Jc, S2, H1, PersistentKeepalive: AmneziaWG's"},
+		{INTERFACE
+			"Jc=1\njc=1\nS1=1\ns1=1\nS2=1\ns2=2\nS3=1\nS4=1\nH1=5\nh1=5\nH2=5\nh2=5\nH3=5\nH4=5\n"
+			"I1=x\ni1=x\nI2=x\nI3=x\nI4=x\nI5=x\nJ1=x\nJ2=x\nJ3=x\nItime=9\nheaderprotectionkey=x\n" PEER
+			"PersistentKeepalive = 20-30",
+			"2: Jc, S1, S2, S3, S4, H1, H2, H3, H4, I1, I2, I3, I4, I5, J1, J2, J3, ITime, "
+			"HeaderProtectionKey, PersistentKeepalive: AmneziaWG's"},
 		{INTERFACE "H1 = 2", "2: H1: AmneziaWG's"}, {INTERFACE "I1 = <b 0x01>", "2: I1: AmneziaWG's"},
 		{INTERFACE "HeaderProtectionKey = x", "2: HeaderProtectionKey: AmneziaWG's"},
 		{INTERFACE "DNS = $(reboot)", "2: DNS: '$(reboot)'"},
