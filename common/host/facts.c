@@ -362,6 +362,9 @@ static int find_priorities(
 	return 0;
 }
 
+/* Whatever the file may hold has a command line: 200 is more than the rest of it, with three names of devices. */
+_Static_assert(WG_CONFIG_DNS_ROOM + 200 < DNS_COMMAND_MAX, "DNS is judged by the file alone");
+
 static int format_dns(struct facts *facts, const struct host_setup *setup, struct err *err)
 {
 	const struct wg_config_interface *interface = &setup->wireguard->interface;

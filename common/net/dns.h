@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define DNS_COMMAND_MAX 1024
+#define DNS_COMMAND_MAX 2048
 #define DNS_SERVERS_MAX 8u
 #define DNS_PREFIX_MAX 32
 

@@ -280,6 +280,11 @@ static int parse_dns(void *owner, const char *text, const struct key_place *plac
 			continue;
 		if (!is_dns_item(item))
 			return key_complain(&here, "neither an address nor a search domain; expected one of them");
+		interface->dns_room += strlen(item) + WG_CONFIG_DNS_QUOTES;
+		if (interface->dns_room > WG_CONFIG_DNS_ROOM)
+			return key_complain(&here,
+				"too many servers and domains; expected at most %d characters in all",
+				WG_CONFIG_DNS_ROOM);
 		rc = add_string(item, &interface->dns, &interface->dns_count, place);
 	}
 	return rc;

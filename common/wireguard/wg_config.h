@@ -14,6 +14,8 @@
 #include <stdint.h>
 
 #define WG_CONFIG_KEY_LEN 32
+#define WG_CONFIG_DNS_ROOM 1800 /* what all of DNS takes in one command line; more is refused */
+#define WG_CONFIG_DNS_QUOTES 3	/* a blank and two quotes for each word */
 
 struct wg_config_prefix {
 	struct addr addr; /* port 0; bits behind the prefix are kept in Address, cleared in AllowedIPs */
@@ -37,7 +39,7 @@ struct wg_config_interface {
 	uint32_t table; /* of WG_CONFIG_TABLE_NUMBER */
 	unsigned table_line;
 	char **dns; /* addresses and search domains as written */
-	size_t dns_count;
+	size_t dns_count, dns_room; /* dns_room: of WG_CONFIG_DNS_ROOM */
 	unsigned dns_line;
 	char **hooks[4]; /* PreUp, PostUp, PreDown, PostDown, in order */
 	size_t hook_count[4];

@@ -30,7 +30,7 @@ static char root[256], line[DNS_COMMAND_MAX];
 /* @words: separated by commas. The result is in line. */
 static int set(const struct dns_tools *tools, const char *device, const char *words, struct err *err)
 {
-	char text[2048], *list[WORDS_MAX], *rest = text;
+	char text[4096], *list[WORDS_MAX], *rest = text;
 	size_t count = 0;
 
 	snprintf(text, sizeof(text), "%s", words);
@@ -128,11 +128,11 @@ static void without_a_resolver_the_package_is_named(void **state)
 
 static void too_many_words_are_told(void **state)
 {
-	char words[2048] = "2001:db8::1";
+	char words[4096] = "2001:db8:1234:5678::1";
 
 	(void)state;
 	for (size_t i = 1; i < WORDS_MAX; i++)
-		strcat(words, ",2001:db8::1");
+		strcat(words, ",2001:db8:1234:5678::1");
 	assert_int_equal(set(&resolvconf, "wg0", words, NULL), -E2BIG);
 }
 

@@ -275,6 +275,23 @@ static void dns_is_read(void **state)
 		{"DNS =", ""});
 }
 
+/* All of DNS becomes one command line: what would not fit is told from the file alone, at its own line. */
+static void too_many_words_of_dns_are_told(void **state)
+{
+	char text[8192] = INTERFACE, expected[256];
+	struct fixture *f = *state;
+
+	for (unsigned i = 0; i < WG_CONFIG_DNS_ROOM / (sizeof("10.10.10.10") - 1 + WG_CONFIG_DNS_QUOTES); i++)
+		strcat(text, i % 2 ? "DNS = 10.10.10.10\n" : "DNS = abcde.local\n");
+	take_valid(f, text);
+	strcat(text, "MTU = 1400\nDNS = ~one.more.org, too\n");
+	assert_int_equal(take(f, text), -EINVAL);
+	snprintf(expected, sizeof(expected),
+		"%s:131: DNS: '~one.more.org': too many servers and domains; expected at most 1800 characters in all",
+		path);
+	assert_string_equal(f->report.lines[0], expected);
+}
+
 /* Hooks keep their words, `%i' included, and their order; a comment ends them as in wg-quick. */
 static void hooks_are_read(void **state)
 {
@@ -501,6 +518,7 @@ int main(void)
 		WG_TEST(endpoints_are_read),
 		WG_TEST(keepalive_is_read),
 		WG_TEST(dns_is_read),
+		WG_TEST(too_many_words_of_dns_are_told),
 		WG_TEST(hooks_are_read),
 		WG_TEST(odd_values_are_refused),
 		WG_TEST(all_faults_are_told),
