@@ -65,12 +65,14 @@ static int parse_key(const char *pem, const char *path, EVP_PKEY **ret, struct e
 	return 0;
 }
 
-/* Check that key and certificate belong together. Both are parsed, so that the error names a broken file's path. */
+/* Check that key and certificate belong together, and that OpenSSL would serve them: it refuses a chain that is cut, or
+ * a key that is too short. Both are parsed first, so that the error names a broken file's path. */
 static int check_pair(const char *certificate_pem, const char *certificate_path, const char *key_pem,
 	const char *key_path, struct err *err)
 {
 	X509 *certificate = NULL;
 	EVP_PKEY *key = NULL;
+	SSL_CTX *tls = NULL;
 	int rc = parse_certificate(certificate_pem, certificate_path, &certificate, err);
 
 	if (rc == 0)
@@ -80,6 +82,12 @@ static int check_pair(const char *certificate_pem, const char *certificate_path,
 		rc = err_set(
 			err, -EINVAL, "%s: the key does not belong to the certificate %s", key_path, certificate_path);
 	}
+	if (rc == 0) {
+		rc = tls_server_context(&tls, certificate_pem, key_pem, err);
+		if (rc < 0)
+			err_wrap(err, rc, "%s", certificate_path);
+	}
+	SSL_CTX_free(tls);
 	EVP_PKEY_free(key);
 	X509_free(certificate);
 	return rc;

@@ -13,6 +13,7 @@
 int certificate_ensure(
 	const char *folder, char **ret_certificate_pem, char **ret_key_pem, bool *ret_made, struct err *err);
 
-/* Read the operator's certificate and key; check that they are PEM and belong together. Return: as above. */
+/* Read the operator's certificate and key; check that they are PEM, belong together, and can be served.
+ * Return: as above. */
 int certificate_load(const char *certificate_path, const char *key_path, char **ret_certificate_pem, char **ret_key_pem,
 	struct err *err);

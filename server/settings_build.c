@@ -56,19 +56,6 @@ static int read_files(struct settings_build_frame *frame, const struct server_co
 	return rc < 0 ? rc : tell_pin(frame, settings->certificate_pem, is_made, err);
 }
 
-/* A certificate that OpenSSL refuses (its key is too short, say) would end every worker at its start: so it is refused
- * here. */
-static int try_certificate(const struct server_settings *settings, struct err *err)
-{
-	SSL_CTX *tls = NULL;
-	int rc = 0;
-
-	if (settings->certificate_pem)
-		rc = tls_server_context(&tls, settings->certificate_pem, settings->certificate_key_pem, err);
-	SSL_CTX_free(tls);
-	return rc;
-}
-
 /* All that the settings point to is borrowed, except certificate, key and page, which the caller frees. */
 static int write_settings(struct settings_build *build, const struct settings_build_frame *frame,
 	const struct server_config *config, struct server_settings *settings, struct err *err)
@@ -100,8 +87,6 @@ static int build_settings(struct settings_build *build, struct settings_build_fr
 	struct server_settings settings = config->settings; /* what it points to stays the configuration's */
 	int rc = read_files(frame, config, &settings, err);
 
-	if (rc == 0)
-		rc = try_certificate(&settings, err);
 	if (rc == 0)
 		rc = page_ensure(frame->folder, &settings.page_html, err);
 	if (rc == 0)

@@ -385,12 +385,14 @@ static void given_files(void **state)
 	place_done(&place);
 }
 
-/* What cannot be read is told with its path: missing, a folder, a pipe, not PEM, swapped, of another certificate. */
+/* What cannot be read is told with its path: missing, a folder, a pipe, not PEM, swapped, of another certificate, a
+ * chain that is cut. */
 static void unusable_given_files(void **state)
 {
 	struct place place;
 	struct place other;
 	char pipe_path[PATH_LEN];
+	char *chain = NULL;
 
 	(void)state;
 	place_open(&place);
@@ -410,6 +412,11 @@ static void unusable_given_files(void **state)
 	assert_int_equal(load(&place, place.certificate_path, other.key_path), -EINVAL);
 	ASSERT_HAS(place.err.text, other.key_path);
 	ASSERT_HAS(place.err.text, place.certificate_path);
+	assert_true(asprintf(&chain, "%s%.200s", other.certificate_pem, other.certificate_pem) > 0);
+	write_text(other.certificate_path, chain, strlen(chain));
+	assert_int_equal(load(&place, other.certificate_path, other.key_path), -EINVAL);
+	ASSERT_HAS(place.err.text, "certificate.pem: certificate chain");
+	free(chain);
 	place_done(&place);
 	place_done(&other);
 }
