@@ -12,8 +12,10 @@
  */
 #include "server/certificate.h"
 
+#include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/folder.h"
+#include "common/base/log.h"
 #include "common/base/secret.h"
 #include "common/tunnel/tls.h"
 
@@ -39,6 +41,7 @@
 #define CLOCK_SLACK_S (24 * 3600) /* a client's clock may be behind ours */
 #define SERIAL_LEN 16		  /* bytes; RFC 5280 §4.1.2.2 allows 20 */
 #define COMMON_NAME_MAX 64	  /* RFC 5280, ub-common-name */
+#define TIME_TEXT_MAX 32	  /* "2026-11-21T02:45:00Z" */
 
 /* The first certificate of a chain, which is the server's. */
 static int parse_certificate(const char *pem, const char *path, X509 **ret, struct err *err)
@@ -388,4 +391,51 @@ int certificate_ensure(
 	*ret_certificate_pem = own.certificate_pem;
 	*ret_key_pem = own.key_pem;
 	return 0;
+}
+
+/* "2026-11-21T02:45:00Z". Return: @buf. */
+static const char *format_time(char buf[TIME_TEXT_MAX], const ASN1_TIME *time)
+{
+	struct tm parts = {0};
+
+	ASN1_TIME_to_tm(time, &parts); /* leaves 1900 where it fails */
+	return clock_format_utc(buf, TIME_TEXT_MAX, timegm(&parts));
+}
+
+void certificate_tell_change(const char *path, const char *before_pem, const char *pem)
+{
+	uint8_t before[TLS_PIN_LEN], pin[TLS_PIN_LEN];
+	char until[TIME_TEXT_MAX], text[TLS_PIN_TEXT_MAX];
+	X509 *certificate = NULL;
+
+	if (parse_certificate(pem, path, &certificate, NULL) < 0)
+		return;
+	log_info("config", "%s: a new certificate, valid until %s, for new connections; open ones go on", path,
+		format_time(until, X509_get0_notAfter(certificate)));
+	X509_free(certificate);
+	if (tls_pin_of_pem(before_pem, before, NULL) < 0 || tls_pin_of_pem(pem, pin, NULL) < 0 ||
+		memcmp(before, pin, sizeof(pin)) == 0)
+		return;
+	log_notice("config",
+		"%s: has a new key; clients that pin the old one need: Pin = %s (renewed with the same key, which certbot "
+		"does with --reuse-key, a certificate keeps its pin)",
+		path, tls_pin_format(text, pin));
+}
+
+void certificate_warn_dates(const char *path, const char *pem)
+{
+	char text[TIME_TEXT_MAX];
+	X509 *certificate = NULL;
+
+	if (parse_certificate(pem, path, &certificate, NULL) < 0)
+		return;
+	if (X509_cmp_current_time(X509_get0_notAfter(certificate)) < 0)
+		log_warning("config", "%s: expired since %s; clients without Pin refuse it until it is renewed", path,
+			format_time(text, X509_get0_notAfter(certificate)));
+	else if (X509_cmp_current_time(X509_get0_notBefore(certificate)) > 0)
+		log_warning("config",
+			"%s: not valid before %s; clients without Pin refuse it until then; if that is past, set this "
+			"host's clock",
+			path, format_time(text, X509_get0_notBefore(certificate)));
+	X509_free(certificate);
 }

@@ -17,3 +17,10 @@ int certificate_ensure(
  * Return: as above. */
 int certificate_load(const char *certificate_path, const char *key_path, char **ret_certificate_pem, char **ret_key_pem,
 	struct err *err);
+
+/* Log that @pem, of the file @path, takes the place of @before_pem for new connections; and the new pin, if its key is
+ * another one. */
+void certificate_tell_change(const char *path, const char *before_pem, const char *pem);
+
+/* Warn of a certificate that has expired or is not valid yet. */
+void certificate_warn_dates(const char *path, const char *pem);

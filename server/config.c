@@ -332,6 +332,7 @@ static void check_certificate(struct reading *reading)
 			"%s; expected a PEM chain and, as CertificateKey, the key of its first certificate", err.text);
 		return;
 	}
+	certificate_warn_dates(config->certificate_path, certificate);
 	free(certificate);
 	secret_free(key);
 	tunnel_file_warn_readable_path(config->certificate_key_path);

@@ -56,7 +56,7 @@ static int read_files(struct settings_build_frame *frame, const struct server_co
 	return rc < 0 ? rc : tell_pin(frame, settings->certificate_pem, is_made, err);
 }
 
-/* All that the settings point to is borrowed, except certificate, key and page, which the caller frees. */
+/* All that the settings point to is borrowed, except certificate, key and page, which are the caller's. */
 static int write_settings(struct settings_build *build, const struct settings_build_frame *frame,
 	const struct server_config *config, struct server_settings *settings, struct err *err)
 {
@@ -91,7 +91,7 @@ static int build_settings(struct settings_build *build, struct settings_build_fr
 		rc = page_ensure(frame->folder, &settings.page_html, err);
 	if (rc == 0)
 		rc = write_settings(build, frame, config, &settings, err);
-	free(settings.certificate_pem);
+	build->certificate_pem = settings.certificate_pem;
 	secret_free(settings.certificate_key_pem);
 	free(settings.page_html);
 	return rc;
@@ -103,6 +103,7 @@ int settings_build_open(struct settings_build *ret, struct settings_build_frame 
 	struct settings_build build = {.settings_fd = -1};
 	int rc = client_list_open(&build.clients, frame->sources, config, err);
 
+	certificate_marks_look(&build.marks, config->certificate_path, config->certificate_key_path);
 	if (rc == 0)
 		rc = build_settings(&build, frame, config, err);
 	if (rc < 0) {
@@ -116,6 +117,8 @@ int settings_build_open(struct settings_build *ret, struct settings_build_frame 
 void settings_build_close(struct settings_build *build)
 {
 	client_list_close(&build->clients);
+	free(build->certificate_pem);
+	build->certificate_pem = NULL;
 	if (build->settings_fd >= 0)
 		close(build->settings_fd);
 	build->settings_fd = -1;

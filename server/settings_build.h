@@ -2,6 +2,7 @@
  * them. A reload makes another such pair beside the one in use; if that fails, nothing has changed. */
 #pragma once
 
+#include "server/certificate_watch.h"
 #include "server/client_list.h"
 #include "server/config.h"
 #include "server/settings.h"
@@ -9,6 +10,8 @@
 struct settings_build {
 	struct client_list clients;
 	int settings_fd; /* handed to every worker, also after a restart of it */
+	char *certificate_pem; /* NULL: none is needed */
+	struct certificate_marks marks; /* of the files that certificate and key were read from */
 };
 
 /* The part that stays the same from the start on. */

@@ -18,11 +18,13 @@
 #include "common/base/clock.h"
 #include "common/base/folder.h"
 #include "common/base/log.h"
+#include "common/base/text.h"
 #include "common/host/check.h"
 #include "common/net/netmon.h"
 #include "common/process/configuration.h"
 #include "common/process/spawn.h"
 #include "common/process/supervise.h"
+#include "server/certificate.h"
 #include "server/flow_socket.h"
 #include "server/listener.h"
 #include "server/open_port.h"
@@ -36,9 +38,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-#define RENEW_MS                                                                                                       \
-	(24u * 3600u * 1000u) /* between two checks of the certificate; our own is renewed a month before its end */
 
 struct supervisor {
 	const struct supervisor_options *options;
@@ -54,7 +53,8 @@ struct supervisor {
 	struct settings_build settings;
 	struct flow_address flow_address;
 	int netns_fd;
-	uv_timer_t renew_timer;
+	struct certificate_watch watch;
+	uv_timer_t look_timer; /* at the certificate's files */
 	bool has_timer;
 	char told_device[IFNAMSIZ]; /* see open_port.h */
 	char state[512];	    /* "up: listening on …" */
@@ -156,12 +156,26 @@ static int hand_down(void *owner, struct channel *channel, struct err *err)
 
 /* --- a reload --- */
 
-/* Put new settings in place and send them, also to a worker that is starting; without a worker the next one gets
- * them. */
-static int use_settings(struct supervisor *s, struct channel *channel, struct settings_build *settings, struct err *err)
+/* By the file's name, or words for our own. */
+static const char *certificate_name(const struct server_config *config)
+{
+	return config->certificate_path ? config->certificate_path : "our own certificate";
+}
+
+static bool is_same_certificate(const struct settings_build *a, const struct settings_build *b)
+{
+	return text_is_same(a->certificate_pem, b->certificate_pem);
+}
+
+/* Put new settings, made of @config, in place and send them, also to a worker that is starting; without a worker the
+ * next one gets them. */
+static int use_settings(struct supervisor *s, struct channel *channel, const struct server_config *config,
+	struct settings_build *settings, struct err *err)
 {
 	int rc;
 
+	if (!is_same_certificate(&s->settings, settings))
+		certificate_tell_change(certificate_name(config), s->settings.certificate_pem, settings->certificate_pem);
 	client_list_remember(&settings->clients, &s->settings.clients);
 	settings_build_close(&s->settings);
 	s->settings = *settings;
@@ -187,7 +201,7 @@ static int take_config(struct supervisor *s, struct channel *channel, struct ser
 	if (rc < 0)
 		return rc;
 	restart_append(ret_restart, restart_size, s->first, config);
-	rc = use_settings(s, channel, &settings, err);
+	rc = use_settings(s, channel, config, &settings, err);
 	configuration_use(&s->configuration, config, is_of_device);
 	/* The reload brings back peers that another program has removed, and these have forgotten their client's
 	 * session. */
@@ -212,16 +226,40 @@ static int reload(void *owner, struct channel *channel, char *ret_restart, size_
 
 /* --- the loop runs --- */
 
+/* Everything but the certificate stays as it is; sessions do not notice. */
+static int take_certificate(struct supervisor *s, const struct server_config *config, struct err *err)
+{
+	struct settings_build settings;
+	int rc = settings_build_open(&settings, &s->frame, config, err);
+
+	if (rc < 0)
+		return rc;
+	if (!is_same_certificate(&s->settings, &settings))
+		certificate_warn_dates(certificate_name(config), settings.certificate_pem);
+	return use_settings(s, supervise_channel(s->supervise), config, &settings, err);
+}
+
 /* Our own certificate may be due, or another program such as certbot may have renewed the configured one. */
-static void on_renew_timer(uv_timer_t *timer)
+static void on_look_timer(uv_timer_t *timer)
 {
 	struct supervisor *s = timer->data;
-	struct settings_build settings;
+	const struct server_config *config = configuration_in_use(&s->configuration);
+	uint64_t now_us = clock_now_us();
+	struct certificate_marks marks;
 	struct err err = {""};
 
-	if (settings_build_open(&settings, &s->frame, configuration_in_use(&s->configuration), &err) < 0 ||
-		use_settings(s, supervise_channel(s->supervise), &settings, &err) < 0)
-		log_warning("config", "looking at the certificate: %s; tried again tomorrow", err.text);
+	certificate_marks_look(&marks, config->certificate_path, config->certificate_key_path);
+	if (!certificate_watch_is_due(&s->watch, &s->settings.marks, &marks, now_us) ||
+		!certificate_watch_note(&s->watch, take_certificate(s, config, &err) == 0, now_us))
+		return;
+	if (config->certificate_path)
+		log_warning("config",
+			"Certificate %s and CertificateKey %s are not taken: %s; the ones read before stay until these are "
+			"a PEM chain and the key of its first certificate",
+			config->certificate_path, config->certificate_key_path, err.text);
+	else
+		log_warning("config", "looking at our own certificate: %s; tried again every %u s", err.text,
+			CERTIFICATE_LOOK_MS / 1000);
 }
 
 /* Without a device of ours, another program's WireGuard may answer to the Internet at Target's port: warn. */
@@ -237,10 +275,11 @@ static void on_ready(void *owner)
 
 	log_info("session", "%s, forwarding to %s", s->state + strlen("up: "), s->first->target_text);
 	warn_of_open_port(s);
-	uv_timer_init(supervise_loop(s->supervise), &s->renew_timer);
-	s->renew_timer.data = s;
+	s->watch.read_us = clock_now_us();
+	uv_timer_init(supervise_loop(s->supervise), &s->look_timer);
+	s->look_timer.data = s;
 	s->has_timer = true;
-	uv_timer_start(&s->renew_timer, on_renew_timer, RENEW_MS, RENEW_MS);
+	uv_timer_start(&s->look_timer, on_look_timer, CERTIFICATE_LOOK_MS, CERTIFICATE_LOOK_MS);
 }
 
 /* wg-quick sets the device up last, when it already has its port: that is the event to wait for. */
@@ -288,7 +327,7 @@ static void on_close(void *owner)
 	struct supervisor *s = owner;
 
 	if (s->has_timer)
-		uv_close((uv_handle_t *)&s->renew_timer, NULL);
+		uv_close((uv_handle_t *)&s->look_timer, NULL);
 }
 
 /* --- listeners --- */

@@ -34,10 +34,13 @@ def _alternative_names(names):
     return ','.join(('IP:' if name[0].isdigit() or ':' in name else 'DNS:') + name for name in names)
 
 
-def self_signed(folder, name, names=NAMES):
+_EC = ('ec', '-pkeyopt', 'ec_paramgen_curve:P-256')
+
+
+def self_signed(folder, name, names=NAMES, new_key=_EC):
     """A self-signed certificate that is its own CA."""
     made = Certificate(folder, name)
-    _openssl('req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2',
+    _openssl('req', '-x509', '-newkey', *new_key, '-nodes', '-days', '2',
              '-subj', '/CN=' + names[0], '-addext', 'subjectAltName=' + _alternative_names(names),
              '-keyout', made.key, '-out', made.path)
     return made
@@ -65,7 +68,7 @@ def signed(folder, name, ca, names=NAMES, until='20460101000000Z', key=None):
                          ('.cnf', _CA.format(base, folder))):
         with open(base + suffix, 'w') as file:
             file.write(text)
-    with_key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout', made.key]
+    with_key = ['-newkey', *_EC, '-nodes', '-keyout', made.key]
     _openssl('req', '-new', *(['-key', key] if key else with_key), '-subj', '/CN=' + names[0], '-out', base + '.csr')
     _openssl('ca', '-batch', '-notext', '-config', base + '.cnf', '-cert', ca.path, '-keyfile', ca.key,
              '-in', base + '.csr', '-extfile', base + '.ext', '-startdate', '20200101000000Z', '-enddate', until,
