@@ -35,6 +35,8 @@ static int record_sysctl(const struct change_target *target, const struct change
 	if (change->sysctl.goes_with_device)
 		return 0;
 	rc = sysctl_read(change->sysctl.path, entry.old_value, err);
+	if (rc == -ENOENT && change->sysctl.is_side_effect) /* a /proc without /proc/sys: nothing can be put back */
+		return 0;
 	if (rc < 0)
 		return rc;
 	memcpy(entry.path, change->sysctl.path, sizeof(entry.path));
@@ -46,7 +48,7 @@ static int record_sysctl(const struct change_target *target, const struct change
 static int write_sysctl(const struct change_target *target, const struct change *change, struct err *err)
 {
 	(void)target;
-	return change->sysctl.is_side_effect ? 0 : sysctl_write(change->sysctl.path, change->sysctl.value, err);
+	return change->sysctl.is_side_effect ? 0 : sysctl_set(change->sysctl.path, change->sysctl.value, err);
 }
 
 static int has_sysctl(const struct change_target *target, const struct change *change, struct err *err)

@@ -75,6 +75,16 @@ static struct spot spot_of(const struct checking *checking, unsigned line, const
 	return (struct spot){checking->setup->wireguard_path, line ? line : checking->interface->line, key, value};
 }
 
+/* For what a full tunnel, a gateway or a hub needs: the header of the section that asks for it. */
+static struct spot spot_of_setup(const struct checking *checking)
+{
+	const struct host_setup *setup = checking->setup;
+
+	if (setup->gateway_count > 0)
+		return (struct spot){setup->config_path, setup->gateways[0].line, "[Gateway]", NULL};
+	return spot_of(checking, 0, "[Interface]", NULL);
+}
+
 /* The device's name, for complaints that have its index. */
 static const char *name_of(const struct checking *checking, int index, char buf[IFNAMSIZ])
 {
@@ -105,7 +115,8 @@ static int check_privilege(const struct checking *checking)
 		(data[CAP_TO_INDEX(CAP_NET_ADMIN)].effective & CAP_TO_MASK(CAP_NET_ADMIN)))
 		return 0;
 	return refuse(checking, -EPERM, &spot,
-		"a device is made with CAP_NET_ADMIN only; start this program as root, or by its systemd unit");
+		"a device is made with CAP_NET_ADMIN only; start this program as root, or by its systemd unit, a "
+		"container with docker run --cap-add NET_ADMIN");
 }
 
 /* Asking loads the module where there is one, so "no" is the kernel's last word. */
@@ -305,8 +316,8 @@ static int refuse_address(const struct checking *checking, const struct spot *sp
 static int refuse_ipv6(const struct checking *checking, const struct spot *spot, const char *what)
 {
 	return refuse(checking, -EAFNOSUPPORT, spot,
-		"IPv6 is switched off on this host; sysctl -w net.ipv6.conf.default.disable_ipv6=0 helps, or no IPv6 "
-		"%s",
+		"IPv6 is switched off on this host; sysctl -w net.ipv6.conf.default.disable_ipv6=0 helps (a container: "
+		"docker run --sysctl net.ipv6.conf.all.disable_ipv6=0), or no IPv6 %s",
 		what);
 }
 
@@ -482,15 +493,43 @@ static int check_routes(const struct checking *checking)
 	return check_every_route(checking);
 }
 
+/* --- parameters --- */
+
+/* What only the host can allow: most containers have a read-only /proc/sys. A new device takes its forwarding from
+ * "default", which ip_forward sets for all. */
+static int check_parameters(const struct checking *checking)
+{
+	const struct host_setup *setup = checking->setup;
+	const struct {
+		bool is_needed;
+		const char *path, *option;
+	} parameters[] = {
+		{plan_is_full_tunnel(setup->wireguard, AF_INET), "net/ipv4/conf/all/src_valid_mark",
+			"net.ipv4.conf.all.src_valid_mark=1"},
+		{plan_forwards(setup), "net/ipv4/conf/default/forwarding", "net.ipv4.ip_forward=1"},
+		{plan_forwards_ipv6(setup), "net/ipv6/conf/all/forwarding", "net.ipv6.conf.all.forwarding=1"},
+	};
+	struct spot spot = spot_of_setup(checking);
+
+	for (size_t i = 0; i < sizeof(parameters) / sizeof(*parameters); i++) {
+		int rc = parameters[i].is_needed ? sysctl_check(parameters[i].path, "1") : 0;
+
+		if (sysctl_is_denied(rc))
+			return refuse(checking, rc, &spot,
+				"kernel parameter %s must be 1, and cannot be set: %s; sysctl -w %s helps, for a "
+				"container docker run --sysctl %s",
+				parameters[i].path, strerror(-rc), parameters[i].option, parameters[i].option);
+	}
+	return 0;
+}
+
 /* --- programs --- */
 
 static int check_nft(const struct checking *checking)
 {
 	const struct host_setup *setup = checking->setup;
-	struct spot spot = spot_of(checking, 0, "[Interface]", NULL);
+	struct spot spot = spot_of_setup(checking);
 
-	if (setup->gateway_count > 0)
-		spot = (struct spot){setup->config_path, setup->gateways[0].line, "[Gateway]", NULL};
 	if (!plan_needs_firewall(setup) || command_exists("nft"))
 		return 0;
 	return refuse(checking, -ENOENT, &spot,
@@ -535,6 +574,7 @@ int check_host(struct netlink *netlink, const struct host_setup *setup, struct e
 		check_port,
 		check_addresses,
 		check_routes,
+		check_parameters,
 		check_nft,
 		check_hooks,
 		check_facts,

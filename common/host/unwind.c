@@ -21,7 +21,8 @@
 #define COMMAND_TIMEOUT_MS 10000
 
 /* Kernel WireGuard sets all.send_redirects to 0 when a device comes up. The value is put back when the last such device
- * is gone, because the kernel would clear it again for the next one. */
+ * is gone, because the kernel would clear it again for the next one. Where /proc/sys is read-only it cannot be put back,
+ * and was not changed by us either. */
 #define SEND_REDIRECTS "net/ipv4/conf/all/send_redirects"
 
 static void unwind_step(struct unwind *unwind);
@@ -78,7 +79,11 @@ static int put_back(struct netlink *netlink, const struct undo_entry *entry, str
 		return rc > 0 ? 0 : rc;
 	if (strcmp(now, entry->new_value) != 0 || strcmp(now, entry->old_value) == 0)
 		return 0;
-	rc = sysctl_write(entry->path, entry->old_value, err);
+	rc = sysctl_set(entry->path, entry->old_value, err);
+	if (sysctl_is_denied(rc) && strcmp(entry->path, SEND_REDIRECTS) == 0) {
+		log_info("config", "%s stays %s, as kernel WireGuard has set it: %s", entry->path, now, strerror(-rc));
+		return 0;
+	}
 	return rc == -ENOENT ? 0 : rc;
 }
 

@@ -1,5 +1,6 @@
 /* Kernel parameters below /proc/sys, one open, one read or write, one close (sysctl.h).
  *
+ * A value that fits already is not written: a container often has the right values and a read-only /proc/sys.
  * The path comes from our own plan or from the undo list on disk. That one could have been edited, so a path that
  * leaves the folder is refused.
  */
@@ -60,13 +61,43 @@ int sysctl_read(const char *path, char ret[SYSCTL_VALUE_MAX], struct err *err)
 	return 0;
 }
 
-int sysctl_write(const char *path, const char *value, struct err *err)
+/* Return: a descriptor, -EALREADY where @value is there, or another negative errno. */
+static int open_to_set(const char *path, const char *value, struct err *err)
 {
-	int fd = strchr(value, '\n') ? -EINVAL : open_parameter(path, O_WRONLY, err);
-	int rc;
+	char now[SYSCTL_VALUE_MAX];
 
-	if (fd == -EINVAL)
-		return err_system(err, fd, "kernel parameter %s", path);
+	if (sysctl_read(path, now, NULL) == 0 && strcmp(now, value) == 0)
+		return -EALREADY;
+	return open_parameter(path, O_WRONLY, err);
+}
+
+bool sysctl_is_denied(int rc)
+{
+	return rc == -EROFS || rc == -EACCES || rc == -EPERM;
+}
+
+int sysctl_check(const char *path, const char *value)
+{
+	int fd = open_to_set(path, value, NULL);
+
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0 || fd == -EALREADY ? 0 : fd;
+}
+
+int sysctl_set(const char *path, const char *value, struct err *err)
+{
+	int fd, rc;
+
+	if (strchr(value, '\n'))
+		return err_system(err, -EINVAL, "kernel parameter %s", path);
+	fd = open_to_set(path, value, err);
+	if (fd == -EALREADY)
+		return 0;
+	if (sysctl_is_denied(fd))
+		return err_set(err, fd,
+			"kernel parameter %s: %s; sysctl -w %s=%s helps where /proc/sys may be written", path,
+			strerror(-fd), path, value);
 	if (fd < 0)
 		return fd;
 	/* In one piece: the kernel takes each write() as a whole value. */

@@ -148,7 +148,7 @@ static void privilege_is_needed(void **state)
 	assert_int_equal(syscall(SYS_capset, &header, had), 0);
 	assert_string_equal(bed.err.text,
 		"home.conf:1: [Interface]: a device is made with CAP_NET_ADMIN only; start this "
-		"program as root, or by its systemd unit");
+		"program as root, or by its systemd unit, a container with docker run --cap-add NET_ADMIN");
 }
 
 static void kernel_without_wireguard_is_told(void **state)
@@ -305,10 +305,12 @@ static void address_of_ipv6_needs_ipv6(void **state)
 	run("echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6");
 	assert_refused(INTERFACE "Address = 10.10.0.3/24, fd10::3/64\n", -EAFNOSUPPORT,
 		"home.conf:3: Address: 'fd10::3/64': IPv6 is switched off on this host; sysctl -w "
-		"net.ipv6.conf.default.disable_ipv6=0 helps, or no IPv6 address");
+		"net.ipv6.conf.default.disable_ipv6=0 helps (a container: docker run --sysctl "
+		"net.ipv6.conf.all.disable_ipv6=0), or no IPv6 address");
 	assert_refused(INTERFACE "Address = 10.10.0.3/24\n" PEER "AllowedIPs = 0.0.0.0/0, ::/0\n", -EAFNOSUPPORT,
 		"home.conf:6: AllowedIPs: '::/0': IPv6 is switched off on this host; sysctl -w "
-		"net.ipv6.conf.default.disable_ipv6=0 helps, or no IPv6 network, or Table = off");
+		"net.ipv6.conf.default.disable_ipv6=0 helps (a container: docker run --sysctl "
+		"net.ipv6.conf.all.disable_ipv6=0), or no IPv6 network, or Table = off");
 	assert_allowed(INTERFACE "Address = 10.10.0.3/24\n");
 }
 
@@ -398,6 +400,38 @@ static void gateway_must_have_a_device(void **state)
 	assert_int_equal(access("/run/was-here", F_OK), -1);
 }
 
+/* --- parameters --- */
+
+/* A container's /proc/sys: only values that have to be changed are in the way, and the remedy sets just these. */
+static void parameter_must_fit_or_be_writable(void **state)
+{
+	(void)state;
+	need_wireguard();
+	run("echo 0 >/proc/sys/net/ipv4/ip_forward && echo 0 >/proc/sys/net/ipv6/conf/all/forwarding");
+	assert_allowed(INTERFACE PEER "AllowedIPs = 0.0.0.0/0\n");
+	run("mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys");
+	assert_allowed(INTERFACE "Address = fd10::3/64\n" PEER "AllowedIPs = 10.0.0.0/8, ::/0\n");
+	assert_refused(INTERFACE PEER "AllowedIPs = 0.0.0.0/0\n", -EROFS,
+		"home.conf:1: [Interface]: kernel parameter net/ipv4/conf/all/src_valid_mark must be 1, and cannot be "
+		"set: Read-only file system; sysctl -w net.ipv4.conf.all.src_valid_mark=1 helps, for a container "
+		"docker run --sysctl net.ipv4.conf.all.src_valid_mark=1");
+	run("umount /proc/sys && sysctl -qw net.ipv4.conf.all.src_valid_mark=1");
+	run("mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys");
+	assert_allowed(INTERFACE PEER "AllowedIPs = 0.0.0.0/0\n");
+	bed.setup.is_hub = true;
+	assert_refused(INTERFACE "Address = fd10::1/64\n", -EROFS,
+		"home.conf:1: [Interface]: kernel parameter net/ipv4/conf/default/forwarding must be 1, and cannot be "
+		"set: Read-only file system; sysctl -w net.ipv4.ip_forward=1 helps, for a container docker run "
+		"--sysctl net.ipv4.ip_forward=1");
+	run("umount /proc/sys && sysctl -qw net.ipv4.ip_forward=1");
+	run("mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys");
+	assert_allowed(INTERFACE "Address = 10.10.0.1/24\n");
+	assert_refused(INTERFACE "Address = fd10::1/64\n", -EROFS,
+		"home.conf:1: [Interface]: kernel parameter net/ipv6/conf/all/forwarding must be 1, and cannot be "
+		"set: Read-only file system; sysctl -w net.ipv6.conf.all.forwarding=1 helps, for a container docker "
+		"run --sysctl net.ipv6.conf.all.forwarding=1");
+}
+
 /* --- programs --- */
 
 static void resolver_must_be_there(void **state)
@@ -452,6 +486,7 @@ int main(void)
 		TEST(route_that_is_there_is_refused),
 		TEST(table_in_use_is_refused),
 		TEST(gateway_must_have_a_device),
+		TEST(parameter_must_fit_or_be_writable),
 		TEST(resolver_must_be_there),
 		TEST(nft_is_needed_for_a_full_tunnel),
 		TEST(bash_is_needed_for_hooks),

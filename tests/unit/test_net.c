@@ -893,15 +893,34 @@ static void parameter_is_written_and_read(void **state)
 
 	(void)state;
 	need_namespace();
-	assert_int_equal(sysctl_write("net/ipv4/conf/all/src_valid_mark", "1", &err), 0);
+	assert_int_equal(sysctl_set("net/ipv4/conf/all/src_valid_mark", "1", &err), 0);
 	assert_string_equal(said("sysctl -n net.ipv4.conf.all.src_valid_mark"), "1");
 	MUST("sysctl -qw net.ipv4.conf.all.src_valid_mark=0");
 	assert_int_equal(sysctl_read("net/ipv4/conf/all/src_valid_mark", value, &err), 0);
 	assert_string_equal(value, "0");
 	MUST("ip link add a..b type veth peer name c.d");
 	assert_int_equal(sysctl_read("net/ipv4/conf/a..b/rp_filter", value, &err), 0);
-	assert_int_equal(sysctl_write("net/ipv4/conf/c.d/rp_filter", "2", &err), 0);
+	assert_int_equal(sysctl_set("net/ipv4/conf/c.d/rp_filter", "2", &err), 0);
 	assert_string_equal(said("cat /proc/sys/net/ipv4/conf/c.d/rp_filter"), "2");
+}
+
+/* A container often has the right value and a read-only /proc/sys. */
+static void parameter_that_fits_is_not_written(void **state)
+{
+	(void)state;
+	need_namespace();
+	assert_int_equal(unshare(CLONE_NEWNS), 0);
+	MUST("mount --make-rprivate / && mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys");
+	assert_int_equal(sysctl_check("net/ipv4/conf/all/src_valid_mark", "0"), 0);
+	assert_int_equal(sysctl_set("net/ipv4/conf/all/src_valid_mark", "0", &err), 0);
+	assert_int_equal(sysctl_check("net/ipv4/conf/all/src_valid_mark", "1"), -EROFS);
+	assert_int_equal(sysctl_set("net/ipv4/conf/all/src_valid_mark", "1", &err), -EROFS);
+	assert_string_equal(err.text, "kernel parameter net/ipv4/conf/all/src_valid_mark: Read-only file system; "
+				      "sysctl -w net/ipv4/conf/all/src_valid_mark=1 helps where /proc/sys may be written");
+	assert_true(sysctl_is_denied(-EROFS));
+	assert_false(sysctl_is_denied(-ENOENT));
+	MUST("umount /proc/sys");
+	assert_int_equal(sysctl_check("net/ipv4/conf/all/src_valid_mark", "1"), 0);
 }
 
 /* What is not there, not to be written, or not a value is told. */
@@ -913,10 +932,10 @@ static void parameter_refusals_are_told(void **state)
 	need_namespace();
 	assert_int_equal(sysctl_read("net/ipv4/conf/nowhere/rp_filter", value, &err), -ENOENT);
 	assert_string_equal(err.text, "kernel parameter net/ipv4/conf/nowhere/rp_filter: No such file or directory");
-	assert_int_equal(sysctl_write("net/ipv4/conf/all/rp_filter", "many", &err), -EINVAL);
+	assert_int_equal(sysctl_set("net/ipv4/conf/all/rp_filter", "many", &err), -EINVAL);
 	assert_string_equal(err.text, "kernel parameter net/ipv4/conf/all/rp_filter = many: Invalid argument");
-	assert_int_equal(sysctl_write("net/ipv4/conf/all/rp_filter", "1\n", &err), -EINVAL);
-	assert_int_equal(sysctl_write("net/ipv4/conf/nowhere/rp_filter", "1", &err), -ENOENT);
+	assert_int_equal(sysctl_set("net/ipv4/conf/all/rp_filter", "1\n", &err), -EINVAL);
+	assert_int_equal(sysctl_set("net/ipv4/conf/nowhere/rp_filter", "1", &err), -ENOENT);
 	assert_int_equal(sysctl_read("net/ipv4", value, &err), -EISDIR);
 	assert_string_equal(value, "as it was");
 }
@@ -931,7 +950,7 @@ static void path_stays_inside(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
 		assert_int_equal(sysctl_read(paths[i], value, &err), -EINVAL);
-		assert_int_equal(sysctl_write(paths[i], "1", &err), -EINVAL);
+		assert_int_equal(sysctl_set(paths[i], "1", &err), -EINVAL);
 	}
 	memset(endless, 'x', sizeof(endless));
 	endless[sizeof(endless) - 1] = '\0';
@@ -1185,6 +1204,7 @@ int main(void)
 		NET_TEST(rules_are_listed),
 		NET_TEST(free_priority_is_the_kernels_choice),
 		NET_TEST(parameter_is_written_and_read),
+		NET_TEST(parameter_that_fits_is_not_written),
 		NET_TEST(parameter_refusals_are_told),
 		NET_TEST(path_stays_inside),
 		NET_TEST(every_change_is_heard),

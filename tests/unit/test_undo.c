@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -463,7 +464,7 @@ static void set_value(const char *path, const char *value)
 {
 	struct err err = {""};
 
-	if (sysctl_write(path, value, &err) < 0)
+	if (sysctl_set(path, value, &err) < 0)
 		fail_msg("%s", err.text);
 }
 
@@ -482,6 +483,30 @@ static void changed_parameter_is_left(void **state)
 	assert_int_equal(undo_all(undo).undone, 3);
 	assert_value(VALID_MARK, "0");
 	assert_value("net/ipv4/conf/all/rp_filter", "2");
+	undo_close(undo);
+}
+
+/* In a container the kernel changes one value for its WireGuard device, and no one may put it back. */
+static void read_only_parameters_keep_what_the_kernel_set(void **state)
+{
+	struct undo *undo = open_list("home");
+	struct unwind unwind;
+
+	(void)state;
+	need_namespace();
+	set_value(VALID_MARK, "1");
+	set_value("net/ipv4/conf/all/send_redirects", "0");
+	assert_int_equal(unshare(CLONE_NEWNS), 0);
+	assert_int_equal(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
+	assert_int_equal(mount("/proc/sys", "/proc/sys", NULL, MS_BIND, NULL), 0);
+	assert_int_equal(mount(NULL, "/proc/sys", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL), 0);
+	add_sysctl(undo, "net/ipv4/conf/all/send_redirects", "1", "0");
+	unwind = undo_all(undo);
+	assert_int_equal(unwind.undone, 1);
+	assert_int_equal(unwind.failed, 0);
+	add_sysctl(undo, VALID_MARK, "0", "1"); /* we must have set this one, where we could */
+	assert_int_equal(undo_all(undo).failed, 1);
+	assert_int_equal(umount("/proc/sys"), 0);
 	undo_close(undo);
 }
 
@@ -603,6 +628,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(failing_command_holds_nobody_up, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(changed_parameter_is_left, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(full_disk_ends_all_the_same, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(read_only_parameters_keep_what_the_kernel_set, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(last_one_puts_it_back, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(crashed_one_hands_over, set_up, tear_down),
 	};
