@@ -12,6 +12,7 @@
  */
 #include "client/attempt.h"
 
+#include "client/mistrust.h"
 #include "client/profile.h"
 #include "client/socket_request.h"
 #include "common/base/clock.h"
@@ -32,6 +33,7 @@
 #define PHASE_TIMEOUT_US (10 * CLOCK_US_PER_S)
 /* The limit for a phase during which the network has changed: the path may be gone, and a new try may find another. */
 #define CHANGED_TIMEOUT_US (3 * CLOCK_US_PER_S)
+#define REASON_MAX 768 /* what is wrong with a certificate, and what helps */
 
 enum attempt_phase { ATTEMPT_PROXY, ATTEMPT_TLS, ATTEMPT_UPGRADE, ATTEMPT_UP };
 
@@ -180,10 +182,17 @@ static int write_request(struct attempt *attempt)
 	return tls_stream_write(&attempt->stream, request, (size_t)len);
 }
 
+static struct profile_server *remembered_server(const struct attempt *attempt)
+{
+	return &attempt->setup.profile->servers[attempt->setup.server];
+}
+
 /* on_secured comes before the request, so that only the attempt that was chosen sends a token. */
 static void start_upgrade(struct attempt *attempt)
 {
 	enter_phase(attempt, ATTEMPT_UPGRADE);
+	if (attempt->stream.ssl)
+		remembered_server(attempt)->is_known = true;
 	attempt->setup.handlers->on_secured(attempt->setup.owner);
 	if (write_request(attempt) < 0 || tls_stream_flush(&attempt->stream) < 0)
 		attempt_fail(attempt, "the request could not be sent");
@@ -275,31 +284,21 @@ static void take_http_answer(struct attempt *attempt, const struct http_head *he
 
 /* --- proxy and TLS --- */
 
-/* With pins, OpenSSL has verified neither chain nor name (tls.h): the key alone decides. Return: true if it is the
- * right server; else @reason is set. */
-static bool check_server(struct attempt *attempt, char *reason, size_t size)
+/* With pins, OpenSSL has verified neither chain nor name (tls.h): the key alone decides. */
+static bool is_right_server(const struct attempt *attempt)
 {
 	const struct client_settings *settings = attempt->settings;
-	char text[TLS_PIN_TEXT_MAX];
-	uint8_t pin[TLS_PIN_LEN];
 
-	if (!attempt->stream.ssl || settings->pin_count == 0 ||
-		tls_check_pin(attempt->stream.ssl, (const uint8_t(*)[TLS_PIN_LEN])settings->pins, settings->pin_count))
-		return true;
-	if (tls_peer_pin(attempt->stream.ssl, pin) == 0)
-		snprintf(reason, size,
-			"the server's public key is %s, which is not the Pin; if the server was set up anew, use "
-			"that one",
-			tls_pin_format(text, pin));
-	else
-		snprintf(reason, size, "the server's public key does not match the Pin");
-	return false;
+	return !attempt->stream.ssl || settings->pin_count == 0 ||
+	       tls_check_pin(
+		       attempt->stream.ssl, (const uint8_t(*)[TLS_PIN_LEN])settings->pins, settings->pin_count);
 }
 
-/* The slot for the newest TLS session with this server. */
-static SSL_SESSION **resume_of(const struct attempt *attempt)
+static struct mistrust make_mistrust(const struct attempt *attempt)
 {
-	return &attempt->setup.profile->servers[attempt->setup.server].resume;
+	return (struct mistrust){.ssl = attempt->stream.ssl,
+		.is_known = remembered_server(attempt)->is_known,
+		.has_proxy = attempt->settings->proxy_host};
 }
 
 static void start_tls(struct attempt *attempt)
@@ -314,7 +313,7 @@ static void start_tls(struct attempt *attempt)
 		return;
 	}
 	enter_phase(attempt, ATTEMPT_TLS);
-	if (tls_client_session(&ssl, attempt->setup.profile->tls, name, *resume_of(attempt), &err) < 0) {
+	if (tls_client_session(&ssl, attempt->setup.profile->tls, name, remembered_server(attempt)->resume, &err) < 0) {
 		attempt_fail(attempt, err.text);
 		return;
 	}
@@ -341,14 +340,15 @@ static void start_proxy(struct attempt *attempt)
 static void stream_on_open(void *owner)
 {
 	struct attempt *attempt = owner;
-	char reason[256];
+	struct mistrust mistrust = make_mistrust(attempt);
+	char reason[REASON_MAX];
 
 	if (!attempt->stream.ssl && attempt->settings->proxy_host)
 		start_proxy(attempt);
 	else if (!attempt->stream.ssl)
 		start_tls(attempt);
-	else if (!check_server(attempt, reason, sizeof(reason)))
-		attempt_fail(attempt, reason);
+	else if (!is_right_server(attempt))
+		attempt_fail(attempt, mistrust_explain_pin(reason, sizeof(reason), &mistrust));
 	else
 		start_upgrade(attempt);
 }
@@ -375,25 +375,15 @@ static void stream_on_writable(void *owner)
 	(void)owner; /* the request has left; nothing to do until the answer */
 }
 
-/* A host without a battery for its clock starts in 1970, when no certificate is valid yet. Only then is the clock
- * named: on any other host the certificate is at fault. wakeup.h tells when the clock has been set. */
 static void stream_on_failed(void *owner, const char *reason)
 {
 	struct attempt *attempt = owner;
-	SSL *ssl = attempt->stream.ssl;
-	char now[32], text[256];
+	struct mistrust mistrust = make_mistrust(attempt);
+	char text[REASON_MAX];
 
-	if (attempt->phase != ATTEMPT_TLS || !ssl || clock_wall_s() >= CLOCK_PLAUSIBLE_S ||
-		SSL_get_verify_result(ssl) != X509_V_ERR_CERT_NOT_YET_VALID) {
-		attempt_fail(attempt, reason);
-		return;
-	}
-	clock_format_utc(now, sizeof(now), clock_wall_s());
-	snprintf(text, sizeof(text),
-		"this host's clock is wrong, it says %.10s, when the certificate is not yet valid; "
-		"waiting for the time to be set (with Pin = sha256//… no clock is needed)",
-		now);
-	attempt_fail(attempt, text);
+	if (attempt->phase == ATTEMPT_TLS)
+		reason = mistrust_explain(text, sizeof(text), &mistrust, reason);
+	attempt_fail(attempt, reason);
 }
 
 static const struct tls_stream_handlers stream_handlers = {
@@ -476,7 +466,7 @@ int attempt_keep_session(SSL *ssl, SSL_SESSION *session)
 
 	if (!attempt)
 		return 0;
-	resume = resume_of(attempt);
+	resume = &remembered_server(attempt)->resume;
 	SSL_SESSION_free(*resume);
 	*resume = session;
 	return 1;

@@ -21,6 +21,6 @@ struct client {
 	struct socket_source sockets;
 	/* For status, of all links together: */
 	uint64_t connects;
-	char last_error[640];
+	char last_error[1024];
 	int64_t last_error_s; /* seconds since 1970; 0: no error yet */
 };

@@ -124,7 +124,7 @@ static void choose_next_try(struct link *link)
 static void link_fail(struct link *link, const char *phase, const struct addr *addr, const char *reason)
 {
 	struct client *client = link->client;
-	char peer[320], error[640], state[700];
+	char peer[320], error[1024], state[1040];
 	bool is_news;
 
 	format_peer(link, addr, peer, sizeof(peer));

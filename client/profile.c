@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* Without CA and without pins this reads the system's store of certificates. */
 static int open_tls(struct profile *profile, profile_on_session *on_session, struct err *err)
@@ -41,6 +42,7 @@ static int open_servers(struct profile *profile, struct err *err)
 		int count = text ? address_list_parse(text, profile_port(profile, i), server->addresses) : 0;
 
 		server->address_count = count > 0 ? (size_t)count : 0;
+		server->is_known = count > 0 && !settings->proxy_host; /* else the addresses are the proxy's */
 	}
 	return 0;
 }
@@ -67,6 +69,14 @@ int profile_open(struct profile **ret, int fd, profile_on_session *on_session, s
 	}
 	*ret = profile;
 	return 0;
+}
+
+void profile_inherit(struct profile *profile, const struct profile *before)
+{
+	for (size_t i = 0; i < profile->settings.server_count; i++)
+		for (size_t j = 0; j < before->settings.server_count; j++)
+			if (strcmp(profile->settings.servers[i].host, before->settings.servers[j].host) == 0)
+				profile->servers[i].is_known |= before->servers[j].is_known;
 }
 
 /* --- users --- */

@@ -107,6 +107,7 @@ static void reload(struct worker *worker, int fd)
 		log_error("config", "reload: %s; the settings from before stay in force", err.text);
 		return;
 	}
+	profile_inherit(profile, worker->client.profile);
 	profile_release(worker->client.profile);
 	worker->client.profile = profile;
 	relay_on_reload(&worker->relay);

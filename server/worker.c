@@ -228,6 +228,8 @@ static json_t *report(void *owner)
 	uint64_t sojourn_us = 0;
 	uint32_t depth = 0;
 	json_t *object = json_object(), *sessions = json_array();
+	char pin_text[TLS_PIN_TEXT_MAX];
+	uint8_t pin[TLS_PIN_LEN];
 
 	for (const struct session_node *node = hub->sessions.first; node; node = node->next) {
 		json_t *session = session_report(node->session);
@@ -235,6 +237,8 @@ static json_t *report(void *owner)
 		if (session)
 			json_array_append_new(sessions, session);
 	}
+	if (hub->settings.certificate_pem && tls_pin_of_pem(hub->settings.certificate_pem, pin, NULL) == 0)
+		json_object_set_new(object, "pin", json_string(tls_pin_format(pin_text, pin)));
 	json_object_set_new(object, "sessions", sessions); /* owns the list from here on */
 	flow_table_sum(&hub->flows, &total, &depth, &sojourn_us);
 	flow_counters_report(&total, object);

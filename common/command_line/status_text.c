@@ -88,6 +88,8 @@ static void write_state(FILE *out, const json_t *object, int64_t now_s)
 		fprintf(out, "  process: %.0f\n", number_of(object, "pid"));
 	if (number_of(object, "worker_restarts") > 0)
 		fprintf(out, "  worker restarts: %.0f\n", number_of(object, "worker_restarts"));
+	if (*tunnel_ref_text(object, "pin"))
+		fprintf(out, "  pin: %s\n", tunnel_ref_text(object, "pin"));
 }
 
 /* How the server was verified: by CAs or by a pin. Without TLS it was not. */
@@ -121,7 +123,7 @@ static void write_server(FILE *out, const json_t *server)
 static void write_link(FILE *out, const json_t *link)
 {
 	const char *error = tunnel_ref_text(link, "last_error");
-	char quoted[512];
+	char quoted[1536];
 
 	if (!link)
 		return;
@@ -287,7 +289,7 @@ static void write_wireguard(FILE *out, const json_t *wireguard, int64_t now_s)
 static void write_unknown(FILE *out, const json_t *object)
 {
 	static const char *const known[] = {"name", "role", "state", "since", "pid", "worker_pid", "worker_restarts",
-		"server", "link", "sessions", "datagrams", "bytes", "queue", "dropped", "wireguard", NULL};
+		"pin", "server", "link", "sessions", "datagrams", "bytes", "queue", "dropped", "wireguard", NULL};
 	const char *key;
 	json_t *value, *all = json_copy((json_t *)(uintptr_t)object);
 

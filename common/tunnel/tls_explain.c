@@ -1,5 +1,6 @@
 /* Words for a failed TLS handshake: what is wrong with the certificate, what an alert of the peer asks for, what else
- * OpenSSL found. A remedy is named where there is one, by the key of the configuration that holds it.
+ * OpenSSL found. What helps against an alert is named by the key of the configuration that holds it; what helps where a
+ * certificate was refused depends on what the client knows of the server, and is added by client/mistrust.c.
  *
  * tls_explain_failure() looks at the error queue: no error is a connection that ended; a failed verification leads to
  * the certificate that tls.c has remembered; an alert and a reason have tables of words.
@@ -7,6 +8,7 @@
 #include "common/tunnel/tls_explain.h"
 
 #include "common/base/log.h"
+#include "common/base/text.h"
 #include "common/tunnel/tls.h"
 
 #include <arpa/inet.h>
@@ -19,8 +21,8 @@
 #include <string.h>
 #include <time.h>
 
-#define NAME_MAX_LEN 255
-#define NAMES_TOLD 3 /* names of a certificate in a message; it may have a hundred */
+#define NAMES_TOLD 3	 /* names of a certificate in a message; it may have a hundred */
+#define NAME_TOLD_LEN 48 /* of each name; whole messages must leave room for what helps */
 
 /* Append to a text that is cut at its buffer's end. */
 static void append(char *buf, size_t size, const char *format, ...) __attribute__((format(printf, 3, 4)));
@@ -34,8 +36,10 @@ static void append(char *buf, size_t size, const char *format, ...)
 	va_end(list);
 }
 
-/* A name of the certificate as text: a DNS name or an address. The name comes from a stranger and is quoted for the
- * log. Return: false for other kinds of names. */
+/* --- the names in a certificate: a stranger's words --- */
+
+/* A name of the certificate as text: a DNS name or an address. Return: false for other kinds of names, and for a DNS
+ * name of other characters, which may have been made to look like advice of ours. */
 static bool format_name(const GENERAL_NAME *name, char *buf, size_t size)
 {
 	int type;
@@ -43,98 +47,93 @@ static bool format_name(const GENERAL_NAME *name, char *buf, size_t size)
 	const unsigned char *data = type == GEN_DNS || type == GEN_IPADD ? ASN1_STRING_get0_data(value) : NULL;
 	int len = data ? ASN1_STRING_length(value) : 0;
 
-	if (type == GEN_DNS && len > 0)
+	if (type == GEN_DNS && len > 0 && text_is_made_of((const char *)data, (size_t)len, ".-_*"))
 		return log_quote(buf, size, data, (size_t)len);
 	if (type == GEN_IPADD && len == 4)
 		return inet_ntop(AF_INET, data, buf, (socklen_t)size);
 	return type == GEN_IPADD && len == 16 && inet_ntop(AF_INET6, data, buf, (socklen_t)size);
 }
 
-/* Append the first NAMES_TOLD names of the certificate to @list, and copy the very first to @first: it becomes a
- * remedy. Return: how many names it has that can be told. */
-static int append_alternative_names(X509 *certificate, char *list, size_t size, char *first, size_t first_size)
+/* Append the first NAMES_TOLD names of the certificate. Return: how many names it has that can be told. */
+static int append_alternative_names(X509 *certificate, char *buf, size_t size)
 {
 	GENERAL_NAMES *names = X509_get_ext_d2i(certificate, NID_subject_alt_name, NULL, NULL);
-	char name[NAME_MAX_LEN + 1];
+	char name[NAME_TOLD_LEN + 1];
 	int told = 0;
-	int i;
 
-	for (i = 0; i < sk_GENERAL_NAME_num(names); i++) {
+	for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) {
 		if (!format_name(sk_GENERAL_NAME_value(names, i), name, sizeof(name)))
 			continue;
-		if (told == 0)
-			snprintf(first, first_size, "%s", name);
 		if (told < NAMES_TOLD)
-			append(list, size, "%s%s", told ? ", " : "", name);
+			append(buf, size, "%s%s", told ? ", " : "", name);
 		told++;
 	}
 	if (told > NAMES_TOLD)
-		append(list, size, " and %d more", told - NAMES_TOLD);
+		append(buf, size, " and %d more", told - NAMES_TOLD);
 	GENERAL_NAMES_free(names);
 	return told;
 }
 
-/* Say which names the certificate has, and two remedies: its pin, and the first of the names. Where it has no
- * alternative names the common name counts, as it does for OpenSSL. */
-static void explain_name(X509 *leaf, const char *pin, char *buf, size_t size)
+/* Append one part of a distinguished name in quotes, which it cannot end itself. Return: false if it has none. */
+static bool append_part(const X509_NAME *name, int nid, const char *before, char *buf, size_t size)
 {
-	const X509_NAME *subject = X509_get_subject_name(leaf);
-	int at = X509_NAME_get_index_by_NID(subject, NID_commonName, -1);
-	const ASN1_STRING *value;
-	char first[NAME_MAX_LEN + 1] = "";
+	int at = X509_NAME_get_index_by_NID(name, nid, -1);
+	unsigned char *utf8 = NULL;
+	int len = at < 0 ? -1 : ASN1_STRING_to_UTF8(&utf8, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, at)));
+	char text[NAME_TOLD_LEN + 1], *quote;
 
-	snprintf(buf, size, "certificate is for ");
-	if (append_alternative_names(leaf, buf, size, first, sizeof(first)) == 0) {
-		if (at >= 0) {
-			value = X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at));
-			log_quote(
-				first, sizeof(first), ASN1_STRING_get0_data(value), (size_t)ASN1_STRING_length(value));
-		}
-		append(buf, size, "%s", at >= 0 ? first : "no name");
+	if (len > 0) {
+		log_quote(text, sizeof(text), utf8, (size_t)len);
+		while ((quote = strchr(text, '"')))
+			*quote = '\'';
+		append(buf, size, "%s\"%s\"", before, text);
 	}
-	append(buf, size, "; add Pin = %s", pin);
-	if (first[0] && first[0] != '*')
-		append(buf, size, " or ServerName = %s", first);
+	OPENSSL_free(utf8);
+	return len > 0;
 }
 
-static void explain_date(const char *before, const ASN1_TIME *time, const char *after, char *buf, size_t size)
+const char *tls_describe_certificate(X509 *certificate, char *buf, size_t size)
+{
+	const X509_NAME *subject = X509_get_subject_name(certificate), *issuer = X509_get_issuer_name(certificate);
+
+	snprintf(buf, size, "certificate is for ");
+	/* Where it has no alternative names the common name counts, as it does for OpenSSL. */
+	if (append_alternative_names(certificate, buf, size) == 0 &&
+		!append_part(subject, NID_commonName, "", buf, size))
+		append(buf, size, "no name");
+	if (X509_NAME_cmp(subject, issuer) == 0) {
+		append(buf, size, ", self-signed");
+		return buf;
+	}
+	append(buf, size, ", signed by");
+	if (!append_part(issuer, NID_commonName, " ", buf, size) &&
+		!append_part(issuer, NID_organizationalUnitName, " ", buf, size))
+		append(buf, size, " an authority");
+	append_part(issuer, NID_organizationName, " of ", buf, size);
+	return buf;
+}
+
+bool tls_first_name(X509 *certificate, char *buf, size_t size)
+{
+	GENERAL_NAMES *names = X509_get_ext_d2i(certificate, NID_subject_alt_name, NULL, NULL);
+	bool is_found = false;
+
+	for (int i = 0; !is_found && i < sk_GENERAL_NAME_num(names); i++)
+		is_found = format_name(sk_GENERAL_NAME_value(names, i), buf, size) && !strchr(buf, '*');
+	GENERAL_NAMES_free(names);
+	return is_found;
+}
+
+/* --- a certificate that was refused --- */
+
+static void explain_date(const char *before, const ASN1_TIME *time, char *buf, size_t size)
 {
 	char date[32] = "an unreadable date";
 	struct tm tm;
 
 	if (ASN1_TIME_to_tm(time, &tm))
 		strftime(date, sizeof(date), "%Y-%m-%d", &tm);
-	snprintf(buf, size, "%s %s%s", before, date, after);
-}
-
-static void explain_certificate(long result, const struct tls_refusal *refusal, const char *pin, char *buf, size_t size)
-{
-	switch (result) {
-	case X509_V_ERR_HOSTNAME_MISMATCH:
-	case X509_V_ERR_IP_ADDRESS_MISMATCH:
-		explain_name(refusal->leaf, pin, buf, size);
-		return;
-	case X509_V_ERR_CERT_HAS_EXPIRED:
-		explain_date(
-			refusal->faulty == refusal->leaf ? "certificate expired on" : "certificate's issuer expired on",
-			X509_get0_notAfter(refusal->faulty), "", buf, size);
-		return;
-	case X509_V_ERR_CERT_NOT_YET_VALID:
-		explain_date("certificate is not valid before", X509_get0_notBefore(refusal->faulty),
-			"; is this host's clock right?", buf, size);
-		return;
-	case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
-	case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
-	case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
-	case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
-	case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
-	case X509_V_ERR_CERT_UNTRUSTED:
-		snprintf(buf, size, "certificate is signed by an unknown authority; add CA = … or Pin = %s", pin);
-		return;
-	default:
-		snprintf(buf, size, "certificate refused: %s; Pin = %s would accept its key",
-			X509_verify_cert_error_string(result), pin);
-	}
+	snprintf(buf, size, "%s %s", before, date);
 }
 
 /* What the certificate of the peer lacks. Without a remembered certificate (memory ran out) only OpenSSL's own
@@ -143,13 +142,38 @@ static void explain_verification(SSL *ssl, char *buf, size_t size)
 {
 	const struct tls_refusal *refusal = tls_refused(ssl);
 	long result = SSL_get_verify_result(ssl);
-	char text[TLS_PIN_TEXT_MAX];
-	uint8_t pin[TLS_PIN_LEN];
+	bool is_known = refusal && refusal->leaf && refusal->faulty;
+	char description[TLS_DESCRIPTION_MAX];
 
-	if (!refusal || !refusal->leaf || !refusal->faulty || !tls_pin_of_certificate(refusal->leaf, pin))
-		snprintf(buf, size, "certificate refused: %s", X509_verify_cert_error_string(result));
+	if (is_known && result == X509_V_ERR_CERT_HAS_EXPIRED)
+		explain_date(
+			refusal->faulty == refusal->leaf ? "certificate expired on" : "certificate's issuer expired on",
+			X509_get0_notAfter(refusal->faulty), buf, size);
+	else if (is_known && result == X509_V_ERR_CERT_NOT_YET_VALID)
+		explain_date("certificate is not valid before", X509_get0_notBefore(refusal->faulty), buf, size);
+	else if (is_known && (result == X509_V_ERR_HOSTNAME_MISMATCH || result == X509_V_ERR_IP_ADDRESS_MISMATCH ||
+				     result == X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT))
+		tls_describe_certificate(refusal->leaf, buf, size);
+	else if (is_known && tls_is_unknown_authority(result))
+		snprintf(buf, size, "%s, an unknown authority",
+			tls_describe_certificate(refusal->leaf, description, sizeof(description)));
 	else
-		explain_certificate(result, refusal, tls_pin_format(text, pin), buf, size);
+		snprintf(buf, size, "certificate refused: %s", X509_verify_cert_error_string(result));
+}
+
+bool tls_is_unknown_authority(long result)
+{
+	switch (result) {
+	case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
+	case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+	case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+	case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+	case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
+	case X509_V_ERR_CERT_UNTRUSTED:
+		return true;
+	default:
+		return false;
+	}
 }
 
 /* Alerts that the peer sends before it hangs up (RFC 8446 §6.2), with what helps. */

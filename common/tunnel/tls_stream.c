@@ -222,7 +222,7 @@ int tls_stream_flush(struct tls_stream *stream)
  * flight of a handshake, or the alert that refuses it, is sent before the owner hears. */
 static void stream_handshake(struct tls_stream *stream)
 {
-	char reason[256];
+	char reason[384];
 	int rc, code;
 
 	if (!stream->ssl) {

@@ -2,6 +2,7 @@
 """Our client and certificates: verified always, by CA, name, date or pin; a wrong one never sees a token."""
 
 import os
+import signal
 import ssl
 import sys
 
@@ -9,6 +10,9 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from peer import certs, claims, http, programs, servers, stream  # noqa: E402
+
+
+told = []  # the log of each refusal
 
 
 def connects(kind, name=None, **options):
@@ -21,19 +25,25 @@ def connects(kind, name=None, **options):
                 local.expect(b'through')
 
 
+def is_refused(at):
+    """The next connection ends without a byte inside TLS."""
+    try:
+        with stream.TlsStream(at.accept(), at.context, server_side=True).handshake() as link:
+            data = link.recv()
+            assert not data, f'it spoke to a stranger: {data[:60]!r}'
+    except (ssl.SSLError, ConnectionResetError):
+        pass
+
+
 def refuses(kind, log, **options):
     """With this certificate the client sends not a byte inside TLS, says why, and goes on trying."""
     with servers.Server(programs.certificate(kind)) as at:
         with programs.Client(at.url, **options) as ours, ours.local() as local:
             local.send(b'go')
-            for _ in range(2):
-                try:
-                    with stream.TlsStream(at.accept(), at.context, server_side=True).handshake() as link:
-                        data = link.recv()
-                        assert not data, f'it spoke to a stranger: {data[:60]!r}'
-                except (ssl.SSLError, ConnectionResetError):
-                    pass
+            is_refused(at)
+            is_refused(at)
             ours.wait_log(log)
+            told.append(ours.log)
 
 
 def test_right_ca():
@@ -70,24 +80,99 @@ def test_no_sni_for_an_address():
     assert names and names[0] is None, names
 
 
+STATUS = 'the Pin that towpath-server status shows there'
+PORTAL = 'a captive portal .* or a proxy that opens TLS'
+
+
+def refuses_without_a_key(kind, log, **options):
+    """The same, and the log does not offer the key that was seen."""
+    refuses(kind, log, **options)
+    assert 'Pin = sha256//' not in told[-1], told[-1]
+
+
 def test_system_cas_are_the_default():
-    """Without CA and pin a certificate of an unknown CA is refused."""
-    refuses('good', r'(?i)certificate|issuer')
+    """Without CA and pin a certificate of an unknown CA is refused: it is named, and its key is not offered."""
+    refuses_without_a_key('good', f'certificate is for localhost, .*signed by "Test CA", an unknown authority.*CA = .*{PORTAL}')
+
+
+def test_company_ca_issues_for_our_name():
+    """A proxy that opens TLS makes certificates for any name: its CA is named, with its company, and what would let it."""
+    refuses_without_a_key('company', r'signed by "Test Proxy CA" of "Company, Inc\.", an unknown.*Interception = yes')
+    refuses_without_a_key('company', 'unknown authority', ca=programs.certificate('ca'))
+
+
+def test_staging_certificate():
+    """A certificate of Let's Encrypt's test authority is no reason to add a CA."""
+    refuses_without_a_key('staging', r'signed by "\(STAGING\) Riddling .*test authority: have the server')
+    assert 'CA = ' not in told[-1]
 
 
 def test_self_signed():
-    """A self-signed certificate is refused without a pin."""
-    refuses('alone', r'(?i)self.signed|certificate')
+    """A new hub's own certificate is refused without a pin; its pin is told, to be compared at the hub."""
+    for kind in ('alone', 'portal'):
+        pin = programs.certificate(kind).pin.replace('+', r'\+')
+        refuses(kind, f'self-signed; if towpath-server status shows the same pin there, add Pin = {pin}; else {PORTAL}')
+    assert 'is for portal.hotel.example, self-signed' in told[-1]
 
 
 def test_expired():
     """An expired certificate is refused, and the log says so."""
-    refuses('expired', r'(?i)expired', ca=programs.certificate('ca'))
+    refuses_without_a_key('expired', r'expired on 2020-02-01; have the server renew it', ca=programs.certificate('ca'))
 
 
 def test_other_name():
     """A certificate for another name is refused, and the log names that other name."""
-    refuses('other', r'other\.example\.org', ca=programs.certificate('ca'))
+    refuses_without_a_key('other', rf'is for other\.example\.org, signed by "Test CA"; .* ServerName = other\.example\.org '
+                                   f'or {STATUS}; else {PORTAL}', ca=programs.certificate('ca'))
+
+
+def test_another_answers_than_before():
+    """After the server was verified by its CA, nobody else's key or name becomes advice: not by a self-signed certificate,
+    nor by one of an unknown CA or for another name; also not after a reload."""
+    good = programs.certificate()
+    with servers.Server(good) as at, programs.Client(at.url, ca=programs.certificate('ca')) as ours, ours.local() as local:
+        local.send(b'go')
+        at.carrier().close()
+        for kind in ('portal', 'company', 'other', 'alone'):
+            at.context = certs.server_context(programs.certificate(kind))
+            is_refused(at)
+            name = {'portal': r'portal\.hotel\.example', 'other': r'other\.example\.org'}.get(kind, 'localhost')
+            ours.wait_log(f'is for {name}.*the server was reached before, so {PORTAL} may have answered; .*{STATUS}')
+            if kind == 'company':
+                ours.write('\n'.join(ours.lines) + '\nPingInterval = 20s\n')
+                os.kill(ours.process.pid, signal.SIGHUP)
+        assert 'Pin = sha256//' not in ours.log and 'ServerName' not in ours.log, ours.log
+        at.context = certs.server_context(good)
+        at.carrier().close()
+
+
+def test_a_name_is_known_after_a_restart():
+    """A name that was reached is known at the next start, too."""
+    ca = programs.certificate('ca')
+    with programs.Client('wss://hub.test:1', ca=ca, hosts=['127.0.0.1'], start=False) as ours:
+        with servers.Server(programs.certificate()) as at:
+            ours.write('\n'.join(ours.lines).replace('hub.test:1', f'hub.test:{at.port}') + '\n')
+            ours.start()
+            with ours.local() as local:
+                local.send(b'go')
+                at.carrier().close()
+                ours.stop()
+                ours.start()
+                at.context = certs.server_context(programs.certificate('portal'))
+                local.send(b'go')
+                is_refused(at)
+                ours.wait_log('the server was reached before')
+        assert 'Pin = sha256//' not in ours.log, ours.log
+
+
+def test_http_proxy_that_opens_tls():
+    """What answers CONNECT and shows its own certificate is named as the proxy."""
+    with servers.Server(programs.certificate('company')) as at, servers.Proxy() as proxy:
+        with programs.Client(at.url, extra=[f'Proxy = http://127.0.0.1:{proxy.port}']) as ours, ours.local() as local:
+            local.send(b'go')
+            is_refused(at)
+            ours.wait_log('Test Proxy CA.*else the proxy, which opens TLS, has answered')
+            assert 'Pin = ' not in ours.log
 
 
 def test_right_pin():
@@ -103,8 +188,9 @@ def test_second_pin():
 
 def test_wrong_pin():
     """Another key than the pinned one is refused, whoever signed it."""
-    refuses('alone', r'(?i)pin', pin=programs.certificate('good').pin)
-    refuses('good', r'(?i)pin', pin=programs.certificate('alone').pin, ca=None)
+    for seen, pinned in ('alone', 'good'), ('good', 'alone'), ('portal', 'alone'):
+        refuses_without_a_key(seen, f'public key is not the Pin: certificate is for .*{PORTAL} has answered.*set up anew.*{STATUS}',
+                              pin=programs.certificate(pinned).pin)
 
 
 def test_alpn_and_versions():

@@ -206,6 +206,7 @@ def test_run_from_a_url():
     token = folder.write('token', TOKEN + '\n')
     port = programs.free_port(programs.socket.SOCK_DGRAM)
     pin = next(line.split('Pin = ')[1].split()[0] for line in hub.log.splitlines() if 'Pin = ' in line)
+    assert hub.status()['pin'] == pin, hub.status()
     words = [programs.executable('client'), 'run', hub.url, '--token-file', token, '--pin', pin,
              '--listen', f'127.0.0.1:{port}', '--target', f'127.0.0.1:{hub.target.port}', '--fwmark', 'off',
              '--proxy', 'none', '--runtime-dir', os.path.join(folder.path, 'run')]

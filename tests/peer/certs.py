@@ -37,11 +37,11 @@ def _alternative_names(names):
 _EC = ('ec', '-pkeyopt', 'ec_paramgen_curve:P-256')
 
 
-def self_signed(folder, name, names=NAMES, new_key=_EC):
+def self_signed(folder, name, names=NAMES, new_key=_EC, subject=None):
     """A self-signed certificate that is its own CA."""
     made = Certificate(folder, name)
     _openssl('req', '-x509', '-newkey', *new_key, '-nodes', '-days', '2',
-             '-subj', '/CN=' + names[0], '-addext', 'subjectAltName=' + _alternative_names(names),
+             '-subj', subject or '/CN=' + names[0], '-addext', 'subjectAltName=' + _alternative_names(names),
              '-keyout', made.key, '-out', made.path)
     return made
 

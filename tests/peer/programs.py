@@ -364,7 +364,8 @@ _certificates = {}
 
 
 def certificate(kind='good'):
-    """One certificate of each kind for the whole file: ca, good, expired, other (name), alone (self-signed)."""
+    """One certificate of each kind for the whole file: ca, good, expired, other (name), alone (self-signed), portal (alone,
+    and of a portal's name), company and staging (right names, unknown CAs)."""
     if not _certificates:
         folder = tempfile.mkdtemp(prefix='towpath-test-')
         claims.at_exit(lambda: shutil.rmtree(folder))
@@ -373,6 +374,11 @@ def certificate(kind='good'):
         _certificates['expired'] = certs.signed(folder, 'expired', ca, until='20200201000000Z')
         _certificates['other'] = certs.signed(folder, 'other', ca, ['other.example.org'])
         _certificates['alone'] = certs.self_signed(folder, 'alone')
+        _certificates['portal'] = certs.self_signed(folder, 'portal', ['portal.hotel.example'])
+        for name, subject in (('company', '/O=Company, Inc./CN=Test Proxy CA'),
+                              ('staging', "/O=(STAGING) Let's Encrypt/CN=(STAGING) Riddling Rhubarb R12")):
+            issuer = certs.self_signed(folder, name + '-ca', [name], subject=subject)
+            _certificates[name] = certs.signed(folder, name, issuer)
     return _certificates[kind]
 
 

@@ -77,12 +77,13 @@ static void hub_with_a_session(void **state)
 {
 	(void)state;
 	assert_text("{\"name\":\"hub\",\"role\":\"server\",\"state\":\"up\",\"since\":\"2026-11-21T02:44:59Z\","
-		    "\"sessions\":[{\"client\":\"laptop\",\"from\":\"198.51.100.7:4711\",\"since\":\"2026-11-21T02:45:"
+		    "\"pin\":\"sha256//A=\",\"sessions\":[{\"client\":\"laptop\",\"from\":\"198.51.100.7:4711\",\"since\":\"2026-11-21T02:45:"
 		    "00Z\","
 		    "\"stock\":true,\"rtt_ms\":0.0,\"bytes\":{\"sent\":1,\"received\":2}}]}",
 		"server: hub\n"
 		"  state: up\n"
 		"  since: 2026-11-21T02:44:59Z (1 second ago)\n"
+		"  pin: sha256//A=\n"
 		"\n  sessions: 1\n"
 		"\n"
 		"  session: laptop\n"

@@ -241,14 +241,6 @@ static struct tls_client_setup with_authority(void)
 			fail_msg("\"%s\" lacks \"%s\"", text, part);                                                   \
 	} while (0)
 
-static void pin_text_of(const struct identity *identity, char text[TLS_PIN_TEXT_MAX])
-{
-	uint8_t pin[TLS_PIN_LEN];
-
-	assert_int_equal(tls_pin_of_pem(identity->certificate_pem, pin, NULL), 0);
-	tls_pin_format(text, pin);
-}
-
 /* Connect with @plan to @name at @server and hand back why the client refused. */
 static void refused_because(
 	const struct identity *server, const struct tls_client_setup *plan, const char *name, char reason[REASON_MAX])
@@ -310,7 +302,8 @@ static void address_in_url(void **state)
 		pair_done(&pair);
 	}
 	refused_because(&hub, &plan, "127.0.0.2", reason);
-	ASSERT_HAS(reason, "certificate is for hub.example.org, 127.0.0.1, ::1; add Pin = sha256//");
+	assert_string_equal(
+		reason, "certificate is for hub.example.org, 127.0.0.1, ::1, signed by \"Test authority\"");
 }
 
 /* A wrong name is refused, and told which would be right. */
@@ -318,14 +311,14 @@ static void wrong_name(void **state)
 {
 	struct tls_client_setup plan = with_authority();
 	char reason[REASON_MAX];
-	char pin[TLS_PIN_TEXT_MAX];
+	char name[64];
 
 	(void)state;
 	refused_because(&elsewhere, &plan, "hub.example.org", reason);
-	ASSERT_HAS(reason, "certificate is for a.example.net, b.example.net, c.example.net and 2 more; add Pin = ");
-	ASSERT_HAS(reason, " or ServerName = a.example.net");
-	pin_text_of(&elsewhere, pin);
-	ASSERT_HAS(reason, pin);
+	assert_string_equal(reason, "certificate is for a.example.net, b.example.net, c.example.net and 2 more, signed "
+				    "by \"Test authority\"");
+	assert_true(tls_first_name(elsewhere.certificate, name, sizeof(name)));
+	assert_string_equal(name, "a.example.net");
 }
 
 /* An expired certificate is refused with its date. */
@@ -343,7 +336,7 @@ static void expired_certificate(void **state)
 	assert_string_equal(reason, expected);
 }
 
-/* One that is not valid yet points at the clock. */
+/* One that is not valid yet is refused with its date. */
 static void certificate_of_the_future(void **state)
 {
 	struct tls_client_setup plan = with_authority();
@@ -352,27 +345,43 @@ static void certificate_of_the_future(void **state)
 	(void)state;
 	refused_because(&future, &plan, "hub.example.org", reason);
 	ASSERT_HAS(reason, "certificate is not valid before 2");
-	ASSERT_HAS(reason, "clock");
 }
 
-/* An unknown authority is refused with the pin that would do, for chains and for self-signed ones. */
+/* An unknown authority is named, and a certificate that has none is told apart. */
 static void unknown_authority(void **state)
 {
 	struct tls_client_setup plan = {.ca_pem = own.certificate_pem};
 	char reason[REASON_MAX];
-	char pin[TLS_PIN_TEXT_MAX];
 
 	(void)state;
 	refused_because(&hub, &plan, "hub.example.org", reason);
-	ASSERT_HAS(reason, "certificate is signed by an unknown authority; add CA = … or Pin = sha256//");
-	pin_text_of(&hub, pin);
-	ASSERT_HAS(reason, pin);
+	assert_string_equal(reason, "certificate is for hub.example.org, 127.0.0.1, ::1, signed by \"Test authority\", an "
+				    "unknown authority");
 	plan = with_authority();
 	refused_because(&own, &plan, "hub.example.org", reason);
-	ASSERT_HAS(reason, "unknown authority");
+	assert_string_equal(reason, "certificate is for hub.example.org, self-signed");
 	plan = (struct tls_client_setup){0}; /* the system's */
 	refused_because(&own, &plan, "hub.example.org", reason);
-	ASSERT_HAS(reason, "unknown authority");
+	assert_string_equal(reason, "certificate is for hub.example.org, self-signed");
+}
+
+/* A stranger's names are escaped and cut, end no quotation, and cannot look like advice of ours. */
+static void names_of_a_stranger(void **state)
+{
+	static const char far[] = "a\n<3>link: \"; add Pin = sha256//01234567890123456789012345678901";
+	struct identity portal = {0}, odd = {0};
+	char text[REASON_MAX];
+
+	(void)state;
+	identity_make(&portal, far, NULL, NULL, -1, 90);
+	assert_string_equal(tls_describe_certificate(portal.certificate, text, sizeof(text)),
+		"certificate is for \"a\\x0a<3>link: '; add Pin = sha256//0123456789012\", self-signed");
+	identity_make(&odd, "hub", "DNS:a; add Pin = b,DNS:*.example.org", &portal, -1, 90);
+	assert_string_equal(tls_describe_certificate(odd.certificate, text, sizeof(text)),
+		"certificate is for *.example.org, signed by \"a\\x0a<3>link: '; add Pin = sha256//0123456789012\"");
+	assert_false(tls_first_name(odd.certificate, text, sizeof(text)));
+	identity_done(&portal);
+	identity_done(&odd);
 }
 
 /* With a pin neither authority, name nor date is asked; the right pin fits, others do not. */
@@ -799,6 +808,7 @@ int main(void)
 		cmocka_unit_test(expired_certificate),
 		cmocka_unit_test(certificate_of_the_future),
 		cmocka_unit_test(unknown_authority),
+		cmocka_unit_test(names_of_a_stranger),
 		cmocka_unit_test(pins),
 		cmocka_unit_test(pin_of_a_known_certificate),
 		cmocka_unit_test(unusable_files),
