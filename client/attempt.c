@@ -24,7 +24,6 @@
 #include "common/tunnel/tls_stream.h"
 #include "common/tunnel/upgrade.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -5,7 +5,6 @@
 #include "common/base/addr.h"
 
 #include <stddef.h>
-#include <stdint.h>
 #include <uv.h>
 
 #define DIAL_ADDRESSES_MAX 16u

@@ -8,7 +8,6 @@
 #include "common/wireguard/wg_device.h"
 #include "common/wireguard/wg_userspace.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #define MTU_FITS 1420u /* 1500 − 40 (IPv6) − 8 (UDP) − 32 (WireGuard): fits every path and any carrier */

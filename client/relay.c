@@ -8,7 +8,6 @@
 #include "client/relay.h"
 
 #include "client/client.h"
-#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/require.h"
 #include "common/tunnel/carrier.h"
@@ -16,7 +15,6 @@
 #include <errno.h>
 #include <openssl/rand.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 struct local_flow *relay_first(const struct relay *relay)

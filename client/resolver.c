@@ -19,8 +19,6 @@
 
 #include <ares.h>
 #include <errno.h>
-#include <netdb.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

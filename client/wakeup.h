@@ -2,10 +2,7 @@
  * also how a wake-up from sleep shows). */
 #pragma once
 
-#include "common/base/err.h"
-
 #include <stdbool.h>
-#include <stdint.h>
 #include <uv.h>
 
 #define WAKEUP_PAUSE_MS 200u /* between two calls: a network comes up in many small steps */

@@ -20,7 +20,6 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #define POOL_CELLS 16384u /* 32 MiB of address space, touched as used */

@@ -3,8 +3,6 @@
 
 #include "common/base/require.h"
 
-#include <stddef.h>
-
 void session_list_add(struct session_list *list, struct session_node *node, struct session *session)
 {
 	*node = (struct session_node){.session = session, .next = list->first};

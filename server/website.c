@@ -16,7 +16,6 @@
 
 #include <errno.h>
 #include <libwebsockets.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

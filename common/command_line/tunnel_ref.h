@@ -8,7 +8,6 @@
 #include <jansson.h>
 #include <limits.h>
 #include <stdbool.h>
-#include <sys/types.h>
 
 #define TUNNEL_REF_NAME_MAX 64
 

@@ -15,7 +15,6 @@
 #include "common/net/sysctl.h"
 
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 
 #define CHANGE_TEXT_MAX FORWARD_COMMAND_MAX /* the longest text is the command line of a FORWARD rule */

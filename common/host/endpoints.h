@@ -9,7 +9,6 @@
 #include "common/net/command.h"
 #include "common/wireguard/wg_config.h"
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <uv.h>
 

@@ -6,7 +6,6 @@
  */
 #include "common/host/facts.h"
 
-#include "common/base/log.h"
 #include "common/host/table_lock.h"
 #include "common/net/link.h"
 #include "common/net/route.h"

@@ -8,7 +8,6 @@
 
 #include "common/net/command.h"
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <uv.h>
 

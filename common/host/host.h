@@ -17,7 +17,6 @@
 #include "common/wireguard/wg_config.h"
 
 #include <jansson.h>
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <uv.h>

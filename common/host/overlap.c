@@ -8,7 +8,6 @@
 #include "common/net/link.h"
 
 #include <netinet/in.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 /* True for an address that shares its network with other hosts. One that is all of its network, and one that every

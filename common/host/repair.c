@@ -21,7 +21,6 @@
 #include "common/wireguard/wg_handshake.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define GATHER_MS 50

@@ -8,8 +8,6 @@
 #include "common/net/link.h"
 #include "common/wireguard/wg_device.h"
 
-#include <stdio.h>
-
 static json_t *key_text(const uint8_t key[WG_CONFIG_KEY_LEN])
 {
 	char text[BASE64_LEN(WG_CONFIG_KEY_LEN) + 1];

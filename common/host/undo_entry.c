@@ -6,7 +6,6 @@
 #include "common/host/undo_entry.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 static const char *const kind_words[] = {

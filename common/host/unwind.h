@@ -7,7 +7,6 @@
 #include "common/host/undo.h"
 #include "common/net/command.h"
 
-#include <stdbool.h>
 #include <uv.h>
 
 struct unwind {

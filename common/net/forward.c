@@ -17,7 +17,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define FORWARD_DEPTH_MAX 16 /* the kernel's own limit of jumps */
 #define FORWARD_LINE_MAX 256

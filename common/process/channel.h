@@ -10,7 +10,6 @@
 
 #include "common/base/err.h"
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <uv.h>

@@ -12,7 +12,6 @@
 #include "common/base/err.h"
 #include "common/process/channel.h"
 
-#include <stdbool.h>
 #include <sys/types.h>
 #include <uv.h>
 

@@ -8,8 +8,6 @@
 
 #include "common/base/require.h"
 
-#include <string.h>
-
 #define WG_TYPE_INITIATION 1u
 #define WG_TYPE_COOKIE 3u
 #define WG_INITIATION_LEN 148u /* WireGuard paper §5.4.2 */

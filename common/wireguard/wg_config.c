@@ -12,7 +12,6 @@
  */
 #include "common/wireguard/wg_config.h"
 
-#include "common/base/array.h"
 #include "common/base/base64.h"
 #include "common/base/prefix.h"
 #include "common/base/secret.h"

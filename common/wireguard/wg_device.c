@@ -6,7 +6,6 @@
 #include "common/wireguard/wg_device.h"
 
 #include "common/base/addr.h"
-#include "common/base/secret.h"
 #include "common/wireguard/wg_library.h"
 
 #include <errno.h>

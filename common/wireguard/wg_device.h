@@ -13,9 +13,7 @@
 #include "common/wireguard/wg_config.h"
 #include "common/wireguard/wg_state.h"
 
-#include <net/if.h>
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 
 /* True if the kernel has WireGuard. Asking loads its module, if there is one. Needs no privilege. */

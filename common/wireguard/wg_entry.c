@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 const uint8_t wg_entry_no_key[WG_CONFIG_KEY_LEN];
 

@@ -5,7 +5,6 @@
 #include "common/base/prefix.h"
 #include "common/wireguard/wg_config.h"
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
