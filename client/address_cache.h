@@ -9,8 +9,7 @@
 
 struct address_cache;
 
-/* Read the file. Lines that cannot be read are passed over; a missing file means an empty cache. Return: NULL without
- * memory. */
+/* Read the file. Lines that cannot be read are passed over; a missing file means an empty cache. NULL: no memory. */
 struct address_cache *address_cache_open(const char *state_dir, const char *name);
 
 /* Write pending entries, then free the cache. NULL is allowed. */
@@ -19,9 +18,8 @@ void address_cache_close(struct address_cache *cache);
 /* Return: the addresses of @host (address_list.h), borrowed until the next address_cache_keep(), or NULL. */
 const char *address_cache_find(const struct address_cache *cache, const char *host);
 
-/* Keep @addresses for @host; a text that is no list of addresses is ignored. A change is written at once, or later if
- * the last write was less than the pause ago. Return: milliseconds until address_cache_write() is due; 0: nothing is
- * left to write. */
+/* Keep @addresses for @host; a text that is no list of addresses is ignored. A change is written at once, or after the
+ * pause since the last write. Return: milliseconds until address_cache_write() is due; 0: nothing is left to write. */
 unsigned address_cache_keep(struct address_cache *cache, const char *host, const char *addresses, uint64_t now_us);
 
 /* Write pending entries. A failure is one debug line, the first time. */

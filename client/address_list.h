@@ -9,8 +9,7 @@
 #define ADDRESS_LIST_MAX 8u
 #define ADDRESS_LIST_TEXT_MAX 400u /* eight IPv6 addresses, three of them with a zone */
 
-/* Parse the whole text, each address with @port. Return: how many, 0 for "", -EINVAL for any other text; then @ret is
- * untouched. */
+/* Parse the text, each address with @port. Return: how many, 0 for "", -EINVAL for any other text, @ret untouched. */
 int address_list_parse(const char *text, uint16_t port, struct addr ret[ADDRESS_LIST_MAX]);
 
 /* Write at most ADDRESS_LIST_MAX addresses, and no address that does not fit whole. Return: @buf. */

@@ -25,8 +25,7 @@ struct dial_handlers {
 struct dial *dial_open(uv_loop_t *loop, struct socket_source *sockets, const struct addr *addresses, size_t count,
 	const struct dial_handlers *handlers, void *owner);
 
-/* Calls no handler any more; the memory is freed when the loop has run on. Also needed after a handler. NULL is
- * allowed. */
+/* Calls no handler any more; the memory goes when the loop has run on. Also needed after a handler; NULL is fine. */
 void dial_close(struct dial *dial);
 
 /* The network has changed: start every address anew, beside the tries under way, whose first packets may be lost. Does

@@ -80,8 +80,7 @@ void link_open(struct link *link, const struct link_setup *setup);
 /* Pings and deadlines. About twice a second. */
 void link_tick(struct link *link, uint64_t now_us);
 
-/* The host's network or clock has changed: a link that waits tries now, one that is up checks that the server is
- * there. */
+/* The host's network or clock has changed: a link that waits tries now, one that is up checks the server. */
 void link_wake(struct link *link);
 
 /* The client has another profile. A link that is up takes it at its next connect, any other at once. */

@@ -21,8 +21,7 @@ struct link_marks {
 	struct mark_duplicate *duplicates;
 };
 
-/* Set the mark on a new socket, and keep a duplicate of it if it is TCP. @loop: for the timer that finds closed
- * connections. */
+/* Set the mark on a new socket, and keep a duplicate of a TCP one. @loop: for the timer that finds closed ones. */
 void link_marks_put(struct link_marks *marks, uv_loop_t *loop, int fd);
 
 /* Set @mark on new sockets and on those that are open. Return: true if the mark has changed. */

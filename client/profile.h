@@ -29,7 +29,7 @@ struct profile {
 	struct profile_server *servers; /* as many as the settings have */
 };
 
-/* Called by OpenSSL for each session that can be resumed. Return: 1 if it was kept; the keeper frees it. */
+/* See tls_client_on_session(). */
 typedef int profile_on_session(SSL *ssl, SSL_SESSION *session);
 
 /* From a CHANNEL_SETTINGS or CHANNEL_RELOAD; owns @fd. Reads the system's certificates where no others are given.

@@ -1,5 +1,4 @@
-/* The HTTP proxy on the way to the server: its URL, and https_proxy and no_proxy of the environment, as curl reads
- * them. */
+/* The HTTP proxy on the way to the server: its URL, and https_proxy and no_proxy of the environment, as curl does. */
 #pragma once
 
 #include "client/settings.h"
@@ -12,8 +11,7 @@
  * Return: NULL, or the complaint, @settings are then unchanged. */
 const char *proxy_parse(const char *text, struct client_settings *settings);
 
-/* Take the environment's proxy for the servers of @settings, unless no_proxy names all of them. Complaints go to
- * @report. */
+/* Take the environment's proxy for the servers of @settings unless no_proxy names them all. Complains to @report. */
 void proxy_take_environment(struct client_settings *settings, struct ini_report *report);
 
 /* True if @no_proxy (NULL: nothing) exempts @host, a name or an address without brackets. A list separated by commas or

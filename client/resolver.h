@@ -22,8 +22,7 @@
 struct resolver; /* one question */
 struct socket_source;
 
-/* @addresses: @count of them with @port set, IPv6 and IPv4 in turn (RFC 8305 §4); borrowed. @count 0: @reason says
- * why. */
+/* @addresses: @count of them with @port, IPv6 and IPv4 in turn (RFC 8305 §4); borrowed. @count 0: @reason says why. */
 typedef void (*resolver_on_answer)(void *owner, const struct addr *addresses, size_t count, const char *reason);
 
 struct resolver_setup {

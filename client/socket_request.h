@@ -1,6 +1,5 @@
 /* Sockets for the way to the server. SO_MARK needs a privilege that the worker has not, so the supervisor makes and
- * marks each socket: CHANNEL_LINK_WANTED with a ticket goes up, CHANNEL_LINK_SOCKET with the same ticket brings the
- * descriptor. */
+ * marks each: CHANNEL_LINK_WANTED goes up with a ticket, CHANNEL_LINK_SOCKET brings the descriptor with it. */
 #pragma once
 
 #include <stdbool.h>

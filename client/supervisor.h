@@ -1,5 +1,5 @@
-/* The client's supervisor: configuration, the local UDP port, link sockets, the worker's life. Never reads a byte from
- * the network. */
+/* The client's supervisor: configuration, local UDP port, link sockets, the worker's life. Reads nothing from the
+ * network. */
 #pragma once
 
 #include "client/config.h"

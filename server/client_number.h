@@ -28,8 +28,7 @@ void client_number_table_close(struct client_number_table *table);
 int client_number_table_assign(struct client_number_table *table, const char *const *keys, size_t count,
 	uint32_t *ret_numbers, struct err *err);
 
-/* The key by which a client is known again: its Name; without one its public key, its token's id or its stock path's
- * hash. */
+/* The key by which a client is known again: its Name; without one its public key, token's id or stock path's hash. */
 void client_number_key(char buf[CLIENT_NUMBER_KEY_MAX], const struct server_client *client);
 
 /* The address that belongs to a number, port 0. */

@@ -121,15 +121,13 @@ void flow_table_detach(struct hub_flow *flow, struct session *session);
 /* The supervisor's answer to the question with this ticket. Owns @fd (-1 with @error). */
 void flow_table_on_socket(struct flow_table *table, uint64_t ticket, int error, int fd);
 
-/* Close flows that have been lonely for too long, drop datagrams that have waited for too long. About twice a
- * second. */
+/* Close flows that have been lonely, drop datagrams that have waited, for too long. About twice a second. */
 void flow_table_tick(struct flow_table *table, uint64_t now_us);
 
 /* Close a client's flows that are lonely. */
 void flow_table_end_lonely(struct flow_table *table, uint32_t client);
 
-/* Add the counters of all flows, also of those that have ended. @depth: datagrams that wait; @sojourn_us: the longest
- * wait. */
+/* Add the counters of all flows, also of ended ones. @depth: datagrams that wait; @sojourn_us: the longest wait. */
 void flow_table_sum(const struct flow_table *table, struct flow_counters *total, uint32_t *depth, uint64_t *sojourn_us);
 
 /* Close all flows. All sessions have detached. */

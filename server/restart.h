@@ -6,8 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* True if both bring up the device from the same file under the same name, so that [Interface] and [Peer] are
- * comparable. */
+/* True if both bring up the device from the same file and name, so that [Interface] and [Peer] are comparable. */
 bool restart_is_same_device(const struct server_config *before, const struct server_config *now);
 
 /* Append to "Address, MTU", or "", the keys in which @now and @before differ. Names that do not fit are left out. */

@@ -1,5 +1,4 @@
-/* The hub's supervisor: configuration, listeners, flow sockets, the worker's life. Never reads a byte from the
- * network. */
+/* The hub's supervisor: configuration, listeners, flow sockets, the worker's life. Reads nothing from the network. */
 #pragma once
 
 #include "common/process/supervise.h"

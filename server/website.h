@@ -24,8 +24,7 @@ int website_open(struct website **ret, uv_loop_t *loop, const char *page_html, s
 int website_connect(struct website *website);
 
 /* Find requests that libwebsockets would answer in its own words, or would frame wrongly: methods it does not know,
- * bodies without a length, broken escapes. Return: the status to answer with website_format_error() instead; 0: pass it
- * on. */
+ * bodies without a length, broken escapes. Return: the status for website_format_error(); 0: none. */
 unsigned website_refusal(const struct http_head *head);
 
 #define WEBSITE_ERROR_MAX 1024

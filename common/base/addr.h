@@ -17,8 +17,7 @@ struct addr {
 	};
 };
 
-/* Parse "127.0.0.1:51820", "[::1]:51820", and without port where @default_port is not 0. No names. Return: 0 or
- * -EINVAL. */
+/* Parse "127.0.0.1:51820", "[::1]:51820", without port if @default_port is not 0. No names. Return: 0 or -EINVAL. */
 int addr_parse(const char *text, uint16_t default_port, struct addr *ret);
 
 /* Split "host", "host:port", "[v6]:port" into its two parts; names allowed; brackets are taken off.

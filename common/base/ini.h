@@ -47,8 +47,7 @@ void ini_done(struct ini *ini); /* wipes the values: some are keys */
 void ini_report_add(struct ini_report *report, const char *path, unsigned line, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
 void ini_report_done(struct ini_report *report);
-/* As many lines as fit into @err, joined by newlines, and how many do not; without lines it stays as it is. Return:
- * @code. */
+/* As many lines as fit into @err, joined by newlines, and how many do not; without lines it stays. Return: @code. */
 int ini_report_join(const struct ini_report *report, int code, struct err *err);
 
 /* The known word nearest to @word (edit distance at most a third of its length), or NULL. @known ends with NULL. */

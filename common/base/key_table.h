@@ -87,8 +87,7 @@ enum key_result {
 /* The row of that key, in any case, or -1. */
 int key_table_find(const struct key_table *table, const char *key);
 
-/* One entry of a file, for the first reader that knows the key. @readers: of one section; twins may be in two of
- * them. */
+/* One entry of a file, for the first reader that knows the key. @readers: of one section; twins may be in two. */
 enum key_result key_take(const struct key_reader *readers, size_t count, const struct ini *ini,
 	const struct ini_entry *entry, struct ini_report *report);
 

@@ -48,8 +48,7 @@ struct record {
 /* Write @owner into a new sealed memfd. Return: descriptor or a negative errno. */
 int record_write(const struct record *record, const void *owner, struct err *err);
 
-/* Read what record_write() wrote, and close @fd. Return: 0, *ret is freed with record_done(); or a negative errno, *ret
- * is zeroed. */
+/* Read what record_write() wrote; closes @fd. Return: 0 (record_done() *ret) or a negative errno with *ret zeroed. */
 int record_read(const struct record *record, int fd, void *ret, struct err *err);
 
 /* Free every text and array of @owner, and wipe all of it: some fields are secrets. */

@@ -15,6 +15,5 @@ void secret_free(char *text);
 /* Compare @len bytes in constant time. */
 bool secret_equal(const void *a, const void *b, size_t len);
 
-/* The first line of a file without its line end, at most @max bytes. Return: 0 (free with secret_free()) or a negative
- * errno. */
+/* The first line of a file without its end, at most @max bytes. Return: 0 (secret_free() it) or a negative errno. */
 int secret_read_file(const char *path, size_t max, char **ret_text, struct err *err);

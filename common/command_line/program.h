@@ -12,8 +12,7 @@ struct program {
 	const char *role;			 /* "client" */
 	const char *section;			 /* of a file that is such a tunnel's: "Client" */
 	struct configuration_type configuration; /* context of its read(): the struct options */
-	/* The name and path of a configuration that was read. *ret_path: NULL if it comes from a URL. Borrowed from
-	 * @config. */
+	/* The name and path of a configuration that was read. *ret_path: NULL for a URL. Borrowed from @config. */
 	void (*identify)(const void *config, const char **ret_name, const char **ret_path);
 	/* Run until SIGTERM, SIGINT or `down` (0), or until it cannot go on (1). Return: the exit code. */
 	int (*supervise)(const void *config, const struct supervisor_options *options);

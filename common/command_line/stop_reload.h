@@ -1,5 +1,4 @@
-/* `down` and `reload`: both ask the running tunnel by its control socket. `down` also cleans up after one that
- * crashed. */
+/* `down` and `reload`: both ask the running tunnel by its control socket. `down` also cleans up after a crash. */
 #pragma once
 
 #include "common/command_line/options.h"

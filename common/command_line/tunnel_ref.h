@@ -21,12 +21,10 @@ struct tunnel_ref {
 	char undo_path[PATH_MAX];
 };
 
-/* From NAME, FILE, or the host name after which a tunnel from a URL is called. Return: 0, or -EINVAL with a line in
- * @report. */
+/* From NAME, FILE, or the host name after which a tunnel from a URL is called. Return: 0 or -EINVAL. */
 int tunnel_ref_find(struct tunnel_ref *ret, const struct options *options, const char *role, struct ini_report *report);
 
-/* From a NAME that has been checked. @file_path: NULL for a tunnel from a URL. Return: 0 or -ENAMETOOLONG with @err
- * set. */
+/* From a NAME that has been checked. @file_path: NULL for a tunnel from a URL. Return: 0 or -ENAMETOOLONG. */
 int tunnel_ref_set(struct tunnel_ref *ret, const struct options *options, const char *role, const char *name,
 	const char *file_path, struct err *err);
 

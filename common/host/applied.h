@@ -86,6 +86,5 @@ int applied_add(struct applied *applied, const struct change *change, struct err
 void applied_release_missing(struct applied *applied);
 
 /* Make the routes of @wanted those of the plan: what is not among them goes, what is new comes. @keeps_full: routes of
- * length 0 stay as they are. Failures are logged and do not stop the rest. Return: 0 or -ENOMEM with nothing
- * changed. */
+ * length 0 stay as they are. Failures are logged and do not stop the rest. Return: 0, or -ENOMEM: unchanged. */
 int applied_set_routes(struct applied *applied, struct plan *wanted, bool keeps_full);

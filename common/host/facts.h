@@ -22,8 +22,7 @@ struct facts {
 int facts_pick_mark(struct netlink *netlink, const struct host_setup *setup, const struct undo *left, uint32_t *ret,
 	int *ret_lock, struct err *err);
 
-/* @endpoints: one for each peer. Complaints name file and line. Return: 0 (facts_done() it when the rules are gone) or
- * a negative errno. */
+/* @endpoints: one for each peer. Return: 0 (facts_done() it after the rules) or a negative errno. */
 int facts_gather(struct facts *ret, struct netlink *netlink, const struct host_setup *setup,
 	const struct addr *endpoints, uint32_t mark, struct err *err);
 void facts_done(struct facts *facts);

@@ -33,16 +33,14 @@ struct host_handlers {
 struct host;
 
 /* Lock the undo list and choose the mark. Changes nothing; what a crash left is undone in host_up(). @setup is copied,
- * what it points to is borrowed until host_close(). Return: 0, -EBUSY where the tunnel runs already, or another
- * negative errno. */
+ * what it points to is borrowed until host_close(). Return: 0, -EBUSY (it runs already) or another negative errno. */
 int host_open(struct host **ret, uv_loop_t *loop, const struct host_setup *setup, const struct host_handlers *handlers,
 	void *owner, struct err *err);
 
 /* Clean up what a crash left, check the host (check.h), bring everything up. on_up or on_failed follows. */
 void host_up(struct host *host);
 
-/* The link to the server is up: let WireGuard shake hands now unless its last handshake still holds. on_handshake
- * follows. */
+/* The link to the server is up: let WireGuard shake hands now unless its last one still holds. on_handshake follows. */
 void host_link_is_up(struct host *host);
 
 /* Something has changed in the kernel: @kinds is a set of enum netmon_kind. */
@@ -79,8 +77,7 @@ json_t *host_report(struct host *host);
  * on_down follows, once. A second call kills the hook that runs. */
 void host_down(struct host *host);
 
-/* After on_down or on_failed, or if host_up() was never called. The memory goes when the loop has let go of the
- * handles. */
+/* After on_down or on_failed, or if host_up() was never called. Its memory goes when the loop has let go of it. */
 void host_close(struct host *host);
 
 /* Undo what a crashed tunnel left, without hooks; for `down` and ExecStopPost=. Runs a loop of its own. Return: how

@@ -1,5 +1,4 @@
-/* The settings of one tunnel's host part, handed to host_open() and read by all files of this folder: plain data, no
- * code. */
+/* The settings of one tunnel's host part, handed to host_open() and read by all files of this folder: plain data. */
 #pragma once
 
 #include "common/base/addr.h"

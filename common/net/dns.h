@@ -33,9 +33,8 @@ int dns_format_unset(const struct dns_tools *tools, const char *device, char ret
 
 /* The name servers of the physical links, which find the hub's name under a full tunnel: those of systemd-resolved,
  * link by link, by D-Bus; those in resolvconf's files of interfaces; or else those in /etc/resolv.conf. Devices of kind
- * wireguard,
- * @except and loopback addresses are left out. Port 53. Reads files, and waits for resolved at most 300 ms. Return: how
- * many, perhaps 0. */
+ * wireguard, @except and loopback addresses are left out. Port 53. Waits for resolved at most 300 ms. Return: how many,
+ * perhaps 0. */
 size_t dns_uplink_servers(const char *except, struct addr ret[DNS_SERVERS_MAX]);
 
 /* For tests: the same from files only, which may lie below another @root than "". */

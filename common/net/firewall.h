@@ -51,8 +51,8 @@ bool firewall_is_needed(const struct firewall_setup *setup);
 /* True if nft can name this device: the name has none of `"`, `*` and `\`. */
 bool firewall_can_name(const char *device);
 
-/* A script for `nft -f -` that replaces the whole table. Return: the caller frees it; NULL: out of memory, or a device
- * that nft cannot name. */
+/* A script for `nft -f -` that replaces the whole table. Return: the caller frees it; NULL: no memory, or a device nft
+ * cannot name. */
 char *firewall_format(const struct firewall_setup *setup);
 
 /* The text that takes it away; no error where it is gone already. */

@@ -36,14 +36,13 @@ struct forward_facts {
 	bool has_iptables_nft;	       /* its own tables are then changed by it, so that it can still read them */
 };
 
-/* Pure. @comment: "towpath-home", the name of our table. Return: 0, -EINVAL (not JSON, or a name that cannot stand in a
- * command line), -E2BIG. */
+/* Pure. @comment: "towpath-home", the name of our table. Return: 0, -EINVAL (not JSON, or a name unfit for a command
+ * line), -E2BIG. */
 int forward_find(const struct forward_facts *facts, const char *device, const char *comment, struct forward_rules *ret,
 	struct err *err);
 
 /* Scan, beside the loop: run the programs, then forward_find(). @on_found is called once, from the loop; the scan is
- * gone after it. If a program fails, that is logged, and @rules has none for its tables. Return: 0 or a negative
- * errno. */
+ * gone after it. A program that fails is logged; @rules has none for its tables. Return: 0 or a negative errno. */
 struct forward_scan;
 int forward_scan_start(struct forward_scan **ret, uv_loop_t *loop, const char *device, const char *comment,
 	void (*on_found)(void *owner, const struct forward_rules *rules), void *owner, struct err *err);

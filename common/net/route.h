@@ -62,7 +62,7 @@ struct net_way {
 };
 int net_route_way(struct netlink *netlink, const struct addr *to, uint32_t mark, struct net_way *ret, struct err *err);
 
-/* The device of the default route with the lowest metric of either family, IPv4 first. Return: 0, -ENETUNREACH, … */
+/* The device of @family's default route with the lowest metric. Return: 0, -ENETUNREACH, or another negative errno. */
 int net_route_default(struct netlink *netlink, int family, struct net_way *ret, struct err *err);
 
 /* The device whose connected network is @lan or contains it. Return: its index, -ENODEV, or another negative errno. */

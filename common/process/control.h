@@ -19,8 +19,7 @@ struct control_handlers {
 	void (*on_request)(void *owner, const char *word, struct control_request *request);
 };
 
-/* Create the socket, and its folder if needed. Return: 0, -EADDRINUSE where the tunnel runs, or another negative
- * errno. */
+/* Create the socket, and its folder if needed. Return: 0, -EADDRINUSE (the tunnel runs) or another errno, negative. */
 int control_open(struct control **ret, uv_loop_t *loop, const char *path, const struct control_handlers *handlers,
 	void *owner, struct err *err);
 /* @text is copied. @request must not be used after this. */

@@ -24,6 +24,5 @@ enum sandbox_profile {
  * filter denies. Says nothing on failure: where the kernel has no seccomp, sandbox_enter() fails. */
 void sandbox_refuse_io_uring(void);
 
-/* Give up everything, for good. A kernel without Landlock is a debug line; anything else that is missing is an
- * error. */
+/* Give up everything, for good. A kernel without Landlock is a debug line; anything else missing is an error. */
 int sandbox_enter(enum sandbox_profile profile, struct err *err);

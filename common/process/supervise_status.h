@@ -16,7 +16,7 @@ struct status_asks;
 struct status_handlers {
 	/* A new object with what the supervisor knows; its fields win over the worker's. */
 	json_t *(*describe)(void *owner);
-	/* Called once for each status_asks_add(), perhaps from inside it. @asker as given there, @text one line of
+	/* Called once for each status_asks_add(), also from inside it. @asker: as given there; @text: a line of
 	 * JSON. */
 	void (*on_answer)(void *owner, void *asker, const char *text, size_t len);
 };

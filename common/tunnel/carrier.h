@@ -63,8 +63,7 @@ void carrier_send(struct carrier *carrier, uint64_t now_us);
 /* Pings, deadlines, idle memory. Call about twice a second. May call on_end. */
 void carrier_tick(struct carrier *carrier, uint64_t now_us);
 
-/* The host's network has changed: send a ping now, and give up after a short time without its answer. May call
- * on_end. */
+/* The host's network has changed: ping now, and give up after a short time without an answer. May call on_end. */
 void carrier_check(struct carrier *carrier, uint64_t now_us);
 
 /* Leave the flow, send a close frame with @code, close the stream. No on_end; on_closed follows. */

@@ -41,8 +41,7 @@ struct dgram *dgram_take(struct dgram_pool *pool);
 /* Give a whole datagram back, all its cells. */
 void dgram_give(struct dgram_pool *pool, struct dgram *dgram);
 
-/* Append bytes behind @dgram->len, taking further cells as needed. Return: 0, or -ENOBUFS with @dgram unchanged in
- * len. */
+/* Append bytes behind @dgram->len, taking further cells as needed. Return: 0, or -ENOBUFS, @dgram's len unchanged. */
 int dgram_append(struct dgram_pool *pool, struct dgram *dgram, const uint8_t *data, size_t len);
 
 /* Copy the whole datagram to @out (dgram->len bytes). */

@@ -46,8 +46,7 @@ enum frame_result {
 	FRAME_TOO_BIG,	      /* close with 1009 */
 };
 
-/* Write a final frame's header. @mask: 4 bytes, or NULL for an unmasked frame. @out: FRAME_HEADER_MAX bytes.
- * Return: bytes written. */
+/* Write a final frame's header. @mask: 4 bytes, or NULL. @out: FRAME_HEADER_MAX bytes. Return: bytes written. */
 size_t frame_encode_header(uint8_t *out, enum frame_opcode opcode, size_t payload_len, const uint8_t *mask);
 
 /* A whole control frame: CLOSE, PING or PONG with at most FRAME_CONTROL_MAX bytes. Return: bytes written to @out

@@ -60,8 +60,7 @@ enum http_result http_head_parse_answer(const char *buf, size_t len, struct http
 /* The n-th field of that name (any case), n from 0; NULL where there are fewer. */
 const struct http_field *http_head_find(const struct http_head *head, const char *name, size_t n);
 
-/* Does any field of that name hold @token in its comma-separated list (any case)? `Connection` may come in two
- * lines. */
+/* Does any field of that name hold @token in its comma-separated list (any case)? The field may come twice. */
 bool http_head_has_token(const struct http_head *head, const char *name, const char *token);
 
 bool http_span_is(struct http_span span, const char *text);	 /* exactly */
@@ -70,8 +69,8 @@ bool http_span_is_word(struct http_span span, const char *text); /* in any case 
 /* Without blanks and tabs at both ends. */
 struct http_span http_span_trim(struct http_span span);
 
-/* Cut @span at the first @c: return what is before it, keep in @span what is behind it. Without a @c all is returned,
- * and *ret_found is false. */
+/* Cut @span at the first @c: return what is before it, keep what is behind. Without a @c all is returned, and
+ * *ret_found is false. */
 struct http_span http_span_cut(struct http_span *span, char c, bool *ret_found);
 
 /* What a field value may hold: no control character but the tab; bytes from 0x80 on as they are. */
@@ -81,8 +80,7 @@ bool http_is_value_char(char c);
 int http_hex_digit(char c);
 
 /* Rename Upgrade, Sec-WebSocket-* and the word `upgrade` in Connection to neutral words of the same length, in the
- * bytes themselves, so that the web server behind neither upgrades nor hangs up; number, size and order of headers
- * stay. */
+ * bytes themselves, so that the web server behind neither upgrades nor hangs up; number, size and order stay. */
 void http_head_hide_upgrade(char *buf, const struct http_head *head);
 
 /* Follows a request's body to its end, so that the next head is found. */

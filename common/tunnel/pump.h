@@ -78,8 +78,7 @@ int pump_write_control(struct pump_pipe *pipe, enum frame_opcode opcode, const u
 /* Send what is in the send buffer. Return: as tls_stream_flush(). */
 int pump_flush(struct pump_pipe *pipe);
 
-/* The send buffer has left: what was counted as unsent is sent. pump_flush() calls it; so does the owner of the
- * stream's on_writable. */
+/* The send buffer has left: what was counted as unsent is sent. Called by pump_flush() and the owner's on_writable. */
 void pump_on_flushed(struct pump_pipe *pipe);
 
 enum pump_end {

@@ -81,15 +81,13 @@ ssize_t tls_stream_read(struct tls_stream *stream, void *buf, size_t len);
 /* Why a read or a flush failed, in words. Return: @buf. */
 const char *tls_stream_reason(struct tls_stream *stream, ssize_t code, char *buf, size_t size);
 
-/* Bytes left of the burst; while that is not 0, tls_stream_write() takes one datagram of any size. Control frames have
- * room beyond. */
+/* Bytes left of the burst; while not 0, tls_stream_write() takes one datagram of any size. Control frames fit too. */
 size_t tls_stream_room(const struct tls_stream *stream);
 
 /* One call is one record up to TLS_RECORD_MAX bytes, several beyond. Return: 0, -ENOBUFS without room, -EIO. */
 int tls_stream_write(struct tls_stream *stream, const void *buf, size_t len);
 
-/* Send what is there. Return: 0 sent (or nothing was there), 1 blocked (on_writable will come), negative errno:
- * failed. */
+/* Send what is there. Return: 0 sent (or nothing was there), 1 blocked (on_writable follows), or a negative errno. */
 int tls_stream_flush(struct tls_stream *stream);
 
 /* Stop and resume reading; the kernel's window closes, so the peer stops. */

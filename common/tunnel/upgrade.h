@@ -20,8 +20,7 @@ struct upgrade_request {
 };
 
 /* Is it a tunnel's upgrade in form: GET, HTTP/1.1, Host, version 13, a key of 16 bytes, Connection and Upgrade lists
- * with the words, exact path "/<prefix>/events", a JWT? Whether it is admitted is not decided here. No body may be
- * announced. */
+ * with the words, exact path "/<prefix>/events", a JWT? No body may be announced. Nothing is admitted here. */
 bool upgrade_read_request(const struct http_head *head, struct upgrade_request *ret);
 
 /* What a client asks with. All text as is; headers are checked by the configuration. */

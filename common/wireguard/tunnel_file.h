@@ -39,8 +39,7 @@ int tunnel_file_name(const char *path, char name[TUNNEL_FILE_NAME_MAX + 1], stru
 /* Letters, digits and "_=+.-@", not a dot first, at most TUNNEL_FILE_NAME_MAX. */
 bool tunnel_file_is_name(const char *name);
 
-/* Walk through @path. Return: 0 (what is wrong is in @report), or a negative errno with @err set where it cannot be
- * read. */
+/* Walk through @path. Return: 0 (what is wrong is in @report), or a negative errno where it cannot be read. */
 int tunnel_file_read(struct tunnel_file *file, const char *path, struct ini_report *report, struct err *err);
 
 /**
@@ -58,8 +57,8 @@ int tunnel_file_read(struct tunnel_file *file, const char *path, struct ini_repo
 bool tunnel_file_take_device(const char *wireguard_path, const char *path, const char *name,
 	struct wg_config *wireguard, char ret_device[IFNAMSIZ], const struct key_place *place);
 
-/* Complain about each peer that has no key of WireGuard's at all; wg_config_finish() complains about the others that
- * have no PublicKey. */
+/* Complain about each peer without any key of WireGuard's; wg_config_finish() complains about others without
+ * PublicKey. */
 void tunnel_file_check_peers(const struct wg_config *wireguard, const char *path, struct ini_report *report);
 
 /* Warn of a file with a secret that others can read. */

@@ -21,8 +21,7 @@ struct wg_library_keys {
 
 void wg_library_keys_done(struct wg_library_keys *keys); /* wipes them */
 
-/* @ret_keys: NULL where no key is wanted. Return: 0 (wg_state_done(), wg_library_keys_done()), or wireguard.c's own
- * negative errno. */
+/* @ret_keys: NULL: not wanted. Return: 0 (wg_state_done(), wg_library_keys_done()), or wireguard.c's errno. */
 int wg_library_read(const char *name, struct wg_state *ret, struct wg_library_keys *ret_keys);
 
 /* Return: the names, each with its terminator, one more terminator at the end (free()); or NULL with errno. */
@@ -36,8 +35,8 @@ struct wg_library_settings {
 	bool replaces_peers;
 };
 
-/* Send the settings, in as many messages as needed: not atomic, and no entry may be UPDATE_ONLY. Return: 0 or a
- * negative errno. */
+/* Send the settings in as many messages as needed: not atomic, without UPDATE_ONLY entries. Return: 0 or a negative
+ * errno. */
 int wg_library_set(
 	const char *name, const struct wg_library_settings *settings, const struct wg_entry *entries, size_t count);
 

@@ -1,5 +1,4 @@
-/* The state of a WireGuard device as the kernel tells it, as plain data without secrets: what wg_device_read()
- * returns. */
+/* The state of a WireGuard device as the kernel tells it, plain data without secrets; wg_device_read() returns it. */
 #pragma once
 
 #include "common/base/addr.h"
