@@ -29,23 +29,32 @@ static int check_file(int fd, const char *path, size_t max, struct err *err)
 	return (int)st.st_size;
 }
 
-/* At most @len bytes, fewer where the file shrinks meanwhile. Return: bytes read or a negative errno. */
-static ssize_t read_up_to(int fd, char *buf, size_t len)
+/* A signal may end a call early, or with EINTR; 0 bytes are the end of the file. */
+ssize_t file_read_all(int fd, char *buf, size_t size)
 {
 	size_t used = 0;
+	ssize_t got = 1;
 
-	while (used < len) {
-		ssize_t n = read(fd, buf + used, len - used);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
+	while (used < size && got != 0) {
+		got = pread(fd, buf + used, size - used, (off_t)used);
+		if (got < 0 && errno != EINTR)
 			return -errno;
-		if (n == 0)
-			break;
-		used += (size_t)n;
+		used += got > 0 ? (size_t)got : 0;
 	}
 	return (ssize_t)used;
+}
+
+int file_write_all(int fd, const char *text, size_t len)
+{
+	while (len > 0) {
+		ssize_t put = write(fd, text, len);
+
+		if (put < 0 && errno != EINTR)
+			return -errno;
+		text += put > 0 ? put : 0;
+		len -= put > 0 ? (size_t)put : 0;
+	}
+	return 0;
 }
 
 static int read_text(int fd, const char *path, size_t len, char **ret_text, struct err *err)
@@ -55,7 +64,7 @@ static int read_text(int fd, const char *path, size_t len, char **ret_text, stru
 
 	if (!text)
 		return err_system(err, -ENOMEM, "%s", path);
-	got = read_up_to(fd, text, len); /* a file that grew meanwhile is cut where it ended before */
+	got = file_read_all(fd, text, len); /* a file that grew meanwhile is cut where it ended before */
 	if (got >= 0 && strlen(text) == (size_t)got) {
 		*ret_text = text;
 		return 0;
@@ -79,34 +88,20 @@ int file_read_text(const char *path, size_t max, char **ret_text, struct err *er
 	return rc;
 }
 
-/* Without fsync() a power cut after rename() may leave an empty file under the new name. */
-static int write_whole(int fd, const char *text)
-{
-	size_t len = strlen(text);
-	ssize_t n;
-
-	while (len > 0) {
-		n = write(fd, text, len);
-		if (n < 0)
-			return -errno;
-		text += n;
-		len -= (size_t)n;
-	}
-	return fsync(fd) < 0 ? -errno : 0;
-}
-
 int file_write_text(const char *folder, const char *path, const char *text, struct err *err)
 {
 	char beside[PATH_MAX];
-	int rc;
-	int fd;
+	int rc, fd;
 
 	if (snprintf(beside, sizeof(beside), "%s.XXXXXX", path) >= (int)sizeof(beside))
 		return err_system(err, -ENAMETOOLONG, "%s", path);
 	fd = mkostemp(beside, O_CLOEXEC);
 	if (fd < 0)
 		return err_system(err, -errno, "%s", beside);
-	rc = write_whole(fd, text);
+	rc = file_write_all(fd, text, strlen(text));
+	/* Without fsync() a power cut after rename() may leave an empty file under the new name. */
+	if (rc == 0 && fsync(fd) < 0)
+		rc = -errno;
 	if (close(fd) < 0 && rc == 0)
 		rc = -errno;
 	if (rc == 0 && rename(beside, path) < 0)

@@ -4,11 +4,18 @@
 #include "common/base/err.h"
 
 #include <stddef.h>
+#include <sys/types.h>
 
-/* Read a regular file of 1 to @max bytes without a NUL. Return: 0 (free *ret_text; secret_free() where it is one), or a
- * negative errno. */
+/* Read a regular file of 1 to @max bytes without a NUL. Return: 0 (free *ret_text, a secret by secret_free()) or an
+ * errno. */
 int file_read_text(const char *path, size_t max, char **ret_text, struct err *err);
 
 /* Write a file (0600) whole or not at all: beside it first, then in its place, on disk before this returns. @folder:
  * where it is. Return: 0 or a negative errno. */
 int file_write_text(const char *folder, const char *path, const char *text, struct err *err);
+
+/* Read an open file from its beginning; the descriptor's offset, which another process may share, stays as it is.
+ * Return: bytes read, fewer than @size where the file is shorter, or a negative errno. */
+ssize_t file_read_all(int fd, char *buf, size_t size);
+/* Return: 0 or a negative errno. */
+int file_write_all(int fd, const char *text, size_t len);

@@ -71,12 +71,13 @@ static json_t *pack_array(const struct record_field *field, const void *owner)
 static json_t *pack_field(const struct record_field *field, const void *owner)
 {
 	const void *at = (const char *)owner + field->offset;
+	const char *const *pointer = at;
 	char text[BASE64_LEN(BYTES_MAX) + 1];
 
 	switch (field->kind) {
 	case RECORD_TEXT:
 	case RECORD_TEXT_OR_NULL:
-		return sealed_text(*(const char *const *)at);
+		return *pointer ? json_string(*pointer) : json_null();
 	case RECORD_CHARS:
 		return json_string(at);
 	case RECORD_NUMBER:

@@ -7,6 +7,7 @@
  */
 #include "common/base/sealed.h"
 
+#include "common/base/file.h"
 #include "common/base/secret.h"
 
 #include <errno.h>
@@ -41,26 +42,6 @@ json_t *sealed_new_object(void)
 	return json_object();
 }
 
-json_t *sealed_text(const char *text)
-{
-	return text ? json_string(text) : json_null();
-}
-
-static int sealed_write_all(int fd, const char *text, size_t len)
-{
-	while (len > 0) {
-		ssize_t n = write(fd, text, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -EIO;
-		text += n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
 /* Sealed last: F_SEAL_WRITE ends our own writing too. */
 static int sealed_write_text(const char *name, const char *text, struct err *err)
 {
@@ -69,7 +50,7 @@ static int sealed_write_text(const char *name, const char *text, struct err *err
 
 	if (fd < 0)
 		return err_system(err, -errno, "%s: memory file", name);
-	rc = sealed_write_all(fd, text, strlen(text));
+	rc = file_write_all(fd, text, strlen(text));
 	if (rc == 0 && fcntl(fd, F_ADD_SEALS, SEALED_SEALS) < 0)
 		rc = -errno;
 	if (rc < 0) {
@@ -111,23 +92,6 @@ static int sealed_check_file(int fd, size_t *ret_len, struct err *err)
 	return 0;
 }
 
-/* pread(): the descriptor is shared with its writer, whose writing has moved the offset to the end. */
-static int sealed_read_all(int fd, char *buf, size_t len)
-{
-	size_t done = 0;
-
-	while (done < len) {
-		ssize_t n = pread(fd, buf + done, len - done, (off_t)done);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -EIO;
-		done += (size_t)n;
-	}
-	return 0;
-}
-
 static int sealed_parse(const char *text, size_t len, json_t **ret_object, struct err *err)
 {
 	json_error_t wrong;
@@ -150,6 +114,7 @@ int sealed_read(int fd, json_t **ret_object, struct err *err)
 {
 	char *text = NULL;
 	size_t len = 0;
+	ssize_t got;
 	int rc = sealed_check_file(fd, &len, err);
 
 	if (rc < 0)
@@ -159,11 +124,11 @@ int sealed_read(int fd, json_t **ret_object, struct err *err)
 		rc = err_set(err, -ENOMEM, "settings: out of memory");
 		goto out;
 	}
-	rc = sealed_read_all(fd, text, len);
-	if (rc < 0)
-		err_system(err, rc, "settings");
+	got = file_read_all(fd, text, len);
+	if (got < 0)
+		rc = err_system(err, (int)got, "settings");
 	else
-		rc = sealed_parse(text, len, ret_object, err);
+		rc = sealed_parse(text, (size_t)got, ret_object, err);
 	secret_wipe(text, len);
 	free(text);
 out:

@@ -13,8 +13,6 @@
 
 /* A new object whose memory is wiped when freed, NULL without memory. */
 json_t *sealed_new_object(void);
-/* A string, or JSON's null for NULL. Text that is not UTF-8 gives NULL, which json_object_set_new() refuses. */
-json_t *sealed_text(const char *text);
 
 /* Write @object (its reference is taken, NULL is -ENOMEM) into a new sealed memfd.
  * Return: descriptor or a negative errno. */

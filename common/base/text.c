@@ -52,3 +52,8 @@ bool text_is_made_of(const char *text, size_t len, const char *more)
 			return false;
 	return true;
 }
+
+bool text_is_argument(const char *text, const char *more)
+{
+	return *text != '\0' && *text != '-' && text_is_made_of(text, strlen(text), more);
+}

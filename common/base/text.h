@@ -16,3 +16,6 @@ int text_parse_number(const char *text, unsigned base, uint64_t max, uint64_t *r
 
 /* Does @text consist of letters, digits and characters of @more? "" does. ASCII, whatever the locale is. */
 bool text_is_made_of(const char *text, size_t len, const char *more);
+
+/* The same for a word of a command line: "" is none, and a dash in front would make it an option. */
+bool text_is_argument(const char *text, const char *more);

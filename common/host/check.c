@@ -97,11 +97,6 @@ static const char *name_of(const struct checking *checking, int index, char buf[
 	return buf;
 }
 
-static struct prefix prefix_of(const struct wg_config_prefix *written)
-{
-	return (struct prefix){.addr = written->addr, .bits = written->bits};
-}
-
 /* --- privilege and WireGuard --- */
 
 /* Asked of the kernel and not of the user id: a container's root may lack it, and a unit's user may have it. */
@@ -128,9 +123,8 @@ static int check_kernel(const struct checking *checking)
 		return 0;
 	return refuse(checking, -EOPNOTSUPP, &spot,
 		"this kernel has no WireGuard; Linux has it since 5.6 (reboot where a newer kernel is installed), "
-		"older ones "
-		"with apt install wireguard-dkms; else leave the device to wg-quick with wireguard-go, and take "
-		"[Interface] out");
+		"older ones with apt install wireguard-dkms; else leave the device to wg-quick with wireguard-go, and "
+		"take [Interface] out");
 }
 
 int check_capable(const char *path, const struct wg_config *wireguard, struct err *err)
@@ -206,15 +200,14 @@ static int check_device(const struct checking *checking)
 			"a device of that name is there already (hardware); another name for this tunnel helps");
 	return refuse(checking, -EEXIST, &spot,
 		"a device of that name is there already (%s), and not made by us; ip link del %s helps, or another "
-		"name for "
-		"this tunnel",
+		"name for this tunnel",
 		link.kind, link.name);
 }
 
 /* --- its port --- */
 
-/* Return: 0, -EADDRINUSE, or another negative errno. */
-/* Binding is the surest question: it also meets sockets of the kernel, as WireGuard's own, which no process owns. */
+/* Binding is the surest question: it also meets sockets of the kernel, as WireGuard's own, which no process owns.
+ * Return: 0, -EADDRINUSE, or another negative errno. */
 static int try_port(int family, uint16_t port)
 {
 	struct addr addr = {.sa.sa_family = (sa_family_t)family};
@@ -327,16 +320,17 @@ static int check_address(const struct checking *checking, const struct wg_config
 {
 	char text[PREFIX_TEXT_MAX];
 	uint32_t mtu = checking->interface->mtu;
-	struct prefix prefix = prefix_of(written);
-	struct spot spot = spot_of(checking, written->line, "Address", prefix_format(text, sizeof(text), &prefix));
+	const struct addr *addr = &written->prefix.addr;
+	struct spot spot =
+		spot_of(checking, written->line, "Address", prefix_format(text, sizeof(text), &written->prefix));
 
-	if (written->addr.sa.sa_family == AF_INET6 && ipv6_is_off())
+	if (addr->sa.sa_family == AF_INET6 && ipv6_is_off())
 		return refuse_ipv6(checking, &spot, "address");
-	if (written->addr.sa.sa_family == AF_INET6 && mtu > 0 && mtu < MTU_MIN_IPV6)
+	if (addr->sa.sa_family == AF_INET6 && mtu > 0 && mtu < MTU_MIN_IPV6)
 		return refuse(checking, -EINVAL, &spot,
 			"MTU = %u is too small for IPv6; MTU = %u helps, or no IPv6 address", mtu, MTU_MIN_IPV6);
 	for (size_t i = 0; i < count; i++)
-		if (addr_equal(&taken[i].prefix.addr, &written->addr))
+		if (addr_equal(&taken[i].prefix.addr, addr))
 			return refuse_address(checking, &spot, &taken[i]);
 	return 0;
 }
@@ -368,12 +362,6 @@ static const char *format_route(const struct checking *checking, const struct ne
 	return buf;
 }
 
-/* Tables that every host has, and every program adds to. */
-static bool is_everybodys(uint32_t table)
-{
-	return table == RT_TABLE_MAIN || table == RT_TABLE_DEFAULT || table == RT_TABLE_LOCAL;
-}
-
 static int check_table(const struct checking *checking)
 {
 	const struct wg_config_interface *interface = checking->interface;
@@ -382,8 +370,9 @@ static int check_table(const struct checking *checking)
 	struct net_route other;
 	int rc;
 
-	if (interface->table_kind != WG_CONFIG_TABLE_NUMBER || is_everybodys(interface->table))
-		return 0;
+	if (interface->table_kind != WG_CONFIG_TABLE_NUMBER || interface->table == RT_TABLE_MAIN ||
+		interface->table == RT_TABLE_DEFAULT || interface->table == RT_TABLE_LOCAL)
+		return 0; /* the three that every host has, and every program adds to */
 	rc = net_route_find_any(checking->netlink, interface->table, &other, checking->err);
 	if (rc <= 0)
 		return rc;
@@ -417,20 +406,16 @@ static int check_full_tunnel(const struct checking *checking, int family)
 	snprintf(text, sizeof(text), "0x%x", interface->fwmark);
 	return refuse(checking, -EEXIST, &spot,
 		"the mark is also the number of the full tunnel's routing table, and table %u is in use: %s; another "
-		"mark "
-		"helps, or none",
+		"mark helps, or none",
 		interface->fwmark, format_route(checking, &other, where, sizeof(where)));
 }
 
 /* True if a network of the device's own addresses contains the prefix, so that no route is needed. */
 static bool is_covered(const struct wg_config_interface *interface, const struct prefix *to)
 {
-	for (size_t i = 0; i < interface->address_count; i++) {
-		struct prefix own = prefix_of(&interface->addresses[i]);
-
-		if (prefix_contains(&own, to))
+	for (size_t i = 0; i < interface->address_count; i++)
+		if (prefix_contains(&interface->addresses[i].prefix, to))
 			return true;
-	}
 	return false;
 }
 
@@ -446,13 +431,13 @@ static int check_route(
 {
 	const struct wg_config_interface *interface = checking->interface;
 	bool is_auto = interface->table_kind == WG_CONFIG_TABLE_AUTO;
-	struct net_route route = {.to = prefix_of(allowed), .table = table_of(interface)}, other;
+	struct net_route route = {.to = allowed->prefix, .table = table_of(interface)}, other;
 	char text[PREFIX_TEXT_MAX], where[PATH_TEXT_MAX];
 	struct spot spot = spot_of(checking, allowed->line, "AllowedIPs", prefix_format(text, sizeof(text), &route.to));
 
-	if (allowed->addr.sa.sa_family == AF_INET6 && ipv6_is_off())
+	if (route.to.addr.sa.sa_family == AF_INET6 && ipv6_is_off())
 		return refuse_ipv6(checking, &spot, "network, or Table = off");
-	if (is_auto && (allowed->bits == 0 || is_covered(interface, &route.to)))
+	if (is_auto && (route.to.bits == 0 || is_covered(interface, &route.to)))
 		return 0;
 	if (checking->had && plan_index_has(checking->had, &route.to))
 		return 0;

@@ -6,6 +6,7 @@
  */
 #include "common/host/facts.h"
 
+#include "common/base/array.h"
 #include "common/host/table_lock.h"
 #include "common/net/link.h"
 #include "common/net/route.h"
@@ -194,16 +195,17 @@ static int lan_device(struct netlink *netlink, const struct prefix *lan, struct 
 	return rc < 0 ? rc : way.index;
 }
 
-static struct firewall_gateway *add_gateway(struct facts *facts, const struct gateway *gateway)
+/* @lans: all of the section's networks, or the one that lies on @device. */
+static int add_gateway(struct facts *facts, const struct gateway *gateway, const char *device, const struct prefix *lans,
+	size_t lan_count, struct err *err)
 {
-	struct firewall_gateway *gateways =
-		reallocarray(facts->gateways, facts->plan.gateway_count + 1, sizeof(*gateways));
+	struct firewall_gateway *added = array_append(&facts->gateways, &facts->plan.gateway_count, sizeof(*added));
 
-	if (!gateways)
-		return NULL;
-	facts->gateways = gateways;
-	gateways[facts->plan.gateway_count] = (struct firewall_gateway){.masquerades = gateway->masquerade};
-	return &gateways[facts->plan.gateway_count++];
+	if (!added)
+		return err_system(err, -ENOMEM, "[Gateway]");
+	*added = (struct firewall_gateway){.masquerades = gateway->masquerade, .lans = lans, .lan_count = lan_count};
+	memcpy(added->device, device, sizeof(added->device));
+	return 0;
 }
 
 /* With Interface all networks of the section lie there, whether or not it has a route to them now: a bridge or a VLAN
@@ -211,19 +213,10 @@ static struct firewall_gateway *add_gateway(struct facts *facts, const struct ga
 static int take_named(struct facts *facts, const struct host_setup *setup, const struct gateway *gateway,
 	const struct net_link *links, size_t count, struct err *err)
 {
-	struct firewall_gateway *taken;
-
-	for (size_t i = 0; i < count; i++) {
-		if (strcmp(links[i].name, gateway->interface) != 0)
-			continue;
-		taken = add_gateway(facts, gateway);
-		if (!taken)
-			return err_system(err, -ENOMEM, "[Gateway]");
-		memcpy(taken->device, gateway->interface, sizeof(taken->device));
-		taken->lans = gateway->lans;
-		taken->lan_count = gateway->lan_count;
-		return 0;
-	}
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(links[i].name, gateway->interface) == 0)
+			return add_gateway(
+				facts, gateway, gateway->interface, gateway->lans, gateway->lan_count, err);
 	return err_set(err, -ENODEV, "%s:%u: Interface: '%s': no such device; `ip link` names those that are there",
 		setup->config_path, gateway->interface_line, gateway->interface);
 }
@@ -236,19 +229,15 @@ static int take_found(struct facts *facts, struct netlink *netlink, const struct
 		const struct prefix *lan = &gateway->lans[i];
 		int rc = lan_device(netlink, lan, NULL);
 		int at = rc < 0 ? -1 : find_link(links, count, rc);
-		struct firewall_gateway *taken;
 		char text[PREFIX_TEXT_MAX];
 
 		if (at < 0)
 			return err_set(err, -ENODEV,
 				"%s:%u: Lan: '%s': on no device of this host; connect it, or say Interface = DEVICE",
 				setup->config_path, gateway->lan_line, prefix_format(text, sizeof(text), lan));
-		taken = add_gateway(facts, gateway);
-		if (!taken)
-			return err_system(err, -ENOMEM, "[Gateway]");
-		memcpy(taken->device, links[at].name, sizeof(taken->device));
-		taken->lans = lan;
-		taken->lan_count = 1;
+		rc = add_gateway(facts, gateway, links[at].name, lan, 1, err);
+		if (rc < 0)
+			return rc;
 	}
 	return 0;
 }
@@ -352,9 +341,8 @@ static int find_priorities(
 				lock_rules(facts, i == 0 ? "rules-ipv4" : "rules-ipv6", facts->plan.free_priority[i]);
 		if (facts->plan.free_priority[i] < 2 && is_full)
 			return err_set(err, -EEXIST,
-				"%s:%u: a full tunnel needs two routing rules ahead of all others, and another "
-				"program has taken priority %u; "
-				"`ip%s rule` shows it, a larger number for it helps",
+				"%s:%u: a full tunnel needs two routing rules ahead of all others, and another program "
+				"has taken priority %u; `ip%s rule` shows it, a larger number for it helps",
 				setup->wireguard_path, setup->wireguard->interface.line,
 				facts->plan.free_priority[i] + 1, i == 0 ? "" : " -6");
 	}

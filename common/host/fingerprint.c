@@ -42,11 +42,9 @@ static uint64_t print_addresses(const struct wg_config_interface *interface)
 	uint64_t print = FNV_START;
 
 	for (size_t i = 0; i < interface->address_count; i++) {
-		const struct prefix prefix = {
-			.addr = interface->addresses[i].addr, .bits = interface->addresses[i].bits};
 		char text[PREFIX_TEXT_MAX];
 
-		prefix_format(text, sizeof(text), &prefix);
+		prefix_format(text, sizeof(text), &interface->addresses[i].prefix);
 		print = print_bytes(print, text, strlen(text) + 1);
 	}
 	return print;

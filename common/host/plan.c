@@ -11,6 +11,8 @@
  */
 #include "common/host/plan.h"
 
+#include "common/base/array.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,25 +20,11 @@
 
 static struct change *plan_add(struct plan *plan, enum change_kind kind, unsigned line)
 {
-	struct change *change;
+	struct change *change = array_append(&plan->changes, &plan->count, sizeof(*change));
 
-	if (plan->count == plan->capacity) {
-		size_t capacity = plan->capacity ? plan->capacity * 2 : 32;
-		struct change *changes = reallocarray(plan->changes, capacity, sizeof(*changes));
-
-		if (!changes)
-			return NULL;
-		plan->changes = changes;
-		plan->capacity = capacity;
-	}
-	change = &plan->changes[plan->count++];
-	*change = (struct change){.kind = kind, .line = line};
+	if (change)
+		*change = (struct change){.kind = kind, .line = line};
 	return change;
-}
-
-static struct prefix prefix_of(const struct wg_config_prefix *written)
-{
-	return (struct prefix){.addr = written->addr, .bits = written->bits};
 }
 
 static int family_of(const struct prefix *prefix)
@@ -58,9 +46,9 @@ bool plan_is_full_tunnel(const struct wg_config *config, int family)
 		return false;
 	for (size_t i = 0; i < config->peer_count; i++)
 		for (size_t j = 0; j < config->peers[i].allowed_ip_count; j++) {
-			const struct wg_config_prefix *allowed = &config->peers[i].allowed_ips[j];
+			const struct prefix *allowed = &config->peers[i].allowed_ips[j].prefix;
 
-			if (allowed->bits == 0 && allowed->addr.sa.sa_family == family)
+			if (allowed->bits == 0 && family_of(allowed) == family)
 				return true;
 		}
 	return false;
@@ -81,7 +69,7 @@ bool plan_forwards_ipv6(const struct host_setup *setup)
 				return true;
 	/* a hub forwards among its peers, which can have IPv6 only if the hub's device has */
 	for (size_t i = 0; setup->is_hub && i < interface->address_count; i++)
-		if (interface->addresses[i].addr.sa.sa_family == AF_INET6)
+		if (family_of(&interface->addresses[i].prefix) == AF_INET6)
 			return true;
 	return false;
 }
@@ -126,15 +114,10 @@ static struct change *last(const struct draft *draft)
 /* Kernel WireGuard sets all.send_redirects to 0 when a device comes up. Only the old value is recorded here. */
 static int add_device(const struct draft *draft)
 {
-	struct change *change;
-
 	if (add_sysctl(draft, "ipv4", "all", "send_redirects", "0") < 0)
 		return -ENOMEM;
 	last(draft)->sysctl.is_side_effect = true;
-	change = plan_add(draft->plan, CHANGE_DEVICE, 0);
-	if (!change || !plan_add(draft->plan, CHANGE_CONFIGURE, 0))
-		return -ENOMEM;
-	return 0;
+	return plan_add(draft->plan, CHANGE_DEVICE, 0) && plan_add(draft->plan, CHANGE_CONFIGURE, 0) ? 0 : -ENOMEM;
 }
 
 static int add_addresses(const struct draft *draft)
@@ -142,15 +125,15 @@ static int add_addresses(const struct draft *draft)
 	const struct wg_config_interface *interface = &draft->setup->wireguard->interface;
 
 	for (size_t i = 0; i < interface->address_count; i++) {
-		struct prefix address = prefix_of(&interface->addresses[i]);
+		const struct wg_config_prefix *address = &interface->addresses[i];
 		struct change *change;
 
-		if (!is_possible(draft, &address))
+		if (!is_possible(draft, &address->prefix))
 			continue;
-		change = plan_add(draft->plan, CHANGE_ADDRESS, interface->addresses[i].line);
+		change = plan_add(draft->plan, CHANGE_ADDRESS, address->line);
 		if (!change)
 			return -ENOMEM;
-		change->address = address;
+		change->address = address->prefix;
 	}
 	return 0;
 }
@@ -194,15 +177,15 @@ static uint32_t table_of(const struct draft *draft, const struct prefix *to)
 /* The route's own line is kept for the complaint if the kernel refuses it. */
 static int add_route(const struct draft *draft, const struct wg_config_prefix *allowed)
 {
-	struct prefix to = prefix_of(allowed);
+	const struct prefix *to = &allowed->prefix;
 	struct change *change;
 
-	if (!is_possible(draft, &to))
+	if (!is_possible(draft, to))
 		return 0;
 	change = plan_add(draft->plan, CHANGE_ROUTE, allowed->line);
 	if (!change)
 		return -ENOMEM;
-	change->route = (struct net_route){.to = to, .index = draft->index, .table = table_of(draft, &to)};
+	change->route = (struct net_route){.to = *to, .index = draft->index, .table = table_of(draft, to)};
 	return 0;
 }
 
@@ -309,12 +292,6 @@ static int add_rules(const struct draft *draft, int family, uint32_t free_priori
 	return add_rule(draft, &main_first) < 0 || add_rule(draft, &rest) < 0 ? -ENOMEM : 0;
 }
 
-/* Without src_valid_mark, rp_filter = 1 ignores the mark that our table restores, and drops the hub's answers. */
-static int add_valid_mark(const struct draft *draft)
-{
-	return is_full(draft, AF_INET) ? add_sysctl(draft, "ipv4", "all", "src_valid_mark", "1") : 0;
-}
-
 /* --- the firewall --- */
 
 /* Only families with a full tunnel: otherwise answers may rightly come by other devices. */
@@ -324,8 +301,8 @@ static size_t guarded_addresses(const struct draft *draft, struct prefix *ret)
 	size_t count = 0;
 
 	for (size_t i = 0; i < interface->address_count; i++)
-		if (is_full(draft, interface->addresses[i].addr.sa.sa_family))
-			ret[count++] = prefix_of(&interface->addresses[i]);
+		if (is_full(draft, family_of(&interface->addresses[i].prefix)))
+			ret[count++] = interface->addresses[i].prefix;
 	return count;
 }
 
@@ -444,17 +421,6 @@ static int add_ipv6_forwarding(const struct draft *draft)
 	return add_sysctl(draft, "ipv6", "all", "forwarding", "1");
 }
 
-static int add_forwarding(const struct draft *draft)
-{
-	if (!plan_forwards(draft->setup))
-		return 0;
-	if (add_ipv4_forwarding(draft) < 0)
-		return -ENOMEM;
-	if (!plan_forwards_ipv6(draft->setup) || !draft->facts->has_ipv6)
-		return 0;
-	return add_ipv6_forwarding(draft);
-}
-
 /* Last of all: these rules let packets through another table, so everything that confines them must be there before. */
 static int add_forwards(const struct draft *draft)
 {
@@ -475,12 +441,19 @@ static int add_forwards(const struct draft *draft)
 static int draft_all(const struct draft *draft)
 {
 	if (add_device(draft) < 0 || add_addresses(draft) < 0 || add_raise(draft) < 0 || add_dns(draft) < 0 ||
-		add_routes(draft) < 0 || add_valid_mark(draft) < 0 || add_firewall(draft) < 0)
+		add_routes(draft) < 0)
 		return -ENOMEM;
-	if (add_rules(draft, AF_INET, draft->facts->free_priority[0]) < 0 ||
+	/* Without src_valid_mark, rp_filter = 1 ignores the mark that our table restores, and drops the hub's answers. */
+	if (is_full(draft, AF_INET) && add_sysctl(draft, "ipv4", "all", "src_valid_mark", "1") < 0)
+		return -ENOMEM;
+	if (add_firewall(draft) < 0 || add_rules(draft, AF_INET, draft->facts->free_priority[0]) < 0 ||
 		add_rules(draft, AF_INET6, draft->facts->free_priority[1]) < 0)
 		return -ENOMEM;
-	return add_forwarding(draft) < 0 || add_forwards(draft) < 0 ? -ENOMEM : 0;
+	if (plan_forwards(draft->setup) && add_ipv4_forwarding(draft) < 0)
+		return -ENOMEM;
+	if (plan_forwards_ipv6(draft->setup) && draft->facts->has_ipv6 && add_ipv6_forwarding(draft) < 0)
+		return -ENOMEM;
+	return add_forwards(draft);
 }
 
 static int make(struct plan *ret, const struct host_setup *setup, const struct plan_facts *facts, int index,

@@ -35,7 +35,7 @@ struct plan_facts {
 
 struct plan {
 	struct change *changes;
-	size_t count, capacity;
+	size_t count;
 	bool has_ipv6;
 	char table[FIREWALL_TABLE_MAX]; /* of nftables */
 };

@@ -6,6 +6,8 @@
  */
 #include "common/host/undo.h"
 
+#include "common/base/array.h"
+#include "common/base/file.h"
 #include "common/base/folder.h"
 #include "common/base/log.h"
 #include "common/base/require.h"
@@ -38,7 +40,7 @@ struct undo_line {
 /* The content of a file. */
 struct undo_lines {
 	struct undo_line *lines;
-	size_t count, capacity;
+	size_t count;
 	size_t entries;	 /* entries that were ever written; also the number of the next one */
 	bool is_current; /* true if the last boot and namespace in it are ours */
 };
@@ -80,16 +82,11 @@ static int era_of_now(struct era *ret, struct err *err)
 
 static int lines_append(struct undo_lines *list, const struct undo_line *line)
 {
-	if (list->count == list->capacity) {
-		size_t capacity = list->capacity ? list->capacity * 2 : 16;
-		struct undo_line *lines = reallocarray(list->lines, capacity, sizeof(*lines));
+	struct undo_line *slot = array_append(&list->lines, &list->count, sizeof(*slot));
 
-		if (!lines)
-			return -ENOMEM;
-		list->lines = lines;
-		list->capacity = capacity;
-	}
-	list->lines[list->count++] = *line;
+	if (!slot)
+		return -ENOMEM;
+	*slot = *line;
 	return 0;
 }
 
@@ -119,9 +116,8 @@ static void lines_end_era(struct undo_lines *list)
 /* An entry that is not understood keeps its number, because later lines refer to entries by number. */
 static int take_entry(struct undo_lines *list, const json_t *object)
 {
-	struct undo_line line = {.number = list->entries};
+	struct undo_line line = {.number = list->entries++};
 
-	list->entries++;
 	if (undo_entry_decode(object, &line.entry) < 0) {
 		log_warning("config", "undo list: entry %zu is not understood and left out", line.number);
 		return 0;
@@ -182,13 +178,11 @@ static ssize_t read_all(int fd, char **ret)
 	text = malloc(size + 1);
 	if (!text)
 		return -ENOMEM;
-	got = pread(fd, text, size, 0);
-	if (got < 0) {
-		got = -errno;
+	got = file_read_all(fd, text, size);
+	if (got >= 0)
+		*ret = text;
+	else
 		free(text);
-		return got;
-	}
-	*ret = text;
 	return got;
 }
 
@@ -246,18 +240,17 @@ static int append_text(int fd, const char *text, size_t len)
 static int append(int fd, json_t *object)
 {
 	char *line = object ? json_dumps(object, JSON_COMPACT) : NULL;
-	size_t len = line ? strlen(line) : 0;
-	int rc = -ENOMEM;
+	size_t len;
+	int rc;
 
 	json_decref(object);
-	if (line && ends_within_a_line(fd))
-		rc = append_text(fd, "\n", 1);
-	else if (line)
-		rc = 0;
-	if (rc == 0) {
-		line[len] = '\n'; /* in the terminator's place */
+	if (!line)
+		return -ENOMEM;
+	len = strlen(line);
+	rc = ends_within_a_line(fd) ? append_text(fd, "\n", 1) : 0;
+	line[len] = '\n'; /* in the terminator's place */
+	if (rc == 0)
 		rc = append_text(fd, line, len + 1);
-	}
 	free(line);
 	return rc;
 }

@@ -10,6 +10,7 @@
  */
 #include "common/net/command.h"
 
+#include "common/base/file.h"
 #include "common/base/log.h"
 
 #include <errno.h>
@@ -78,10 +79,9 @@ static bool command_find(const char *program, char *ret, size_t size)
 		return is_program(program);
 	}
 	command_path(folders, sizeof(folders));
-	for (folder = strtok_r(folders, ":", &rest); folder; folder = strtok_r(NULL, ":", &rest)) {
+	for (folder = strtok_r(folders, ":", &rest); folder; folder = strtok_r(NULL, ":", &rest))
 		if ((size_t)snprintf(ret, size, "%s/%s", folder, program) < size && is_program(ret))
 			return true;
-	}
 	return false;
 }
 
@@ -184,16 +184,6 @@ static void command_say_line(struct command *command)
 	command->on_line(command->line_owner, command->line);
 }
 
-/* The pipe stays open for the program in the background. */
-static void command_become_tail(struct command *command)
-{
-	command->is_tail = true;
-	command->next = command->tails->first;
-	command->tails->first = command;
-	command_close_handle(&command->timer);
-	command_close_handle(&command->process);
-}
-
 /* The pipe has ended, or no one listens any more. */
 static void command_leave_tails(struct command *command)
 {
@@ -221,10 +211,16 @@ static void command_finish(struct command *command)
 	if (command->finished)
 		return; /* its owner closed it upon that line */
 	command->finished = true;
-	if (command->tails && !command->has_ended)
-		command_become_tail(command);
-	else
+	if (command->tails && !command->has_ended) {
+		/* It becomes a tail: the pipe stays open for the program in the background. */
+		command->is_tail = true;
+		command->next = command->tails->first;
+		command->tails->first = command;
+		command_close_handle(&command->timer);
+		command_close_handle(&command->process);
+	} else {
 		command_close_handles(command);
+	}
 	command->on_exit(command->owner, command->status, command->output ? command->output : "");
 	free(command->output);
 	command->output = NULL;
@@ -322,21 +318,16 @@ static void command_keep_output(struct command *command, const char *text, size_
 }
 
 /* The owner may close the command upon any line, and its tails. */
-static void command_keep_lines(struct command *command, const char *text, size_t len)
+static void command_take(struct command *command, const char *text, size_t len)
 {
+	if (!command->finished)
+		command_keep_output(command, text, len);
 	for (size_t i = 0; i < len && command_is_heard(command); i++) {
 		if (text[i] != '\n')
 			command->line[command->line_len++] = text[i];
 		if (text[i] == '\n' || command->line_len == COMMAND_LINE_MAX - 1)
 			command_say_line(command);
 	}
-}
-
-static void command_take(struct command *command, const char *text, size_t len)
-{
-	if (!command->finished)
-		command_keep_output(command, text, len);
-	command_keep_lines(command, text, len);
 }
 
 static void command_on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret)
@@ -369,24 +360,16 @@ static void command_on_read(uv_stream_t *stream, ssize_t got, const uv_buf_t *bu
  * Return: a descriptor, or a negative errno. */
 static int command_open_input(const struct command_setup *setup)
 {
-	size_t done = 0;
-	ssize_t put;
 	int fd = memfd_create("input", MFD_CLOEXEC);
+	int rc = fd < 0 ? -errno : file_write_all(fd, setup->input, setup->input_len);
 
-	if (fd < 0)
-		return -errno;
-	while (done < setup->input_len) {
-		put = write(fd, setup->input + done, setup->input_len - done);
-		if (put < 0 && errno != EINTR) {
-			int code = -errno;
-
-			close(fd);
-			return code;
-		}
-		done += put > 0 ? (size_t)put : 0;
+	if (rc == 0) {
+		lseek(fd, 0, SEEK_SET);
+		return fd;
 	}
-	lseek(fd, 0, SEEK_SET);
-	return fd;
+	if (fd >= 0)
+		close(fd);
+	return rc;
 }
 
 /* Variables that are between systemd and us, and those that may hold a secret. */

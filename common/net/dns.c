@@ -12,6 +12,7 @@
 #include "common/net/dns.h"
 
 #include "common/base/file.h"
+#include "common/base/text.h"
 #include "common/net/command.h"
 
 #include <ctype.h>
@@ -77,53 +78,19 @@ void dns_read_interface_prefix(const char *root, char ret[DNS_PREFIX_MAX])
 	free(text);
 }
 
-/* The package of systemd-resolved has a resolvconf that is a link to resolvectl, asked directly here. */
-static bool resolvconf_is_resolvectl(void)
-{
-	char target[PATH_MAX];
-	const char *slash = realpath("/usr/sbin/resolvconf", target) ? strrchr(target, '/') : NULL;
-
-	return slash && strcmp(slash, "/resolvectl") == 0;
-}
-
 void dns_look_for_tools(struct dns_tools *ret)
 {
+	char target[PATH_MAX];
+	/* The package of systemd-resolved has a resolvconf that is a link to resolvectl, asked directly here. */
+	const char *name = realpath("/usr/sbin/resolvconf", target) ? strrchr(target, '/') : NULL;
+
 	memset(ret, 0, sizeof(*ret));
 	ret->has_resolved = command_exists("resolvectl") && resolved_runs();
-	ret->has_resolvconf = command_exists("resolvconf") && !resolvconf_is_resolvectl();
+	ret->has_resolvconf = command_exists("resolvconf") && !(name && strcmp(name, "/resolvectl") == 0);
 	dns_read_interface_prefix("", ret->interface_prefix);
 }
 
 /* --- command lines --- */
-
-/* A word for a command line. A dash in front would make it an option. */
-/* Every character here is harmless to sh; "~" in front stands for a routing domain and is quoted by append_words(). */
-static bool is_word(const char *word)
-{
-	size_t len;
-
-	word += *word == '~'; /* a routing domain */
-	len = strlen(word);
-	if (len == 0 || word[0] == '-')
-		return false;
-	for (size_t i = 0; i < len; i++)
-		if (!isalnum((unsigned char)word[i]) && !strchr("_=+:%.-", word[i]))
-			return false;
-	return true;
-}
-
-/* The device's name stands unquoted in the command line, and resolvconf makes a file name of it. */
-static bool is_device(const char *device)
-{
-	size_t len = strlen(device);
-
-	if (len == 0 || len >= IFNAMSIZ || device[0] == '-')
-		return false;
-	for (size_t i = 0; i < len; i++)
-		if (!isalnum((unsigned char)device[i]) && !strchr("_=+.@-", device[i]))
-			return false;
-	return true;
-}
 
 /* The same test as wg-quick's: everything else is a search domain. */
 static bool is_address(const char *word)
@@ -186,7 +153,8 @@ static void format_resolvectl(char line[DNS_COMMAND_MAX + 1], const char *device
 /* Without any resolver program the tunnel could come up, but names would still go to the local network: refused. */
 static int check_tools(const struct dns_tools *tools, const char *device, struct err *err)
 {
-	if (!is_device(device))
+	/* The name stands unquoted in the command line, and resolvconf makes a file name of it. */
+	if (!text_is_argument(device, "_=+.@-") || strlen(device) >= IFNAMSIZ)
 		return err_set(err, -EINVAL, "'%s': not the name of a device", device);
 	if (!tools->has_resolvconf && !tools->has_resolved)
 		return err_set(err, -ENOENT,
@@ -211,8 +179,9 @@ int dns_format_set(const struct dns_tools *tools, const char *device, char *cons
 
 	if (rc < 0)
 		return rc;
+	/* "~" in front makes a routing domain; append_words() quotes such a word. */
 	for (size_t i = 0; i < count; i++)
-		if (!is_word(words[i]))
+		if (!text_is_argument(words[i] + (*words[i] == '~'), "_=+:%.-"))
 			return err_set(err, -EINVAL, "'%s': expected an address or a domain", words[i]);
 	if (count_addresses(words, count) == 0)
 		return take_line(line, ret, err);
@@ -443,18 +412,15 @@ static size_t resolved_servers(const char *except, struct addr ret[DNS_SERVERS_M
 	memcpy(ret, servers.list, servers.count * sizeof(*ret));
 	return servers.count;
 }
-#else
-static size_t resolved_servers(const char *except, struct addr ret[DNS_SERVERS_MAX])
-{
-	(void)except;
-	(void)ret;
-	return 0;
-}
 #endif
 
 size_t dns_uplink_servers(const char *except, struct addr ret[DNS_SERVERS_MAX])
 {
+#ifdef HAVE_SYSTEMD
 	size_t count = resolved_servers(except, ret);
 
-	return count > 0 ? count : dns_read_uplink_servers("", except, ret);
+	if (count > 0)
+		return count;
+#endif
+	return dns_read_uplink_servers("", except, ret);
 }

@@ -9,9 +9,9 @@
 #include "common/net/forward.h"
 
 #include "common/base/log.h"
+#include "common/base/text.h"
 #include "common/net/command.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -32,15 +32,6 @@ struct search {
 	struct forward_rules found;
 	struct err *err;
 };
-
-/* Letters, digits and @others: harmless in a shell between single quotes, and in nft between double ones. */
-static bool is_plain(const char *name, const char *others)
-{
-	for (const char *at = name; *at; at++)
-		if (!isalnum((unsigned char)*at) && !strchr(others, *at))
-			return false;
-	return name[0] != '\0' && name[0] != '-';
-}
 
 static struct forward_rule *next_rule(struct search *search)
 {
@@ -222,7 +213,7 @@ static int add_chain(struct search *search, json_t *chain, const char *family, c
 		name = FORWARD_DOCKER;
 	if (is_iptables && search->has_iptables_nft)
 		return add_iptables_rules(search, strcmp(family, "ip") == 0 ? "iptables-nft" : "ip6tables-nft", name);
-	if (!is_plain(table, "_-./") || !is_plain(name, "_-./") ||
+	if (!text_is_argument(table, "_-./") || !text_is_argument(name, "_-./") ||
 		(size_t)snprintf(full, sizeof(full), "%s %s %s", family, table, name) >= sizeof(full))
 		return err_set(search->err, -EINVAL,
 			"forwarding: a chain of table %s drops, and its name fits no command", family);
@@ -297,7 +288,7 @@ int forward_find(const struct forward_facts *facts, const char *device, const ch
 	int rc;
 
 	/* iptables takes "a+" for every name that begins with a. */
-	if (!is_plain(device, "_=+.@-") || !is_plain(comment, "_=+.@-/") || device[strlen(device) - 1] == '+')
+	if (!text_is_argument(device, "_=+.@-") || !text_is_argument(comment, "_=+.@-/") || device[strlen(device) - 1] == '+')
 		return err_set(err, -EINVAL, "forwarding: '%s': iptables can have no rule for this device", device);
 	rc = scan_nftables(&search, facts->nft_json);
 	if (rc == 0)

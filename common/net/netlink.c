@@ -67,37 +67,29 @@ static int open_socket(struct netlink *netlink, struct err *err)
 	return 0;
 }
 
-/* Stops the program on failure: in the wrong namespace everything that follows would change the wrong host. */
-static void return_to(int home)
-{
-	if (setns(home, CLONE_NEWNET) < 0) {
-		log_error("route", "no way back to the own network namespace: %s", strerror(errno));
-		log_flush();
-		abort();
-	}
-}
-
 /* A netlink socket belongs for ever to the namespace in which it was made: step into it, make the socket, step back. */
-static int open_socket_in(struct netlink *netlink, int netns_fd, struct err *err)
+int netlink_open(struct netlink *netlink, int netns_fd, struct err *err)
 {
-	int home = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
-	int rc;
+	int home, rc;
 
+	if (netns_fd < 0)
+		return open_socket(netlink, err);
+	home = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
 	if (home < 0)
 		return err_system(err, -errno, "/proc/thread-self/ns/net");
 	if (setns(netns_fd, CLONE_NEWNET) < 0) {
 		rc = err_system(err, -errno, "network namespace");
 	} else {
 		rc = open_socket(netlink, err);
-		return_to(home);
+		/* In the wrong namespace everything that follows would change the wrong host. */
+		if (setns(home, CLONE_NEWNET) < 0) {
+			log_error("route", "no way back to the own network namespace: %s", strerror(errno));
+			log_flush();
+			abort();
+		}
 	}
 	close(home);
 	return rc;
-}
-
-int netlink_open(struct netlink *netlink, int netns_fd, struct err *err)
-{
-	return netns_fd < 0 ? open_socket(netlink, err) : open_socket_in(netlink, netns_fd, err);
 }
 
 void netlink_close(struct netlink *netlink)

@@ -185,28 +185,19 @@ int netmon_open(struct netmon **ret, uv_loop_t *loop, void (*on_change)(void *ow
 
 /* --- closing --- */
 
-static void let_go(struct netmon *netmon)
+/* The last handle frees: a poll handle's data is its source, the timer's is the monitor. */
+static void netmon_on_closed(uv_handle_t *handle)
 {
+	struct netmon *netmon = handle->type == UV_TIMER ? handle->data : ((struct source *)handle->data)->netmon;
+
 	if (--netmon->pending == 0)
 		free(netmon);
-}
-
-static void netmon_on_timer_closed(uv_handle_t *handle)
-{
-	let_go(handle->data);
-}
-
-static void netmon_on_poll_closed(uv_handle_t *handle)
-{
-	struct source *source = handle->data;
-
-	let_go(source->netmon);
 }
 
 static void close_source(struct source *source)
 {
 	if (source->is_polled)
-		uv_close((uv_handle_t *)&source->poll, netmon_on_poll_closed);
+		uv_close((uv_handle_t *)&source->poll, netmon_on_closed);
 	if (source->fd >= 0)
 		close(source->fd); /* after uv_close(): the loop must still be able to forget it */
 	source->fd = -1;
@@ -218,5 +209,5 @@ void netmon_close(struct netmon *netmon)
 		return;
 	close_source(&netmon->route);
 	close_source(&netmon->firewall);
-	uv_close((uv_handle_t *)&netmon->timer, netmon_on_timer_closed);
+	uv_close((uv_handle_t *)&netmon->timer, netmon_on_closed);
 }

@@ -51,7 +51,6 @@ static int read_destination(struct rtnl_route *route, int family, struct prefix 
 
 	ret->addr.sa.sa_family = (sa_family_t)family;
 	ret->bits = to ? (uint8_t)nl_addr_get_prefixlen(to) : 0;
-	/* The destination of the default route has no bytes. */
 	if (!to || nl_addr_get_len(to) == 0)
 		return 0;
 	return nl_addr_fill_sockaddr(to, &ret->addr.sa, &len) < 0 ? -EPROTO : 0;
@@ -395,37 +394,33 @@ static bool is_default(const struct net_route_seen *seen, const void *what)
 	return seen->to.bits == 0 && seen->type == RTN_UNICAST && seen->index != 0;
 }
 
-/* Return: 1 there is one, 0, or a negative errno. */
-static int find_default(struct netlink *netlink, int family, struct net_way *ret, struct err *err)
+/* The best of those wanted, as the kernel chooses: the longest prefix, then the smallest metric. Return: 1 with *ret
+ * set, 0: there is none, or a negative errno. */
+static int find_best(struct netlink *netlink, const struct wanted *wanted, struct net_route_seen *ret, struct err *err)
 {
-	struct wanted wanted = {.family = family, .table = NET_ROUTE_TABLE_MAIN, .is_it = is_default};
-	const struct net_route_seen *best = NULL;
 	struct net_route_seen *routes;
 	size_t count;
-	int rc = list_routes(netlink, &wanted, &routes, &count, err);
+	int rc = list_routes(netlink, wanted, &routes, &count, err);
 
 	if (rc < 0)
 		return rc;
 	for (size_t i = 0; i < count; i++)
-		if (!best || routes[i].metric < best->metric)
-			best = &routes[i];
-	if (best)
-		rc = fill_way(netlink, best, ret, err);
+		if (i == 0 || routes[i].to.bits > ret->to.bits ||
+			(routes[i].to.bits == ret->to.bits && routes[i].metric < ret->metric))
+			*ret = routes[i];
 	free(routes);
-	return rc < 0 ? rc : count > 0;
+	return count > 0;
 }
 
 int net_route_default(struct netlink *netlink, int family, struct net_way *ret, struct err *err)
 {
-	int rc = 0;
+	struct wanted wanted = {.family = family, .table = NET_ROUTE_TABLE_MAIN, .is_it = is_default};
+	struct net_route_seen best;
+	int rc = find_best(netlink, &wanted, &best, err);
 
-	if (family != AF_INET6)
-		rc = find_default(netlink, AF_INET, ret, err);
-	if (rc == 0 && family != AF_INET)
-		rc = find_default(netlink, AF_INET6, ret, err);
 	if (rc == 0)
 		return err_system(err, -ENETUNREACH, "default route");
-	return rc < 0 ? rc : 0;
+	return rc < 0 ? rc : fill_way(netlink, &best, ret, err);
 }
 
 /* A network behind a gateway is not on the device itself: hosts there would not see us as a neighbour. */
@@ -439,22 +434,12 @@ int net_route_find_lan(struct netlink *netlink, const struct prefix *lan, struct
 {
 	struct wanted wanted = {
 		.family = lan->addr.sa.sa_family, .table = NET_ROUTE_TABLE_MAIN, .is_it = is_lan, .what = lan};
-	const struct net_route_seen *best = NULL;
+	struct net_route_seen best;
 	char text[PREFIX_TEXT_MAX];
-	struct net_route_seen *routes;
-	size_t count;
-	int rc = list_routes(netlink, &wanted, &routes, &count, err);
+	int rc = find_best(netlink, &wanted, &best, err);
 
-	if (rc < 0)
-		return rc;
-	for (size_t i = 0; i < count; i++)
-		/* As the kernel chooses: the longest prefix, then the smallest metric. */
-		if (!best || routes[i].to.bits > best->to.bits ||
-			(routes[i].to.bits == best->to.bits && routes[i].metric < best->metric))
-			best = &routes[i];
-	rc = best ? best->index : -ENODEV;
-	free(routes);
-	if (rc < 0)
-		return err_set(err, rc, "%s: no device is connected to it", prefix_format(text, sizeof(text), lan));
-	return rc;
+	if (rc == 0)
+		return err_set(err, -ENODEV, "%s: no device is connected to it",
+			prefix_format(text, sizeof(text), lan));
+	return rc < 0 ? rc : best.index;
 }

@@ -2,9 +2,10 @@
  * of the tables that have its keys, and offer each entry to these. A key that no table has is complained about, with
  * the nearest one that is known. Nothing ends the walk early.
  *
- *    [Server] or [Client]   the program's table; may repeat, and goes on then [Interface]            wg_config's table,
- *    and PrivateKeyFile from here; once, and not with WireGuard = PATH [Peer]                 wg_config's table, and
- *    the program's for a peer; each is a new one [Gateway]              gateway.c's table; each is a new one
+ *    [Server] or [Client]   the program's table; may repeat, and goes on then
+ *    [Interface]            wg_config's table, and PrivateKeyFile from here; once, and not with WireGuard = PATH
+ *    [Peer]                 wg_config's table, and the program's for a peer; each is a new one
+ *    [Gateway]              gateway.c's table; each is a new one
  *
  * With WireGuard = PATH the device is described in that file, which is read as wg-quick would: two tables, no keys of
  * ours. Its [Interface] and [Peer] then take the place of ours, which only say who may come in.
@@ -13,8 +14,8 @@
 
 #include "common/base/log.h"
 #include "common/base/secret.h"
+#include "common/base/text.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <openssl/evp.h>
 #include <stdio.h>
@@ -44,12 +45,7 @@ bool tunnel_file_is_name(const char *name)
 {
 	size_t len = strlen(name);
 
-	if (len == 0 || len > TUNNEL_FILE_NAME_MAX || name[0] == '.')
-		return false;
-	for (size_t i = 0; i < len; i++)
-		if (!isalnum((unsigned char)name[i]) && !strchr("_=+.-@", name[i]))
-			return false;
-	return true;
+	return len > 0 && len <= TUNNEL_FILE_NAME_MAX && name[0] != '.' && text_is_made_of(name, len, "_=+.-@");
 }
 
 /* Without folders and ".conf"; what is too long for a name is cut, and still too long. */

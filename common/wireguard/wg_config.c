@@ -13,7 +13,6 @@
 #include "common/wireguard/wg_config.h"
 
 #include "common/base/base64.h"
-#include "common/base/prefix.h"
 #include "common/base/secret.h"
 #include "common/base/text.h"
 
@@ -131,7 +130,7 @@ static int add_prefix(const char *item, bool clears_host_bits, struct wg_config_
 	slot = key_append(array, count, sizeof(*slot), place);
 	if (!slot)
 		return -EINVAL;
-	*slot = (struct wg_config_prefix){prefix.addr, prefix.bits, place->line};
+	*slot = (struct wg_config_prefix){prefix, place->line};
 	return 0;
 }
 
@@ -361,8 +360,8 @@ static bool is_host_name(const char *text)
 	       text_is_made_of(text, len, "-_.") && !is_digits_and_dots(text);
 }
 
-/* Cut "host:port", "[host]:port" at the port. Return: the port's text, or NULL. */
-/* The last colon: an IPv6 address without brackets has many. */
+/* Cut "host:port", "[host]:port" at the port. The last colon counts: an IPv6 address without brackets has many.
+ * Return: the port's text, or NULL. */
 static char *cut_port(char **host)
 {
 	char *port;
@@ -605,7 +604,7 @@ static size_t collect_owned(const struct wg_config *config, struct owned_prefix 
 			const struct wg_config_prefix *allowed = &config->peers[i].allowed_ips[j];
 
 			if (ret)
-				ret[count] = (struct owned_prefix){{allowed->addr, allowed->bits}, allowed->line, i};
+				ret[count] = (struct owned_prefix){allowed->prefix, allowed->line, i};
 		}
 	return count;
 }

@@ -5,9 +5,9 @@
  */
 #pragma once
 
-#include "common/base/addr.h"
 #include "common/base/ini.h"
 #include "common/base/key_table.h"
+#include "common/base/prefix.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -18,8 +18,7 @@
 #define WG_CONFIG_DNS_QUOTES 3	/* a blank and two quotes for each word */
 
 struct wg_config_prefix {
-	struct addr addr; /* port 0; bits behind the prefix are kept in Address, cleared in AllowedIPs */
-	uint8_t bits;
+	struct prefix prefix; /* bits behind its length are kept in Address, cleared in AllowedIPs */
 	unsigned line;
 };
 
@@ -68,8 +67,7 @@ struct wg_config {
 	unsigned amnezia_line; /* of the first; 0: none */
 };
 
-/* The keys of [Interface], parsed into a struct wg_config_interface, and of [Peer], parsed into a struct
- * wg_config_peer. */
+/* The keys of [Interface], for a struct wg_config_interface, and of [Peer], for a struct wg_config_peer. */
 extern const struct key_table wg_config_interface_table;
 extern const struct key_table wg_config_peer_table;
 

@@ -9,13 +9,9 @@
 #include "common/wireguard/wg_library.h"
 
 #include <errno.h>
+#include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
-
-static bool is_no_wireguard(int rc)
-{
-	return rc == -EPROTONOSUPPORT || rc == -EOPNOTSUPP || rc == -EAFNOSUPPORT;
-}
 
 bool wg_device_kernel_has(void)
 {
@@ -32,8 +28,8 @@ int wg_device_read(const char *name, struct wg_state *ret, struct err *err)
 {
 	int rc = wg_library_read(name, ret, NULL);
 
-	if (is_no_wireguard(rc))
-		rc = -ENODEV;
+	if (rc == -EPROTONOSUPPORT || rc == -EOPNOTSUPP || rc == -EAFNOSUPPORT)
+		rc = -ENODEV; /* no WireGuard in this kernel */
 	return rc < 0 ? err_system(err, rc, "WireGuard device %s", name) : 0;
 }
 

@@ -124,15 +124,6 @@ static int remove_peers(struct revival *revival, bool also_revived)
 	return wg_update_send(&revival->update, entries, also_revived ? 2 : 1);
 }
 
-/* The question of step 2. If the witness is gone it is not known whether the peer was there, and the peer stays
- * removed. */
-static bool was_there(const struct revival *revival, const struct wg_state *after)
-{
-	const struct wg_state_peer *witness = wg_state_find(after, witness_key);
-
-	return witness && !has_prefix(witness, &revival->marker);
-}
-
 /* All allowed IPs of a device, sorted. Return: NULL without memory. */
 static struct prefix *collect_allowed_ips(const struct wg_state *state, size_t *ret_count)
 {
@@ -187,6 +178,7 @@ static int give_back(struct revival *revival, const struct wg_state_peer *peer, 
  * errno. */
 static int revive(struct revival *revival, const char *name, struct wg_state_peer *peer, const uint8_t *preshared_key)
 {
+	const struct wg_state_peer *witness;
 	struct wg_state after;
 	bool revives;
 	int rc = replace_by_locked(revival);
@@ -197,7 +189,10 @@ static int revive(struct revival *revival, const char *name, struct wg_state_pee
 		remove_peers(revival, true);
 		return rc;
 	}
-	revives = was_there(revival, &after);
+	/* The question of step 2. If the witness is gone it is not known whether the peer was there, and the peer stays
+	 * removed. */
+	witness = wg_state_find(&after, witness_key);
+	revives = witness && !has_prefix(witness, &revival->marker);
 	if (revives)
 		rc = leave_to_others(peer, &after);
 	if (revives && rc == 0)

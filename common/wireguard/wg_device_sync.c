@@ -233,17 +233,6 @@ static int update_peers(const char *name, struct sync *sync)
 
 /* --- the whole --- */
 
-static int prepare(struct sync *sync)
-{
-	int rc = index_state(&sync->in_state, &sync->state);
-
-	if (rc == 0)
-		rc = index_config(&sync->in_plan, sync->setup->config);
-	if (rc == 0)
-		rc = index_config(&sync->in_before, sync->before);
-	return rc;
-}
-
 int wg_device_sync(
 	const char *name, const struct wg_device_setup *setup, const struct wg_config *before, struct err *err)
 {
@@ -252,7 +241,11 @@ int wg_device_sync(
 
 	if (rc < 0)
 		return err_system(err, rc, "WireGuard device %s", name);
-	rc = prepare(&sync);
+	rc = index_state(&sync.in_state, &sync.state);
+	if (rc == 0)
+		rc = index_config(&sync.in_plan, setup->config);
+	if (rc == 0)
+		rc = index_config(&sync.in_before, before);
 	if (rc == 0)
 		rc = set_device(name, &sync);
 	if (rc == 0)

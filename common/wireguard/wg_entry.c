@@ -23,26 +23,21 @@ size_t wg_entry_sort_prefixes(struct prefix *prefixes, size_t count)
 	return kept;
 }
 
-static size_t collect_prefixes(struct prefix *prefixes, const struct wg_config_peer *peer)
-{
-	for (size_t i = 0; i < peer->allowed_ip_count; i++)
-		prefixes[i] = (struct prefix){.addr = peer->allowed_ips[i].addr, .bits = peer->allowed_ips[i].bits};
-	return wg_entry_sort_prefixes(prefixes, peer->allowed_ip_count);
-}
-
 int wg_entry_from_config(const struct wg_config_peer *peer, const struct addr *endpoint, struct wg_entry *ret)
 {
 	struct prefix *prefixes = calloc(peer->allowed_ip_count + 1, sizeof(*prefixes));
 
 	if (!prefixes)
 		return -ENOMEM;
+	for (size_t i = 0; i < peer->allowed_ip_count; i++)
+		prefixes[i] = peer->allowed_ips[i].prefix;
 	*ret = (struct wg_entry){
 		.public_key = peer->public_key,
 		.preshared_key = peer->has_preshared_key ? peer->preshared_key : wg_entry_no_key,
 		.endpoint = endpoint && endpoint->sa.sa_family != AF_UNSPEC ? endpoint : NULL,
 		.keepalive_s = &peer->persistent_keepalive_s,
 		.allowed_ips = prefixes,
-		.allowed_ip_count = collect_prefixes(prefixes, peer),
+		.allowed_ip_count = wg_entry_sort_prefixes(prefixes, peer->allowed_ip_count),
 	};
 	return 0;
 }

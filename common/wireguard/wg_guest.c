@@ -6,6 +6,7 @@
  */
 #include "common/wireguard/wg_guest.h"
 
+#include "common/base/array.h"
 #include "common/base/log.h"
 #include "common/base/require.h"
 #include "common/wireguard/wg_device.h"
@@ -34,13 +35,11 @@ static void on_greeting_timer(uv_timer_t *timer);
 /* Return: false without memory. */
 static bool append_guest(struct wg_guest_list *list, const struct wg_guest *guest)
 {
-	struct wg_guest *guests = reallocarray(list->guests, list->count + 1, sizeof(*guests));
+	struct wg_guest *added = array_append(&list->guests, &list->count, sizeof(*added));
 
-	if (!guests)
-		return false;
-	list->guests = guests;
-	guests[list->count++] = *guest;
-	return true;
+	if (added)
+		*added = *guest;
+	return added;
 }
 
 static void forget_guests(struct wg_guest_list *list)

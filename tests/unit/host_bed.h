@@ -300,7 +300,7 @@ static inline void allow(struct wg_config_peer *peer, struct wg_config_prefix *l
 
 	assert_int_equal(prefix_parse(text, &prefix), 0);
 	peer->allowed_ips = list;
-	list[peer->allowed_ip_count++] = (struct wg_config_prefix){.addr = prefix.addr, .bits = prefix.bits, .line = 8};
+	list[peer->allowed_ip_count++] = (struct wg_config_prefix){.prefix = prefix, .line = 8};
 }
 
 /* A hub "home" with an address and one peer behind 10.20.0.0/16. */
@@ -312,7 +312,7 @@ static void make_host_bed(void)
 	uv_loop_init(&bed.loop);
 	bed.table = TABLE_AS_MADE;
 	assert_int_equal(prefix_parse("10.10.0.1/24", &address), 0);
-	bed.addresses[0] = (struct wg_config_prefix){.addr = address.addr, .bits = address.bits, .line = 3};
+	bed.addresses[0] = (struct wg_config_prefix){.prefix = address, .line = 3};
 	bed.peer.has_public_key = true;
 	allow(&bed.peer, bed.allowed, "10.20.0.0/16");
 	bed.wireguard = (struct wg_config){.interface = {.line = 2, .addresses = bed.addresses, .address_count = 1},

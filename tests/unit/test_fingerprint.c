@@ -27,8 +27,8 @@ static int set_up(void **state)
 
 	(void)state;
 	memset(&bed, 0, sizeof(bed));
-	bed.addresses[0].addr.sa.sa_family = bed.addresses[1].addr.sa.sa_family = AF_INET;
-	bed.addresses[0].bits = bed.addresses[1].bits = 24;
+	bed.addresses[0].prefix.addr.sa.sa_family = bed.addresses[1].prefix.addr.sa.sa_family = AF_INET;
+	bed.addresses[0].prefix.bits = bed.addresses[1].prefix.bits = 24;
 	bed.hook[0] = ping;
 	bed.dns[0] = server;
 	interface->addresses = bed.addresses;
@@ -53,7 +53,7 @@ static void expect(const char *names)
 
 static void allow_everything(int family)
 {
-	bed.allowed[bed.peer.allowed_ip_count++] = (struct wg_config_prefix){.addr.sa.sa_family = (sa_family_t)family};
+	bed.allowed[bed.peer.allowed_ip_count++] = (struct wg_config_prefix){.prefix.addr.sa.sa_family = (sa_family_t)family};
 }
 
 static void same_configuration_names_nothing(void **state)
@@ -81,7 +81,7 @@ static void each_number_is_named(void **state)
 static void another_length_of_an_address_is_named(void **state)
 {
 	(void)state;
-	bed.addresses[0].bits = 25;
+	bed.addresses[0].prefix.bits = 25;
 	expect("Address");
 }
 

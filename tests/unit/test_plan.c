@@ -54,8 +54,7 @@ static void take_prefixes(struct wg_config_prefix *list, size_t *count, const ch
 		struct prefix prefix;
 
 		assert_int_equal(prefix_parse(one, &prefix), 0);
-		list[*count] = (struct wg_config_prefix){
-			.addr = prefix.addr, .bits = prefix.bits, .line = (unsigned)*count + 1};
+		list[*count] = (struct wg_config_prefix){.prefix = prefix, .line = (unsigned)*count + 1};
 		++*count;
 	}
 	free(copy);

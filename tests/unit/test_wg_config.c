@@ -111,7 +111,7 @@ static void example_of_the_manual_is_read(void **state)
 	assert_true(f->config.peers[1].has_preshared_key);
 	assert_int_equal(f->config.peers[1].persistent_keepalive_s, 25);
 	assert_int_equal(f->config.peers[1].allowed_ip_count, 2);
-	assert_int_equal(f->config.peers[1].allowed_ips[1].bits, 16);
+	assert_int_equal(f->config.peers[1].allowed_ips[1].prefix.bits, 16);
 	assert_int_equal(f->config.peers[1].line, 10);
 }
 
@@ -119,8 +119,8 @@ static int print_prefix(char *out, size_t size, const struct wg_config_prefix *p
 {
 	char host[ADDR_TEXT_MAX];
 
-	addr_format_host(host, sizeof(host), &prefix->addr);
-	return snprintf(out, size, "%s/%u ", host, prefix->bits);
+	addr_format_host(host, sizeof(host), &prefix->prefix.addr);
+	return snprintf(out, size, "%s/%u ", host, prefix->prefix.bits);
 }
 
 static void print_prefixes(char *out, size_t size, const struct wg_config_prefix *prefixes, size_t count)

@@ -6,6 +6,7 @@
 #include "tests/unit/wg_device_bed.h"
 
 #include <errno.h>
+#include <net/if.h>
 #include <sys/syscall.h>
 
 #define X "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg="

@@ -26,8 +26,8 @@ static void print_peer(const struct wg_config_peer *peer)
 	print_key(peer->preshared_key, peer->has_preshared_key);
 	printf("%s\t", peer->endpoint ? peer->endpoint : "(none)");
 	for (size_t i = 0; i < peer->allowed_ip_count; i++)
-		printf("%s%s/%u", i ? "," : "", addr_format_host(host, sizeof(host), &peer->allowed_ips[i].addr),
-			peer->allowed_ips[i].bits);
+		printf("%s%s/%u", i ? "," : "", addr_format_host(host, sizeof(host), &peer->allowed_ips[i].prefix.addr),
+			peer->allowed_ips[i].prefix.bits);
 	printf("%s\t%u\n", peer->allowed_ip_count ? "" : "(none)", peer->persistent_keepalive_s);
 }
 
