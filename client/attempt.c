@@ -461,14 +461,15 @@ void attempt_close(struct attempt *attempt)
 int attempt_keep_session(SSL *ssl, SSL_SESSION *session)
 {
 	struct attempt *attempt = SSL_get_app_data(ssl);
-	SSL_SESSION **resume;
+	SSL_SESSION *copy = attempt ? SSL_SESSION_dup(session) : NULL;
 
-	if (!attempt)
-		return 0;
-	resume = &remembered_server(attempt)->resume;
-	SSL_SESSION_free(*resume);
-	*resume = session;
-	return 1;
+	if (copy) {
+		SSL_SESSION **resume = &remembered_server(attempt)->resume;
+
+		SSL_SESSION_free(*resume);
+		*resume = copy;
+	}
+	return 0;
 }
 
 const char *attempt_tls_version(const struct attempt *attempt)

@@ -21,10 +21,9 @@ static int open_tls(struct profile *profile, profile_on_session *on_session, str
 	};
 	int rc = tls_client_context(&profile->tls, &setup, err);
 
-	if (rc < 0)
-		return rc;
-	tls_client_on_session(profile->tls, on_session); /* where this fails, each handshake is a full one */
-	return 0;
+	if (rc == 0)
+		tls_client_on_session(profile->tls, on_session);
+	return rc;
 }
 
 /* The remembered addresses get the port that is dialled. A text that cannot be read counts as empty: it came from a

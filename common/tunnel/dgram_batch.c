@@ -20,14 +20,13 @@ int dgram_receiver_init(struct dgram_receiver *receiver, struct dgram_pool *pool
 {
 	void *overflow = mmap(NULL, (size_t)OVERFLOW_STRIDE * DGRAM_BATCH_MAX, PROT_READ | PROT_WRITE,
 		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	unsigned i;
 
 	if (overflow == MAP_FAILED)
 		return err_system(err, -errno, "memory for long datagrams");
 	memset(receiver, 0, sizeof(*receiver));
 	receiver->pool = pool;
 	receiver->overflow = overflow;
-	for (i = 0; i < DGRAM_BATCH_MAX; i++) {
+	for (unsigned i = 0; i < DGRAM_BATCH_MAX; i++) {
 		receiver->parts[i][1] = (struct iovec){receiver->overflow + (size_t)i * OVERFLOW_STRIDE, OVERFLOW_LEN};
 		receiver->messages[i].msg_hdr.msg_iov = receiver->parts[i];
 		receiver->messages[i].msg_hdr.msg_iovlen = 2;
@@ -37,9 +36,7 @@ int dgram_receiver_init(struct dgram_receiver *receiver, struct dgram_pool *pool
 
 void dgram_receiver_done(struct dgram_receiver *receiver)
 {
-	unsigned i;
-
-	for (i = 0; i < DGRAM_BATCH_MAX; i++)
+	for (unsigned i = 0; i < DGRAM_BATCH_MAX; i++)
 		dgram_give(receiver->pool, receiver->cells[i]);
 	if (receiver->overflow)
 		munmap(receiver->overflow, (size_t)OVERFLOW_STRIDE * DGRAM_BATCH_MAX);

@@ -225,9 +225,7 @@ void dgram_queue_set_carrier(struct dgram_queue *queue, bool has_carrier, uint64
 
 void dgram_queue_expire(struct dgram_queue *queue, uint64_t now_us)
 {
-	enum dgram_lane lane;
-
-	for (lane = 0; lane < DGRAM_LANE_COUNT; lane++)
+	for (enum dgram_lane lane = 0; lane < DGRAM_LANE_COUNT; lane++)
 		lane_prune(queue, lane, now_us);
 	if (queue->initiation && dgram_age_us(queue->initiation, now_us) > DGRAM_QUEUE_INITIATION_US) {
 		queue_drop(queue, queue->initiation, DROP_QUEUE_LATE);
@@ -242,9 +240,7 @@ bool dgram_queue_is_empty(const struct dgram_queue *queue)
 
 void dgram_queue_done(struct dgram_queue *queue)
 {
-	enum dgram_lane lane;
-
-	for (lane = 0; lane < DGRAM_LANE_COUNT; lane++) {
+	for (enum dgram_lane lane = 0; lane < DGRAM_LANE_COUNT; lane++) {
 		struct dgram *dgram;
 
 		while ((dgram = lane_shift(queue, lane)))

@@ -27,13 +27,11 @@ void flow_push(struct flow *flow, struct dgram *dgram)
 
 void flow_counters_add(struct flow_counters *total, const struct flow_counters *part)
 {
-	unsigned reason;
-
 	total->sent_datagrams += part->sent_datagrams;
 	total->sent_bytes += part->sent_bytes;
 	total->received_datagrams += part->received_datagrams;
 	total->received_bytes += part->received_bytes;
-	for (reason = 0; reason < DROP_REASON_COUNT; reason++)
+	for (unsigned reason = 0; reason < DROP_REASON_COUNT; reason++)
 		total->dropped.count[reason] += part->dropped.count[reason];
 }
 
@@ -41,10 +39,9 @@ void flow_counters_add(struct flow_counters *total, const struct flow_counters *
 int flow_counters_report(const struct flow_counters *counters, json_t *object)
 {
 	json_t *dropped = json_object();
-	unsigned reason;
 	int rc = 0;
 
-	for (reason = 0; reason < DROP_REASON_COUNT; reason++)
+	for (unsigned reason = 0; reason < DROP_REASON_COUNT; reason++)
 		rc |= json_object_set_new(
 			dropped, drop_reason_name(reason), json_integer((json_int_t)counters->dropped.count[reason]));
 	rc |= json_object_set_new(object, "datagrams",

@@ -31,17 +31,10 @@ enum body_state {
 void http_body_init(struct http_body *body, const struct http_head *head)
 {
 	*body = (struct http_body){.framing = head->framing, .state = BODY_STATE_SIZE};
-	switch (head->framing) {
-	case HTTP_FRAMING_NONE:
-		body->state = BODY_STATE_DONE;
-		break;
-	case HTTP_FRAMING_LENGTH:
-		body->left = head->content_length;
-		body->state = body->left > 0 ? BODY_STATE_DATA : BODY_STATE_DONE;
-		break;
-	case HTTP_FRAMING_CHUNKED:
-		break;
-	}
+	if (head->framing == HTTP_FRAMING_CHUNKED)
+		return;
+	body->left = head->framing == HTTP_FRAMING_LENGTH ? head->content_length : 0;
+	body->state = body->left > 0 ? BODY_STATE_DATA : BODY_STATE_DONE;
 }
 
 bool http_body_is_done(const struct http_body *body)
@@ -137,26 +130,22 @@ static void take_byte(struct http_body *body, char c)
 		body->line = 0;
 }
 
-/* Step over data without a look at it. Return: bytes stepped over. */
-static size_t take_data(struct http_body *body, size_t len)
-{
-	size_t taken = len < body->left ? len : (size_t)body->left;
-
-	body->left -= taken;
-	if (body->left == 0)
-		body->state = body->framing == HTTP_FRAMING_LENGTH ? BODY_STATE_DONE : BODY_STATE_DATA_CR;
-	return taken;
-}
-
 enum http_result http_body_follow(struct http_body *body, const char *buf, size_t len, size_t *ret_used)
 {
 	size_t used = 0;
 
 	while (used < len && body->state != BODY_STATE_DONE && body->state != BODY_STATE_BAD) {
-		if (body->state == BODY_STATE_DATA)
-			used += take_data(body, len - used);
-		else
+		size_t data = len - used < body->left ? len - used : (size_t)body->left;
+
+		if (body->state != BODY_STATE_DATA) {
 			take_byte(body, buf[used++]);
+			continue;
+		}
+		/* Step over data without a look at it. */
+		used += data;
+		body->left -= data;
+		if (body->left == 0)
+			body->state = body->framing == HTTP_FRAMING_LENGTH ? BODY_STATE_DONE : BODY_STATE_DATA_CR;
 	}
 	if (body->state == BODY_STATE_BAD)
 		return HTTP_BAD;

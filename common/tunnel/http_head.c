@@ -52,10 +52,9 @@ static bool is_target_char(char c)
 
 static bool is_all(struct http_span span, bool (*is_good)(char c))
 {
-	for (size_t i = 0; i < span.len; i++) {
+	for (size_t i = 0; i < span.len; i++)
 		if (!is_good(span.text[i]))
 			return false;
-	}
 	return true;
 }
 
@@ -171,8 +170,7 @@ static bool read_version(struct http_span span, unsigned *ret_minor)
 /* method SP request-target SP HTTP-version (RFC 9112 §3) */
 static bool read_request_line(struct http_span line, struct http_head *ret)
 {
-	bool has_target;
-	bool has_version;
+	bool has_target, has_version;
 
 	ret->method = http_span_cut(&line, ' ', &has_target);
 	ret->target = http_span_cut(&line, ' ', &has_version);
@@ -306,10 +304,9 @@ enum http_result http_head_parse_answer(const char *buf, size_t len, struct http
 
 const struct http_field *http_head_find(const struct http_head *head, const char *name, size_t n)
 {
-	for (size_t i = 0; i < head->field_count; i++) {
+	for (size_t i = 0; i < head->field_count; i++)
 		if (http_span_is_word(head->fields[i].name, name) && n-- == 0)
 			return &head->fields[i];
-	}
 	return NULL;
 }
 
@@ -318,19 +315,17 @@ static bool list_has_token(struct http_span list, const char *token)
 {
 	bool more = true;
 
-	while (more) {
+	while (more)
 		if (http_span_is_word(http_span_trim(http_span_cut(&list, ',', &more)), token))
 			return true;
-	}
 	return false;
 }
 
 bool http_head_has_token(const struct http_head *head, const char *name, const char *token)
 {
-	for (size_t i = 0; i < head->field_count; i++) {
+	for (size_t i = 0; i < head->field_count; i++)
 		if (http_span_is_word(head->fields[i].name, name) && list_has_token(head->fields[i].value, token))
 			return true;
-	}
 	return false;
 }
 

@@ -166,8 +166,7 @@ int jwt_encode(char *out, size_t size, const struct jwt_claims *claims, const vo
 /* Exactly three parts, two dots. */
 static bool split(const char *text, size_t len, struct part parts[PART_COUNT])
 {
-	size_t start = 0;
-	size_t count = 0;
+	size_t start = 0, count = 0;
 
 	if (len > JWT_TEXT_MAX)
 		return false;
@@ -200,20 +199,19 @@ static json_t *parse_part(struct part part)
 }
 
 /* The algorithms of RFC 7518 §3.1 and RFC 8037; never "none", or a client could sign with nothing. A stock server takes
- * any of them, and so does jwt_decode(); jwt_verify() takes HS256 only. Return: the name, to be freed, or NULL. */
-static char *read_algorithm(struct part part)
+ * any of them, and so does jwt_decode(); jwt_verify() takes HS256 only. Return: the name, or NULL. */
+static const char *read_algorithm(struct part part)
 {
 	static const char *const known[] = {"HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384",
 		"PS512", "ES256", "ES384", "ES512", "EdDSA"};
 	json_t *header = parse_part(part);
-	const char *name = json_string_value(json_object_get(header, "alg"));
-	char *copy = NULL;
+	const char *name = json_string_value(json_object_get(header, "alg")), *ret = NULL;
 
-	for (size_t i = 0; name && !copy && i < sizeof(known) / sizeof(known[0]); i++)
+	for (size_t i = 0; name && i < sizeof(known) / sizeof(known[0]); i++)
 		if (strcmp(name, known[i]) == 0)
-			copy = strdup(name);
+			ret = known[i];
 	json_decref(header);
-	return copy;
+	return ret;
 }
 
 /* null, missing, or both `secs` and `nanos`. Zero means no timeout; a part of a second is rounded up to one. */
@@ -320,16 +318,13 @@ int jwt_decode(const char *text, size_t len, struct jwt_claims *ret)
 {
 	struct jwt_claims claims = {0};
 	struct part parts[PART_COUNT];
-	char *algorithm;
 	json_t *object;
 	bool good;
 
 	if (!split(text, len, parts))
 		return -EINVAL;
-	algorithm = read_algorithm(parts[PART_HEADER]);
 	object = parse_part(parts[PART_CLAIMS]);
-	good = algorithm && object && take_claims(object, &claims);
-	free(algorithm);
+	good = read_algorithm(parts[PART_HEADER]) && object && take_claims(object, &claims);
 	json_decref(object);
 	if (!good)
 		return -EINVAL;
@@ -340,16 +335,14 @@ int jwt_decode(const char *text, size_t len, struct jwt_claims *ret)
 bool jwt_verify(const char *text, size_t len, const void *key, size_t key_len)
 {
 	struct part parts[PART_COUNT];
-	uint8_t given[SIGNATURE_LEN];
-	uint8_t wanted[SIGNATURE_LEN];
-	char *algorithm;
+	uint8_t given[SIGNATURE_LEN], wanted[SIGNATURE_LEN];
+	const char *algorithm;
 	bool good;
 
 	if (!split(text, len, parts))
 		return false;
 	algorithm = read_algorithm(parts[PART_HEADER]);
 	good = algorithm && strcmp(algorithm, "HS256") == 0;
-	free(algorithm);
 	if (base64_decode(given, sizeof(given), parts[PART_SIGNATURE].text, parts[PART_SIGNATURE].len, BASE64_URL) !=
 		SIGNATURE_LEN)
 		return false;

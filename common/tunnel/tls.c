@@ -124,12 +124,11 @@ static int add_chain(SSL_CTX *context, BIO *bio, struct err *err)
 {
 	X509 *issuer;
 
-	while ((issuer = PEM_read_bio_X509(bio, NULL, tls_no_password, NULL))) {
+	while ((issuer = PEM_read_bio_X509(bio, NULL, tls_no_password, NULL)))
 		if (!SSL_CTX_add0_chain_cert(context, issuer)) {
 			X509_free(issuer);
 			return err_openssl(err, -EINVAL, "certificate chain");
 		}
-	}
 	if (!is_end_of_pem())
 		return err_openssl(err, -EINVAL, "certificate chain");
 	ERR_clear_error();
@@ -209,11 +208,9 @@ static int make_context(SSL_CTX **ret, const SSL_METHOD *method, bool is_chacha_
 static int on_alpn(SSL *ssl, const unsigned char **ret, unsigned char *ret_len, const unsigned char *offered,
 	unsigned int offered_len, void *argument)
 {
-	unsigned int at;
-
 	(void)ssl;
 	(void)argument;
-	for (at = 0; at < offered_len; at += 1u + offered[at]) {
+	for (unsigned int at = 0; at < offered_len; at += 1u + offered[at]) {
 		if (offered_len - at < sizeof(alpn_http11) ||
 			memcmp(offered + at, alpn_http11, sizeof(alpn_http11)) != 0)
 			continue;
@@ -319,60 +316,12 @@ int tls_client_context(SSL_CTX **ret, const struct tls_client_setup *setup, stru
 	return 0;
 }
 
-/* --- resumption --- */
-
-/* The function that is told of new sessions. Kept with the context until it is freed. */
-struct session_listener {
-	int (*on_session)(SSL *ssl, SSL_SESSION *session);
-};
-
-static CRYPTO_ONCE listener_once = CRYPTO_ONCE_STATIC_INIT;
-static int listener_index = -1;
-
-static void listener_free(void *parent, void *item, CRYPTO_EX_DATA *data, int index, long number, void *argument)
+/* Sessions are the caller's to keep, by server; OpenSSL's own cache goes by session id, which a client does not ask
+ * for. */
+void tls_client_on_session(SSL_CTX *context, int (*on_session)(SSL *ssl, SSL_SESSION *session))
 {
-	(void)parent;
-	(void)data;
-	(void)index;
-	(void)number;
-	(void)argument;
-	OPENSSL_free(item);
-}
-
-static void listener_make_index(void)
-{
-	listener_index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, listener_free);
-}
-
-/* Hand out a copy: OpenSSL spoils its own session when the connection ends without close_notify, and
- * resumption is wanted most after a reset. */
-static int on_new_session(SSL *ssl, SSL_SESSION *session)
-{
-	const struct session_listener *listener = SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), listener_index);
-	SSL_SESSION *copy = listener ? SSL_SESSION_dup(session) : NULL;
-
-	if (copy && !listener->on_session(ssl, copy))
-		SSL_SESSION_free(copy);
-	return 0;
-}
-
-int tls_client_on_session(SSL_CTX *context, int (*on_session)(SSL *ssl, SSL_SESSION *session))
-{
-	struct session_listener *listener;
-
-	if (!CRYPTO_THREAD_run_once(&listener_once, listener_make_index) || listener_index < 0)
-		return -ENOMEM;
-	listener = OPENSSL_zalloc(sizeof(*listener));
-	if (!listener)
-		return -ENOMEM;
-	listener->on_session = on_session;
-	if (!SSL_CTX_set_ex_data(context, listener_index, listener)) {
-		OPENSSL_free(listener);
-		return -ENOMEM;
-	}
 	SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
-	SSL_CTX_sess_set_new_cb(context, on_new_session);
-	return 0;
+	SSL_CTX_sess_set_new_cb(context, on_session);
 }
 
 /* Set the name to verify, and SNI where it is a DNS name: RFC 6066 §3 allows no address there. */
@@ -424,14 +373,12 @@ bool tls_check_pin(SSL *ssl, const uint8_t (*pins)[TLS_PIN_LEN], size_t pin_coun
 {
 	X509 *certificate = SSL_get0_peer_certificate(ssl);
 	uint8_t pin[TLS_PIN_LEN];
-	size_t i;
 
 	if (!certificate || !tls_pin_of_certificate(certificate, pin))
 		return false;
-	for (i = 0; i < pin_count; i++) {
+	for (size_t i = 0; i < pin_count; i++)
 		if (memcmp(pin, pins[i], TLS_PIN_LEN) == 0)
 			return true;
-	}
 	return false;
 }
 

@@ -17,9 +17,8 @@
 #define TLS_PIN_TEXT_MAX 56 /* "sha256//" + 44 + terminator */
 #define TLS_BINDING_LEN 32
 
-/* The server's: certificate chain and key as PEM text. Checks that they match. ALPN: picks http/1.1 out of any list,
- * lives without ALPN, refuses a list that lacks it with no_application_protocol. An unknown SNI gets this
- * certificate. */
+/* The server's: certificate chain and key as PEM text. ALPN: picks http/1.1 out of any list, lives without ALPN,
+ * refuses a list that lacks it with no_application_protocol. An unknown SNI gets this certificate. */
 int tls_server_context(SSL_CTX **ret, const char *certificate_pem, const char *key_pem, struct err *err);
 
 struct tls_client_setup {
@@ -35,10 +34,10 @@ int tls_client_context(SSL_CTX **ret, const struct tls_client_setup *setup, stru
  * resume, or NULL (borrowed). */
 int tls_client_session(SSL **ret, SSL_CTX *context, const char *server_name, SSL_SESSION *resume, struct err *err);
 
-/* Have @on_session called with every session that can be resumed later (under TLS 1.3 some time after the handshake),
- * also where the connection breaks afterwards; it returns 1 to keep the session (then SSL_SESSION_free() is its duty),
- * else 0. To be called once for a context. Return: 0 or -ENOMEM (then nothing is resumed). */
-int tls_client_on_session(SSL_CTX *context, int (*on_session)(SSL *ssl, SSL_SESSION *session));
+/* Have OpenSSL call @on_session with every session that can be resumed later (under TLS 1.3 some time after the
+ * handshake). It keeps a copy, SSL_SESSION_dup(), and returns 0: OpenSSL spoils its own session when the connection
+ * ends without close_notify, and resumption is wanted most after a reset. */
+void tls_client_on_session(SSL_CTX *context, int (*on_session)(SSL *ssl, SSL_SESSION *session));
 
 /* After the handshake: is the peer's public key one of the pins? */
 bool tls_check_pin(SSL *ssl, const uint8_t (*pins)[TLS_PIN_LEN], size_t pin_count);

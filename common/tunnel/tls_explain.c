@@ -234,13 +234,11 @@ static void explain_reason(unsigned long code, char *buf, size_t size)
 /* The first error of OpenSSL's own TLS layer, else the first one; leaves the queue empty. */
 static unsigned long take_error(void)
 {
-	unsigned long first = 0;
-	unsigned long code;
+	unsigned long first = 0, code;
 
-	while ((code = ERR_get_error())) {
+	while ((code = ERR_get_error()))
 		if (!first || (ERR_GET_LIB(code) == ERR_LIB_SSL && ERR_GET_LIB(first) != ERR_LIB_SSL))
 			first = code;
-	}
 	return first;
 }
 

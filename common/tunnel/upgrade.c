@@ -8,9 +8,9 @@
 
 #include "common/base/base64.h"
 #include "common/base/log.h"
+#include "common/base/secret.h"
 
 #include <errno.h>
-#include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -168,27 +168,23 @@ static void put_host(struct writer *writer, const char *host)
 	put(writer, strchr(host, ':') ? "[%.*s]" : "%.*s", len, host);
 }
 
-/* RFC 7617. The password is wiped from the buffers used here; the request itself is the caller's. */
+/* RFC 7617. @password NULL: @user has it already, behind a colon. Both are wiped from the buffers used here; the
+ * request itself is the caller's. */
 static void put_basic(struct writer *writer, const char *name, const char *user, const char *password)
 {
-	size_t plain_size = strlen(user) + 1 + strlen(password) + 1;
+	size_t plain_size = strlen(user) + 1 + (password ? strlen(password) : 0) + 1;
 	size_t text_size = BASE64_LEN(plain_size) + 1;
-	char *plain = malloc(plain_size);
-	char *text = malloc(text_size);
+	char *plain = calloc(1, plain_size), *text = calloc(1, text_size);
 
 	if (plain && text) {
-		snprintf(plain, plain_size, "%s:%s", user, password);
-		base64_encode(text, text_size, plain, plain_size - 1, BASE64_STANDARD);
+		snprintf(plain, plain_size, "%s%s%s", user, password ? ":" : "", password ? password : "");
+		base64_encode(text, text_size, plain, strlen(plain), BASE64_STANDARD);
 		put(writer, "%s: Basic %s\r\n", name, text);
 	} else {
 		writer->len += writer->size; /* told as -ENOBUFS */
 	}
-	if (plain)
-		OPENSSL_cleanse(plain, plain_size);
-	if (text)
-		OPENSSL_cleanse(text, text_size);
-	free(plain);
-	free(text);
+	secret_free(plain);
+	secret_free(text);
 }
 
 static void put_host_header(struct writer *writer, const struct upgrade_ask *ask)
@@ -200,23 +196,6 @@ static void put_host_header(struct writer *writer, const struct upgrade_ask *ask
 	if (ask->port != PORT_HTTP && ask->port != PORT_HTTPS)
 		put(writer, ":%u", ask->port);
 	put(writer, "\r\n");
-}
-
-/* @basic_auth is "user:password"; the user ends at the first colon (RFC 7617 §2). */
-static void put_authorization(struct writer *writer, const struct upgrade_ask *ask)
-{
-	const char *colon;
-	char *user;
-
-	if (put_own(writer, ask->headers, "authorization") > 0 || !ask->basic_auth)
-		return;
-	colon = strchr(ask->basic_auth, ':');
-	user = strndup(ask->basic_auth, colon ? (size_t)(colon - ask->basic_auth) : strlen(ask->basic_auth));
-	if (user)
-		put_basic(writer, "authorization", user, colon ? colon + 1 : "");
-	else
-		writer->len += writer->size;
-	free(user);
 }
 
 /* The order is a stock client's, so that nothing on the way can tell the two apart. Names that have a place of their
@@ -244,7 +223,8 @@ int upgrade_write_request(char *buf, size_t size, const struct upgrade_ask *ask)
 	for (i = 1; i < count - 1; i++)
 		if (put_own(&writer, ask->headers, places[i].name) == 0)
 			put(&writer, "%s: %s%s\r\n", places[i].name, places[i].before, places[i].value);
-	put_authorization(&writer, ask);
+	if (put_own(&writer, ask->headers, "authorization") == 0 && ask->basic_auth)
+		put_basic(&writer, "authorization", ask->basic_auth, NULL);
 	for (const char *const *header = ask->headers; header && *header; header++) {
 		for (i = 0; i < count && !has_name(*header, places[i].name);)
 			i++;

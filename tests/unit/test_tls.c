@@ -144,8 +144,8 @@ static int keep_session(SSL *ssl, SSL_SESSION *session)
 {
 	(void)ssl;
 	SSL_SESSION_free(kept_session);
-	kept_session = session;
-	return 1;
+	kept_session = SSL_SESSION_dup(session);
+	return 0;
 }
 
 static void pair_init(struct pair *pair, const struct identity *server, const struct tls_client_setup *plan)
