@@ -350,8 +350,10 @@ int client_config_read(const char *path, struct client_config *ret, struct ini_r
 }
 
 /* Some texts of the settings are secrets; record_done() wipes all of them. */
-void client_config_done(struct client_config *config)
+void client_config_done(void *owner)
 {
+	struct client_config *config = owner;
+
 	client_settings_done(&config->settings);
 	free(config->path);
 	free(config->ca_path);

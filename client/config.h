@@ -1,5 +1,4 @@
-/* The content of /etc/towpath/NAME.conf, or of a URL with options, for a client. Seen by main.c and the supervisor
- * only. */
+/* The content of /etc/towpath/NAME.conf, or of a URL with options, for a client. Only for main.c and the supervisor. */
 #pragma once
 
 #include "client/config_keys.h"
@@ -12,12 +11,10 @@
 int client_config_read(const char *path, struct client_config *ret, struct ini_report *report, struct err *err);
 
 /* After the last option: from a URL, take the name from it, and secrets from TOWPATH_TOKEN, TOWPATH_BASIC_AUTH and
- * TOWPATH_JWT_KEY; fill in defaults and check the keys against each other. Return: 0, or -EINVAL with lines in
- * @report. */
+ * TOWPATH_JWT_KEY; fill in defaults and check the keys against each other. Return: 0 or -EINVAL. */
 int client_config_finish(struct client_config *config, struct ini_report *report);
 
-/* The position for a later complaint about Listen: "home.conf:4: Listen", "--listen", or the section's header if it was
- * not given.
+/* The position for a later complaint about Listen: "home.conf:4: Listen", "--listen", or else the section's header.
  * Return: @buf. */
 const char *client_config_listen_place(const struct client_config *config, char *buf, size_t size);
-void client_config_done(struct client_config *config); /* wipes the secrets */
+void client_config_done(void *config); /* a struct client_config; wipes the secrets */

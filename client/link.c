@@ -177,12 +177,6 @@ static void release_link(struct link *link)
 	link->setup.handlers->on_closed(link->setup.owner);
 }
 
-/* The search has ended with this attempt, so on_secured cannot come again. */
-static void on_link_secured(void *owner)
-{
-	(void)owner;
-}
-
 static void on_link_up(void *owner)
 {
 	link_step(owner, LINK_EVENT_UP);
@@ -201,10 +195,9 @@ static void on_link_part_closed(void *owner)
 	release_link(owner);
 }
 
-static const struct attempt_handlers link_attempt_handlers = {.on_secured = on_link_secured,
-	.on_up = on_link_up,
-	.on_failed = on_link_failed,
-	.on_closed = on_link_part_closed};
+/* Without on_secured: it has come already, and has chosen this attempt. */
+static const struct attempt_handlers link_attempt_handlers = {
+	.on_up = on_link_up, .on_failed = on_link_failed, .on_closed = on_link_part_closed};
 
 /* --- the search --- */
 
@@ -341,7 +334,8 @@ void link_tick(struct link *link, uint64_t now_us)
 		backoff_reset(&link->backoff);
 }
 
-static void restart(struct link *link)
+/* Changes nothing for a link that is up. */
+void link_on_reload(struct link *link)
 {
 	backoff_reset(&link->backoff);
 	link->wait_ms = 0;
@@ -354,7 +348,7 @@ void link_wake(struct link *link)
 
 	switch (link->state) {
 	case LINK_WAITING:
-		restart(link);
+		link_on_reload(link);
 		break;
 	case LINK_SEEKING:
 		seek_wake(&link->seek, now_us);
@@ -367,11 +361,6 @@ void link_wake(struct link *link)
 	case LINK_STATE_COUNT:
 		break;
 	}
-}
-
-void link_on_reload(struct link *link)
-{
-	restart(link); /* changes nothing for a link that is up */
 }
 
 void link_close(struct link *link)

@@ -12,27 +12,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* The remedy for what bind() says; the default is for any other cause. */
-static const char *listen_remedy(char *buf, size_t size, int code, uint16_t port)
-{
-	switch (code) {
-	case -EADDRINUSE:
-		snprintf(buf, size, "stop the other program (ss -lunp 'sport = :%u') or choose another port", port);
-		break;
-	case -EADDRNOTAVAIL:
-		snprintf(buf, size, "give an address of this host (ip address), or 127.0.0.1:%u", port);
-		break;
-	case -EACCES:
-	case -EPERM:
-		snprintf(buf, size,
-			"a port under 1024 needs root or CAP_NET_BIND_SERVICE; choose a higher one otherwise");
-		break;
-	default:
-		snprintf(buf, size, "choose another address");
-	}
-	return buf;
-}
-
 /* IPv6 without IPv4, so that "[::]:51820" and "0.0.0.0:51820" can belong to two programs. */
 static int bind_port(int fd, const struct addr *addr, struct addr *ret)
 {
@@ -65,7 +44,8 @@ int local_port_open(struct local_port *ret, const struct client_config *config, 
 			close(fd);
 		return err_set(err, rc, "%s: '%s': %s; %s", client_config_listen_place(config, key, sizeof(key)),
 			config->listen_text, strerror(-rc),
-			listen_remedy(remedy, sizeof(remedy), rc, addr_port(&config->listen)));
+			socket_bind_remedy(
+				remedy, sizeof(remedy), rc, "-lunp", "127.0.0.1", addr_port(&config->listen)));
 	}
 	ret->fd = fd;
 	addr_format(ret->text, sizeof(ret->text), &ret->addr);

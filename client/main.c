@@ -47,11 +47,6 @@ static int read_config(const void *context, void *ret, struct ini_report *report
 	return client_config_read(path, ret, report, err);
 }
 
-static void free_config(void *config)
-{
-	client_config_done(config);
-}
-
 static void identify(const void *config, const char **ret_name, const char **ret_path)
 {
 	const struct client_config *read = config;
@@ -69,7 +64,7 @@ static const struct program program = {
 	.command_line = {.name = "towpath-client", .help = help, .takes_url = true, .keys = client_config_options},
 	.role = "client",
 	.section = "Client",
-	.configuration = {sizeof(struct client_config), read_config, free_config},
+	.configuration = {sizeof(struct client_config), read_config, client_config_done},
 	.identify = identify,
 	.supervise = supervise,
 	.work = client_worker_main,

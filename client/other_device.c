@@ -40,8 +40,7 @@ static void tell_mtu(struct other_device *now)
 	now->is_large_told = true;
 	log_warning("wireguard",
 		"%s has an MTU of %u, which fits loopback only; put MTU = %u into [Interface] of "
-		"/etc/wireguard/%s.conf, or "
-		"now: ip link set mtu %u dev %s",
+		"/etc/wireguard/%s.conf, or now: ip link set mtu %u dev %s",
 		now->device, now->mtu, MTU_FITS, now->device, MTU_FITS, now->device);
 }
 

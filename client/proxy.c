@@ -182,8 +182,8 @@ static bool host_is_address(const char *host, struct addr *ret)
 	return addr_parse(host, 1, ret) == 0;
 }
 
-/* An address is not a name: 10.0.0.1 does not exempt 1.10.0.0.1, nor 0.1 10.0.0.1. */
-/* "*" matches every host, as in curl. */
+/* An address is not a name: 10.0.0.1 does not exempt 1.10.0.0.1, nor 0.1 10.0.0.1. "*" matches every host, as in
+ * curl. */
 static bool element_matches(const char *element, size_t len, const char *host)
 {
 	struct addr addr;

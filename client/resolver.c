@@ -345,30 +345,11 @@ static int ask(struct resolver *resolver, struct err *err)
 	return 0;
 }
 
-/* The name is an address already, so no question is needed. addr_parse() wants brackets around an IPv6 address. */
-static bool is_literal(const char *host, uint16_t port, struct addr *ret)
-{
-	char text[ADDR_TEXT_MAX];
-
-	snprintf(text, sizeof(text), strchr(host, ':') ? "[%s]" : "%s", host);
-	return addr_parse(text, port, ret) == 0;
-}
-
-/* Request the marked sockets, or ask at once where none are needed or none can be had. */
-static int start_question(struct resolver *resolver, struct err *err)
-{
-	struct addr servers[ADDRESS_LIST_MAX];
-	int count = address_list_parse(resolver->nameservers, 53, servers);
-
-	if (count > 0)
-		request_stock(resolver, servers, (size_t)count);
-	return resolver->stock_waiting > 0 ? 0 : ask(resolver, err);
-}
-
 int resolver_open(struct resolver **ret, const struct resolver_setup *setup, struct err *err)
 {
 	struct resolver *resolver = calloc(1, sizeof(*resolver));
-	int rc;
+	struct addr servers[ADDRESS_LIST_MAX];
+	int rc = 0, count;
 
 	if (!resolver)
 		return err_system(err, -ENOMEM, "resolver");
@@ -382,15 +363,20 @@ int resolver_open(struct resolver **ret, const struct resolver_setup *setup, str
 	resolver->asked_ms = uv_now(setup->loop);
 	uv_timer_init(setup->loop, &resolver->timer);
 	resolver->timer.data = resolver;
-	if (is_literal(setup->host, setup->port, &resolver->addresses[0])) {
-		resolver->count = 1;
+	if (address_list_parse(setup->host, setup->port, resolver->addresses) == 1) {
+		resolver->count = 1; /* the name is an address already, so no question is needed */
 		resolver->is_answered = true;
 	} else {
-		rc = start_question(resolver, err);
-		if (rc < 0) {
-			resolver_close(resolver);
-			return rc;
-		}
+		count = address_list_parse(resolver->nameservers, 53, servers);
+		if (count > 0)
+			request_stock(resolver, servers, (size_t)count);
+		/* At once where no marked socket is needed, or none can be had. */
+		if (resolver->stock_waiting == 0)
+			rc = ask(resolver, err);
+	}
+	if (rc < 0) {
+		resolver_close(resolver);
+		return rc;
 	}
 	/* c-ares may have answered from /etc/hosts already; then the timer runs. */
 	if (!uv_is_active((uv_handle_t *)&resolver->timer))

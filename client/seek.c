@@ -95,12 +95,6 @@ static void on_try_secured(void *owner)
 	seek->setup.handlers->on_chosen(seek->setup.owner, attempt, &addr);
 }
 
-/* on_secured comes before, and with it another owner. */
-static void on_try_up(void *owner)
-{
-	(void)owner;
-}
-
 /* @reason and @addr outlive end_try(): what they lie in is freed by the loop, later. */
 static void on_try_failed(void *owner, const char *phase, const char *reason)
 {
@@ -122,8 +116,9 @@ static void on_try_closed(void *owner)
 	release_seek(((struct address_try *)owner)->seek);
 }
 
+/* Without on_up: on_secured comes before it, and with that another owner. */
 static const struct attempt_handlers try_attempt_handlers = {
-	.on_secured = on_try_secured, .on_up = on_try_up, .on_failed = on_try_failed, .on_closed = on_try_closed};
+	.on_secured = on_try_secured, .on_failed = on_try_failed, .on_closed = on_try_closed};
 
 static void on_try_connected(void *owner, int fd, const struct addr *addr)
 {

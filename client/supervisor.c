@@ -22,6 +22,7 @@
 #include "client/restart.h"
 #include "client/settings_build.h"
 #include "common/base/clock.h"
+#include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/secret.h"
 #include "common/host/check.h"
@@ -274,7 +275,7 @@ static ssize_t settings_bytes(const struct client_settings *settings, char **ret
 
 	*ret = len < 0 ? NULL : malloc((size_t)len + 1);
 	if (*ret)
-		got = pread(fd, *ret, (size_t)len, 0);
+		got = file_read_all(fd, *ret, (size_t)len);
 	if (fd >= 0)
 		close(fd);
 	return got;

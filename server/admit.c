@@ -59,10 +59,9 @@ static int add_token(struct admit_table *table, const struct server_settings_cli
 
 	jwt_make_kid(entry->kid, client->token);
 	entry->client = client->number;
-	for (size_t i = 0; i < table->token_count; i++) {
+	for (size_t i = 0; i < table->token_count; i++)
 		if (memcmp(table->tokens[i].kid, entry->kid, JWT_KID_LEN) == 0)
 			return err_set(err, -EINVAL, "%s has another client's Token", client->name);
-	}
 	entry->token = strdup(client->token);
 	if (!entry->token)
 		return err_system(err, -ENOMEM, "clients");
@@ -77,10 +76,9 @@ static int add_path(struct admit_table *table, const struct server_settings_clie
 	if (!hash_text(entry->hash, client->stock_path, strlen(client->stock_path)))
 		return err_openssl(err, -ENOTSUP, "SHA-256");
 	entry->client = client->number;
-	for (size_t i = 0; i < table->path_count; i++) {
+	for (size_t i = 0; i < table->path_count; i++)
 		if (memcmp(table->paths[i].hash, entry->hash, HASH_LEN) == 0)
 			return err_set(err, -EINVAL, "%s has another client's StockPath", client->name);
-	}
 	table->path_count++;
 	return 0;
 }
@@ -145,10 +143,9 @@ static const struct token_entry *find_token(const struct admit_table *table, con
 {
 	const struct token_entry *found = NULL;
 
-	for (size_t i = 0; i < table->token_count; i++) {
+	for (size_t i = 0; i < table->token_count; i++)
 		if (secret_equal(table->tokens[i].kid, claims->kid, JWT_KID_LEN))
 			found = &table->tokens[i];
-	}
 	return claims->has_kid ? found : NULL;
 }
 
@@ -160,10 +157,9 @@ static const struct path_entry *find_stock_path(const struct admit_table *table,
 
 	if (!hash_text(hash, prefix.text, prefix.len))
 		return NULL;
-	for (size_t i = 0; i < table->path_count; i++) {
+	for (size_t i = 0; i < table->path_count; i++)
 		if (secret_equal(table->paths[i].hash, hash, HASH_LEN))
 			found = &table->paths[i];
-	}
 	return found;
 }
 

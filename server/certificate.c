@@ -116,48 +116,39 @@ int certificate_load(const char *certificate_path, const char *key_path, char **
 	return 0;
 }
 
-/* Text of what @bio holds, terminated; the BIO's own copy is wiped, because it may be the key. NULL: empty, or no
- * memory. */
-static char *take_text(BIO *bio)
+/* The PEM that @bio holds, terminated; frees @bio, whose own copy is wiped, because it may be the key. */
+static int take_pem(BIO *bio, bool is_written, const char *noun, char **ret_pem, struct err *err)
 {
-	char *data = NULL;
-	long len = BIO_get_mem_data(bio, &data);
-	char *text = len > 0 ? calloc(1, (size_t)len + 1) : NULL;
+	char *data = NULL, *pem = NULL;
+	long len = is_written ? BIO_get_mem_data(bio, &data) : 0;
 
-	if (text)
-		memcpy(text, data, (size_t)len);
-	if (len > 0)
+	if (len > 0) {
+		pem = calloc(1, (size_t)len + 1);
+		if (pem)
+			memcpy(pem, data, (size_t)len);
 		secret_wipe(data, (size_t)len);
-	return text;
+	}
+	BIO_free(bio);
+	if (!pem)
+		return err_openssl(err, -ENOMEM, "writing the %s", noun);
+	*ret_pem = pem;
+	return 0;
 }
 
 /* PEM, without a password: the file is 0600. */
 static int format_key(EVP_PKEY *key, char **ret_pem, struct err *err)
 {
 	BIO *bio = BIO_new(BIO_s_mem());
-	char *pem = NULL;
+	bool is_written = bio && PEM_write_bio_PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL) == 1;
 
-	if (bio && PEM_write_bio_PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL) == 1)
-		pem = take_text(bio);
-	BIO_free(bio);
-	if (!pem)
-		return err_openssl(err, -ENOMEM, "writing the key");
-	*ret_pem = pem;
-	return 0;
+	return take_pem(bio, is_written, "key", ret_pem, err);
 }
 
 static int format_certificate(X509 *certificate, char **ret_pem, struct err *err)
 {
 	BIO *bio = BIO_new(BIO_s_mem());
-	char *pem = NULL;
 
-	if (bio && PEM_write_bio_X509(bio, certificate) == 1)
-		pem = take_text(bio);
-	BIO_free(bio);
-	if (!pem)
-		return err_openssl(err, -ENOMEM, "writing the certificate");
-	*ret_pem = pem;
-	return 0;
+	return take_pem(bio, bio && PEM_write_bio_X509(bio, certificate) == 1, "certificate", ret_pem, err);
 }
 
 /* The host's own name if it is valid in a certificate; it reveals no more than the host's other services do. */

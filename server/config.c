@@ -513,8 +513,10 @@ int server_config_read(const char *path, struct server_config *ret, struct ini_r
 	return 0;
 }
 
-void server_config_done(struct server_config *config)
+void server_config_done(void *owner)
 {
+	struct server_config *config = owner;
+
 	for (size_t i = 0; i < config->client_count; i++)
 		client_done(&config->clients[i]);
 	free(config->clients);

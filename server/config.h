@@ -57,4 +57,4 @@ struct server_config {
 /* Read, check everything, change nothing. All errors go to @report, warnings to the log.
  * Return: 0; -EINVAL with @report filled; another negative errno with @err set where the file cannot be read. */
 int server_config_read(const char *path, struct server_config *ret, struct ini_report *report, struct err *err);
-void server_config_done(struct server_config *config); /* wipes the secrets */
+void server_config_done(void *config); /* a struct server_config; wipes the secrets */

@@ -3,12 +3,6 @@
 
 #include "common/tunnel/tls.h"
 
-/* The client is in the settings: a reload ends the sessions and flows of clients that are gone before it swaps them. */
-const char *hub_client_name(const struct hub *hub, uint32_t client)
-{
-	return server_settings_find(&hub->settings, client)->name;
-}
-
 int hub_make_tls(SSL_CTX **ret, const struct server_settings *settings, struct err *err)
 {
 	if (settings->certificate_pem)

@@ -26,8 +26,5 @@ struct hub {
 	struct session_list sessions; /* all connections, tunnels or not */
 };
 
-/* The name by which log and status call an admitted client. */
-const char *hub_client_name(const struct hub *hub, uint32_t client);
-
 /* Make what TLS needs of @settings. Return: 0 or a negative errno. */
 int hub_make_tls(SSL_CTX **ret, const struct server_settings *settings, struct err *err);

@@ -21,42 +21,20 @@
 #define LISTENER_CONGESTION "bbr"
 #define LISTENER_USER_TIMEOUT_MS 20000 /* unacknowledged bytes: longer than a roaming client needs to come again */
 
-static const char *find_remedy(char *buf, size_t size, int code, const struct server_listen *listen)
-{
-	unsigned int port = addr_port(&listen->addr);
-
-	switch (code) {
-	case -EADDRINUSE:
-		snprintf(buf, size, "stop the other program (ss -ltnp 'sport = :%u') or choose another port", port);
-		break;
-	case -EADDRNOTAVAIL:
-		snprintf(buf, size, "give an address of this host (ip address), or %s:%u",
-			listen->addr.sa.sa_family == AF_INET ? "0.0.0.0" : "[::]", port);
-		break;
-	case -EACCES:
-	case -EPERM:
-		snprintf(buf, size,
-			"a port under 1024 needs root or CAP_NET_BIND_SERVICE; choose a higher one otherwise");
-		break;
-	case -EAFNOSUPPORT:
-		snprintf(buf, size, "this host has no %s; leave the address out",
-			listen->addr.sa.sa_family == AF_INET ? "IPv4" : "IPv6");
-		break;
-	default:
-		snprintf(buf, size, "choose another address");
-	}
-	return buf;
-}
-
 /* The default listener has no line in the file, so [Server]'s line is named. */
 static int fail_with_line(
 	const struct server_config *config, const struct server_listen *listen, int code, struct err *err)
 {
+	bool is_ipv4 = listen->addr.sa.sa_family == AF_INET;
 	char remedy[160];
 
+	if (code == -EAFNOSUPPORT)
+		snprintf(remedy, sizeof(remedy), "this host has no %s; leave the address out", is_ipv4 ? "IPv4" : "IPv6");
+	else
+		socket_bind_remedy(
+			remedy, sizeof(remedy), code, "-ltnp", is_ipv4 ? "0.0.0.0" : "[::]", addr_port(&listen->addr));
 	return err_set(err, code, "%s:%u: Listen: '%s': %s; %s", config->path,
-		listen->line ? listen->line : config->main_line, listen->text, strerror(-code),
-		find_remedy(remedy, sizeof(remedy), code, listen));
+		listen->line ? listen->line : config->main_line, listen->text, strerror(-code), remedy);
 }
 
 /* SO_REUSEADDR: a restart must not wait for connections of before in TIME_WAIT. IPV6_V6ONLY: [::] beside 0.0.0.0, as

@@ -35,11 +35,6 @@ static int read_config(const void *context, void *ret, struct ini_report *report
 	return server_config_read(path, ret, report, err);
 }
 
-static void free_config(void *config)
-{
-	server_config_done(config);
-}
-
 static void identify(const void *config, const char **ret_name, const char **ret_path)
 {
 	const struct server_config *read = config;
@@ -57,7 +52,7 @@ static const struct program program = {
 	.command_line = {.name = "towpath-server", .help = help},
 	.role = "server",
 	.section = "Server",
-	.configuration = {sizeof(struct server_config), read_config, free_config},
+	.configuration = {sizeof(struct server_config), read_config, server_config_done},
 	.identify = identify,
 	.supervise = supervise,
 	.work = server_worker_main,

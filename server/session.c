@@ -108,9 +108,10 @@ static void enter(struct session *session, enum session_state state)
 	session->deadline_us = time_us ? clock_now_us() + time_us : 0;
 }
 
+/* The client is in the settings: a reload ends the sessions and flows of clients that are gone before it swaps them. */
 static const char *client_name(const struct session *session)
 {
-	return hub_client_name(session->hub, session->grant.client);
+	return server_settings_find(&session->hub->settings, session->grant.client)->name;
 }
 
 /* --- the end --- */
@@ -209,17 +210,6 @@ static const struct carrier_handlers tunnel_handlers = {
 	.on_closed = on_stream_closed,
 };
 
-/* WireGuard behind Target ignores a client whose clock is behind what it said before. The supervisor can help where it
- * runs the device, if it knows the client's time. */
-static void tell_clock(const struct session *session)
-{
-	const struct admit_grant *grant = &session->grant;
-	const struct channel_clock clock = {.wall_s = grant->iat_s, .client = grant->client};
-
-	if (grant->has_iat)
-		channel_send(session->hub->channel, CHANNEL_CLOCK, &clock, sizeof(clock), -1);
-}
-
 /* The flow can be used: write the 101, then hand the stream and what came behind the request to a carrier. The 101 is
  * flushed before the carrier starts, so that it is not held up by the first datagrams. */
 static void start_tunnel(struct session *session)
@@ -229,6 +219,7 @@ static void start_tunnel(struct session *session)
 	uint8_t *rest = session->rest;
 	char answer[UPGRADE_ANSWER_MAX];
 	struct http_span key = {session->key, UPGRADE_KEY_TEXT_LEN};
+	const struct channel_clock clock = {.wall_s = session->grant.iat_s, .client = session->grant.client};
 	int len = upgrade_write_answer(answer, sizeof(answer), key, clock_wall_s());
 
 	if (len < 0 || tls_stream_write(&session->stream, answer, (size_t)len) < 0) {
@@ -240,7 +231,10 @@ static void start_tunnel(struct session *session)
 	session->since_s = clock_wall_s();
 	log_info("session", "%s: up from %s, %s%s", client_name(session), session->from_text,
 		ssl ? SSL_get_version(ssl) : "cleartext", session->grant.has_instance ? "" : ", stock client");
-	tell_clock(session);
+	/* WireGuard behind Target ignores a client whose clock is behind what it said before. The supervisor can help
+	 * where it runs the device, if it knows the client's time. */
+	if (session->grant.has_iat)
+		channel_send(hub->channel, CHANNEL_CLOCK, &clock, sizeof(clock), -1);
 	tls_stream_flush(&session->stream); /* where it fails, the carrier notices */
 	tls_stream_pause(&session->stream, false);
 	carrier_start(&session->carrier,

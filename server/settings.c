@@ -9,7 +9,6 @@
 #include "common/base/record.h"
 #include "common/base/text.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,10 +28,7 @@ static const char *find_path_fault(const char *text)
 
 static const char *find_word_fault(const char *text)
 {
-	for (; *text; text++)
-		if (!isalnum((unsigned char)*text) && *text != '_' && *text != '-')
-			return "not made of letters, digits, _ and -";
-	return NULL;
+	return text_is_made_of(text, strlen(text), "_-") ? NULL : "not made of letters, digits, _ and -";
 }
 
 #define FIELD(...) RECORD_FIELD(struct server_settings_listener, __VA_ARGS__)

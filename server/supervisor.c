@@ -128,18 +128,12 @@ static void on_worker_message(void *owner, struct channel *channel, enum channel
 
 /* --- what the worker is given --- */
 
-static int send_settings(const struct supervisor *s, struct channel *channel, enum channel_kind kind)
-{
-	lseek(s->settings.settings_fd, 0, SEEK_SET); /* an earlier worker has read it, and shares the offset */
-	return channel_send(channel, kind, NULL, 0, s->settings.settings_fd);
-}
-
 static int hand_down(void *owner, struct channel *channel, struct err *err)
 {
 	struct supervisor *s = owner;
 	const struct host *host = supervise_host(s->supervise);
 	uint32_t mark = host ? host_mark(host) : 0;
-	int rc = send_settings(s, channel, CHANNEL_SETTINGS);
+	int rc = channel_send(channel, CHANNEL_SETTINGS, NULL, 0, s->settings.settings_fd);
 
 	/* A hub that routes everything into its tunnel (a [Peer] with 0.0.0.0/0) must answer its clients directly:
 	 * accepted connections inherit the listener's mark, and the kernel's first answers have it, too. */
@@ -179,7 +173,7 @@ static int use_settings(struct supervisor *s, struct channel *channel, const str
 	client_list_remember(&settings->clients, &s->settings.clients);
 	settings_build_close(&s->settings);
 	s->settings = *settings;
-	rc = channel ? send_settings(s, channel, CHANNEL_RELOAD) : 0;
+	rc = channel ? channel_send(channel, CHANNEL_RELOAD, NULL, 0, s->settings.settings_fd) : 0;
 	return rc < 0 && rc != -EPIPE ? err_system(err, rc, "the worker takes no settings; restart it") : 0;
 }
 

@@ -328,7 +328,7 @@ int channel_send(struct channel *channel, enum channel_kind kind, const void *pa
 {
 	const struct channel_rule *rule = find_rule(kind);
 	struct channel_packet packet = {.kind = kind};
-	int rc;
+	int rc = -EAGAIN; /* where others wait already: nothing may overtake them */
 
 	if (channel->is_closing)
 		return -EPIPE;
@@ -338,9 +338,8 @@ int channel_send(struct channel *channel, enum channel_kind kind, const void *pa
 		return -EINVAL;
 	if (len > 0)
 		memcpy(packet.payload, payload, len);
-	if (channel->queue_head) /* nothing may overtake what waits */
-		return push_queue(channel, &packet, CHANNEL_HEADER_LEN + len, fd);
-	rc = write_now(channel, &packet, CHANNEL_HEADER_LEN + len, fd);
+	if (!channel->queue_head)
+		rc = write_now(channel, &packet, CHANNEL_HEADER_LEN + len, fd);
 	return rc == -EAGAIN ? push_queue(channel, &packet, CHANNEL_HEADER_LEN + len, fd) : rc;
 }
 

@@ -5,6 +5,14 @@
 
 #include <unistd.h>
 
+#ifdef HAVE_SYSTEMD
+#include <systemd/sd-daemon.h>
+#else /* built without libsystemd: nothing listens, as where the variable NOTIFY_SOCKET is missing */
+#define sd_notify(unset, text) ((void)0)
+#define sd_notifyf(unset, format, text) ((void)(text))
+#define sd_watchdog_enabled(unset, ret) ((void)(ret), 0)
+#endif
+
 void notify_flowing(int up_fd)
 {
 	ssize_t ignored;
@@ -14,9 +22,6 @@ void notify_flowing(int up_fd)
 	(void)ignored;
 	close(up_fd);
 }
-
-#ifdef HAVE_SYSTEMD
-#include <systemd/sd-daemon.h>
 
 void notify_ready(void)
 {
@@ -44,29 +49,3 @@ uint64_t notify_alive_interval_ms(void)
 
 	return sd_watchdog_enabled(0, &interval_us) > 0 ? interval_us / 2000 : 0;
 }
-
-#else /* built without libsystemd */
-
-void notify_ready(void)
-{
-}
-
-void notify_status(const char *text)
-{
-	(void)text;
-}
-
-void notify_stopping(void)
-{
-}
-
-void notify_alive(void)
-{
-}
-
-uint64_t notify_alive_interval_ms(void)
-{
-	return 0;
-}
-
-#endif

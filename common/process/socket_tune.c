@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -48,6 +49,28 @@ int socket_bind(int fd, const struct addr *addr)
 		usleep(BIND_PAUSE_US);
 	}
 	return 0;
+}
+
+const char *socket_bind_remedy(
+	char *buf, size_t size, int code, const char *ss_flags, const char *address, uint16_t port)
+{
+	switch (code) {
+	case -EADDRINUSE:
+		snprintf(buf, size, "stop the other program (ss %s 'sport = :%u') or choose another port", ss_flags,
+			port);
+		break;
+	case -EADDRNOTAVAIL:
+		snprintf(buf, size, "give an address of this host (ip address), or %s:%u", address, port);
+		break;
+	case -EACCES:
+	case -EPERM:
+		snprintf(buf, size,
+			"a port under 1024 needs root or CAP_NET_BIND_SERVICE; choose a higher one otherwise");
+		break;
+	default:
+		snprintf(buf, size, "choose another address");
+	}
+	return buf;
 }
 
 /* The kernel says CLOSE of a socket that was never connected, too: one that has sent nothing is new. */

@@ -202,14 +202,11 @@ static int lift_fd(int fd)
 
 static void close_spawn_fds(const struct spawn_fds *fds)
 {
-	if (fds->channel >= 0)
-		close(fds->channel);
-	if (fds->exe >= 0)
-		close(fds->exe);
-	if (fds->report >= 0)
-		close(fds->report);
-	if (fds->netns >= 0)
-		close(fds->netns);
+	const int all[] = {fds->channel, fds->exe, fds->report, fds->netns};
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		if (all[i] >= 0)
+			close(all[i]);
 }
 
 /* Open what the child needs. The supervisor's ends are *ret_channel and *ret_report. Return: 0 or a negative errno. */

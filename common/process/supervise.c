@@ -97,20 +97,18 @@ static size_t state_word_len(const char *state)
 	return strcspn(state, ":");
 }
 
-static const char *current_state(const struct supervise *s)
-{
-	if (s->is_ending)
-		return "stopping";
-	if (!s->worker_state[0])
-		return "starting";
-	return s->host_phase == SUPERVISE_STARTING ? "starting: bringing up the device" : s->worker_state;
-}
-
 static void tell_state(struct supervise *s)
 {
-	const char *state = current_state(s);
-	size_t len = state_word_len(state);
+	const char *state = s->worker_state;
+	size_t len;
 
+	if (s->is_ending)
+		state = "stopping";
+	else if (!s->worker_state[0])
+		state = "starting";
+	else if (s->host_phase == SUPERVISE_STARTING)
+		state = "starting: bringing up the device";
+	len = state_word_len(state);
 	if (len != state_word_len(s->state) || strncmp(s->state, state, len) != 0)
 		s->state_since_s = clock_wall_s();
 	snprintf(s->state, sizeof(s->state), "%s", state);
@@ -132,22 +130,11 @@ static bool is_linked(const struct supervise *s)
 
 /* --- ready, and flowing --- */
 
-/* The log takes the place of the pipe to `up`, which then exits. A worker started later inherits our standard error;
- * the one that runs has to be given it. */
-static void switch_log(struct supervise *s)
-{
-	struct channel *channel = supervise_worker_channel(s->worker);
-
-	log_flush();
-	notify_flowing(s->setup->up_fd);
-	if (channel)
-		channel_send(channel, CHANNEL_LOG, NULL, 0, STDERR_FILENO);
-}
-
 /* Called whenever something of the worker or of the host has changed. */
 static void note_progress(struct supervise *s)
 {
 	bool is_host_up = s->host_phase == SUPERVISE_NONE || s->host_phase == SUPERVISE_UP;
+	struct channel *channel = supervise_worker_channel(s->worker);
 
 	tell_state(s);
 	if (s->is_ending)
@@ -161,8 +148,14 @@ static void note_progress(struct supervise *s)
 	if (s->setup->flows_when_linked && (!is_linked(s) || (s->host && !s->has_shaken_hands)))
 		return;
 	s->is_flowing = true;
-	if (s->setup->up_fd >= 0)
-		switch_log(s);
+	if (s->setup->up_fd < 0)
+		return;
+	/* The log takes the place of the pipe to `up`, which then exits. A worker started later inherits our standard
+	 * error; the one that runs has to be given it. */
+	log_flush();
+	notify_flowing(s->setup->up_fd);
+	if (channel)
+		channel_send(channel, CHANNEL_LOG, NULL, 0, STDERR_FILENO);
 }
 
 /* A device whose link has just come up begins a handshake at once instead of at its next datagram. */
@@ -544,17 +537,6 @@ static int open_parts(struct supervise *s, struct err *err)
 	return rc;
 }
 
-/* Both at the same time, see above. */
-static void start_both(struct supervise *s)
-{
-	if (s->host) {
-		s->host_phase = SUPERVISE_STARTING;
-		host_up(s->host);
-	}
-	s->is_worker_there = true;
-	supervise_worker_start(s->worker);
-}
-
 /* --- the public face --- */
 
 struct host *supervise_host(struct supervise *s)
@@ -580,10 +562,16 @@ int supervise_run(const struct supervise_setup *setup, const struct supervise_pr
 
 	*ret = &s;
 	init_loop(&s);
-	if (open_parts(&s, &err) < 0)
+	if (open_parts(&s, &err) < 0) {
 		begin_ending(&s, "config", err.text);
-	else
-		start_both(&s);
+	} else { /* both at the same time, see above */
+		if (s.host) {
+			s.host_phase = SUPERVISE_STARTING;
+			host_up(s.host);
+		}
+		s.is_worker_there = true;
+		supervise_worker_start(s.worker);
+	}
 	uv_run(&s.loop, UV_RUN_DEFAULT);
 	uv_loop_close(&s.loop);
 	if (s.last_words[0])

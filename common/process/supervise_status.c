@@ -1,14 +1,15 @@
 /* Status requests, see supervise_status.h.
  *
  * Happy path: a memfd with a ticket goes to the worker, CHANNEL_STATUS_DONE brings the ticket back, the memfd holds a
- * JSON object, its fields are merged under ours. An object that is late, too large or
- * no JSON only means that the answer holds our fields alone. Asks are kept in the order they came in; all have the same
- * patience, so one timer for the first is enough.
+ * JSON object, its fields are merged under ours. An object that is late, too large or no JSON only means that the
+ * answer holds our fields alone. Asks are kept in the order they came in; all have the same patience, so one timer for
+ * the first is enough.
  *
  * The worker reads the network, and its texts end on root's terminal as a rule: control characters are quoted.
  */
 #include "common/process/supervise_status.h"
 
+#include "common/base/file.h"
 #include "common/base/log.h"
 
 #include <errno.h>
@@ -38,25 +39,18 @@ struct status_asks {
 
 /* --- the worker's object --- */
 
-/* Read by pread(): the worker shares the file offset, and may keep its descriptor. Anything it adds later is not
- * seen. */
+/* The worker shares the file offset, and may keep its descriptor. Anything it adds later is not seen. */
 static char *read_memfd(int fd, size_t *ret_len)
 {
 	struct stat status;
-	size_t done = 0;
 	char *text;
 	ssize_t got;
 
 	if (fstat(fd, &status) < 0 || status.st_size <= 0 || status.st_size > (off_t)SUPERVISE_STATUS_MAX)
 		return NULL;
 	text = malloc((size_t)status.st_size);
-	while (text && done < (size_t)status.st_size) {
-		got = pread(fd, text + done, (size_t)status.st_size - done, (off_t)done);
-		if (got == 0 || (got < 0 && errno != EINTR))
-			break;
-		done += got > 0 ? (size_t)got : 0;
-	}
-	*ret_len = done;
+	got = text ? file_read_all(fd, text, (size_t)status.st_size) : 0;
+	*ret_len = got > 0 ? (size_t)got : 0;
 	return text;
 }
 
