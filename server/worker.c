@@ -10,6 +10,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/process/work.h"
+#include "common/tunnel/tls.h"
 #include "server/hub.h"
 #include "server/reload.h"
 #include "server/session.h"
