@@ -23,6 +23,7 @@ static bool is_same_listen(const struct server_config *before, const struct serv
 	return true;
 }
 
+/* By the name that the file has for it, so that a user finds the line. */
 void restart_append(char *text, size_t size, const struct server_config *before, const struct server_config *now)
 {
 	if (!is_same_listen(before, now))

@@ -40,6 +40,7 @@ static int tell_pin(struct settings_build_frame *frame, const char *certificate_
 	return 0;
 }
 
+/* The certificate of the file, or else our own, made at the first start. */
 static int read_files(struct settings_build_frame *frame, const struct server_config *config,
 	struct server_settings *settings, struct err *err)
 {
@@ -56,7 +57,9 @@ static int read_files(struct settings_build_frame *frame, const struct server_co
 	return rc < 0 ? rc : tell_pin(frame, settings->certificate_pem, is_made, err);
 }
 
-/* All that the settings point to is borrowed, except certificate, key and page, which are the caller's. */
+/* A memory file, because the worker may open none and gets all it needs by a descriptor; a sealed one cannot be changed
+ * behind its back. All that the settings point to is borrowed, except certificate, key and page, which are the
+ * caller's. */
 static int write_settings(struct settings_build *build, const struct settings_build_frame *frame,
 	const struct server_config *config, struct server_settings *settings, struct err *err)
 {

@@ -104,6 +104,7 @@ static const char *add_term(const char *at, uint64_t *total_us)
 	at = skip_blanks(at);
 	len = strcspn(at, " \t.0123456789");
 	unit = unit_us(at, len);
+	/* The fraction is multiplied in two steps, because a year in µs times a million does not fit into 64 bits. */
 	if (unit == 0 || __builtin_mul_overflow(whole, unit, &product) ||
 		__builtin_add_overflow(
 			product, unit / 1000 * millionths / 1000 + unit % 1000 * millionths / 1000000, &product) ||

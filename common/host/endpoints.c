@@ -48,6 +48,7 @@ static int take_answer(struct endpoints *endpoints, const char *output, uint16_t
 	return addr_parse(text, 0, &endpoints->addrs[endpoints->next]);
 }
 
+/* Patience is counted for each name anew, so the name that failed is the one to complain of. */
 static void give_up(struct endpoints *endpoints)
 {
 	const struct wg_config_peer *peer = peer_now(endpoints);
@@ -64,6 +65,7 @@ static void on_timer(uv_timer_t *timer)
 	endpoints_next(timer->data);
 }
 
+/* The loop's own time is as old as its turn; with it a look-up that took long would not count. */
 static void try_again(struct endpoints *endpoints)
 {
 	uv_update_time(endpoints->loop);

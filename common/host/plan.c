@@ -82,6 +82,7 @@ bool plan_needs_firewall(const struct host_setup *setup)
 
 /* --- one part after the other --- */
 
+/* All that a plan is made from. Parts only append to the plan, on which last() relies. */
 struct draft {
 	struct plan *plan;
 	const struct host_setup *setup;
@@ -150,6 +151,8 @@ static int add_raise(const struct draft *draft)
 	return 0;
 }
 
+/* Both command lines come from one look at the host: going down by another tool than going up would leave our servers
+ * behind. */
 static int add_dns(const struct draft *draft)
 {
 	struct change *change;
@@ -307,7 +310,9 @@ static size_t guarded_addresses(const struct draft *draft, struct prefix *ret)
 }
 
 /* If forwarding was on before us, the administrator decides what may be forwarded. But if our own rules in another
- * table accept everything of the device, our table has to decide instead. */
+ * table accept everything of the device, our table has to decide instead. Families are judged one by one: we may have
+ * switched on only one of them (confined_family 0: both). IPv4 stands first, because a hub or gateway always needs it,
+ * and IPv6 only with addresses of its own. */
 static void confine(const struct draft *draft, struct firewall_setup *ret)
 {
 	const struct plan_facts *facts = draft->facts;
@@ -443,7 +448,8 @@ static int draft_all(const struct draft *draft)
 	if (add_device(draft) < 0 || add_addresses(draft) < 0 || add_raise(draft) < 0 || add_dns(draft) < 0 ||
 		add_routes(draft) < 0)
 		return -ENOMEM;
-	/* Without src_valid_mark, rp_filter = 1 ignores the mark that our table restores, and drops the hub's answers. */
+	/* Without src_valid_mark, rp_filter = 1 ignores the mark that our table restores, and drops the hub's
+	 * answers. */
 	if (is_full(draft, AF_INET) && add_sysctl(draft, "ipv4", "all", "src_valid_mark", "1") < 0)
 		return -ENOMEM;
 	if (add_firewall(draft) < 0 || add_rules(draft, AF_INET, draft->facts->free_priority[0]) < 0 ||
@@ -456,6 +462,7 @@ static int draft_all(const struct draft *draft)
 	return add_forwards(draft);
 }
 
+/* On failure *ret is as it was, and all memory of the draft is freed. */
 static int make(struct plan *ret, const struct host_setup *setup, const struct plan_facts *facts, int index,
 	int (*draft_parts)(const struct draft *draft), struct err *err)
 {
@@ -483,6 +490,7 @@ int plan_make_routes(
 	return make(ret, setup, facts, index, add_routes, err);
 }
 
+/* The same script as in the plan, from facts of now: rules in other tables that came later may need it confined. */
 char *plan_format_firewall(const struct host_setup *setup, const struct plan_facts *facts)
 {
 	struct plan plan = {.has_ipv6 = facts->has_ipv6};

@@ -25,9 +25,13 @@
 #include <time.h>
 #include <unistd.h>
 
+/* An entry has some 100 bytes and a tunnel some tens of them. A longer file is none of ours, and would be read with all
+ * tunnels of the host waiting. */
 #define FILE_MAX (1u << 20)
 #define BOOT_ID_MAX 64
-#define LOCK_ATTEMPTS 20 /* a child of a killed tunnel holds the lock until it runs its program */
+/* A child of a killed tunnel holds the lock until it runs its program: a few ms, so 20 times 10 ms are enough. The
+ * pause blocks, but there is no loop yet. */
+#define LOCK_ATTEMPTS 20
 #define LOCK_PAUSE_NS 10000000
 
 struct undo_line {
@@ -283,6 +287,8 @@ static int sync_to_disk(struct undo *undo)
 	return rc;
 }
 
+/* The line comes first, the memory last. Where the latter fails the line stands for a change that is never made, and
+ * undoing it does no harm. */
 int undo_add(struct undo *undo, const struct undo_entry *entry, struct err *err)
 {
 	struct undo_line line = {.entry = *entry, .number = undo->list.entries};
@@ -303,6 +309,7 @@ int undo_add(struct undo *undo, const struct undo_entry *entry, struct err *err)
 
 /* --- the entries that are left --- */
 
+/* The newest line is at 0; those set aside are not counted. */
 static struct undo_line *line_at(const struct undo *undo, size_t at)
 {
 	for (size_t i = undo->list.count; i-- > 0;)
@@ -349,6 +356,8 @@ bool undo_set_aside(struct undo *undo, size_t at)
 	return ++line->failures >= UNDO_TRIES_MAX;
 }
 
+/* The file is short, so it is read from the start each time. Which lines are set aside is known in memory only, and is
+ * kept. */
 int undo_refresh(struct undo *undo, struct err *err)
 {
 	struct undo_lines list;
@@ -398,7 +407,9 @@ static bool is_relied_on(const struct undo_lines *list, const struct undo_entry 
 	return false;
 }
 
-/* Return: how many of our entries went into the list @fd or were not worth handing over; or a negative errno. */
+/* An entry is in the other list before it leaves ours. A crash in between leaves it in both, and it is undone twice,
+ * which does no harm; the other way round it would be lost. Return: how many of our entries went into the list @fd or
+ * were not worth handing over; or a negative errno. */
 static int hand_over_to(struct undo *undo, int fd, const char *path, struct err *err)
 {
 	struct undo_lines other = {0};
@@ -424,6 +435,8 @@ static int hand_over_to(struct undo *undo, int fd, const char *path, struct err 
 	return rc < 0 ? rc : count;
 }
 
+/* Any list whose lock is taken belongs to a tunnel that runs. Two of them may rely on one parameter; the first in the
+ * folder gets the entry, and hands it on when it goes down itself. */
 int undo_hand_over(struct undo *undo, struct err *err)
 {
 	DIR *folder = opendir(undo->state_dir);
@@ -461,7 +474,8 @@ static bool is_same_file(int fd, const char *path)
 	       ours.st_dev == named.st_dev;
 }
 
-/* Return: 0, -EAGAIN (it was removed just now), -EBUSY, or another negative errno. */
+/* O_NOFOLLOW: a link in the file's place was not made by us. Return: 0, -EAGAIN (it was removed just now), -EBUSY, or
+ * another negative errno. */
 static int open_locked(struct undo *undo)
 {
 	undo->fd = open(undo->path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -550,6 +564,7 @@ int undo_open(struct undo **ret, const char *state_dir, const char *name, struct
 	return 0;
 }
 
+/* Another tunnel may have handed something over until the host's lock is ours, so the list is read once more. */
 void undo_close(struct undo *undo)
 {
 	if (!undo)

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
+/* In files that an update of this program finds: a word may be added, and none may change its meaning. */
 static const char *const kind_words[] = {
 	[UNDO_SYSCTL] = "sysctl",
 	[UNDO_DEVICE] = "device",

@@ -1,4 +1,6 @@
-/* Addresses of devices by netlink: list and add (address.h). The kernel removes them with their device. */
+/* Addresses of devices by netlink: list and add (address.h). The kernel removes them with their device.
+ *
+ * One dump of AF_UNSPEC has the addresses of both families, and of some others, which are passed over. */
 #include "common/net/address.h"
 
 #include <errno.h>
@@ -40,7 +42,9 @@ int net_address_list(struct netlink *netlink, struct net_address **ret, size_t *
 	return 0;
 }
 
-/* Return: NULL, out of memory. */
+/* IFA_LOCAL is our own address. IFA_ADDRESS is the same one, because no other end is named: the kernel then adds the
+ * route to the network of the prefix. NLM_F_EXCL: an address that is there stays as it is. Return: NULL, out of
+ * memory. */
 static struct nl_msg *address_message(const struct net_address *address)
 {
 	const struct addr *addr = &address->prefix.addr;

@@ -5,6 +5,9 @@
  * asked by D-Bus, which does not start it. A host may have none of these; then there are no uplink servers, which is no
  * failure.
  *
+ * Where both tools are there resolvconf is used, as wg-quick does: /etc/resolv.conf is then made from its records, and
+ * programs that read that file would never hear of servers that only resolved knows.
+ *
  *     /run/resolvconf/interface/eth0.dhclient    Debian's resolvconf: DEVICE.PROGRAM, and wg-quick's tun.wg0
  *     /run/resolvconf/interfaces/eth0.dhcp       openresolv
  *     /run/resolvconf/keys/eth0.dhcp             the same, newer
@@ -34,6 +37,7 @@
 #define DNS_PORT 53
 #define DNS_FILE_MAX (1u << 20)
 #define DNS_PATH_MAX 4096
+/* The call blocks the loop: enough for a busy service on this host, and a tunnel does not feel it. */
 #define DNS_BUS_WAIT_US 300000
 #define DNS_RESOLVED_SOCKET "/run/systemd/resolve/io.systemd.Resolve"
 
@@ -127,7 +131,8 @@ static void append_words(char line[DNS_COMMAND_MAX + 1], char *const *words, siz
 			append(line, *words[i] == '~' ? " '%s'" : " %s", words[i]); /* no home directory of sh's */
 }
 
-/* One line for each server, and one for all domains. */
+/* One line for each server, and one for all domains. Openresolv puts metric 0 (-m) ahead of all other interfaces, and
+ * an exclusive entry (-x) hides their servers: no name is asked of the local network. */
 static void format_resolvconf(char line[DNS_COMMAND_MAX + 1], const struct dns_tools *tools, const char *device,
 	char *const *words, size_t count)
 {
@@ -205,6 +210,7 @@ int dns_format_unset(const struct dns_tools *tools, const char *device, char ret
 
 	if (rc < 0)
 		return rc;
+	/* The device may be gone by now, and with it its record (-f) or all that resolved knew of it. */
 	if (tools->has_resolvconf)
 		append(line, "resolvconf -d %s%s -f", tools->interface_prefix, device);
 	else
@@ -386,6 +392,8 @@ static void take_servers(sd_bus_message *reply, const char *except, struct serve
 	}
 }
 
+/* The property "DNS" of the manager: the servers of all links in one answer. Without auto-start, because a service that
+ * the administrator has stopped shall stay so. */
 static void ask_resolved(sd_bus *bus, const char *except, struct servers *servers)
 {
 	sd_bus_message *question = NULL, *reply = NULL;
@@ -414,6 +422,8 @@ static size_t resolved_servers(const char *except, struct addr ret[DNS_SERVERS_M
 }
 #endif
 
+/* Resolved comes first: where it runs, /etc/resolv.conf names only its stub, 127.0.0.53, and the stub would ask through
+ * the tunnel. */
 size_t dns_uplink_servers(const char *except, struct addr ret[DNS_SERVERS_MAX])
 {
 #ifdef HAVE_SYSTEMD

@@ -5,6 +5,10 @@
  * every packet goes to. iptables' own tables are changed by iptables, because Docker and ufw read them with it; all
  * others, firewalld's for example, by nft. What cannot be found out is a warning, never a failure: the tunnel works
  * without forwarding.
+ *
+ * `nft -j list ruleset` is one flat list, {"nftables": [{"table":{…}}, {"chain":{…}}, {"rule":{…}}, …]}. A rule names
+ * its family, table and chain, and the rules of a chain stand in the order in which packets meet them. So following a
+ * jump means going through the list again, which is cheap for the few chains of the hook forward.
  */
 #include "common/net/forward.h"
 
@@ -20,6 +24,7 @@
 
 #define FORWARD_DEPTH_MAX 16 /* the kernel's own limit of jumps */
 #define FORWARD_LINE_MAX 256
+/* A busy host lists thousands of rules, and -w waits for the lock that another iptables may hold. */
 #define FORWARD_TIMEOUT_MS 10000
 #define FORWARD_DOCKER "DOCKER-USER" /* the chain that Docker leaves to the administrator, ahead of its own */
 
@@ -48,7 +53,7 @@ static bool fits(int len)
 	return len > 0 && len < FORWARD_COMMAND_MAX;
 }
 
-/* @side: "-i" or "-o". */
+/* @side: "-i" or "-o". The program finds a rule by its words (-C, -D), so the same words are used three times. */
 static int add_iptables_rule(struct search *search, const char *program, const char *chain, const char *side)
 {
 	struct forward_rule *rule = next_rule(search);
@@ -74,7 +79,8 @@ static int add_iptables_rules(struct search *search, const char *program, const 
 	return rc < 0 ? rc : add_iptables_rule(search, program, chain, "-o");
 }
 
-/* @chain: with family and table, "inet firewalld filter_FORWARD". @side: "iifname" or "oifname". */
+/* @chain: with family and table, "inet firewalld filter_FORWARD". @side: "iifname" or "oifname". nft deletes a rule by
+ * its handle only. So the rule is found by its text as nft prints it, which is why @text has nft's quotes and order. */
 static int add_nft_rule(struct search *search, const char *chain, const char *side)
 {
 	struct forward_rule *rule = next_rule(search);
@@ -270,7 +276,8 @@ static bool has_line(const char *text, const char *head)
 	return false;
 }
 
-/* @text: the output of iptables-legacy -S. */
+/* @text: the output of iptables-legacy -S, "-P CHAIN POLICY" and "-A CHAIN RULE" lines. A rule without a
+ * condition drops all. Jumps need not be followed: Docker and ufw set the policy as well. */
 static int scan_legacy(struct search *search, const char *program, const char *text)
 {
 	if (!has_line(text, "-P FORWARD DROP") && !has_line(text, "-A FORWARD -j DROP") &&
@@ -288,7 +295,8 @@ int forward_find(const struct forward_facts *facts, const char *device, const ch
 	int rc;
 
 	/* iptables takes "a+" for every name that begins with a. */
-	if (!text_is_argument(device, "_=+.@-") || !text_is_argument(comment, "_=+.@-/") || device[strlen(device) - 1] == '+')
+	if (!text_is_argument(device, "_=+.@-") || !text_is_argument(comment, "_=+.@-/") ||
+		device[strlen(device) - 1] == '+')
 		return err_set(err, -EINVAL, "forwarding: '%s': iptables can have no rule for this device", device);
 	rc = scan_nftables(&search, facts->nft_json);
 	if (rc == 0)
@@ -316,8 +324,8 @@ struct forward_scan {
 
 /* iptables-legacy makes its table when it is asked for it, so it is asked only where the table is in use already. */
 static const struct forward_question {
-	const char *argv[6];
-	const char *tables; /* the kernel's list of those in use */
+	const char *argv[6]; /* -t: terse, without the elements of sets, which may be a list of a million addresses */
+	const char *tables;  /* the kernel's list of those in use */
 } forward_questions[FORWARD_QUESTION_COUNT] = {
 	{{"nft", "-j", "-t", "list", "ruleset", NULL}, NULL},
 	{{"iptables-legacy", "-w", "-S", NULL}, "/proc/net/ip_tables_names"},

@@ -3,6 +3,10 @@
  * Every question lists the routes of one family and picks from the answers: only newer kernels filter by table and
  * device, and none filters by more. Happy path: one dump of netlink, each answer parsed into struct seen, the wanted
  * ones kept.
+ *
+ * A table beyond 255 does not fit the byte of the header, so the attribute RTA_TABLE holds it, in questions and in
+ * changes alike. The routes that we make are those of `ip route add PREFIX dev DEVICE table TABLE`: protocol boot,
+ * scope link, no metric, no gateway.
  */
 #include "common/net/route.h"
 
@@ -320,6 +324,7 @@ int net_route_has(struct netlink *netlink, const struct net_route *route, struct
 	return rc;
 }
 
+/* The route itself is returned, so that a complaint about a table in use can name it. */
 int net_route_find_any(struct netlink *netlink, uint32_t table, struct net_route *ret, struct err *err)
 {
 	struct wanted ipv4 = {.family = AF_INET, .table = table}, ipv6 = {.family = AF_INET6, .table = table};
@@ -349,7 +354,8 @@ static int fill_way(struct netlink *netlink, const struct net_route_seen *seen, 
 	return 0;
 }
 
-/* Return: NULL, out of memory. */
+/* A question about one packet, which the kernel answers with the one route that it would take, rules included. A
+ * link-local address leads nowhere without its device. Return: NULL, out of memory. */
 static struct nl_msg *way_message(const struct addr *to, uint32_t mark)
 {
 	struct rtmsg header = {

@@ -31,6 +31,8 @@ void socket_tune_udp(int fd)
 		tune_number(fd, SOL_SOCKET, SO_SNDBUF, bytes);
 }
 
+/* No delay: what is to be sent comes as whole records, and Nagle would hold back the last of a burst for a round
+ * trip. */
 void socket_tune_tcp(int fd, const char *congestion, unsigned int user_timeout_ms)
 {
 	tune_number(fd, IPPROTO_TCP, TCP_NODELAY, 1);

@@ -20,6 +20,9 @@
 #define RECORD_TIME_MS 4u /* a record is of no use until it is complete: it may take so long on the line */
 #define RECORD_LEN_MIN 1500u
 #define RECORD_LEN_FIRST 4096u /* until the line's rate is known */
+/* TCP_NOTSENT_LOWAT: the socket takes more while fewer bytes than this wait in it unsent. With two records the line
+ * stays busy while the next record is made. All else waits in the flow's queue, where a datagram that has become too
+ * old can still be dropped; a byte in the socket cannot. */
 #define LOW_WATER_MIN 3072u
 #define LOW_WATER_FIRST 32768u
 #define LOW_WATER_MAX (256u * 1024)
@@ -132,6 +135,8 @@ static void end_with_close(struct carrier *carrier, uint16_t code, const char *r
 	end_carrier(carrier, reason);
 }
 
+/* The codes are those of RFC 6455 §7.4.1. Memory that is missing here is no fault of the peer: it is told that we go
+ * away, so that a client comes again. */
 static void end_by_pump(struct carrier *carrier, enum pump_end end, long code)
 {
 	char reason[96];
@@ -226,6 +231,8 @@ static const struct tls_stream_handlers carrier_stream_handlers = {
 
 /* --- what the owner calls --- */
 
+/* The flow gets its carrier before anything is read, because the answer to the first datagram may come within the call.
+ * From there on any step may end the carrier, so each one is followed by a look at is_ended. */
 void carrier_start(struct carrier *carrier, const struct carrier_setup *setup, uint64_t now_us)
 {
 	*carrier = (struct carrier){

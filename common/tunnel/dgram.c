@@ -1,5 +1,8 @@
 /* The pool of datagram cells: a mapping handed out front to back, and a free list of what came back (last in, first
- * out, so that warm memory is used again). Fails only by being empty. */
+ * out, so that warm memory is used again). Fails only by being empty.
+ *
+ * All flows and both directions share one pool. Its capacity bounds what a burst can cost, whoever sends it, and a
+ * datagram moves from queue to queue as a pointer. One thread uses it, so nothing is locked. */
 #include "common/tunnel/dgram.h"
 
 #include <errno.h>

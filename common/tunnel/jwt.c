@@ -8,6 +8,9 @@
  * The happy path of decoding: cut at the two dots, decode, parse, take each claim. A text that is not a JWT, or a
  * claim in a wrong form, is -EINVAL; unknown claims are ignored. jwt_decode() does not check the signature,
  * jwt_verify() does: stock clients sign with a fixed key that is public.
+ *
+ * The two are calls of their own because the claims come first: "kid" names the client whose token is the key, and only
+ * then can the signature be checked. Nothing in the claims may be trusted before that.
  */
 #include "common/tunnel/jwt.h"
 
@@ -74,6 +77,7 @@ static bool parse_hex(uint8_t *out, size_t len, const char *text)
 	return true;
 }
 
+/* A hash, so that the server finds the token without trying each one, while the request does not give it away. */
 void jwt_make_kid(char out[JWT_KID_LEN + 1], const char *token)
 {
 	uint8_t hash[EVP_MAX_MD_SIZE] = {0};
@@ -131,7 +135,8 @@ static char *format_claims(const struct jwt_claims *claims)
 	return text;
 }
 
-/* Append a part in base64url. Return: the new length, or 0 where it does not fit. */
+/* Append a part in base64url at @at of the buffer @out, which has @size bytes in all. Return: the new length, or 0
+ * where it does not fit. */
 static size_t append_part(char *out, size_t size, size_t at, const void *data, size_t len)
 {
 	if (at > size || size - at < BASE64_LEN(len) + 1)

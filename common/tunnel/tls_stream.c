@@ -1,5 +1,11 @@
 /* TLS over a non-blocking socket with a BIO of our own: OpenSSL reads straight from the socket, up to 64 KiB at a time,
- * and writes into the stream's send buffer, which leaves with one send(). Fails with a reason; never blocks. */
+ * and writes into the stream's send buffer, which leaves with one send(). Fails with a reason; never blocks.
+ *
+ * OpenSSL's own BIO would send each record by itself. Here a batch of datagrams, up to four records of 16 KiB, leaves
+ * with one system call.
+ *
+ * OpenSSL keeps a queue of errors for each thread, and SSL_get_error() looks at it. Each call into a session therefore
+ * starts with an empty queue, or one connection would fail by the errors of another. */
 #include "common/tunnel/tls_stream.h"
 
 #include "common/tunnel/tls_explain.h"
@@ -157,7 +163,8 @@ static const BIO_METHOD *stream_bio_method(void)
 
 static void stream_on_poll(uv_poll_t *poll, int status, int events);
 
-/* Arm the poll handle for what is wanted now. */
+/* Arm the poll handle for what is wanted now. A pause holds only once the handshake is done. The first turn is asked
+ * for as "writable": a client has to speak first, and a connected socket can be written to at once. */
 static void stream_arm(struct tls_stream *stream)
 {
 	int events = 0;
@@ -406,6 +413,7 @@ ssize_t tls_stream_read(struct tls_stream *stream, void *buf, size_t len)
 	}
 }
 
+/* -EIO is no errno of the socket here: OpenSSL has refused what came, and its queue of errors says why. */
 const char *tls_stream_reason(struct tls_stream *stream, ssize_t code, char *buf, size_t size)
 {
 	if (code == -EPIPE)
@@ -457,6 +465,8 @@ void tls_stream_idle(struct tls_stream *stream)
 		SSL_free_buffers(stream->ssl); /* refuses while they hold something */
 }
 
+/* shutdown() and not close(): closing with unread bytes makes the kernel send a reset, which can overtake our last
+ * words at the peer. */
 void tls_stream_finish(struct tls_stream *stream)
 {
 	if (stream->is_failed || stream->is_closing)

@@ -18,8 +18,10 @@
 #include <unistd.h>
 
 #define ANSWER_MAX (1u << 20) /* some 4,000 peers */
+/* Each way, for each socket: the supervisor waits in the call, and a program of this host answers within 1 ms. */
 #define PATIENCE_US 100000
 
+/* Is this peer's endpoint the UDP port at which our client takes WireGuard's packets? */
 static bool is_endpoint(const char *value, size_t len, uint16_t listen_port)
 {
 	char text[ADDR_TEXT_MAX];
@@ -39,6 +41,8 @@ static const char *value_of(const char *line, const char *key)
 	return strncmp(line, key, len) == 0 && line[len] == '=' ? line + len + 1 : NULL;
 }
 
+/* The answer of the cross-platform interface (wireguard.com/xplatform): lines KEY=VALUE, those of the device ahead of
+ * the peers'. Keys that are not ours are passed over. */
 int wg_userspace_read(const char *answer, uint16_t listen_port, uint32_t *ret_fwmark)
 {
 	uint32_t fwmark = 0;
