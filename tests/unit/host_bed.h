@@ -163,17 +163,21 @@ void change_done(struct change *change)
 
 /* --- programs --- */
 
+/* A shell is named by the line that it runs. */
 int command_start(struct command **ret, uv_loop_t *loop, const struct command_setup *plan, struct err *err)
 {
 	bool is_nft = strcmp(plan->argv[0], "nft") == 0;
+	const char *const *last = plan->argv;
 
+	while (last[1])
+		last++;
 	(void)loop;
 	(void)err;
 	assert_string_equal(bed.program_word, "");
 	snprintf(bed.program_word, sizeof(bed.program_word), "%s",
 		is_nft && strcmp(plan->argv[1], "list") == 0 ? "list"
 		: is_nft				     ? "table"
-							     : plan->argv[2]);
+							     : *last);
 	note(bed.program_word, "");
 	bed.program = *plan;
 	*ret = (struct command *)&bed;
