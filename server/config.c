@@ -43,9 +43,11 @@ static int parse_listen(void *owner, const char *text, const struct key_place *p
 		return key_complain(place,
 			"not an address with its port; expected for example 0.0.0.0:443, [::]:443 or "
 			"ws://127.0.0.1:8080");
-	if (cleartext && !addr_is_loopback(&listen.addr))
-		return key_complain(
-			place, "cleartext is for a reverse proxy on this host only; expected ws://127.0.0.1:8080");
+	if (cleartext && !addr_is_loopback(&listen.addr) && !prefix_is_private(&listen.addr))
+		return key_complain(place,
+			"cleartext is for a reverse proxy, not for the Internet; expected ws://127.0.0.1:%u, or with "
+			"TrustedProxies this host's address in the proxy's private network, as in ws://172.18.0.1:%u",
+			addr_port(&listen.addr), addr_port(&listen.addr));
 	for (size_t i = 0; i < config->listen_count; i++)
 		if (addr_equal(&config->listens[i].addr, &listen.addr))
 			return key_complain(place, "given already, in line %u; expected once", config->listens[i].line);
@@ -75,21 +77,25 @@ static int parse_target(void *owner, const char *text, const struct key_place *p
 	return 0;
 }
 
-/* The proxy's own port changes with each connection, so that one in the file would never match. */
+/* Everybody's network would let everybody say whose address he has, and speak to a listener in the clear. */
 static int parse_trusted_proxy(void *owner, const char *text, const struct key_place *place)
 {
 	struct server_settings *settings = &((struct server_config *)owner)->settings;
-	struct addr addr, *slot;
-	char host[ADDR_TEXT_MAX];
-	uint16_t port = 0;
+	struct prefix prefix, *slot;
+	int rc = prefix_parse(text, &prefix);
 
-	if (addr_split(text, host, sizeof(host), &port) < 0 || port != 0 || addr_parse(text, 1, &addr) < 0)
-		return key_complain(place, "not an address without a port; expected for example 127.0.0.1");
-	addr_set_port(&addr, 0);
+	if (rc == -ERANGE)
+		return key_complain(place, "has no length of a network; expected for example 172.18.0.0/16");
+	if (rc < 0)
+		return key_complain(place,
+			"neither an address nor a network, without a port; expected for example 127.0.0.1 or "
+			"172.18.0.0/16");
+	if (prefix.bits == 0)
+		return key_complain(place, "trusts every host; expected the proxy's address or network");
 	slot = key_append(&settings->trusted_proxies, &settings->trusted_proxy_count, sizeof(*slot), place);
 	if (!slot)
 		return -EINVAL;
-	*slot = addr;
+	*slot = prefix;
 	return 0;
 }
 
@@ -338,6 +344,19 @@ static void check_certificate(struct reading *reading)
 	tunnel_file_warn_readable_path(config->certificate_key_path);
 }
 
+/* In the clear, a token can be read on the way, and used: so only the proxy may come this way, and it has to be known. */
+static void check_cleartext(struct reading *reading)
+{
+	const struct server_config *config = reading->config;
+
+	for (size_t i = 0; i < config->listen_count && config->settings.trusted_proxy_count == 0; i++)
+		if (config->listens[i].cleartext && !addr_is_loopback(&config->listens[i].addr))
+			ini_report_add(reading->report, config->path, config->listens[i].line,
+				"Listen: 'ws://%s': other hosts reach it; expected TrustedProxies = the proxy's address "
+				"or network, as in 172.18.0.0/16, too: then only that may connect",
+				config->listens[i].text);
+}
+
 /* A [Peer] must be a peer of WireGuard, or admit a client, or both. */
 static void check_peers(struct reading *reading)
 {
@@ -462,6 +481,7 @@ static void finish(struct reading *reading)
 	fill_defaults(reading);
 	check_hidden(reading);
 	check_certificate(reading);
+	check_cleartext(reading);
 	check_peers(reading);
 	for (size_t i = 0; i < config->client_count; i++) {
 		struct server_client *client = &config->clients[i];

@@ -23,6 +23,8 @@ struct hub {
 	struct website *website;
 	struct flow_table flows;
 	struct throttle throttle;
+	uint64_t stranger_count; /* connections that were not let in, see session_open() */
+	uint64_t stranger_us;	 /* when that was last told; 0: never */
 	struct session_list sessions; /* all connections, tunnels or not */
 };
 

@@ -26,13 +26,14 @@ static int fail_with_line(
 	const struct server_config *config, const struct server_listen *listen, int code, struct err *err)
 {
 	bool is_ipv4 = listen->addr.sa.sa_family == AF_INET;
+	const char *any = is_ipv4 ? "0.0.0.0" : "[::]", *own = is_ipv4 ? "127.0.0.1" : "[::1]";
 	char remedy[160];
 
 	if (code == -EAFNOSUPPORT)
 		snprintf(remedy, sizeof(remedy), "this host has no %s; leave the address out", is_ipv4 ? "IPv4" : "IPv6");
 	else
-		socket_bind_remedy(
-			remedy, sizeof(remedy), code, "-ltnp", is_ipv4 ? "0.0.0.0" : "[::]", addr_port(&listen->addr));
+		socket_bind_remedy(remedy, sizeof(remedy), code, "-ltnp", listen->cleartext ? own : any,
+			addr_port(&listen->addr));
 	return err_set(err, code, "%s:%u: Listen: '%s': %s; %s", config->path,
 		listen->line ? listen->line : config->main_line, listen->text, strerror(-code), remedy);
 }

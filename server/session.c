@@ -51,6 +51,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define STRANGER_PAUSE_US (60 * CLOCK_US_PER_S) /* between two lines about connections that were not let in */
+
 enum session_state {
 	SESSION_PROXIED,
 	SESSION_TLS,
@@ -574,23 +576,40 @@ static const struct state_rule rules[SESSION_STATE_COUNT] = {
 
 static bool is_trusted_proxy(const struct hub *hub, const struct addr *from)
 {
-	struct addr bare = *from;
+	const struct prefix host = {.addr = *from, .bits = from->sa.sa_family == AF_INET6 ? 128 : 32};
 
-	addr_set_port(&bare, 0);
 	for (size_t i = 0; i < hub->settings.trusted_proxy_count; i++)
-		if (addr_equal(&bare, &hub->settings.trusted_proxies[i]))
+		if (prefix_contains(&hub->settings.trusted_proxies[i], &host))
 			return true;
 	return false;
 }
 
-void session_open(struct hub *hub, int fd, bool is_cleartext, const struct addr *from)
+/* In the clear and reachable from other hosts, a listener is the proxy's alone. */
+static void refuse_stranger(struct hub *hub, const char *listener_text, const struct addr *from)
 {
-	struct session *session = calloc(1, sizeof(*session));
-	bool is_trusted = is_trusted_proxy(hub, from), has_tls = !is_cleartext && !is_trusted;
+	uint64_t now_us = clock_now_us();
+	char from_text[ADDR_TEXT_MAX];
+
+	hub->stranger_count++;
+	if (hub->stranger_us != 0 && now_us - hub->stranger_us < STRANGER_PAUSE_US)
+		return;
+	hub->stranger_us = now_us;
+	log_notice("session", "ws://%s: not let in: %s, which is none of TrustedProxies (%llu connections so far)",
+		listener_text, addr_format(from_text, sizeof(from_text), from),
+		(unsigned long long)hub->stranger_count);
+}
+
+void session_open(struct hub *hub, int fd, const struct server_settings_listener *listener, const struct addr *from)
+{
+	bool is_trusted = is_trusted_proxy(hub, from), is_let_in = is_trusted || !listener->only_proxies;
+	bool has_tls = !listener->cleartext && !is_trusted;
+	struct session *session = is_let_in ? calloc(1, sizeof(*session)) : NULL;
 	struct proxy_header *header = is_trusted ? calloc(1, sizeof(*header)) : NULL;
 	SSL *ssl = session && has_tls ? SSL_new(hub->tls) : NULL;
 	struct err err = {""};
 
+	if (!is_let_in)
+		refuse_stranger(hub, listener->text, from);
 	if (!session || (is_trusted && !header) || (has_tls && !ssl)) {
 		close(fd);
 		SSL_free(ssl);
@@ -599,7 +618,7 @@ void session_open(struct hub *hub, int fd, bool is_cleartext, const struct addr 
 		return;
 	}
 	session->hub = hub;
-	session->is_cleartext = is_cleartext;
+	session->is_cleartext = listener->cleartext;
 	session->is_trusted = is_trusted;
 	session->header = header;
 	set_from(session, from);

@@ -19,7 +19,8 @@ struct session;
 extern const struct flow_handlers session_flow_handlers;
 
 /* A connection was accepted on a listener. Owns @fd. Where there is no memory the connection is closed. */
-void session_open(struct hub *hub, int fd, bool is_cleartext, const struct addr *from);
+void session_open(
+	struct hub *hub, int fd, const struct server_settings_listener *listener, const struct addr *from);
 
 /* Deadlines, pings, answers to a throttled source. Call about twice a second. */
 void session_tick(struct session *session, uint64_t now_us);

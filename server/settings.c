@@ -36,6 +36,7 @@ static const char *find_word_fault(const char *text)
 static const struct record_field listener_fields[] = {
 	{FIELD(text, RECORD_CHARS, 0, 0)},
 	{FIELD(cleartext, RECORD_BOOL, 0, 0)},
+	{FIELD(only_proxies, RECORD_BOOL, 0, 0)},
 };
 static const struct record listener_record = {"listener", listener_fields,
 	sizeof(listener_fields) / sizeof(*listener_fields), sizeof(struct server_settings_listener)};
@@ -52,8 +53,15 @@ static const struct record_field client_fields[] = {
 static const struct record client_record = {
 	"client", client_fields, sizeof(client_fields) / sizeof(*client_fields), sizeof(struct server_settings_client)};
 
-static const struct record_field proxy_field = {.kind = RECORD_ADDR_ONLY, .size = sizeof(struct addr)};
-static const struct record proxy_record = {"proxy", &proxy_field, 1, sizeof(struct addr)};
+#undef FIELD
+#define FIELD(...) RECORD_FIELD(struct prefix, __VA_ARGS__)
+
+static const struct record_field proxy_fields[] = {
+	{FIELD(addr, RECORD_ADDR_ONLY, 0, 0)},
+	{FIELD(bits, RECORD_NUMBER, 1, 128)},
+};
+static const struct record proxy_record = {
+	"proxy", proxy_fields, sizeof(proxy_fields) / sizeof(*proxy_fields), sizeof(struct prefix)};
 
 #undef FIELD
 #define FIELD(...) RECORD_FIELD(struct server_settings, __VA_ARGS__)

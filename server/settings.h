@@ -3,6 +3,7 @@
 
 #include "common/base/addr.h"
 #include "common/base/err.h"
+#include "common/base/prefix.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -19,6 +20,7 @@
 struct server_settings_listener {
 	char text[ADDR_TEXT_MAX];
 	bool cleartext;
+	bool only_proxies; /* whoever is none of trusted_proxies is not let in */
 };
 
 struct server_settings_client {
@@ -40,7 +42,7 @@ struct server_settings {
 	uint32_t max_clients;
 	uint32_t max_sessions_per_client;
 	uint64_t ping_interval_ms;
-	struct addr *trusted_proxies;
+	struct prefix *trusted_proxies;
 	size_t trusted_proxy_count;
 	char *page_html; /* the plain page for visitors */
 };

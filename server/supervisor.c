@@ -347,6 +347,7 @@ static int open_listeners(struct supervisor *s, struct err *err)
 			return fd;
 		s->listener_fds[s->listener_count] = fd;
 		snprintf(s->listeners[s->listener_count].text, sizeof(s->listeners[0].text), "%s", listen->text);
+		s->listeners[s->listener_count].only_proxies = listen->cleartext && !addr_is_loopback(&listen->addr);
 		s->listeners[s->listener_count++].cleartext = listen->cleartext;
 	}
 	return s->listener_count > 0 ? 0 : -EAFNOSUPPORT;

@@ -35,7 +35,6 @@ struct listener {
 	struct worker *worker;
 	uv_poll_t poll;
 	int fd;
-	bool is_cleartext;
 	bool is_resting; /* out of descriptors: the tick tries again */
 };
 
@@ -107,11 +106,16 @@ static uint32_t count_connections_max(const struct server_settings *settings)
 	return (uint32_t)(max < wanted ? max : wanted);
 }
 
+/* Those of the newest settings, whose listeners are the same ones in the same order. */
+static const struct server_settings_listener *settings_of(const struct listener *listener)
+{
+	return &listener->worker->hub.settings.listeners[listener - listener->worker->listeners];
+}
+
 /* No descriptor is left: connections wait in the listener's backlog. The tick wakes the listener. */
 static void listener_rest(struct listener *listener, int error)
 {
-	log_warning("session", "%s: accept: %s",
-		listener->worker->hub.settings.listeners[listener - listener->worker->listeners].text, strerror(error));
+	log_warning("session", "%s: accept: %s", settings_of(listener)->text, strerror(error));
 	listener->is_resting = true;
 	uv_poll_stop(&listener->poll);
 }
@@ -139,7 +143,7 @@ static void on_listener_readable(uv_poll_t *poll, int status, int events)
 			return;
 		}
 		addr_from_sockaddr((const struct sockaddr *)&storage, &from);
-		session_open(&listener->worker->hub, fd, listener->is_cleartext, &from);
+		session_open(&listener->worker->hub, fd, settings_of(listener), &from);
 	}
 }
 
@@ -159,7 +163,6 @@ static int worker_start(void *owner, struct err *err)
 		if (rc < 0)
 			return err_system(err, rc, "listener %s", worker->hub.settings.listeners[i].text);
 		listener->worker = worker;
-		listener->is_cleartext = worker->hub.settings.listeners[i].cleartext;
 		listener->poll.data = listener;
 		uv_poll_start(&listener->poll, UV_READABLE, on_listener_readable);
 	}

@@ -255,7 +255,8 @@ class Hub(Towpath):
 
     def __init__(self, target, listens=('wss://127.0.0.1:PORT',), token=TOKEN, stock_path=STOCK_PATH, peers=(),
                  certificate=None, extra=(), target_text=None, start=True):
-        self.ports = [free_port(host='::1' if '[::1]' in text else '127.0.0.1') for text in listens]
+        self.hosts = [text.partition('://')[2].rpartition(':')[0].strip('[]') for text in listens]
+        self.ports = [free_port(host=host) for host in self.hosts]
         self.listens = [text.replace('PORT', str(port)) for text, port in zip(listens, self.ports)]
         self.target = target
         self.lines = ['[Server]', 'Listen = ' + ', '.join(text.removeprefix('wss://') for text in self.listens),
@@ -271,8 +272,7 @@ class Hub(Towpath):
     def start(self):
         heard = self.log.count('listening on ')
         self.spawn()
-        self.wait_ready(lambda: all(is_listening(port, '::1' if '[::1]' in text else '127.0.0.1')
-                                    for text, port in zip(self.listens, self.ports)), 'listening')
+        self.wait_ready(lambda: all(is_listening(port, host) for port, host in zip(self.ports, self.hosts)), 'listening')
         self.wait_ready(lambda: self.log.count('listening on ') > heard, 'a worker that is ready')
         return self
 

@@ -25,7 +25,7 @@ def dial(address, timeout=10.0, source=None):
     family = socket.AF_INET6 if ':' in address[0] else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     sock.settimeout(timeout)
-    if family == socket.AF_INET:
+    if source or family == socket.AF_INET:
         sock.bind((source or local_address(), 0))
     sock.connect(address)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -130,6 +130,29 @@ static void order_is_by_family_length_address(void **state)
 	assert_true(order_of("fd10::ff/128", "fd10::100/128") < 0);
 }
 
+/* Private, shared and link-local networks end where their RFCs say; the Internet, "any" and loopback are not in them. */
+static void private_addresses(void **state)
+{
+	static const char *const inside[] = {"10.0.0.0", "10.255.255.255", "172.16.0.0", "172.31.255.255", "192.168.0.1",
+		"100.64.0.0", "100.127.255.255", "169.254.1.1", "fc00::1", "fdff::1", "fe80::1", "febf::1"};
+	static const char *const outside[] = {"9.255.255.255", "11.0.0.0", "172.15.255.255", "172.32.0.0", "192.167.255.255",
+		"192.169.0.0", "100.63.255.255", "100.128.0.0", "169.253.0.1", "fbff::1", "fe00::1", "fec0::1", "0.0.0.0",
+		"::", "127.0.0.1", "::1", "203.0.113.10", "2001:db8::1", "224.0.0.1", "255.255.255.255",
+		"::ffff:10.0.0.1"};
+
+	struct prefix host;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(inside) / sizeof(*inside); i++) {
+		assert_int_equal(prefix_parse(inside[i], &host), 0);
+		assert_true(prefix_is_private(&host.addr));
+	}
+	for (size_t i = 0; i < sizeof(outside) / sizeof(*outside); i++) {
+		assert_int_equal(prefix_parse(outside[i], &host), 0);
+		assert_false(prefix_is_private(&host.addr));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -138,6 +161,7 @@ int main(void)
 		cmocka_unit_test(outer_holds_inner),
 		cmocka_unit_test(network_has_no_other_bits),
 		cmocka_unit_test(order_is_by_family_length_address),
+		cmocka_unit_test(private_addresses),
 	};
 
 	return cmocka_run_group_tests_name("prefix", tests, NULL, NULL);

@@ -62,7 +62,7 @@ static void every_key_arrives(void **state)
 				   "[SERVER]\n"
 				   "PingInterval = 1min 30s\n"
 				   "TrustedProxies = 127.0.0.1,::1\n"
-				   "TrustedProxies = 192.0.2.1\n"
+				   "TrustedProxies = 172.18.0.0/16\n"
 				   "WireGuard = none\n"
 				   "[Peer]\n"
 				   "Name = Anna's laptop\n"
@@ -86,7 +86,8 @@ static void every_key_arrives(void **state)
 	assert_int_equal(config.settings.max_sessions_per_client, 2);
 	assert_int_equal(config.settings.ping_interval_ms, 90000);
 	assert_int_equal(config.settings.trusted_proxy_count, 3);
-	assert_int_equal(addr_port(&config.settings.trusted_proxies[1]), 0);
+	assert_int_equal(config.settings.trusted_proxies[1].bits, 128);
+	assert_int_equal(config.settings.trusted_proxies[2].bits, 16);
 	assert_int_equal(config.client_count, 2); /* the third may not come in */
 	assert_string_equal(config.clients[0].name, "Anna's laptop");
 	assert_string_equal(config.clients[0].token, TOKEN);
@@ -371,7 +372,11 @@ static void each_mistake_has_its_line(void **state)
 		{"[Server]\nListen = 0.0.0.0:0\n",
 			"hub.conf:2: Listen: '0.0.0.0:0': not an address with its port; expected for example 0.0.0.0:443, [::]:443 or ws://127.0.0.1:8080"},
 		{"[Server]\nListen = ws://0.0.0.0:80\n",
-			"hub.conf:2: Listen: 'ws://0.0.0.0:80': cleartext is for a reverse proxy on this host only; expected ws://127.0.0.1:8080"},
+			"hub.conf:2: Listen: 'ws://0.0.0.0:80': cleartext is for a reverse proxy, not for the Internet; expected ws://127.0.0.1:80, or with TrustedProxies this host's address in the proxy's private network, as in ws://172.18.0.1:80"},
+		{"[Server]\nTrustedProxies = 198.51.100.7\nListen = ws://203.0.113.10:8080\n",
+			"hub.conf:3: Listen: 'ws://203.0.113.10:8080': cleartext is for a reverse proxy, not for the Internet; expected ws://127.0.0.1:8080, or with TrustedProxies this host's address in the proxy's private network, as in ws://172.18.0.1:8080"},
+		{"[Server]\nListen = 0.0.0.0:443, ws://172.18.0.1:8080\n",
+			"hub.conf:2: Listen: 'ws://172.18.0.1:8080': other hosts reach it; expected TrustedProxies = the proxy's address or network, as in 172.18.0.0/16, too: then only that may connect"},
 		{"[Server]\nListen = 0.0.0.0:443\nListen = 0.0.0.0\n",
 			"hub.conf:3: Listen: '0.0.0.0': given already, in line 2; expected once"},
 		{"[Server]\nListen = 0.0.0.0:443,,[::]:443\n",
@@ -381,8 +386,12 @@ static void each_mistake_has_its_line(void **state)
 		{"[Server]\nTarget = 172.20.0.4:4500\n", "hub.conf:2: Target: '172.20.0.4:4500': not a loopback address; expected WireGuard's port on this host, as in 127.0.0.1:51820 (for WireGuard in a container: docker run -p 127.0.0.1:51820:4500/udp …)"},
 		{"[Server]\nTarget = localhost:51820\n",
 			"hub.conf:2: Target: 'localhost:51820': not an address; expected WireGuard's port on this host, as in 127.0.0.1:51820"},
-		{"[Server]\nTrustedProxies = 10.0.0.1:80\n", "hub.conf:2: TrustedProxies: '10.0.0.1:80': not an "
-							     "address without a port; expected for example 127.0.0.1"},
+		{"[Server]\nTrustedProxies = 10.0.0.1:80\n",
+			"hub.conf:2: TrustedProxies: '10.0.0.1:80': neither an address nor a network, without a port; expected for example 127.0.0.1 or 172.18.0.0/16"},
+		{"[Server]\nTrustedProxies = 10.0.0.0/33\n",
+			"hub.conf:2: TrustedProxies: '10.0.0.0/33': has no length of a network; expected for example 172.18.0.0/16"},
+		{"[Server]\nTrustedProxies = 127.0.0.1, ::/0\n",
+			"hub.conf:2: TrustedProxies: '::/0': trusts every host; expected the proxy's address or network"},
 		{"[Server]\n\n[Server]\nCertificate = /c\n",
 			"hub.conf:1: CertificateKey: missing; Certificate in line 4 needs its key"},
 		{"[Server]\nCertificateKey = /c\n",

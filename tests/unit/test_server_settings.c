@@ -15,20 +15,19 @@
 
 static void fill(struct server_settings *settings)
 {
-	static struct server_settings_listener listeners[2] = {{"0.0.0.0:443", false}, {"127.0.0.1:8080", true}};
+	static struct server_settings_listener listeners[2] = {
+		{"0.0.0.0:443", false, false}, {"127.0.0.1:8080", true, true}};
 	static char names[2][8] = {"laptop", "phone"};
 	static char token[] = "0123456789abcdef_-";
 	static char word[] = "stockword";
 	static char pem[] = "CERT\n", key[] = "KEY\n", page[] = "<p>\xc3\xa4";
 	static struct server_settings_client clients[2];
-	static struct addr proxies[2];
+	static struct prefix proxies[2];
 
 	clients[0] = (struct server_settings_client){7, names[0], token, NULL};
 	clients[1] = (struct server_settings_client){4194302, names[1], NULL, word};
-	assert_int_equal(addr_parse("10.0.0.1:1", 0, &proxies[0]), 0);
-	assert_int_equal(addr_parse("[fd00::1]:1", 0, &proxies[1]), 0);
-	addr_set_port(&proxies[0], 0);
-	addr_set_port(&proxies[1], 0);
+	assert_int_equal(prefix_parse("10.0.0.0/8", &proxies[0]), 0);
+	assert_int_equal(prefix_parse("fd00::1", &proxies[1]), 0);
 	*settings = (struct server_settings){.name = "hub",
 		.listeners = listeners,
 		.listener_count = 2,
@@ -76,9 +75,10 @@ static void round_trip_keeps_every_field(void **state)
 	assert_int_equal(out.max_clients, 10000);
 	assert_int_equal(out.max_sessions_per_client, 8);
 	assert_int_equal(out.ping_interval_ms, 15000);
+	assert_true(out.listeners[1].only_proxies);
 	assert_int_equal(out.trusted_proxy_count, 2);
-	assert_true(addr_equal(&out.trusted_proxies[0], &in.trusted_proxies[0]));
-	assert_true(addr_equal(&out.trusted_proxies[1], &in.trusted_proxies[1]));
+	assert_true(prefix_equal(&out.trusted_proxies[0], &in.trusted_proxies[0]));
+	assert_true(prefix_equal(&out.trusted_proxies[1], &in.trusted_proxies[1]));
 	assert_string_equal(out.page_html, "<p>\xc3\xa4");
 	server_settings_done(&out);
 }
@@ -135,13 +135,13 @@ static int read_text(const char *text, bool seal, struct err *err)
 	return rc;
 }
 
-#define GOOD_HEAD "{\"name\":\"hub\",\"listeners\":[{\"text\":\"0.0.0.0:443\",\"cleartext\":false}],"
+#define GOOD_HEAD "{\"name\":\"hub\",\"listeners\":[{\"text\":\"0.0.0.0:443\",\"cleartext\":false,\"only_proxies\":false}],"
 #define GOOD_CERT "\"certificate_pem\":\"c\",\"certificate_key_pem\":\"k\","
 #define GOOD_TARGET "\"target\":\"127.0.0.1:51820\","
 #define GOOD_CLIENTS "\"clients\":[{\"number\":3,\"name\":\"a\",\"token\":\"0123456789abcdef\",\"stock_path\":null}],"
 #define A_CLIENT "{\"number\":3,\"name\":\"a\",\"token\":null,\"stock_path\":\"a\"}"
 #define GOOD_LIMITS "\"max_clients\":5,\"max_sessions_per_client\":5,\"ping_interval_ms\":15000,"
-#define GOOD_TAIL "\"trusted_proxies\":[\"10.0.0.1:1\"],\"page_html\":\"\"}"
+#define GOOD_TAIL "\"trusted_proxies\":[{\"addr\":\"10.0.0.1:1\",\"bits\":32}],\"page_html\":\"\"}"
 #define GOOD_REST GOOD_TARGET GOOD_CLIENTS GOOD_LIMITS GOOD_TAIL
 #define GOOD GOOD_HEAD GOOD_CERT GOOD_REST
 
@@ -176,7 +176,7 @@ static void bad_fields_are_refused(void **state)
 		{"{\"name\":\"hub\",\"listeners\":[]}", "listeners: too few"},
 		{"{\"name\":\"hub\",\"listeners\":[7]}", "listener: not a JSON object"},
 		{"{\"name\":\"hub\",\"listeners\":[{\"text\":\"x\",\"cleartext\":1}]}", "cleartext: neither"},
-		{"{\"name\":\"hub\",\"listeners\":[{\"text\":\"x\",\"cleartext\":true,\"y\":1}]}",
+		{"{\"name\":\"hub\",\"listeners\":[{\"text\":\"x\",\"cleartext\":true,\"only_proxies\":true,\"y\":1}]}",
 			"listener: a field that nobody"},
 		{GOOD_HEAD "\"certificate_pem\":null,\"certificate_key_pem\":null," GOOD_REST,
 			"certificate_pem: missing"},
@@ -203,7 +203,10 @@ static void bad_fields_are_refused(void **state)
 		{GOOD_HEAD GOOD_CERT GOOD_TARGET GOOD_CLIENTS "\"max_clients\":4294967297}",
 			"max_clients: out of range"},
 		{GOOD_HEAD GOOD_CERT GOOD_TARGET GOOD_CLIENTS GOOD_LIMITS "\"trusted_proxies\":[1]}",
-			"trusted_proxies: not an"},
+			"proxy: not a JSON object"},
+		{GOOD_HEAD GOOD_CERT GOOD_TARGET GOOD_CLIENTS GOOD_LIMITS
+			"\"trusted_proxies\":[{\"addr\":\"10.0.0.1:1\",\"bits\":0}]}",
+			"bits: out of range"},
 		{GOOD_HEAD GOOD_CERT GOOD_TARGET GOOD_CLIENTS GOOD_LIMITS "\"trusted_proxies\":[],\"page_html\":null}",
 			"page_html: not text"},
 		{GOOD_HEAD GOOD_CERT GOOD_TARGET GOOD_CLIENTS GOOD_LIMITS

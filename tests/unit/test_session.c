@@ -27,7 +27,7 @@ enum state { PROXIED, TLS, REQUEST, WAITING, TUNNEL, RETIRED, FLUSHING, LINGERIN
 
 static struct {
 	struct hub hub;
-	struct addr proxy; /* of TrustedProxies */
+	struct prefix proxy; /* of TrustedProxies */
 	/* What the session has given to what lies below. */
 	struct session *session;
 	struct tls_stream *stream;
@@ -279,8 +279,7 @@ static int set_up(void **state)
 {
 	(void)state;
 	memset(&bed, 0, sizeof(bed));
-	assert_int_equal(addr_parse("192.0.2.1", 1, &bed.proxy), 0);
-	addr_set_port(&bed.proxy, 0);
+	assert_int_equal(prefix_parse("192.0.2.0/28", &bed.proxy), 0);
 	bed.hub.settings.trusted_proxies = &bed.proxy;
 	bed.hub.settings.trusted_proxy_count = 1;
 	bed.hub.tls = SSL_CTX_new(TLS_server_method());
@@ -355,7 +354,7 @@ static void accept_from(const char *text)
 	struct addr from;
 
 	assert_int_equal(addr_parse(text, 0, &from), 0);
-	session_open(&bed.hub, -1, false, &from);
+	session_open(&bed.hub, -1, &(struct server_settings_listener){.text = "0.0.0.0:443"}, &from);
 }
 
 static void ask_for_tunnel(void)
