@@ -256,12 +256,38 @@ static void take_proxy_answer(struct attempt *attempt, const struct http_head *h
 	start_tls(attempt);
 }
 
-/* A refusal looks like any website's answer, on purpose, so the advice has to come from here. A server that is busy
- * (503) or speaks another protocol (101) says so itself. */
+/* A refusal looks like any website's answer, on purpose, so the advice has to come from here. A hub of ours answers 426
+ * and 503 only to a client that it knows. */
+static const char *advise_on_answer(const struct attempt *attempt, unsigned status)
+{
+	switch (status) {
+	case 101: /* of another protocol, which the reason says */
+		return "";
+	case 426:
+		return "; a reverse proxy in front of the server takes the upgrade out of the request (the server's log "
+		       "says more); in nginx add: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; "
+		       "proxy_set_header Connection upgrade;";
+	case 502:
+	case 504:
+		return "; a reverse proxy in front of the server does not reach it: is towpath-server running, where the "
+		       "proxy looks for it?";
+	case 503:
+		return "; the server has too many sessions (MaxClients, MaxSessionsPerClient), or a reverse proxy in "
+		       "front of it does not reach it";
+	case 511:
+		return "; a captive portal has answered: log in with a browser";
+	default:
+		return attempt->settings->stock_path
+			       ? "; compare Path, Target, BasicAuth and JwtKey with what the server admits"
+			       : "; the server takes us for a visitor: compare Token and Target with its "
+				 "configuration";
+	}
+}
+
 static void take_http_answer(struct attempt *attempt, const struct http_head *head, size_t used)
 {
-	char buf[256], reason[400];
-	const char *wrong, *advice = "";
+	char buf[256], reason[REASON_MAX];
+	const char *wrong;
 
 	if (attempt->phase == ATTEMPT_PROXY) {
 		take_proxy_answer(attempt, head, used);
@@ -272,12 +298,7 @@ static void take_http_answer(struct attempt *attempt, const struct http_head *he
 		start_tunnel(attempt, used);
 		return;
 	}
-	if (head->status != 101 && head->status != 503)
-		advice = attempt->settings->stock_path
-				 ? "; compare Path, Target, BasicAuth and JwtKey with what the server admits"
-				 : "; the server takes us for a visitor: compare Token and Target with its "
-				   "configuration";
-	snprintf(reason, sizeof(reason), "%s%s", wrong, advice);
+	snprintf(reason, sizeof(reason), "%s%s", wrong, advise_on_answer(attempt, head->status));
 	attempt_fail(attempt, reason);
 }
 

@@ -29,7 +29,7 @@
  * Failure. Whatever goes wrong ends in session_close(), which is safe in any state and lets go of the visitor, the
  * stream and the flow in this order; the carrier leaves the flow before the flow is given back. A peer that is no
  * client learns nothing: it sees the web site, a TLS alert, or the end. The reason goes to the debug log. A client over
- * a limit gets a 503.
+ * a limit gets a 503, one whose upgrade a reverse proxy has lost a 426.
  */
 #include "server/session.h"
 
@@ -86,6 +86,7 @@ struct session {
 	char from_text[ADDR_TEXT_MAX];
 	struct admit_grant grant;	    /* from ADMITTED on */
 	char key[UPGRADE_KEY_TEXT_LEN + 1]; /* of the request, for the 101 */
+	const char *lost;		    /* what a reverse proxy took out of the request; NULL: nothing */
 	uint8_t *rest;			    /* what came and the visitor has not taken */
 	size_t rest_len;
 };
@@ -273,18 +274,35 @@ const struct flow_handlers session_flow_handlers = {.on_flow = on_flow, .on_reti
 
 /* --- attaching to a flow --- */
 
-/* A known client may learn the reason; `retry-after` keeps it from asking again at once. */
-static void refuse_over_limit(struct session *session, const char *reason)
+/* A known client may learn the reason. @fields: of the answer, each with its end of line. */
+static void refuse(struct session *session, const char *status, const char *fields, const char *reason)
 {
-	char answer[256];
+	char answer[512];
 	int len = snprintf(answer, sizeof(answer),
-		"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain\r\ncontent-length: %zu\r\n"
-		"retry-after: 10\r\nconnection: close\r\n\r\n%s\n",
-		strlen(reason) + 1, reason);
+		"HTTP/1.1 %s\r\ncontent-type: text/plain\r\ncontent-length: %zu\r\n%s\r\n%s\n", status,
+		strlen(reason) + 1, fields, reason);
 
-	log_notice("session", "%s: refused from %s: %s", client_name(session), session->from_text, reason);
 	tls_stream_write(&session->stream, answer, (size_t)len);
 	flush_and_end(session);
+}
+
+/* `retry-after` keeps the client from asking again at once. */
+static void refuse_over_limit(struct session *session, const char *reason)
+{
+	log_notice("session", "%s: refused from %s: %s", client_name(session), session->from_text, reason);
+	refuse(session, "503 Service Unavailable", "retry-after: 10\r\nconnection: close\r\n", reason);
+}
+
+/* The same line at each try, without an address that changes, so that the log counts it. */
+static void refuse_lost(struct session *session)
+{
+	log_warning("session",
+		"%s: not let in: its request has come through a reverse proxy without %s; expected a proxy that passes "
+		"HTTP/1.1, Upgrade and Connection on, in nginx by: proxy_http_version 1.1; proxy_set_header Upgrade "
+		"$http_upgrade; proxy_set_header Connection upgrade;",
+		client_name(session), session->lost);
+	refuse(session, "426 Upgrade Required", "upgrade: websocket\r\nconnection: upgrade, close\r\n",
+		"a reverse proxy has taken the upgrade out of the request");
 }
 
 /* The upgrade was admitted and the visitor has returned: close it, get the flow. */
@@ -296,6 +314,10 @@ static void attach(struct session *session)
 
 	visitor_close(session->visitor);
 	session->visitor = NULL;
+	if (session->lost) {
+		refuse_lost(session);
+		return;
+	}
 	enter(session, SESSION_WAITING);
 	tls_stream_pause(&session->stream, true);
 	rc = flow_table_attach(&session->hub->flows, &session->grant, rtt_ms, session, &session->flow);
@@ -337,7 +359,8 @@ static bool on_visitor_output(void *owner, const uint8_t *data, size_t len)
 	return true;
 }
 
-/* Admission is asked only here: for a request with the form of an upgrade, with no answer outstanding. */
+/* Admission is asked only here: for a request with the form of an upgrade, with no answer outstanding. One that a proxy
+ * of ours has spoilt is admitted too, by attach() to be told so; without a proxy nothing gets spoilt on the way. */
 static bool on_visitor_upgrade(void *owner, const struct http_head *head, const struct upgrade_request *request)
 {
 	struct session *session = owner;
@@ -348,6 +371,8 @@ static bool on_visitor_upgrade(void *owner, const struct http_head *head, const 
 	const char *why = "";
 	struct addr from;
 
+	if (request->lost && !session->is_cleartext && !session->is_trusted)
+		return false;
 	if (session->is_trusted && proxy_header_forwarded_for(head, &from) == 0)
 		set_from(session, &from);
 	if (ssl)
@@ -356,7 +381,9 @@ static bool on_visitor_upgrade(void *owner, const struct http_head *head, const 
 		log_debug("session", "visitor from %s: %s", session->from_text, why);
 		return false;
 	}
-	memcpy(session->key, request->key.text, UPGRADE_KEY_TEXT_LEN);
+	session->lost = request->lost;
+	if (!session->lost)
+		memcpy(session->key, request->key.text, UPGRADE_KEY_TEXT_LEN);
 	enter(session, SESSION_ADMITTED);
 	return true;
 }

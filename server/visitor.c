@@ -473,7 +473,7 @@ static void on_request_head(struct visitor *visitor, struct http_head *head)
 	struct upgrade_request request;
 
 	restart_idle_timer(visitor);
-	if (upgrade_read_request(head, &request) &&
+	if ((upgrade_read_request(head, &request) || upgrade_read_lost(head, &request)) &&
 		visitor->setup.callbacks->on_upgrade(visitor->setup.owner, head, &request)) {
 		visitor->state = VISITOR_STATE_TAKEN;
 		uv_timer_stop(&visitor->idle);

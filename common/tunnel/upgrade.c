@@ -116,7 +116,7 @@ static struct http_span find_jwt(const struct http_head *head)
  * behind the head frames begin. False for any fault: the caller handles it as a request for the web server. */
 bool upgrade_read_request(const struct http_head *head, struct upgrade_request *ret)
 {
-	struct upgrade_request request;
+	struct upgrade_request request = {0};
 	uint8_t key[KEY_LEN];
 
 	if (!http_span_is(head->method, "GET") || head->minor_version != 1 || head->framing != HTTP_FRAMING_NONE)
@@ -136,6 +136,23 @@ bool upgrade_read_request(const struct http_head *head, struct upgrade_request *
 		return false;
 	*ret = request;
 	return true;
+}
+
+bool upgrade_read_lost(const struct http_head *head, struct upgrade_request *ret)
+{
+	struct upgrade_request request = {.jwt = find_jwt(head)};
+
+	if (!http_span_is(head->method, "GET") || head->framing != HTTP_FRAMING_NONE ||
+		!read_prefix(head->target, &request.prefix) || request.jwt.len == 0)
+		return false;
+	if (!http_head_has_token(head, "Upgrade", "websocket"))
+		request.lost = "Upgrade";
+	else if (!http_head_has_token(head, "Connection", "upgrade"))
+		request.lost = "Connection";
+	else if (head->minor_version != 1)
+		request.lost = "HTTP/1.1";
+	*ret = request;
+	return request.lost;
 }
 
 /* Is @header, "Name: value", of that name (in any case)? */

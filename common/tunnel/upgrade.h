@@ -17,11 +17,16 @@ struct upgrade_request {
 	struct http_span key;	 /* of 16 bytes, checked */
 	struct http_span prefix; /* "v1" of "/v1/events": everything between the first slash and the last "/events" */
 	struct http_span jwt;	 /* the token after "authorization.bearer.", or the bare cookie; len 0: none */
+	const char *lost;	 /* what is not there any more: "Upgrade", "Connection", "HTTP/1.1"; NULL: nothing */
 };
 
 /* Is it a tunnel's upgrade in form: GET, HTTP/1.1, Host, version 13, a key of 16 bytes, Connection and Upgrade lists
  * with the words, exact path "/<prefix>/events", a JWT? No body may be announced. Nothing is admitted here. */
 bool upgrade_read_request(const struct http_head *head, struct upgrade_request *ret);
+
+/* Is it what a reverse proxy makes of such a request if it drops what RFC 9110 §7.6.1 calls hop-by-hop, or speaks
+ * HTTP/1.0? ->lost says what is not there; the key may not be either. Nothing is admitted here. */
+bool upgrade_read_lost(const struct http_head *head, struct upgrade_request *ret);
 
 /* What a client asks with. All text as is; headers are checked by the configuration. */
 struct upgrade_ask {

@@ -24,15 +24,21 @@ static void check_answer_to(struct http_span key)
 static void check_request(const struct http_head *head)
 {
 	struct upgrade_request request;
+	bool is_whole = upgrade_read_request(head, &request);
+	bool is_lost = !is_whole && upgrade_read_lost(head, &request);
 
-	if (!upgrade_read_request(head, &request))
+	if (!is_whole && !is_lost)
 		return;
-	CLAIM(http_span_is(head->method, "GET") && head->minor_version == 1 && head->framing == HTTP_FRAMING_NONE);
-	CLAIM(http_head_has_token(head, "Upgrade", "websocket") && http_head_has_token(head, "Connection", "upgrade"));
-	CLAIM(http_head_find(head, "Host", 0) && !http_head_find(head, "Host", 1));
+	CLAIM(is_lost == (request.lost != NULL));
+	CLAIM(http_span_is(head->method, "GET") && head->framing == HTTP_FRAMING_NONE);
 	CLAIM(request.jwt.len > 0 && !memchr(request.jwt.text, ',', request.jwt.len));
 	CLAIM(request.prefix.text == head->target.text + 1 && request.prefix.len > 0);
 	CLAIM(head->target.len == request.prefix.len + strlen("//events"));
+	if (is_lost)
+		return;
+	CLAIM(head->minor_version == 1);
+	CLAIM(http_head_has_token(head, "Upgrade", "websocket") && http_head_has_token(head, "Connection", "upgrade"));
+	CLAIM(http_head_find(head, "Host", 0) && !http_head_find(head, "Host", 1));
 	check_answer_to(request.key);
 }
 

@@ -269,6 +269,32 @@ def test_prefix_that_the_proxy_strips():
                 world.carries()
 
 
+def test_upgrade_that_the_proxy_takes_out():
+    """Without the lines that pass the upgrade on, both ends say that it is the proxy that takes it out, and not the token."""
+    headers = ('        proxy_set_header Upgrade $http_upgrade;\n', '        proxy_set_header Connection upgrade;\n')
+    http_11 = '        proxy_http_version 1.1;     # without these three lines nginx takes the upgrade out of the request\n'
+    for front, lines, word in ((Nginx, [http_11, *headers], 'Upgrade'), (Nginx, headers, 'Upgrade'),
+                               (Nginx, headers[:1], 'Upgrade'), (Nginx, headers[1:], 'Connection'), (Nginx, [http_11], 'HTTP/1.1'),
+                               (Apache, [' upgrade=websocket\n'], 'Upgrade')):
+        if front not in installed((Nginx, Apache)):
+            continue
+        with World(front, [(line, '\n') for line in lines]) as world:
+            world.local.send(b'go')
+            world.client.wait_log('status 426; a reverse proxy .* takes the upgrade out')
+            world.hub.wait_log(f'laptop: not let in: its request has come through a reverse proxy without {word};')
+
+
+def test_hub_that_the_proxy_does_not_reach():
+    """While the hub is down the client says that the proxy does not reach it; once it is up the tunnel works."""
+    for front in installed((Nginx, Haproxy, Caddy, Apache)):
+        with World(front) as world:
+            world.hub.stop()
+            world.local.send(b'go')
+            world.client.wait_log('status 50[234]; .*a reverse proxy in front of .* does not reach it')
+            world.hub.start()
+            world.local.ping()
+
+
 def test_reload_under_traffic():
     """The proxy reads its file again while datagrams flow: they flow on, at the worst by a new connection."""
     for front in installed(FRONTS):

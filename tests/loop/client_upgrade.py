@@ -247,6 +247,13 @@ def test_refusals_say_what_helps():
         return b'HTTP/1.1 404 Not Found\r\ncontent-length: 2\r\n\r\nno'
     is_refused(refusal, 'status 404; .*compare Token and Target', 1)
     is_refused(refusal, 'status 404; compare Path, Target', 1, ['Path = v1'])
+    for status, log in (('426 Upgrade Required', r'a reverse proxy .* takes the upgrade out of the request'),
+                        ('502 Bad Gateway', r'a reverse proxy .* does not reach it'),
+                        ('503 Service Unavailable', 'the server has too many sessions .*, or a reverse proxy'),
+                        ('504 Gateway Timeout', r'a reverse proxy .* does not reach it'),
+                        ('511 Network Authentication Required', 'a captive portal has answered')):
+        answer = f'HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n'.encode()
+        is_refused(lambda _, answer=answer: answer, f'status {status[:3]}; {log}', 1)
 
 
 def test_redirects_are_not_followed():

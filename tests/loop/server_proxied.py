@@ -96,6 +96,43 @@ def test_strangers_are_not_believed():
     assert session_from(link, request(extra=['X-Forwarded-For: 192.0.2.50'])).startswith('127.0.0.8:')
 
 
+def answer_to(link, raw):
+    link.send(raw)
+    return http.read_answer(link, bytearray())
+
+
+def lost(**replace):
+    """A stock client's request as some proxies pass it on."""
+    return http.upgrade(tunnel.stock_token(hub()), WORD, replace=replace)
+
+
+def test_upgrade_lost_in_the_proxy():
+    """A known client is told by 426, and the operator by the log, what a proxy has taken out of the request."""
+    close = 'connection: close'
+    cases = ((dict(upgrade=None, connection=close), 'Upgrade'), (dict(upgrade=None, connection=None), 'Upgrade'),
+             (dict(connection=close), 'Connection'), (dict(upgrade=None), 'Upgrade'))
+    for replace, word in cases:
+        for listener, open_link in ((0, tls), (1, stream.Stream)):
+            head, body = answer_to(open_link(dial(hub().ports[listener])), lost(**replace))
+            assert head.status == 426 and head.get('upgrade') == 'websocket', head
+            assert b'taken the upgrade out' in body
+            hub().wait_log(f'laptop: not let in: its request has come through a reverse proxy without {word};.*proxy_set_header')
+    for raw, word in ((lost(upgrade=None, connection=close), 'Upgrade'), (lost(), 'HTTP/1.1')):
+        head, _ = answer_to(stream.Stream(dial(hub().ports[1])), raw.replace(b'HTTP/1.1', b'HTTP/1.0'))
+        assert head.status == 426
+        hub().wait_log(f'through a reverse proxy without {word};')
+
+
+def test_a_visitor_learns_nothing_of_it():
+    """With a wrong path, and where there is no proxy, such a request gets what any request for that path gets."""
+    raw = lost(upgrade=None)
+    page, _ = answer_to(stream.Stream(dial(hub().ports[1])), http.page_request(f'/{WORD}/events'))
+    for link, request in ((stream.Stream(dial(hub().ports[1])), raw.replace(WORD.encode(), b'other')),
+                          (tls(dial(hub().port, source='127.0.0.8')), raw)):
+        head, _ = answer_to(link, request)
+        assert head.status == page.status != 426, head
+
+
 def test_bad_header():
     """A header that is none ends the connection; the hub goes on."""
     assert stream.Stream(dial(hub().port, header=b'PROXY TCP4 nonsense\r\n')).ends()

@@ -40,6 +40,7 @@ static struct {
 	int attach;
 	enum flow_state flow_state;
 	bool asks_for_tunnel; /* the next request is an upgrade */
+	const char *lost;     /* what a proxy has taken out of it */
 	enum proxy_header_result header;
 	struct hub_flow flow;
 	char log[512];
@@ -99,6 +100,7 @@ int tls_stream_write(struct tls_stream *stream, const void *buf, size_t len)
 	(void)stream;
 	note(len > 12 && memcmp(buf, "HTTP/1.1 101", 12) == 0	   ? "101"
 		: len > 12 && memcmp(buf, "HTTP/1.1 503", 12) == 0 ? "503"
+		: len > 12 && memcmp(buf, "HTTP/1.1 426", 12) == 0 ? "426"
 								   : "write");
 	return 0;
 }
@@ -172,7 +174,7 @@ int visitor_open(struct visitor **ret, const struct visitor_setup *setup)
 
 size_t visitor_feed(struct visitor *visitor, const uint8_t *data, size_t len)
 {
-	struct upgrade_request request = {.key = {"AAAAAAAAAAAAAAAAAAAAAA==", UPGRADE_KEY_TEXT_LEN}};
+	struct upgrade_request request = {.key = {"AAAAAAAAAAAAAAAAAAAAAA==", UPGRADE_KEY_TEXT_LEN}, .lost = bed.lost};
 	struct http_head head = {0};
 
 	(void)visitor;
@@ -521,6 +523,24 @@ static void flow_that_cannot_be_had_closes_without_detaching(void **state)
 	expect("close");
 }
 
+/* A known client whose upgrade a proxy has lost reads 426; without a proxy in front such a request is a visitor's. */
+static void upgrade_lost_in_a_proxy_reads_426(void **state)
+{
+	(void)state;
+	bed.lost = "Upgrade";
+	reach(REQUEST);
+	bed.asks_for_tunnel = true;
+	say("HEAD");
+	expect("feed");
+	reach(PROXIED);
+	bed.header = PROXY_HEADER_NONE;
+	on_readable();
+	on_open();
+	bed.log[0] = '\0';
+	ask_for_tunnel();
+	expect("feed visitor_close 426 finish");
+}
+
 static void client_over_a_limit_reads_503_and_is_lingered_for(void **state)
 {
 	static const int limits[] = {-ENOSPC, -EUSERS};
@@ -663,6 +683,7 @@ int main(void)
 		TEST(flow_starts_the_tunnel_with_what_came_behind_the_request),
 		TEST(flow_that_is_there_starts_the_tunnel_at_once),
 		TEST(flow_that_cannot_be_had_closes_without_detaching),
+		TEST(upgrade_lost_in_a_proxy_reads_426),
 		TEST(client_over_a_limit_reads_503_and_is_lingered_for),
 		TEST(lack_of_memory_for_the_flow_closes),
 		TEST(retired_tunnel_goes_on_until_its_time_is_over),

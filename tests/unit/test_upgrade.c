@@ -60,6 +60,14 @@ static void assert_span(struct http_span span, const char *text)
 	assert_memory_equal(span.text, text, span.len);
 }
 
+/* Return: what the request has lost; NULL: it is whole, or no client's. */
+static const char *loses(void **state, const char *text)
+{
+	struct fixture *f = *state;
+
+	return reads(state, text) || !upgrade_read_lost(&f->head, &f->request) ? NULL : f->request.lost;
+}
+
 #define ASSERT_READS(text) assert_true(reads(state, text))
 #define ASSERT_VISITOR(text) assert_false(reads(state, text))
 #define ASSERT_JWT(text, expected)                                                                                     \
@@ -410,10 +418,40 @@ static void connect_is_written(void **state)
 
 #define CLAIM(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
+#define LOST_TAIL "Host: a\r\nSec-WebSocket-Protocol: v1, authorization.bearer.a.b.c\r\n\r\n"
+
+/* What a reverse proxy drops is named: Upgrade first, then Connection, then the version. */
+static void upgrade_lost_on_the_way(void **state)
+{
+	assert_string_equal(loses(state, "GET /v1/events HTTP/1.0\r\nConnection: close\r\n" LOST_TAIL), "Upgrade");
+	assert_span(((struct fixture *)*state)->request.jwt, "a.b.c");
+	assert_span(((struct fixture *)*state)->request.prefix, "v1");
+	assert_string_equal(loses(state, "GET /v1/events HTTP/1.1\r\nConnection: upgrade\r\n" LOST_TAIL), "Upgrade");
+	assert_string_equal(
+		loses(state, "GET /v1/events HTTP/1.1\r\nUpgrade: websocket\r\nConnection: close\r\n" LOST_TAIL),
+		"Connection");
+	assert_string_equal(
+		loses(state, "GET /v1/events HTTP/1.0\r\nUpgrade: websocket\r\nConnection: upgrade\r\n" LOST_TAIL),
+		"HTTP/1.1");
+}
+
+/* A visitor's request has lost nothing: another method or path, no JWT, a body, another fault. */
+static void visitors_lose_nothing(void **state)
+{
+	assert_null(loses(state, "POST /v1/events HTTP/1.1\r\n" LOST_TAIL));
+	assert_null(loses(state, "GET /v1/event HTTP/1.1\r\n" LOST_TAIL));
+	assert_null(loses(state, "GET /v1/events HTTP/1.1\r\nContent-Length: 1\r\n" LOST_TAIL));
+	assert_null(loses(state, "GET /v1/events HTTP/1.1\r\nHost: a\r\nSec-WebSocket-Protocol: v1\r\n\r\n"));
+	assert_null(
+		loses(state, "GET /v1/events HTTP/1.1\r\nUpgrade: websocket\r\nConnection: upgrade\r\n" LOST_TAIL));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		CLAIM(rfc_accept_key),
+		CLAIM(upgrade_lost_on_the_way),
+		CLAIM(visitors_lose_nothing),
 		CLAIM(stock_request_is_read),
 		CLAIM(any_case_order_and_blanks),
 		CLAIM(connection_as_list),
