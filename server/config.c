@@ -82,8 +82,15 @@ static int parse_trusted_proxy(void *owner, const char *text, const struct key_p
 {
 	struct server_settings *settings = &((struct server_config *)owner)->settings;
 	struct prefix prefix, *slot;
+	char host[ADDR_TEXT_MAX];
+	uint16_t port = 0;
 	int rc = prefix_parse(text, &prefix);
 
+	/* An IPv6 address in brackets, or with a zone, as Listen may have it. The zone means nothing here. */
+	if (rc == -EINVAL && addr_split(text, host, sizeof(host), &port) == 0 && port == 0 && strchr(host, ':')) {
+		host[strcspn(host, "%")] = '\0';
+		rc = prefix_parse(host, &prefix);
+	}
 	if (rc == -ERANGE)
 		return key_complain(place, "has no length of a network; expected for example 172.18.0.0/16");
 	if (rc < 0)
@@ -349,7 +356,7 @@ static void check_cleartext(struct reading *reading)
 {
 	const struct server_config *config = reading->config;
 
-	for (size_t i = 0; i < config->listen_count && config->settings.trusted_proxy_count == 0; i++)
+	for (size_t i = 0; i < config->listen_count && !reading->lines[ROW_TRUSTED_PROXIES]; i++)
 		if (config->listens[i].cleartext && !addr_is_loopback(&config->listens[i].addr))
 			ini_report_add(reading->report, config->path, config->listens[i].line,
 				"Listen: 'ws://%s': other hosts reach it; expected TrustedProxies = the proxy's address "

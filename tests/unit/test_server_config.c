@@ -61,8 +61,8 @@ static void every_key_arrives(void **state)
 				   "MaxSessionsPerClient = 2\n"
 				   "[SERVER]\n"
 				   "PingInterval = 1min 30s\n"
-				   "TrustedProxies = 127.0.0.1,::1\n"
-				   "TrustedProxies = 172.18.0.0/16\n"
+				   "TrustedProxies = 127.0.0.1,[::1]\n"
+				   "TrustedProxies = 172.18.0.0/16, fe80::1%lo\n"
 				   "WireGuard = none\n"
 				   "[Peer]\n"
 				   "Name = Anna's laptop\n"
@@ -85,7 +85,7 @@ static void every_key_arrives(void **state)
 	assert_int_equal(config.settings.max_clients, 50);
 	assert_int_equal(config.settings.max_sessions_per_client, 2);
 	assert_int_equal(config.settings.ping_interval_ms, 90000);
-	assert_int_equal(config.settings.trusted_proxy_count, 3);
+	assert_int_equal(config.settings.trusted_proxy_count, 4);
 	assert_int_equal(config.settings.trusted_proxies[1].bits, 128);
 	assert_int_equal(config.settings.trusted_proxies[2].bits, 16);
 	assert_int_equal(config.client_count, 2); /* the third may not come in */
@@ -390,6 +390,8 @@ static void each_mistake_has_its_line(void **state)
 			"hub.conf:2: TrustedProxies: '10.0.0.1:80': neither an address nor a network, without a port; expected for example 127.0.0.1 or 172.18.0.0/16"},
 		{"[Server]\nTrustedProxies = 10.0.0.0/33\n",
 			"hub.conf:2: TrustedProxies: '10.0.0.0/33': has no length of a network; expected for example 172.18.0.0/16"},
+		{"[Server]\nListen = ws://10.0.0.2:80\nTrustedProxies = proxy.example.org\n",
+			"hub.conf:3: TrustedProxies: 'proxy.example.org': neither an address nor a network, without a port; expected for example 127.0.0.1 or 172.18.0.0/16"},
 		{"[Server]\nTrustedProxies = 127.0.0.1, ::/0\n",
 			"hub.conf:2: TrustedProxies: '::/0': trusts every host; expected the proxy's address or network"},
 		{"[Server]\n\n[Server]\nCertificate = /c\n",
