@@ -21,6 +21,7 @@
 #include "common/tunnel/http_head.h"
 #include "common/tunnel/jwt.h"
 #include "common/tunnel/tls.h"
+#include "common/tunnel/tls_explain.h"
 #include "common/tunnel/tls_stream.h"
 #include "common/tunnel/upgrade.h"
 
@@ -284,9 +285,18 @@ static const char *advise_on_answer(const struct attempt *attempt, unsigned stat
 	}
 }
 
+/* Where a proxy whose CA is trusted can stand in between, it may be why a good token is not admitted. */
+static bool may_be_intercepted(const struct attempt *attempt, unsigned status)
+{
+	const struct client_settings *settings = attempt->settings;
+
+	return attempt->stream.ssl && settings->token && settings->pin_count == 0 && !settings->interception &&
+	       (status == 200 || (status >= 400 && status < 500 && status != 426));
+}
+
 static void take_http_answer(struct attempt *attempt, const struct http_head *head, size_t used)
 {
-	char buf[256], reason[REASON_MAX];
+	char buf[256], reason[REASON_MAX], binding[TLS_DESCRIPTION_MAX + 80] = "";
 	const char *wrong;
 
 	if (attempt->phase == ATTEMPT_PROXY) {
@@ -298,7 +308,9 @@ static void take_http_answer(struct attempt *attempt, const struct http_head *he
 		start_tunnel(attempt, used);
 		return;
 	}
-	snprintf(reason, sizeof(reason), "%s%s", wrong, advise_on_answer(attempt, head->status));
+	if (may_be_intercepted(attempt, head->status))
+		mistrust_suspect_binding(binding, sizeof(binding), attempt->stream.ssl);
+	snprintf(reason, sizeof(reason), "%s%s%s", wrong, advise_on_answer(attempt, head->status), binding);
 	attempt_fail(attempt, reason);
 }
 

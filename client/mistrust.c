@@ -112,3 +112,13 @@ const char *mistrust_explain_pin(char *buf, size_t size, const struct mistrust *
 		leaf ? tls_describe_certificate(leaf, text, sizeof(text)) : "no certificate", suspect(mistrust));
 	return buf;
 }
+
+const char *mistrust_suspect_binding(char *buf, size_t size, SSL *ssl)
+{
+	X509 *leaf = SSL_get0_peer_certificate(ssl);
+	char text[TLS_DESCRIPTION_MAX];
+
+	snprintf(buf, size, "; its %s: if that is a proxy that opens TLS, add Interception = yes",
+		leaf ? tls_describe_certificate(leaf, text, sizeof(text)) : "certificate is not known");
+	return buf;
+}

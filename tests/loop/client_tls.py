@@ -165,6 +165,20 @@ def test_a_name_is_known_after_a_restart():
         assert 'Pin = sha256//' not in ours.log, ours.log
 
 
+def test_trusted_proxy_that_opens_tls():
+    """Where its CA is trusted, the token's binding is what fails: its name is told, and the key that lets it. Not where a
+    pin, or that key, leaves no doubt."""
+    good, ca, hint = programs.certificate(), programs.certificate('ca'), 'signed by "Test CA": if that is a proxy that opens TLS'
+    for options, has_hint in ((dict(ca=ca), True), (dict(pin=good.pin), False), (dict(ca=ca, extra=['Interception = yes']), False)):
+        with servers.Server(good) as at, programs.Client(at.url, **options) as ours, ours.local() as local:
+            local.send(b'go')
+            link, _, _ = at.request()
+            link.send(b'HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n')
+            link.close()
+            ours.wait_log('compare Token and Target')
+            assert (hint in ours.log) == has_hint, ours.log
+
+
 def test_http_proxy_that_opens_tls():
     """What answers CONNECT and shows its own certificate is named as the proxy."""
     with servers.Server(programs.certificate('company')) as at, servers.Proxy() as proxy:
