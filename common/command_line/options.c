@@ -8,6 +8,7 @@
  */
 #include "common/command_line/options.h"
 
+#include "common/base/array.h"
 #include "common/base/clock.h"
 #include "common/base/key_table.h"
 #include "common/base/log.h"
@@ -117,14 +118,13 @@ static void add_joined(struct parsing *parsing, const char *name, int value)
 static int take_key(struct parsing *parsing, int value, const char *text)
 {
 	struct options *options = parsing->options;
-	struct options_key *keys = reallocarray(options->keys, options->key_count + 1, sizeof(*keys));
+	struct options_key *key = array_append(&options->keys, &options->key_count, sizeof(*key));
 
-	if (!keys) {
+	if (!key) {
 		fprintf(stderr, "%s: out of memory\n", parsing->program->name);
 		return EXIT_FAILED;
 	}
-	options->keys = keys;
-	keys[options->key_count++] = (struct options_key){parsing->keys[value - OPTION_KEYS], text};
+	*key = (struct options_key){parsing->keys[value - OPTION_KEYS], text};
 	return -1;
 }
 
@@ -289,7 +289,6 @@ static int parse_words(struct parsing *parsing, int argc, char **argv)
 	optind = 0; /* glibc: begin anew, whatever was parsed before */
 	while (rc < 0 && (value = getopt_long(argc, argv, ":hvqV", parsing->longs, NULL)) != -1)
 		rc = take_option(parsing, value, argc, argv);
-
 	if (rc >= 0)
 		return rc;
 	if (parsing->help || parsing->version) {
@@ -397,9 +396,9 @@ void options_guard_standard_files(void)
 {
 	int fd;
 
-	do {
+	do
 		fd = open("/dev/null", O_RDWR);
-	} while (fd >= 0 && fd <= STDERR_FILENO);
+	while (fd >= 0 && fd <= STDERR_FILENO);
 	if (fd > STDERR_FILENO)
 		close(fd);
 }

@@ -6,6 +6,7 @@
  */
 #include "common/command_line/status.h"
 
+#include "common/base/array.h"
 #include "common/base/clock.h"
 #include "common/command_line/status_text.h"
 #include "common/command_line/tunnel_ref.h"
@@ -92,15 +93,12 @@ static int show_named(struct asking *asking)
 static void names_add(struct names *names, const char *text, size_t len)
 {
 	char *name = strndup(text, len);
-	char **grown = reallocarray(names->names, names->count + 1, sizeof(*grown));
+	char **slot = name ? array_append(&names->names, &names->count, sizeof(*slot)) : NULL;
 
-	if (grown)
-		names->names = grown;
-	if (!grown || !name) {
+	if (slot)
+		*slot = name;
+	else
 		free(name);
-		return;
-	}
-	grown[names->count++] = name;
 }
 
 /* Add every name in @folder that ends in @ending, without the ending. A folder that cannot be read has none. */

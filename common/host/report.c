@@ -16,34 +16,24 @@ static json_t *key_text(const uint8_t key[WG_CONFIG_KEY_LEN])
 	return json_string(text);
 }
 
-/* A peer that has not been heard of yet has no endpoint. */
-static json_t *addr_or_null(const struct addr *addr)
-{
-	char text[ADDR_TEXT_MAX];
-
-	return addr->sa.sa_family == 0 ? json_null() : json_string(addr_format(text, sizeof(text), addr));
-}
-
-/* 0 is the kernel's word for "never". */
-static json_t *time_or_null(int64_t wall_s)
-{
-	char text[32];
-
-	return wall_s == 0 ? json_null() : json_string(clock_format_utc(text, sizeof(text), wall_s));
-}
-
-/* As the kernel has it, not as the file has it: `wg set` may have changed it since. */
+/* As the kernel has it, not as the file has it: `wg set` may have changed it since. A peer that has not been heard of
+ * yet has no endpoint, and 0 is the kernel's word for "never". */
 static json_t *describe_peer(const struct wg_state_peer *peer)
 {
 	json_t *object = json_object(), *allowed = json_array();
-	char text[PREFIX_TEXT_MAX];
+	char text[PREFIX_TEXT_MAX], endpoint[ADDR_TEXT_MAX] = "", handshake[32] = "";
+
+	if (peer->endpoint.sa.sa_family != 0)
+		addr_format(endpoint, sizeof(endpoint), &peer->endpoint);
+	if (peer->latest_handshake_s != 0)
+		clock_format_utc(handshake, sizeof(handshake), peer->latest_handshake_s);
 
 	for (size_t i = 0; i < peer->allowed_ip_count; i++)
 		json_array_append_new(allowed, json_string(prefix_format(text, sizeof(text), &peer->allowed_ips[i])));
 	json_object_set_new(object, "public_key", key_text(peer->public_key));
-	json_object_set_new(object, "endpoint", addr_or_null(&peer->endpoint));
+	json_object_set_new(object, "endpoint", endpoint[0] ? json_string(endpoint) : json_null());
 	json_object_set_new(object, "allowed_ips", allowed);
-	json_object_set_new(object, "latest_handshake", time_or_null(peer->latest_handshake_s));
+	json_object_set_new(object, "latest_handshake", handshake[0] ? json_string(handshake) : json_null());
 	json_object_set_new(object, "received_bytes", json_integer((json_int_t)peer->received_bytes));
 	json_object_set_new(object, "sent_bytes", json_integer((json_int_t)peer->sent_bytes));
 	json_object_set_new(object, "persistent_keepalive_s", json_integer(peer->persistent_keepalive_s));

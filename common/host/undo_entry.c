@@ -49,72 +49,56 @@ json_t *undo_entry_encode(const struct undo_entry *entry)
 	return object;
 }
 
-/* Return: 0, or -EINVAL: not a text, or one that is too long. */
-static int take_text(const json_t *object, const char *key, char *ret, size_t size)
+/* Return: false: not a text, or one that is too long. */
+static bool take_text(const json_t *object, const char *key, char *ret, size_t size)
 {
 	const char *text = json_string_value(json_object_get(object, key));
 
 	if (!text || strlen(text) >= size)
-		return -EINVAL;
+		return false;
 	memcpy(ret, text, strlen(text) + 1);
-	return 0;
+	return true;
 }
 
-static int decode_sysctl(const json_t *object, struct undo_entry *entry)
-{
-	if (take_text(object, "path", entry->path, sizeof(entry->path)) < 0 ||
-		take_text(object, "old", entry->old_value, sizeof(entry->old_value)) < 0)
-		return -EINVAL;
-	return take_text(object, "new", entry->new_value, sizeof(entry->new_value));
-}
-
-static int decode_device(const json_t *object, struct undo_entry *entry)
-{
-	entry->index = (int)json_integer_value(json_object_get(object, "index"));
-	if (entry->index <= 0)
-		return -EINVAL;
-	return take_text(object, "name", entry->device, sizeof(entry->device));
-}
-
-/* Return: 0, or -EINVAL: missing, not a number, or more than 32 bits. */
-static int take_number(const json_t *object, const char *key, uint32_t *ret)
+/* Return: false: missing, not a number, or more than 32 bits. */
+static bool take_number(const json_t *object, const char *key, uint32_t *ret)
 {
 	const json_t *number = json_object_get(object, key);
 	json_int_t value = json_integer_value(number);
 
-	if (!json_is_integer(number) || value < 0 || value > UINT32_MAX)
-		return -EINVAL;
 	*ret = (uint32_t)value;
-	return 0;
+	return json_is_integer(number) && value >= 0 && value <= UINT32_MAX;
 }
 
-static int decode_rule(const json_t *object, struct net_rule *rule)
+static bool decode_rule(const json_t *object, struct net_rule *rule)
 {
-	uint32_t family;
+	uint32_t family = 0;
+	bool is_whole = take_number(object, "family", &family) && take_number(object, "priority", &rule->priority) &&
+			take_number(object, "table", &rule->table) && take_number(object, "mark", &rule->mark);
 
-	if (take_number(object, "family", &family) < 0 || take_number(object, "priority", &rule->priority) < 0 ||
-		take_number(object, "table", &rule->table) < 0)
-		return -EINVAL;
 	rule->family = (int)family;
 	rule->is_not = json_is_true(json_object_get(object, "not"));
 	rule->suppresses_default = json_is_true(json_object_get(object, "suppresses_default"));
-	return take_number(object, "mark", &rule->mark);
+	return is_whole;
 }
 
-static int decode_kind(const json_t *object, struct undo_entry *entry)
+static bool decode_kind(const json_t *object, struct undo_entry *entry)
 {
 	switch (entry->kind) {
 	case UNDO_SYSCTL:
-		return decode_sysctl(object, entry);
+		return take_text(object, "path", entry->path, sizeof(entry->path)) &&
+		       take_text(object, "old", entry->old_value, sizeof(entry->old_value)) &&
+		       take_text(object, "new", entry->new_value, sizeof(entry->new_value));
 	case UNDO_DEVICE:
-		return decode_device(object, entry);
+		entry->index = (int)json_integer_value(json_object_get(object, "index"));
+		return entry->index > 0 && take_text(object, "name", entry->device, sizeof(entry->device));
 	case UNDO_RULE:
 		return decode_rule(object, &entry->rule);
 	case UNDO_FIREWALL:
 	case UNDO_COMMAND:
 		return take_text(object, "text", entry->text, sizeof(entry->text));
 	}
-	return -EINVAL;
+	return false;
 }
 
 int undo_entry_decode(const json_t *object, struct undo_entry *ret)
@@ -128,7 +112,7 @@ int undo_entry_decode(const json_t *object, struct undo_entry *ret)
 	if (!word || kind == KIND_COUNT)
 		return -EINVAL;
 	entry.kind = (enum undo_kind)kind;
-	if (decode_kind(object, &entry) < 0)
+	if (!decode_kind(object, &entry))
 		return -EINVAL;
 	*ret = entry;
 	return 0;

@@ -185,61 +185,65 @@ static int add_values(scmp_filter_ctx filter, int call, unsigned int argument, c
 	return rc;
 }
 
-/* Memory never becomes code; signals only to ourselves; limits are read, not set. */
-static int add_process(scmp_filter_ctx filter)
+/* Allow @call where its arguments fit. */
+struct rule {
+	int call;
+	unsigned count;
+	struct scmp_arg_cmp args[2];
+};
+
+static int add_rules(scmp_filter_ctx filter, const struct rule *rules, size_t count)
 {
 	int rc = 0;
 
-	if (rc == 0)
-		rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1, arg_bits(2, PROT_EXEC, 0));
-	if (rc == 0)
-		rc = ignore_foreign(
-			seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap2), 1, arg_bits(2, PROT_EXEC, 0)));
-	if (rc == 0)
-		rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1, arg_bits(2, PROT_EXEC, 0));
-	if (rc == 0)
-		rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1, arg_is(0, (uint32_t)getpid()));
-	if (rc == 0)
-		rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 2, arg_is(0, 0), arg_null(2));
+	for (size_t i = 0; i < count && rc == 0; i++)
+		rc = ignore_foreign(seccomp_rule_add_array(
+			filter, SCMP_ACT_ALLOW, rules[i].call, rules[i].count, rules[i].args));
 	return rc;
+}
+
+/* Memory never becomes code; signals only to ourselves; limits are read, not set. */
+static int add_process(scmp_filter_ctx filter)
+{
+	const struct rule rules[] = {
+		{SCMP_SYS(mmap), 1, {arg_bits(2, PROT_EXEC, 0)}},
+		{SCMP_SYS(mmap2), 1, {arg_bits(2, PROT_EXEC, 0)}},
+		{SCMP_SYS(mprotect), 1, {arg_bits(2, PROT_EXEC, 0)}},
+		{SCMP_SYS(tgkill), 1, {arg_is(0, (uint32_t)getpid())}},
+		{SCMP_SYS(prlimit64), 2, {arg_is(0, 0), arg_null(2)}},
+	};
+
+	return add_rules(filter, rules, COUNT_OF(rules));
 }
 
 /* Bytes leave by connected sockets only; fstat() is newfstatat() with an empty path. */
 static int add_server(scmp_filter_ctx filter)
 {
-	int rc = seccomp_rule_add(
-		filter, SCMP_ACT_ALLOW, SCMP_SYS(sendto), 2, arg_bits(3, MSG_FASTOPEN, 0), arg_null(4));
+	const struct rule rules[] = {
+		{SCMP_SYS(sendto), 2, {arg_bits(3, MSG_FASTOPEN, 0), arg_null(4)}},
+		{SCMP_SYS(send), 1, {arg_bits(3, MSG_FASTOPEN, 0)}},
+		{SCMP_SYS(socketpair), 2, {arg_is(0, AF_UNIX), arg_bits(1, SOCKET_TYPE_MASK, SOCK_STREAM)}},
+		{SCMP_SYS(newfstatat), 1, {arg_bits(3, AT_EMPTY_PATH, AT_EMPTY_PATH)}},
+	};
 
-	if (rc == 0)
-		rc = ignore_foreign(
-			seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(send), 1, arg_bits(3, MSG_FASTOPEN, 0)));
-	if (rc == 0)
-		rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 2, arg_is(0, AF_UNIX),
-			arg_bits(1, SOCKET_TYPE_MASK, SOCK_STREAM));
-	if (rc == 0 && !is_instrumented())
-		rc = ignore_foreign(seccomp_rule_add(
-			filter, SCMP_ACT_ALLOW, SCMP_SYS(newfstatat), 1, arg_bits(3, AT_EMPTY_PATH, AT_EMPTY_PATH)));
-	return rc;
+	return add_rules(filter, rules, COUNT_OF(rules) - (is_instrumented() ? 1 : 0));
 }
 
 /* Sockets of both families by type, whatever their flags; files to read only. */
 static int add_client(scmp_filter_ctx filter)
 {
-	static const uint32_t families[] = {AF_INET, AF_INET6};
-	static const uint32_t types[] = {SOCK_STREAM, SOCK_DGRAM};
 	const uint32_t writing = O_WRONLY | O_RDWR | O_CREAT | O_TRUNC | O_APPEND;
+	const struct rule rules[] = {
+		{SCMP_SYS(socket), 2, {arg_is(0, AF_INET), arg_bits(1, SOCKET_TYPE_MASK, SOCK_STREAM)}},
+		{SCMP_SYS(socket), 2, {arg_is(0, AF_INET), arg_bits(1, SOCKET_TYPE_MASK, SOCK_DGRAM)}},
+		{SCMP_SYS(socket), 2, {arg_is(0, AF_INET6), arg_bits(1, SOCKET_TYPE_MASK, SOCK_STREAM)}},
+		{SCMP_SYS(socket), 2, {arg_is(0, AF_INET6), arg_bits(1, SOCKET_TYPE_MASK, SOCK_DGRAM)}},
+		{SCMP_SYS(openat), 1, {arg_bits(2, writing, 0)}},
+		{SCMP_SYS(open), 1, {arg_bits(1, writing, 0)}},
+	};
 	int rc = add_list(filter, SCMP_ACT_ALLOW, sandbox_allowed_client, COUNT_OF(sandbox_allowed_client));
 
-	for (size_t i = 0; i < COUNT_OF(families) && rc == 0; i++)
-		for (size_t k = 0; k < COUNT_OF(types) && rc == 0; k++)
-			rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2, arg_is(0, families[i]),
-				arg_bits(1, SOCKET_TYPE_MASK, types[k]));
-	if (rc == 0 && !is_instrumented())
-		rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(openat), 1, arg_bits(2, writing, 0));
-	if (rc == 0 && !is_instrumented())
-		rc = ignore_foreign(
-			seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(open), 1, arg_bits(1, writing, 0)));
-	return rc;
+	return rc < 0 ? rc : add_rules(filter, rules, COUNT_OF(rules) - (is_instrumented() ? 2 : 0));
 }
 
 /* The whole filter, rule by rule. A rule that is added twice is one rule. */

@@ -130,15 +130,6 @@ static size_t count_peers(const wg_device *device)
 	return count;
 }
 
-static size_t count_allowed_ips(const wg_peer *peer)
-{
-	const wg_allowedip *ip;
-	size_t count = 0;
-
-	wg_for_each_allowedip(peer, ip) count++;
-	return count;
-}
-
 static struct prefix prefix_from(const wg_allowedip *ip)
 {
 	struct prefix prefix = {.bits = ip->cidr};
@@ -154,8 +145,10 @@ static struct prefix prefix_from(const wg_allowedip *ip)
 static int fill_peer(struct wg_state_peer *ret, const wg_peer *peer)
 {
 	const wg_allowedip *ip;
+	size_t count = 0;
 
-	ret->allowed_ips = calloc(count_allowed_ips(peer) + 1, sizeof(*ret->allowed_ips));
+	wg_for_each_allowedip(peer, ip) count++;
+	ret->allowed_ips = calloc(count + 1, sizeof(*ret->allowed_ips));
 	if (!ret->allowed_ips)
 		return -ENOMEM;
 	wg_for_each_allowedip(peer, ip) ret->allowed_ips[ret->allowed_ip_count++] = prefix_from(ip);
@@ -184,14 +177,9 @@ static int fill_state(struct wg_state *ret, const wg_device *device)
 	if (!ret->peers)
 		return -ENOMEM;
 	memcpy(ret->public_key, device->public_key, sizeof(ret->public_key));
-	wg_for_each_peer(device, peer)
-	{
-		rc = fill_peer(&ret->peers[ret->peer_count++], peer);
-		if (rc < 0) {
-			wg_state_done(ret);
-			return rc;
-		}
-	}
+	wg_for_each_peer(device, peer) if (rc == 0) rc = fill_peer(&ret->peers[ret->peer_count++], peer);
+	if (rc < 0)
+		wg_state_done(ret);
 	return rc;
 }
 
