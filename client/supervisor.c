@@ -22,9 +22,8 @@
 #include "client/restart.h"
 #include "client/settings_build.h"
 #include "common/base/clock.h"
-#include "common/base/file.h"
 #include "common/base/log.h"
-#include "common/base/secret.h"
+#include "common/base/sealed.h"
 #include "common/host/check.h"
 #include "common/net/dns.h"
 #include "common/net/netmon.h"
@@ -266,42 +265,32 @@ static void on_close(void *owner)
 
 /* --- a reload --- */
 
-/* The settings as the worker reads them. Return: the number of bytes, or a negative number. */
-static ssize_t settings_bytes(const struct client_settings *settings, char **ret, struct err *err)
+/* The settings as the worker reads them. Return: json_decref() it; NULL: they cannot be had. */
+static json_t *settings_object(const struct client_settings *settings)
 {
-	int fd = client_settings_write(settings, err);
-	off_t len = fd < 0 ? -1 : lseek(fd, 0, SEEK_END);
-	ssize_t got = -1;
+	json_t *object = NULL;
+	int fd = client_settings_write(settings, NULL);
 
-	*ret = len < 0 ? NULL : malloc((size_t)len + 1);
-	if (*ret)
-		got = file_read_all(fd, *ret, (size_t)len);
 	if (fd >= 0)
-		close(fd);
-	return got;
+		sealed_read(fd, &object, NULL);
+	return object;
 }
 
 /* True if the worker must be told. Settings that cannot be compared count as changed. Addresses and name servers are
  * left out of the comparison: the worker hears of them in other ways. */
 static bool is_news(struct supervisor *s, const struct client_settings *settings)
 {
-	char *before, *now;
-	struct err err;
-	ssize_t before_len, now_len;
+	json_t *before, *now;
 	bool is_same;
 
 	for (size_t i = 0; i < s->settings.server_count; i++)
 		s->settings.servers[i].addresses = NULL;
 	s->settings.nameservers = NULL;
-	before_len = settings_bytes(&s->settings, &before, &err);
-	now_len = settings_bytes(settings, &now, &err);
-	is_same = before_len >= 0 && before_len == now_len && memcmp(before, now, (size_t)now_len) == 0;
-	if (before_len > 0)
-		secret_wipe(before, (size_t)before_len);
-	if (now_len > 0)
-		secret_wipe(now, (size_t)now_len);
-	free(before);
-	free(now);
+	before = settings_object(&s->settings);
+	now = settings_object(settings);
+	is_same = before && now && json_equal(before, now);
+	json_decref(before);
+	json_decref(now);
 	return !is_same;
 }
 

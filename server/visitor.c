@@ -108,14 +108,10 @@ static int connect_site(struct visitor *visitor)
 	if (!site)
 		return -ENOMEM;
 	site->fd = website_connect(visitor->setup.website);
-	if (site->fd < 0) {
-		rc = site->fd;
-		free(site);
-		return rc;
-	}
-	rc = uv_poll_init(visitor->setup.loop, &site->poll, site->fd);
+	rc = site->fd < 0 ? site->fd : uv_poll_init(visitor->setup.loop, &site->poll, site->fd);
 	if (rc < 0) {
-		close(site->fd);
+		if (site->fd >= 0)
+			close(site->fd);
 		free(site);
 		return rc;
 	}
@@ -166,17 +162,12 @@ static void forget_exchange(struct visitor *visitor)
 {
 	free(visitor->head);
 	visitor->head = NULL;
-	visitor->head_len = 0;
-	visitor->head_sent = 0;
+	visitor->head_len = visitor->head_sent = 0;
 	free(visitor->answer);
 	visitor->answer = NULL;
-	visitor->answer_start = 0;
-	visitor->answer_followed = 0;
-	visitor->answer_len = 0;
+	visitor->answer_start = visitor->answer_followed = visitor->answer_len = 0;
 	visitor->answer_state = ANSWER_STATE_HEAD;
-	visitor->drops_body = false;
-	visitor->is_head_only = false;
-	visitor->is_last = false;
+	visitor->drops_body = visitor->is_head_only = visitor->is_last = false;
 }
 
 /* An answer of our own in place of the web site's, of which nothing has gone out yet. */
@@ -184,9 +175,7 @@ static void set_own_answer(struct visitor *visitor, unsigned status)
 {
 	int len = -ENOMEM;
 
-	visitor->answer_start = 0;
-	visitor->answer_followed = 0;
-	visitor->answer_len = 0;
+	visitor->answer_start = visitor->answer_followed = visitor->answer_len = 0;
 	if (need_buffer((void **)&visitor->answer, VISITOR_OUTPUT_MAX))
 		len = website_format_error(
 			(char *)visitor->answer, VISITOR_OUTPUT_MAX, status, !visitor->is_head_only, visitor->is_last);
@@ -194,8 +183,7 @@ static void set_own_answer(struct visitor *visitor, unsigned status)
 		visitor->state = VISITOR_STATE_OUTRO;
 		return;
 	}
-	visitor->answer_len = (size_t)len;
-	visitor->answer_followed = (size_t)len;
+	visitor->answer_followed = visitor->answer_len = (size_t)len;
 	visitor->answer_state = ANSWER_STATE_DONE;
 }
 
@@ -280,26 +268,14 @@ static bool follow_answer_body(struct visitor *visitor)
 /* Understand as much of the answer as is there. */
 static void follow_answer(struct visitor *visitor)
 {
-	bool goes_on = true;
-
-	while (goes_on) {
-		switch (visitor->answer_state) {
-		case ANSWER_STATE_HEAD:
-			goes_on = follow_answer_head(visitor);
-			break;
-		case ANSWER_STATE_BODY:
-			goes_on = follow_answer_body(visitor);
-			break;
-		case ANSWER_STATE_TO_THE_END:
-			visitor->answer_followed = visitor->answer_len;
-			goes_on = false;
-			break;
-		case ANSWER_STATE_DONE:
-			visitor->answer_len = visitor->answer_followed; /* bytes behind it answer no request */
-			goes_on = false;
-			break;
-		}
-	}
+	while (visitor->answer_state == ANSWER_STATE_HEAD
+			? follow_answer_head(visitor)
+			: visitor->answer_state == ANSWER_STATE_BODY && follow_answer_body(visitor))
+		;
+	if (visitor->answer_state == ANSWER_STATE_TO_THE_END)
+		visitor->answer_followed = visitor->answer_len;
+	else if (visitor->answer_state == ANSWER_STATE_DONE)
+		visitor->answer_len = visitor->answer_followed; /* bytes behind it answer no request */
 }
 
 /* The web site closed, or its socket failed. Where it closed without an answer it could not make sense of the
@@ -354,8 +330,7 @@ static bool deliver_answer(struct visitor *visitor)
 	restart_idle_timer(visitor);
 	visitor->answer_len -= visitor->answer_followed;
 	memmove(visitor->answer, visitor->answer + visitor->answer_followed, visitor->answer_len);
-	visitor->answer_start = 0;
-	visitor->answer_followed = 0;
+	visitor->answer_start = visitor->answer_followed = 0;
 	return true;
 }
 

@@ -102,18 +102,14 @@ int website_format_error(char *buf, size_t size, unsigned status, bool with_body
 	return head_len + body_len;
 }
 
-static bool is_hex(char c)
-{
-	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
-}
-
 /* True if each "%" has two hex digits behind it and none stands for a NUL. libwebsockets answers others by itself. */
 static bool has_good_escapes(struct http_span target)
 {
 	for (size_t i = 0; i < target.len; i++) {
 		if (target.text[i] != '%')
 			continue;
-		if (target.len - i < 3 || !is_hex(target.text[i + 1]) || !is_hex(target.text[i + 2]))
+		if (target.len - i < 3 || http_hex_digit(target.text[i + 1]) < 0 ||
+			http_hex_digit(target.text[i + 2]) < 0)
 			return false;
 		if (target.text[i + 1] == '0' && target.text[i + 2] == '0')
 			return false;

@@ -99,22 +99,11 @@ static char *trim(char *text, size_t len)
 	return text;
 }
 
-static void add_section(struct ini_reader *reader, const char *name)
-{
-	struct ini *ini = reader->ini;
-	struct ini_section *section = array_append(&ini->sections, &ini->section_count, sizeof(*section));
-
-	if (section) {
-		section->name = strdup(name);
-		section->line = reader->line;
-	}
-	if (!section || !section->name)
-		reader->rc = -ENOMEM;
-}
-
 /* @text: "[…", trimmed, its comment gone. */
 static void read_header(struct ini_reader *reader, char *text)
 {
+	struct ini *ini = reader->ini;
+	struct ini_section *section;
 	size_t len = strlen(text);
 	char *name;
 
@@ -130,7 +119,13 @@ static void read_header(struct ini_reader *reader, char *text)
 		return;
 	}
 	reader->skip = false;
-	add_section(reader, name);
+	section = array_append(&ini->sections, &ini->section_count, sizeof(*section));
+	if (section) {
+		section->name = strdup(name);
+		section->line = reader->line;
+	}
+	if (!section || !section->name)
+		reader->rc = -ENOMEM;
 }
 
 static void add_entry(struct ini_reader *reader, const char *key, const char *value)

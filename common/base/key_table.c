@@ -127,17 +127,6 @@ static int parse_element(const struct key_row *row, void *owner, char *text, con
 	return row->parse(owner, text, &here);
 }
 
-/* @text is cut up. The first wrong element ends the list. */
-static int parse_list(const struct key_row *row, void *owner, char *text, const struct key_place *place)
-{
-	char *element;
-	int rc = 0;
-
-	while (rc == 0 && (element = strsep(&text, ",")))
-		rc = parse_element(row, owner, element, place);
-	return rc;
-}
-
 int key_parse(const struct key_row *row, void *owner, const char *text, const struct key_place *place)
 {
 	struct key_place here = *place;
@@ -157,7 +146,11 @@ int key_parse(const struct key_row *row, void *owner, const char *text, const st
 				*to++ = *from;
 		*to = '\0';
 	}
-	rc = row->kind == KEY_LIST ? parse_list(row, owner, copy, &here) : row->parse(owner, copy, &here);
+	if (row->kind != KEY_LIST)
+		rc = row->parse(owner, copy, &here);
+	else /* the first wrong element ends the list */
+		for (char *rest = copy, *element; rc == 0 && (element = strsep(&rest, ","));)
+			rc = parse_element(row, owner, element, &here);
 	secret_wipe(copy, len); /* its length was taken before the list was cut up */
 	free(copy);
 	return rc;
@@ -173,23 +166,18 @@ struct match {
 	unsigned twin_line; /* 0: it was not */
 };
 
-/* Twins may be rows of two tables: PrivateKey is WireGuard's, PrivateKeyFile ours. Return: 0 where it is not set. */
-static unsigned find_line(const struct key_reader *readers, size_t count, const char *key)
-{
-	for (size_t i = 0; key && i < count; i++) {
-		int row = key_table_find(readers[i].table, key);
-
-		if (row >= 0)
-			return readers[i].lines[row];
-	}
-	return 0;
-}
-
+/* Twins may be rows of two tables: PrivateKey is WireGuard's, PrivateKeyFile ours. */
 static struct match match_row(const struct key_reader *readers, size_t count, const struct key_reader *reader, int row)
 {
-	const struct key_row *found = &reader->table->rows[row];
+	struct match match = {reader, &reader->table->rows[row], &reader->lines[row], 0};
+	int twin = -1;
 
-	return (struct match){reader, found, &reader->lines[row], find_line(readers, count, found->twin)};
+	for (size_t i = 0; match.row->twin && twin < 0 && i < count; i++) {
+		twin = key_table_find(readers[i].table, match.row->twin);
+		if (twin >= 0)
+			match.twin_line = readers[i].lines[twin];
+	}
+	return match;
 }
 
 /* Where the earlier one stands, in words. */

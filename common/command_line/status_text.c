@@ -66,12 +66,16 @@ static void write_time_ago(FILE *out, const char *when, int64_t now_s)
 		fputs(when, out);
 }
 
-/* "2026-11-21T02:45:00Z (2 minutes ago)" */
-static void write_since(FILE *out, const char *since, int64_t now_s)
+/* "  since: 2026-11-21T02:45:00Z (2 minutes ago)" */
+static void write_since(FILE *out, const char *indent, const json_t *object, int64_t now_s)
 {
-	fprintf(out, "%s (", since);
+	const char *since = tunnel_ref_text(object, "since");
+
+	if (!*since)
+		return;
+	fprintf(out, "%ssince: %s (", indent, since);
 	write_time_ago(out, since, now_s);
-	fputs(")", out);
+	fputs(")\n", out);
 }
 
 /* "client: home", then what the supervisor knows of itself. Restarts of the worker only if there were any. */
@@ -79,11 +83,7 @@ static void write_state(FILE *out, const json_t *object, int64_t now_s)
 {
 	fprintf(out, "%s: %s\n  state: %s\n", tunnel_ref_text(object, "role"), tunnel_ref_text(object, "name"),
 		tunnel_ref_text(object, "state"));
-	if (*tunnel_ref_text(object, "since")) {
-		fputs("  since: ", out);
-		write_since(out, tunnel_ref_text(object, "since"), now_s);
-		fputc('\n', out);
-	}
+	write_since(out, "  ", object, now_s);
 	if (number_of(object, "pid") > 0)
 		fprintf(out, "  process: %.0f\n", number_of(object, "pid"));
 	if (number_of(object, "worker_restarts") > 0)
@@ -176,11 +176,7 @@ static void write_session(FILE *out, const json_t *session, int64_t now_s)
 	fprintf(out, "\n  session: %s\n", tunnel_ref_text(session, "client"));
 	fprintf(out, "    from: %s%s\n", tunnel_ref_text(session, "from"),
 		json_is_true(json_object_get(session, "stock")) ? ", stock wstunnel" : "");
-	if (*tunnel_ref_text(session, "since")) {
-		fputs("    since: ", out);
-		write_since(out, tunnel_ref_text(session, "since"), now_s);
-		fputc('\n', out);
-	}
+	write_since(out, "    ", session, now_s);
 	if (number_of(session, "rtt_ms") > 0)
 		fprintf(out, "    round trip: %.1f ms\n", number_of(session, "rtt_ms"));
 	write_transfer(out, "    ", session);
