@@ -255,10 +255,11 @@ static void pass_go_on(struct applied *applied)
 	handlers->on_done(applied->owner);
 }
 
-void applied_make_all(struct applied *applied, const struct applied_handlers *handlers, void *owner)
+void applied_make_all(struct applied *applied, size_t from, const struct applied_handlers *handlers, void *owner)
 {
 	pass_begin(applied, handlers, owner);
 	applied->is_making = true;
+	applied->at = from;
 	pass_go_on(applied);
 }
 

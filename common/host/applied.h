@@ -57,8 +57,8 @@ struct applied {
 int applied_open(struct applied *applied, uv_loop_t *loop, const struct host_setup *setup, struct err *err);
 void applied_close(struct applied *applied);
 
-/* Make all changes of the plan, each recorded first. */
-void applied_make_all(struct applied *applied, const struct applied_handlers *handlers, void *owner);
+/* Make the changes of the plan from number @from on, each recorded first. */
+void applied_make_all(struct applied *applied, size_t from, const struct applied_handlers *handlers, void *owner);
 
 /* Look for all changes that were made and are not paused. First those that netlink can see, before this returns; then
  * those that a program has to look for. Missing ones are made again if may_repair allows it. */

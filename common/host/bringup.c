@@ -3,15 +3,20 @@
  *     check_host()      refuses what cannot work, with the line to change
  *     PreUp             may prepare what the rest needs, for example a network
  *     endpoints         names of peers become addresses
- *     scan              which other tables' FORWARD chains drop; only where we forward
  *     plan              facts of this host → list of changes
  *     changes           each recorded in the undo list, then made
  *     PostUp            may change all of it
  *     listing           of our nftables table as the hooks have left it
+ *     forward watch     other tables' FORWARD chains that drop; only where we forward
+ *     forwarding        is switched on where a hook has not done so
  *
- * Nothing of ours is changed before the plan is there. Each step ends in fail() or in the next one; hooks, names, scan
- * and some changes are programs beside the loop. A hook may do what check_host() was to rule out, so a change that
+ * Nothing of ours is changed before the plan is there. Each step ends in fail() or in the next one; hooks, names, the
+ * watch and some changes are programs beside the loop. A hook may do what check_host() was to rule out, so a change that
  * meets "exists" asks it again for the line that names the other owner.
+ *
+ * What a hook lets the device forward stays open, so we look at it before we switch forwarding on ourselves. Rules in
+ * another FORWARD chain go to its head: those that [Gateway] asks for come before PostUp, so that a rule which a hook
+ * puts there wins over them; that among peers comes after it, where no rule keeps them apart.
  */
 #include "common/host/bringup.h"
 
@@ -60,32 +65,6 @@ static void run_up_hooks(
 	const struct wg_config *config = bringup->setup.applied->setup->wireguard;
 
 	bringup_run_hooks(bringup->setup.hooks, &config->interface, kind, on_done, bringup);
-}
-
-/* --- after the changes --- */
-
-static void on_listing_kept(void *owner)
-{
-	struct bringup *bringup = owner;
-
-	bringup->setup.on_done(bringup->setup.owner, NULL);
-}
-
-static void on_post_up_done(void *owner, const char *failure)
-{
-	static const struct applied_handlers handlers = {.on_done = on_listing_kept};
-	struct bringup *bringup = owner;
-	struct applied *applied = bringup->setup.applied;
-	const struct wg_config_interface *interface = &applied->setup->wireguard->interface;
-
-	if (failure) {
-		fail_at(bringup, interface->hook_lines[HOOK_POST_UP], failure);
-		return;
-	}
-	/* `PostUp = ip route del …` is meant so: the repair shall not put it back. */
-	if (interface->hook_count[HOOK_POST_UP] > 0)
-		applied_release_missing(applied);
-	applied_keep_listing(applied, &handlers, bringup);
 }
 
 /* --- the changes --- */
@@ -137,9 +116,82 @@ static bool on_change_made(void *owner, struct change *change, int status, const
 	return true;
 }
 
-static void on_all_made(void *owner)
+/* --- hooks, and forwarding --- */
+
+static void on_forwarding_on(void *owner)
+{
+	struct bringup *bringup = owner;
+
+	bringup->setup.on_done(bringup->setup.owner, NULL);
+}
+
+static void switch_forwarding_on(void *owner)
+{
+	static const struct applied_handlers handlers = {.on_made = on_change_made, .on_done = on_forwarding_on};
+	struct bringup *bringup = owner;
+	struct applied *applied = bringup->setup.applied;
+	size_t from = applied->plan.count;
+
+	if (plan_add_forwarding(&applied->plan, applied->setup, &applied->facts.plan) < 0)
+		fail_at(bringup, 0, "out of memory");
+	else
+		applied_make_all(applied, from, &handlers, bringup);
+}
+
+static void watch_forwards(struct bringup *bringup, bool is_before_hooks, void (*on_done)(void *owner))
+{
+	bringup->forwards = (struct forward_watch){.applied = bringup->setup.applied,
+		.is_before_hooks = is_before_hooks,
+		.on_done = on_done,
+		.owner = bringup};
+	forward_watch_start(&bringup->forwards);
+}
+
+static void on_listing_kept(void *owner)
+{
+	struct bringup *bringup = owner;
+	struct applied *applied = bringup->setup.applied;
+	struct err err = {""};
+
+	if (!plan_forwards(applied->setup))
+		bringup->setup.on_done(bringup->setup.owner, NULL);
+	else if (facts_look_at_hooks(&applied->facts, &applied->netlink, applied->setup, &err) < 0)
+		fail_at(bringup, 0, err.text);
+	else
+		watch_forwards(bringup, false, switch_forwarding_on);
+}
+
+static void on_post_up_done(void *owner, const char *failure)
+{
+	static const struct applied_handlers handlers = {.on_done = on_listing_kept};
+	struct bringup *bringup = owner;
+	struct applied *applied = bringup->setup.applied;
+	const struct wg_config_interface *interface = &applied->setup->wireguard->interface;
+
+	if (failure) {
+		fail_at(bringup, interface->hook_lines[HOOK_POST_UP], failure);
+		return;
+	}
+	/* `PostUp = ip route del …` is meant so: the repair shall not put it back. */
+	if (interface->hook_count[HOOK_POST_UP] > 0)
+		applied_release_missing(applied);
+	applied_keep_listing(applied, &handlers, bringup);
+}
+
+static void run_post_up(void *owner)
 {
 	run_up_hooks(owner, HOOK_POST_UP, on_post_up_done);
+}
+
+static void on_all_made(void *owner)
+{
+	struct bringup *bringup = owner;
+	const struct host_setup *host = bringup->setup.applied->setup;
+
+	if (host->gateway_count > 0 && host->wireguard->interface.hook_count[HOOK_POST_UP] > 0)
+		watch_forwards(bringup, true, run_post_up);
+	else
+		run_post_up(bringup);
 }
 
 /* --- the plan --- */
@@ -169,7 +221,6 @@ static int make_plan(struct applied *applied, struct err *err)
 
 	if (rc < 0)
 		return rc;
-	applied->facts.plan.forwards = &applied->forwards;
 	applied->index = facts_pick_index(&applied->netlink, err);
 	if (applied->index < 0)
 		return applied->index;
@@ -179,48 +230,21 @@ static int make_plan(struct applied *applied, struct err *err)
 	return rc;
 }
 
-static void plan_and_make(struct bringup *bringup)
+static void on_endpoints_known(void *owner, const char *failure)
 {
 	static const struct applied_handlers handlers = {.on_made = on_change_made, .on_done = on_all_made};
+	struct bringup *bringup = owner;
 	struct err err = {""};
 
-	if (make_plan(bringup->setup.applied, &err) < 0)
+	if (failure)
+		fail_at(bringup, 0, failure);
+	else if (make_plan(bringup->setup.applied, &err) < 0)
 		fail_at(bringup, 0, err.text);
 	else
-		applied_make_all(bringup->setup.applied, &handlers, bringup);
-}
-
-static void on_forwards_found(void *owner, const struct forward_rules *rules)
-{
-	struct bringup *bringup = owner;
-
-	bringup->scan = NULL;
-	bringup->setup.applied->forwards = *rules;
-	plan_and_make(bringup);
+		applied_make_all(bringup->setup.applied, 0, &handlers, bringup);
 }
 
 /* --- before the plan --- */
-
-static void on_endpoints_known(void *owner, const char *failure)
-{
-	struct bringup *bringup = owner;
-	struct applied *applied = bringup->setup.applied;
-	char comment[FIREWALL_TABLE_MAX];
-	struct err err = {""};
-
-	if (failure) {
-		fail_at(bringup, 0, failure);
-		return;
-	}
-	if (!plan_forwards(applied->setup)) {
-		plan_and_make(bringup);
-		return;
-	}
-	firewall_format_table(comment, applied->setup->name); /* our rules in other tables carry it */
-	if (forward_scan_start(&bringup->scan, applied->loop, applied->setup->device, comment, on_forwards_found,
-		    bringup, &err) < 0)
-		fail_at(bringup, 0, err.text);
-}
 
 static void on_pre_up_done(void *owner, const char *failure)
 {
@@ -260,7 +284,6 @@ void bringup_stop(struct bringup *bringup)
 		return;
 	endpoints_stop(&bringup->endpoints);
 	hooks_stop(bringup->setup.hooks);
-	forward_scan_close(bringup->scan);
-	bringup->scan = NULL;
+	forward_watch_stop(&bringup->forwards);
 	applied_stop(bringup->setup.applied);
 }

@@ -8,8 +8,8 @@
 
 #include "common/host/applied.h"
 #include "common/host/endpoints.h"
+#include "common/host/forward_watch.h"
 #include "common/host/hook.h"
-#include "common/net/forward.h"
 
 struct bringup_setup {
 	struct applied *applied;	/* with its undo list empty */
@@ -24,7 +24,7 @@ struct bringup_setup {
 struct bringup {
 	struct bringup_setup setup;
 	struct endpoints endpoints; /* names of peers that are looked up */
-	struct forward_scan *scan;  /* of other tables' FORWARD; NULL: none under way */
+	struct forward_watch forwards;
 };
 
 /* To be called from the loop: on_done may come before this returns. */

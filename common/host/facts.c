@@ -293,17 +293,47 @@ static void look_at_interface(struct plan_interface *ret, const char *name)
  * interface is noted, so that going down can restore it. */
 static int look_at_forwarding(struct facts *facts, const struct net_link *links, size_t count, struct err *err)
 {
+	struct plan_interface *interfaces = calloc(count + 1, sizeof(*interfaces));
+
+	if (!interfaces)
+		return err_system(err, -ENOMEM, "interfaces");
+	free(facts->interfaces);
+	facts->interfaces = interfaces;
 	facts->plan.forwards_ipv4 = is_set_to("ipv4", "default", "forwarding", "1");
 	facts->plan.forwards_ipv6 = is_set_to("ipv6", "all", "forwarding", "1");
-	facts->interfaces = calloc(count + 1, sizeof(*facts->interfaces));
-	if (!facts->interfaces)
-		return err_system(err, -ENOMEM, "interfaces");
 	look_at_interface(&facts->interfaces[0], "default");
 	for (size_t i = 0; i < count; i++)
 		look_at_interface(&facts->interfaces[i + 1], links[i].name);
 	facts->plan.interfaces = facts->interfaces;
 	facts->plan.interface_count = count + 1;
 	return 0;
+}
+
+void facts_follow_forwarding(struct facts *facts, const char *device)
+{
+	bool had = facts->plan.forwards_ipv4;
+
+	facts->plan.forwards_ipv4 = is_set_to("ipv4", "default", "forwarding", "1") ||
+				    (facts->plan.hook_sets_ipv4 && is_set_to("ipv4", device, "forwarding", "1"));
+	facts->is_forwarding_changed |= facts->plan.forwards_ipv4 != had;
+}
+
+int facts_look_at_hooks(struct facts *facts, struct netlink *netlink, const struct host_setup *setup, struct err *err)
+{
+	bool had4 = facts->plan.forwards_ipv4, had6 = facts->plan.forwards_ipv6;
+	struct net_link *links;
+	size_t count;
+	int rc = net_link_list(netlink, &links, &count, err);
+
+	if (rc < 0)
+		return rc;
+	rc = look_at_forwarding(facts, links, count, err);
+	free(links);
+	facts->plan.hook_sets_ipv4 =
+		is_set_to("ipv4", setup->device, "forwarding", facts->plan.forwards_ipv4 ? "0" : "1");
+	facts_follow_forwarding(facts, setup->device);
+	facts->is_forwarding_changed = facts->plan.forwards_ipv4 != had4 || facts->plan.forwards_ipv6 != had6;
+	return rc;
 }
 
 /* --- the rest --- */

@@ -8,7 +8,8 @@
 #include "common/net/netlink.h"
 
 struct facts {
-	struct plan_facts plan; /* points into the rest */
+	struct plan_facts plan;	     /* points into the rest */
+	bool is_forwarding_changed; /* by another program; cleared by whoever makes our table anew */
 	struct plan_interface *interfaces;
 	struct firewall_gateway *gateways;
 	char dns_set[DNS_COMMAND_MAX], dns_unset[DNS_COMMAND_MAX];
@@ -26,6 +27,14 @@ int facts_pick_mark(struct netlink *netlink, const struct host_setup *setup, con
 int facts_gather(struct facts *ret, struct netlink *netlink, const struct host_setup *setup,
 	const struct addr *endpoints, uint32_t mark, struct err *err);
 void facts_done(struct facts *facts);
+
+/* Which forwarding is on, once more: PostUp may have switched it on. The device is there by now, and its own value not
+ * set by us yet. Return: 0 or a negative errno with the old facts. */
+int facts_look_at_hooks(
+	struct facts *facts, struct netlink *netlink, const struct host_setup *setup, struct err *err);
+/* While it is up: has another program switched IPv4's forwarding on or off for all devices? IPv6 has one switch, which
+ * is ours by then. */
+void facts_follow_forwarding(struct facts *facts, const char *device);
 
 /* A free interface index, drawn at random, so that two tunnels that choose at the same time do not choose the same. */
 int facts_pick_index(struct netlink *netlink, struct err *err);

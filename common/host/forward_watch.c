@@ -1,9 +1,8 @@
-/* One round of the forward watch (forward_watch.h): scan → our table, if its script has changed → each new rule →
- * on_done.
+/* One round of the forward watch (forward_watch.h): scan → our table, if its script has changed or a hook has taken it
+ * away → each new rule → on_done.
  *
- * The order matters. A rule of ours in another table accepts everything that goes through the device, and our own table
- * decides in its stead. So where that table cannot be made, no rule is. A rule that fails is logged and the next one is
- * tried.
+ * Our own table confines what we switch forwarding on for, so where it cannot be made the round ends. A rule that fails
+ * is logged and the next one is tried.
  */
 #include "common/host/forward_watch.h"
 
@@ -74,14 +73,13 @@ static void make_next_rule(void *owner)
 		}
 		change = &watch->applied->plan.changes[watch->applied->plan.count - 1];
 	}
-	log_notice("firewall", "another FORWARD has begun to drop; for %s: %s", watch->applied->setup->device,
+	log_notice("firewall", "another program's FORWARD drops; for %s: %s", watch->applied->setup->device,
 		rule->insert);
 	change->is_made = true; /* also where it fails, or is interrupted by a reload: the next look misses it then */
 	watch->at++;
 	applied_make_again(watch->applied, change, &handlers, watch);
 }
 
-/* A table that cannot be made ends the round: rules without it would let through more than the operator allowed. */
 static bool on_table_made(void *owner, struct change *change, int status, const char *why)
 {
 	struct forward_watch *watch = owner;
@@ -94,22 +92,23 @@ static bool on_table_made(void *owner, struct change *change, int status, const 
 	return false;
 }
 
-/* The script of our table depends on whether there is any rule in other tables. Where it has not changed the table
- * stays. */
+/* Our table is made anew where it would confine another family, and where a hook has taken it away; else it stays, with
+ * what a hook has put into it. */
 static void on_forwards_scanned(void *owner, const struct forward_rules *rules)
 {
 	static const struct applied_handlers handlers = {.on_made = on_table_made, .on_done = make_next_rule};
 	struct forward_watch *watch = owner;
 	struct applied *applied = watch->applied;
 	struct change *firewall = applied_find(applied, CHANGE_FIREWALL);
-	char *script;
+	char *script = NULL;
 
 	watch->scan = NULL;
 	watch->at = 0;
-	applied->forwards = *rules; /* applied->facts points to it */
-	script = next_new_rule(watch) ? plan_format_firewall(applied->setup, &applied->facts.plan) : NULL;
-	if (!script || !firewall || strcmp(script, firewall->firewall) == 0) {
-		free(script);
+	applied->forwards = *rules;
+	if (firewall && (applied->facts.is_forwarding_changed || !applied->firewall_listing))
+		script = plan_format_firewall(applied->setup, &applied->facts.plan);
+	applied->facts.is_forwarding_changed = false;
+	if (!script) {
 		make_next_rule(watch);
 		return;
 	}
@@ -121,10 +120,14 @@ static void on_forwards_scanned(void *owner, const struct forward_rules *rules)
 void forward_watch_start(struct forward_watch *watch)
 {
 	const struct applied *applied = watch->applied;
+	const struct forward_setup setup = {.device = applied->setup->device,
+		.comment = applied->plan.table,
+		.among_peers = applied->setup->is_hub && !watch->is_before_hooks,
+		.gateways = applied->facts.plan.gateways,
+		.gateway_count = applied->facts.plan.gateway_count};
 	struct err err = {""};
 
-	if (forward_scan_start(&watch->scan, applied->loop, applied->setup->device, applied->plan.table,
-		    on_forwards_scanned, watch, &err) < 0) {
+	if (forward_scan_start(&watch->scan, applied->loop, &setup, on_forwards_scanned, watch, &err) < 0) {
 		log_warning("firewall", "%s", err.text);
 		watch->on_done(watch->owner);
 	}

@@ -4,7 +4,8 @@
  * the parts of a full tunnel, and of a gateway or hub. Two things depend on the order:
  * - The rules of a full tunnel come last, because they redirect the traffic: the table that guards it and lets the
  *   answers in is there before them.
- * - The firewall comes before forwarding is switched on, so that nothing is forwarded that it would have dropped.
+ * - Forwarding is switched on after PostUp, so that it can be told from what a hook switches on; and after the
+ *   firewall, so that nothing is forwarded that it would have dropped.
  *
  * Happy path: plan_make() adds one part after the other. Only memory can fail: then there is no plan, and nothing has
  * been changed on the host.
@@ -309,26 +310,18 @@ static size_t guarded_addresses(const struct draft *draft, struct prefix *ret)
 	return count;
 }
 
-/* If forwarding was on before us, the administrator decides what may be forwarded. But if our own rules in another
- * table accept everything of the device, our table has to decide instead. Families are judged one by one: we may have
- * switched on only one of them (confined_family 0: both). IPv4 stands first, because a hub or gateway always needs it,
- * and IPv6 only with addresses of its own. */
+/* A family that another program lets the device forward is that program's to confine. Families are judged one by one: we
+ * may have switched on only one of them (confined_family 0: both). */
 static void confine(const struct draft *draft, struct firewall_setup *ret)
 {
 	const struct plan_facts *facts = draft->facts;
 	bool switches_ipv6 = plan_forwards_ipv6(draft->setup) && facts->has_ipv6 && !facts->forwards_ipv6;
 
-	if (!plan_forwards(draft->setup))
-		return;
-	ret->confines = true;
-	if (facts->forwards && facts->forwards->count > 0)
-		ret->confined_family = 0;
-	else if (!facts->forwards_ipv4)
-		ret->confined_family = facts->forwards_ipv6 ? AF_INET : 0;
-	else if (switches_ipv6)
+	ret->confines = plan_forwards(draft->setup) && (!facts->forwards_ipv4 || switches_ipv6);
+	if (facts->forwards_ipv4)
 		ret->confined_family = AF_INET6;
 	else
-		ret->confines = false;
+		ret->confined_family = facts->forwards_ipv6 ? AF_INET : 0;
 }
 
 static void describe_firewall(const struct draft *draft, struct firewall_setup *ret, struct prefix *guarded)
@@ -395,9 +388,10 @@ static int add_ipv4_forwarding(const struct draft *draft)
 {
 	const struct plan_facts *facts = draft->facts;
 
-	if (add_sysctl(draft, "ipv4", draft->setup->device, "forwarding", "1") < 0)
+	if (!facts->hook_sets_ipv4 && add_sysctl(draft, "ipv4", draft->setup->device, "forwarding", "1") < 0)
 		return -ENOMEM;
-	last(draft)->sysctl.goes_with_device = true;
+	if (!facts->hook_sets_ipv4)
+		last(draft)->sysctl.goes_with_device = true;
 	for (size_t i = 0; i < facts->gateway_count; i++)
 		if (has_family(&facts->gateways[i], AF_INET) &&
 			add_sysctl(draft, "ipv4", facts->gateways[i].device, "forwarding", "1") < 0)
@@ -426,19 +420,15 @@ static int add_ipv6_forwarding(const struct draft *draft)
 	return add_sysctl(draft, "ipv6", "all", "forwarding", "1");
 }
 
-/* Last of all: these rules let packets through another table, so everything that confines them must be there before. */
-static int add_forwards(const struct draft *draft)
+static int add_forwarding(const struct draft *draft)
 {
-	const struct forward_rules *forwards = draft->facts->forwards;
-
-	for (size_t i = 0; forwards && i < forwards->count; i++) {
-		struct change *change = plan_add(draft->plan, CHANGE_FORWARD, 0);
-
-		if (!change)
-			return -ENOMEM;
-		change->forward = forwards->rules[i];
-	}
-	return 0;
+	if (!plan_forwards(draft->setup))
+		return 0;
+	if (add_ipv4_forwarding(draft) < 0)
+		return -ENOMEM;
+	if (!plan_forwards_ipv6(draft->setup) || !draft->facts->has_ipv6)
+		return 0;
+	return add_ipv6_forwarding(draft);
 }
 
 /* --- the whole --- */
@@ -455,11 +445,7 @@ static int draft_all(const struct draft *draft)
 	if (add_firewall(draft) < 0 || add_rules(draft, AF_INET, draft->facts->free_priority[0]) < 0 ||
 		add_rules(draft, AF_INET6, draft->facts->free_priority[1]) < 0)
 		return -ENOMEM;
-	if (plan_forwards(draft->setup) && add_ipv4_forwarding(draft) < 0)
-		return -ENOMEM;
-	if (plan_forwards_ipv6(draft->setup) && draft->facts->has_ipv6 && add_ipv6_forwarding(draft) < 0)
-		return -ENOMEM;
-	return add_forwards(draft);
+	return 0;
 }
 
 /* On failure *ret is as it was, and all memory of the draft is freed. */
@@ -490,7 +476,14 @@ int plan_make_routes(
 	return make(ret, setup, facts, index, add_routes, err);
 }
 
-/* The same script as in the plan, from facts of now: rules in other tables that came later may need it confined. */
+int plan_add_forwarding(struct plan *plan, const struct host_setup *setup, const struct plan_facts *facts)
+{
+	const struct draft draft = {.plan = plan, .setup = setup, .facts = facts};
+
+	return add_forwarding(&draft);
+}
+
+/* The same script as in the plan, from facts of now: another program may have switched forwarding on or off. */
 char *plan_format_firewall(const struct host_setup *setup, const struct plan_facts *facts)
 {
 	struct plan plan = {.has_ipv6 = facts->has_ipv6};

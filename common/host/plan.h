@@ -4,7 +4,6 @@
 #include "common/host/change.h"
 #include "common/host/host_setup.h"
 #include "common/net/firewall.h"
-#include "common/net/forward.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -23,14 +22,14 @@ struct plan_facts {
 	bool has_ipv6;
 	uint32_t mtu;
 	uint32_t free_priority[2]; /* for two rules, IPv4 and IPv6 */
-	bool forwards_ipv4;	   /* true if a new device would forward */
+	bool forwards_ipv4;	   /* another program lets our device forward: all devices, or by a hook ours */
+	bool hook_sets_ipv4;	   /* a hook has set it for our device alone, on or off */
 	bool forwards_ipv6;
 	const struct plan_interface *interfaces;
 	size_t interface_count;
 	const struct firewall_gateway *gateways;
 	size_t gateway_count;
-	const struct forward_rules *forwards; /* NULL: none */
-	const char *dns_set, *dns_unset;      /* NULL: no DNS */
+	const char *dns_set, *dns_unset; /* NULL: no DNS */
 };
 
 struct plan {
@@ -53,12 +52,14 @@ bool plan_forwards_ipv6(const struct host_setup *setup);
 /* True if the plan will have a table of nftables. */
 bool plan_needs_firewall(const struct host_setup *setup);
 
-/* Return: 0 (plan_done() it) or -ENOMEM. */
+/* All but forwarding. Return: 0 (plan_done() it) or -ENOMEM. */
 int plan_make(
 	struct plan *ret, const struct host_setup *setup, const struct plan_facts *facts, int index, struct err *err);
 /* Only the routes, for a reload. */
 int plan_make_routes(
 	struct plan *ret, const struct host_setup *setup, const struct plan_facts *facts, int index, struct err *err);
+/* Append what switches forwarding on; @facts: as they are after PostUp. Return: 0 or -ENOMEM. */
+int plan_add_forwarding(struct plan *plan, const struct host_setup *setup, const struct plan_facts *facts);
 /* The script of our nftables table. Return: the caller frees it; NULL: no table is needed, or out of memory. */
 char *plan_format_firewall(const struct host_setup *setup, const struct plan_facts *facts);
 /* Append a copy of @change. Return: 0 or -ENOMEM. */

@@ -238,14 +238,18 @@ static void on_repair_timer(uv_timer_t *timer)
 {
 	static const struct applied_handlers handlers = {may_put_back, on_put_back, on_looked};
 	struct repair *repair = timer->data;
+	struct applied *applied = repair->setup.applied;
 
 	if (!has_device(repair))
 		return;
 	repair->is_under_way = true;
 	repair->put_back = 0;
-	repair_endpoints(repair->setup.applied->setup);
-	overlap_check(&repair->overlap, repair->setup.applied);
-	applied_look(repair->setup.applied, &handlers, repair);
+	repair_endpoints(applied->setup);
+	overlap_check(&repair->overlap, applied);
+	if (plan_forwards(applied->setup))
+		facts_follow_forwarding(&applied->facts, applied->setup->device);
+	repair->scans_forwards |= applied->facts.is_forwarding_changed;
+	applied_look(applied, &handlers, repair);
 }
 
 void repair_start(struct repair *repair, const struct repair_setup *setup)

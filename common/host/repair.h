@@ -25,7 +25,7 @@ struct repair {
 	struct overlap overlap;
 	bool is_under_way;
 	bool is_wanted;	     /* something has changed during the look under way */
-	bool scans_forwards; /* nftables has changed: the look ends with a round of the forward watch */
+	bool scans_forwards; /* nftables or forwarding has changed: the look ends with a round of the forward watch */
 	bool device_is_gone; /* for good: nothing is looked for any more */
 	bool is_renamed;
 	size_t put_back;    /* in this look */

@@ -36,7 +36,7 @@ struct firewall_setup {
 	size_t guarded_count;
 	const struct firewall_gateway *gateways;
 	size_t gateway_count;
-	bool confines;	     /* forward nothing else for the device, because we switched forwarding on */
+	bool confines;	     /* forward nothing else for the device, because it was us who switched forwarding on */
 	int confined_family; /* of AF_INET or AF_INET6 only; 0: of both */
 	bool among_peers;    /* the hub: from the device to the device */
 };

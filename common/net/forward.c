@@ -1,20 +1,16 @@
 /* Another table's FORWARD that drops (forward.h).
  *
- * A packet is forwarded when every base chain of the hook lets it through, so each one that can drop ours gets a pair
- * of rules at its head. A chain can drop ours by its policy, or by a rule for every packet, also one in a chain that
- * every packet goes to. iptables' own tables are changed by iptables, because Docker and ufw read them with it; all
- * others, firewalld's for example, by nft. What cannot be found out is a warning, never a failure: the tunnel works
- * without forwarding.
- *
- * `nft -j list ruleset` is one flat list, {"nftables": [{"table":{…}}, {"chain":{…}}, {"rule":{…}}, …]}. A rule names
- * its family, table and chain, and the rules of a chain stand in the order in which packets meet them. So following a
- * jump means going through the list again, which is cheap for the few chains of the hook forward.
+ * A packet is forwarded when every base chain of the hook lets it through, so each one that drops what we forward gets
+ * rules at its head. They accept just that and nothing else of the device: all other rules for it stay what they are.
+ * iptables' own tables are changed by iptables, because Docker and ufw read them with it; all others, firewalld's for
+ * example, by nft. What cannot be found out is a warning, never a failure: the tunnel works without forwarding.
  */
 #include "common/net/forward.h"
 
 #include "common/base/log.h"
 #include "common/base/text.h"
 #include "common/net/command.h"
+#include "common/net/ruleset.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -22,7 +18,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FORWARD_DEPTH_MAX 16 /* the kernel's own limit of jumps */
 #define FORWARD_LINE_MAX 256
 /* A busy host lists thousands of rules, and -w waits for the lock that another iptables may hold. */
 #define FORWARD_TIMEOUT_MS 10000
@@ -31,11 +26,20 @@
 /* --- command lines --- */
 
 struct search {
-	const char *device, *comment;
+	const struct forward_setup *setup;
 	bool has_iptables_nft;
-	json_t *objects; /* of the rule set */
+	const char *legacy;    /* the program that the rule set is from; NULL: nft */
+	const json_t *objects; /* of the rule set */
 	struct forward_rules found;
 	struct err *err;
+};
+
+/* What a rule lets through. */
+struct passage {
+	const char *in, *out;
+	const struct prefix *lan; /* only from or to this network; NULL: any */
+	bool is_from_lan;	  /* else to it */
+	bool is_answer;		  /* only packets of a connection that is there */
 };
 
 static struct forward_rule *next_rule(struct search *search)
@@ -53,18 +57,21 @@ static bool fits(int len)
 	return len > 0 && len < FORWARD_COMMAND_MAX;
 }
 
-/* @side: "-i" or "-o". The program finds a rule by its words (-C, -D), so the same words are used three times. */
-static int add_iptables_rule(struct search *search, const char *program, const char *chain, const char *side)
+static int add_iptables_rule(
+	struct search *search, const char *program, const char *chain, const struct passage *passage)
 {
 	struct forward_rule *rule = next_rule(search);
-	char match[FORWARD_LINE_MAX];
+	char match[FORWARD_COMMAND_MAX], lan[PREFIX_TEXT_MAX] = "";
 	bool all_fit;
 
 	if (!rule)
 		return too_long(search);
-	snprintf(match, sizeof(match), "%s %s %s -m comment --comment %s -j ACCEPT", chain, side, search->device,
-		search->comment);
-	all_fit = fits(snprintf(rule->check, sizeof(rule->check), "%s -w -C %s 2>/dev/null", program, match));
+	if (passage->lan)
+		prefix_format(lan, sizeof(lan), passage->lan);
+	all_fit = fits(snprintf(match, sizeof(match), "%s -i %s -o %s%s%s%s -m comment --comment %s -j ACCEPT", chain,
+		passage->in, passage->out, !passage->lan ? "" : passage->is_from_lan ? " -s " : " -d ", lan,
+		passage->is_answer ? " -m conntrack --ctstate RELATED,ESTABLISHED" : "", search->setup->comment));
+	all_fit &= fits(snprintf(rule->check, sizeof(rule->check), "%s -w -C %s 2>/dev/null", program, match));
 	all_fit &= fits(snprintf(rule->insert, sizeof(rule->insert), "%s -w -C %s 2>/dev/null || %s -w -I %s", program,
 		match, program, match));
 	all_fit &= fits(snprintf(
@@ -72,25 +79,35 @@ static int add_iptables_rule(struct search *search, const char *program, const c
 	return all_fit ? 0 : too_long(search);
 }
 
-static int add_iptables_rules(struct search *search, const char *program, const char *chain)
+/* "ip daddr 192.168.1.0/24"; everything has no such words in nft. */
+static const char *format_lan(char buf[FORWARD_LINE_MAX], const struct passage *passage)
 {
-	int rc = add_iptables_rule(search, program, chain, "-i");
+	const struct prefix *lan = passage->lan;
+	bool is_ipv6 = lan && lan->addr.sa.sa_family == AF_INET6;
+	char text[PREFIX_TEXT_MAX];
 
-	return rc < 0 ? rc : add_iptables_rule(search, program, chain, "-o");
+	if (!lan)
+		return "";
+	if (lan->bits == 0)
+		return is_ipv6 ? " meta nfproto ipv6" : " meta nfproto ipv4";
+	snprintf(buf, FORWARD_LINE_MAX, " %s %s %s", is_ipv6 ? "ip6" : "ip", passage->is_from_lan ? "saddr" : "daddr",
+		prefix_format(text, sizeof(text), lan));
+	return buf;
 }
 
-/* @chain: with family and table, "inet firewalld filter_FORWARD". @side: "iifname" or "oifname". nft deletes a rule by
- * its handle only. So the rule is found by its text as nft prints it, which is why @text has nft's quotes and order. */
-static int add_nft_rule(struct search *search, const char *chain, const char *side)
+/* @chain: with family and table, "inet firewalld filter_FORWARD". */
+static int add_nft_rule(struct search *search, const char *chain, const struct passage *passage)
 {
 	struct forward_rule *rule = next_rule(search);
-	char text[FORWARD_LINE_MAX];
+	char text[FORWARD_COMMAND_MAX], lan[FORWARD_LINE_MAX];
 	bool all_fit;
 
 	if (!rule)
 		return too_long(search);
-	snprintf(text, sizeof(text), "%s \"%s\" accept comment \"%s\"", side, search->device, search->comment);
-	all_fit = fits(snprintf(
+	all_fit = fits(snprintf(text, sizeof(text), "iifname \"%s\" oifname \"%s\"%s%s accept comment \"%s\"",
+		passage->in, passage->out, format_lan(lan, passage),
+		passage->is_answer ? " ct state established,related" : "", search->setup->comment));
+	all_fit &= fits(snprintf(
 		rule->check, sizeof(rule->check), "nft list chain %s 2>/dev/null | grep -qF '%s'", chain, text));
 	all_fit &= fits(snprintf(rule->insert, sizeof(rule->insert),
 		"nft list chain %s | grep -qF '%s' || nft 'insert rule %s %s'", chain, text, chain, text));
@@ -101,208 +118,196 @@ static int add_nft_rule(struct search *search, const char *chain, const char *si
 	return all_fit ? 0 : too_long(search);
 }
 
-/* --- nftables --- */
-
-static bool is_word(json_t *object, const char *key, const char *word)
-{
-	const char *value = json_string_value(json_object_get(object, key));
-
-	return value && strcmp(value, word) == 0;
-}
-
-static bool is_same(json_t *a, json_t *b, const char *key)
-{
-	const char *value = json_string_value(json_object_get(b, key));
-
-	return value && is_word(a, key, value);
-}
-
-/* {"xt": {"type": "target", "name": "REJECT"}}: what nft has no words for. */
-static bool is_xt(json_t *expression, const char *type, const char *name)
-{
-	json_t *xt = json_object_get(expression, "xt");
-
-	return is_word(xt, "type", type) && is_word(xt, "name", name);
-}
-
-/* The verdict of a rule that is for every packet. A rule for some packets has the condition as an expression of its
- * own. Return: NULL where there is a condition, or no verdict. */
-static json_t *verdict_for_all(json_t *rule)
-{
-	json_t *expressions = json_object_get(rule, "expr"), *expression, *verdict = NULL;
-	size_t i;
-
-	json_array_foreach (expressions, i, expression) {
-		/* These neither choose packets nor decide about them. */
-		if (json_object_get(expression, "counter") || json_object_get(expression, "log") ||
-			is_xt(expression, "match", "comment") || is_xt(expression, "target", "LOG"))
-			continue;
-		if (verdict)
-			return NULL;
-		verdict = expression;
-	}
-	return verdict;
-}
-
-static bool chain_drops(struct search *search, json_t *chain, const char *name, unsigned depth);
-
-enum fate { FATE_OPEN, FATE_PASSES, FATE_DROPPED };
-
-/* The fate of every packet at this rule. A jump comes back unless the chain it leads to drops; a goto does not. */
-static enum fate fate_at(struct search *search, json_t *chain, json_t *rule, unsigned depth)
-{
-	json_t *verdict = verdict_for_all(rule), *jump, *go;
-
-	if (!verdict)
-		return FATE_OPEN;
-	if (json_object_get(verdict, "drop") || json_object_get(verdict, "reject") ||
-		is_xt(verdict, "target", "REJECT"))
-		return FATE_DROPPED;
-	if (json_object_get(verdict, "accept") || json_object_get(verdict, "return"))
-		return FATE_PASSES;
-	jump = json_object_get(verdict, "jump");
-	go = json_object_get(verdict, "goto");
-	if ((jump || go) &&
-		chain_drops(search, chain, json_string_value(json_object_get(jump ? jump : go, "target")), depth + 1))
-		return FATE_DROPPED;
-	return go ? FATE_PASSES : FATE_OPEN;
-}
-
-/* Is @object a rule of the chain @name in @chain's table? */
-static json_t *rule_in(json_t *object, json_t *chain, const char *name)
-{
-	json_t *rule = json_object_get(object, "rule");
-
-	return is_same(rule, chain, "family") && is_same(rule, chain, "table") && is_word(rule, "chain", name) ? rule
-													       : NULL;
-}
-
-/* Rule after rule until one decides about every packet. @name: a chain in the table of @chain. */
-static bool chain_drops(struct search *search, json_t *chain, const char *name, unsigned depth)
-{
-	json_t *object, *rule;
-	enum fate fate;
-	size_t i;
-
-	if (!name || depth > FORWARD_DEPTH_MAX)
-		return false;
-	json_array_foreach (search->objects, i, object) {
-		rule = rule_in(object, chain, name);
-		fate = rule ? fate_at(search, chain, rule, depth) : FATE_OPEN;
-		if (fate != FATE_OPEN)
-			return fate == FATE_DROPPED;
-	}
-	return false;
-}
+/* --- chains --- */
 
 /* True if the chain jumps to DOCKER-USER. A stopped Docker leaves that chain behind, but no packet comes to it. */
-static bool goes_to_docker(struct search *search, json_t *chain, const char *name)
+static bool goes_to_docker(struct search *search, const json_t *chain, const char *name)
 {
-	json_t *object, *verdict;
-	size_t i;
+	const json_t *object, *expressions, *expression;
+	size_t i, j;
 
 	json_array_foreach (search->objects, i, object) {
-		verdict = verdict_for_all(rule_in(object, chain, name));
-		if (is_word(json_object_get(verdict, "jump"), "target", FORWARD_DOCKER))
+		bool is_for_all = true, goes = false;
+
+		expressions = json_object_get(ruleset_rule_in(object, chain, name), "expr");
+		json_array_foreach (expressions, j, expression) {
+			is_for_all &= !json_object_get(expression, "match");
+			goes |= ruleset_is_word(json_object_get(expression, "jump"), "target", FORWARD_DOCKER);
+		}
+		if (goes && is_for_all)
 			return true;
 	}
 	return false;
 }
 
-static int add_chain(struct search *search, json_t *chain, const char *family, const char *table, const char *name)
-{
-	bool is_iptables = strcmp(family, "inet") != 0 && strcmp(table, "filter") == 0 && strcmp(name, "FORWARD") == 0;
-	char full[FORWARD_LINE_MAX];
-	int rc;
-
-	if (is_iptables && goes_to_docker(search, chain, name))
-		name = FORWARD_DOCKER;
-	if (is_iptables && search->has_iptables_nft)
-		return add_iptables_rules(search, strcmp(family, "ip") == 0 ? "iptables-nft" : "ip6tables-nft", name);
-	if (!text_is_argument(table, "_-./") || !text_is_argument(name, "_-./") ||
-		(size_t)snprintf(full, sizeof(full), "%s %s %s", family, table, name) >= sizeof(full))
-		return err_set(search->err, -EINVAL,
-			"forwarding: a chain of table %s drops, and its name fits no command", family);
-	rc = add_nft_rule(search, full, "iifname");
-	return rc < 0 ? rc : add_nft_rule(search, full, "oifname");
-}
-
-static int scan_chain(struct search *search, json_t *chain)
+static int add_rule(struct search *search, const json_t *chain, const struct passage *passage)
 {
 	const char *family = json_string_value(json_object_get(chain, "family"));
 	const char *table = json_string_value(json_object_get(chain, "table"));
 	const char *name = json_string_value(json_object_get(chain, "name"));
+	bool is_iptables = strcmp(family, "inet") != 0 && strcmp(table, "filter") == 0 && strcmp(name, "FORWARD") == 0;
+	char full[FORWARD_LINE_MAX];
 
-	if (!family || !table || !name || !is_word(chain, "hook", "forward"))
+	if (is_iptables && goes_to_docker(search, chain, name))
+		name = FORWARD_DOCKER;
+	if (search->legacy)
+		return add_iptables_rule(search, search->legacy, name, passage);
+	if (is_iptables && search->has_iptables_nft)
+		return add_iptables_rule(
+			search, strcmp(family, "ip") == 0 ? "iptables-nft" : "ip6tables-nft", name, passage);
+	if (!text_is_argument(table, "_-./") || !text_is_argument(name, "_-./") ||
+		(size_t)snprintf(full, sizeof(full), "%s %s %s", family, table, name) >= sizeof(full))
+		return err_set(search->err, -EINVAL,
+			"forwarding: a chain of table %s drops, and its name fits no command", family);
+	return add_nft_rule(search, full, passage);
+}
+
+/* A chain of iptables' is of one family, one of an inet table of both. */
+static bool has_family(const json_t *chain, int family)
+{
+	return ruleset_is_word(chain, "family", "inet") ||
+	       ruleset_is_word(chain, "family", family == AF_INET6 ? "ip6" : "ip");
+}
+
+static bool drops(const struct search *search, const json_t *chain, int family, const struct passage *passage,
+	bool *ret_names_device)
+{
+	const struct ruleset_packet packet = {.family = family,
+		.in = passage->in,
+		.out = passage->out,
+		.state = passage->is_answer ? "established" : "new"};
+	struct ruleset_answer answer = ruleset_ask(search->objects, chain, &packet);
+
+	*ret_names_device |= answer.names_device;
+	return has_family(chain, family) && answer.fate == RULESET_DROPPED;
+}
+
+/* A chain that names the device where it drops keeps peers apart on purpose, and nobody has asked us for more. */
+static int open_among_peers(struct search *search, const json_t *chain)
+{
+	const struct passage passage = {.in = search->setup->device, .out = search->setup->device};
+	bool names_device = false;
+	bool drops4 = drops(search, chain, AF_INET, &passage, &names_device);
+	bool drops6 = drops(search, chain, AF_INET6, &passage, &names_device);
+
+	if (!search->setup->among_peers || !(drops4 || drops6) || names_device)
 		return 0;
-	if (strcmp(family, "ip") != 0 && strcmp(family, "ip6") != 0 && strcmp(family, "inet") != 0)
+	return add_rule(search, chain, &passage);
+}
+
+static int open_passage(struct search *search, const json_t *chain, int family, const struct passage *passage)
+{
+	bool names_device = false; /* [Gateway] asks for it */
+
+	return drops(search, chain, family, passage, &names_device) ? add_rule(search, chain, passage) : 0;
+}
+
+/* As our own table has it (firewall.c): into the LAN, from the hosts of the LAN, and answers. */
+static int open_gateway(struct search *search, const json_t *chain, const struct firewall_gateway *gateway)
+{
+	const char *device = search->setup->device;
+	struct passage answers = {.in = gateway->device, .out = device, .is_answer = true};
+	int rc = 0, answers_family = 0;
+
+	for (size_t i = 0; i < gateway->lan_count && rc == 0; i++) {
+		const struct prefix *lan = &gateway->lans[i];
+		const struct passage to = {.in = device, .out = gateway->device, .lan = lan};
+		const struct passage from = {.in = gateway->device, .out = device, .lan = lan, .is_from_lan = true};
+		int family = lan->addr.sa.sa_family;
+
+		if (!has_family(chain, family))
+			continue;
+		answers_family = family;
+		rc = open_passage(search, chain, family, &to);
+		if (rc == 0 && lan->bits > 0)
+			rc = open_passage(search, chain, family, &from);
+	}
+	return rc == 0 && answers_family != 0 ? open_passage(search, chain, answers_family, &answers) : rc;
+}
+
+static int scan_chain(struct search *search, const json_t *chain)
+{
+	int rc;
+
+	if (!ruleset_is_word(chain, "hook", "forward") || !json_is_string(json_object_get(chain, "table")) ||
+		!json_is_string(json_object_get(chain, "name")) ||
+		ruleset_is_word(chain, "table", search->setup->comment) || /* our own table */
+		(!has_family(chain, AF_INET) && !has_family(chain, AF_INET6)))
 		return 0;
-	if (!is_word(chain, "policy", "drop") && !chain_drops(search, chain, name, 0))
-		return 0;
-	return add_chain(search, chain, family, table, name);
+	rc = open_among_peers(search, chain);
+	for (size_t i = 0; i < search->setup->gateway_count && rc == 0; i++)
+		rc = open_gateway(search, chain, &search->setup->gateways[i]);
+	return rc;
+}
+
+static int scan_chains(struct search *search, const json_t *objects)
+{
+	const json_t *object;
+	int rc = 0;
+	size_t i;
+
+	search->objects = objects;
+	json_array_foreach (objects, i, object) {
+		rc = scan_chain(search, json_object_get(object, "chain"));
+		if (rc < 0)
+			break;
+	}
+	return rc;
 }
 
 static int scan_nftables(struct search *search, const char *text)
 {
 	json_error_t error;
-	json_t *root, *object;
-	int rc = 0;
-	size_t i;
+	json_t *root;
+	int rc;
 
 	if (text[0] == '\0')
 		return 0;
 	root = json_loads(text, 0, &error);
 	if (!root)
 		return err_set(search->err, -EINVAL, "nft -j list ruleset: line %d: %s", error.line, error.text);
-	search->objects = json_object_get(root, "nftables");
-	json_array_foreach (search->objects, i, object) {
-		rc = scan_chain(search, json_object_get(object, "chain"));
-		if (rc < 0)
-			break;
-	}
+	rc = scan_chains(search, json_object_get(root, "nftables"));
 	json_decref(root);
 	return rc;
 }
 
-/* --- legacy iptables --- */
-
-static bool has_line(const char *text, const char *head)
+/* @text: the output of iptables-legacy -S. */
+static int scan_legacy(struct search *search, const char *program, const char *family, const char *text)
 {
-	size_t len = strlen(head);
-
-	for (const char *at = text; (at = strstr(at, head)); at++)
-		if ((at == text || at[-1] == '\n') && strchr(" \n", at[len]))
-			return true;
-	return false;
-}
-
-/* @text: the output of iptables-legacy -S, "-P CHAIN POLICY" and "-A CHAIN RULE" lines. A rule without a
- * condition drops all. Jumps need not be followed: Docker and ufw set the policy as well. */
-static int scan_legacy(struct search *search, const char *program, const char *text)
-{
-	if (!has_line(text, "-P FORWARD DROP") && !has_line(text, "-A FORWARD -j DROP") &&
-		!has_line(text, "-A FORWARD -j REJECT"))
-		return 0;
-	return add_iptables_rules(
-		search, program, has_line(text, "-A FORWARD -j " FORWARD_DOCKER) ? FORWARD_DOCKER : "FORWARD");
-}
-
-int forward_find(const struct forward_facts *facts, const char *device, const char *comment, struct forward_rules *ret,
-	struct err *err)
-{
-	struct search search = {
-		.device = device, .comment = comment, .has_iptables_nft = facts->has_iptables_nft, .err = err};
+	json_t *objects = json_array();
 	int rc;
 
-	/* iptables takes "a+" for every name that begins with a. */
-	if (!text_is_argument(device, "_=+.@-") || !text_is_argument(comment, "_=+.@-/") ||
-		device[strlen(device) - 1] == '+')
+	search->legacy = program;
+	ruleset_add_iptables(objects, family, text);
+	rc = scan_chains(search, objects);
+	json_decref(objects);
+	return rc;
+}
+
+/* iptables takes "a+" for every name that begins with a. */
+static bool is_device_name(const char *device)
+{
+	return text_is_argument(device, "_=+.@-") && device[strlen(device) - 1] != '+';
+}
+
+int forward_find(const struct forward_facts *facts, const struct forward_setup *setup, struct forward_rules *ret,
+	struct err *err)
+{
+	struct search search = {.setup = setup, .has_iptables_nft = facts->has_iptables_nft, .err = err};
+	const char *device = is_device_name(setup->device) ? NULL : setup->device;
+	int rc;
+
+	if (!text_is_argument(setup->comment, "_=+.@-/"))
+		device = setup->device;
+	for (size_t i = 0; i < setup->gateway_count && !device; i++)
+		device = is_device_name(setup->gateways[i].device) ? NULL : setup->gateways[i].device;
+	if (device)
 		return err_set(err, -EINVAL, "forwarding: '%s': iptables can have no rule for this device", device);
 	rc = scan_nftables(&search, facts->nft_json);
 	if (rc == 0)
-		rc = scan_legacy(&search, "iptables-legacy", facts->legacy4);
+		rc = scan_legacy(&search, "iptables-legacy", "ip", facts->legacy4);
 	if (rc == 0)
-		rc = scan_legacy(&search, "ip6tables-legacy", facts->legacy6);
+		rc = scan_legacy(&search, "ip6tables-legacy", "ip6", facts->legacy6);
 	if (rc == 0)
 		*ret = search.found;
 	return rc;
@@ -317,7 +322,7 @@ struct forward_scan {
 	struct command *command;
 	size_t question;
 	char *answers[FORWARD_QUESTION_COUNT];
-	char *device, *comment;
+	struct forward_setup setup;
 	void (*on_found)(void *owner, const struct forward_rules *rules);
 	void *owner;
 };
@@ -352,8 +357,6 @@ static void on_scan_closed(uv_handle_t *handle)
 
 	for (size_t i = 0; i < FORWARD_QUESTION_COUNT; i++)
 		free(scan->answers[i]);
-	free(scan->device);
-	free(scan->comment);
 	free(scan);
 }
 
@@ -380,7 +383,7 @@ static void finish_scan(struct forward_scan *scan)
 	struct forward_rules rules = {.count = 0};
 	struct err err = {""};
 
-	if (forward_find(&facts, scan->device, scan->comment, &rules, &err) < 0)
+	if (forward_find(&facts, &scan->setup, &rules, &err) < 0)
 		log_warning("firewall", "%s; another table may drop what is forwarded", err.text);
 	forward_scan_close(scan); /* the memory stays until on_scan_closed() */
 	scan->on_found(scan->owner, &rules);
@@ -424,23 +427,18 @@ static void on_scan_begin(uv_timer_t *timer)
 	ask_next(timer->data);
 }
 
-int forward_scan_start(struct forward_scan **ret, uv_loop_t *loop, const char *device, const char *comment,
+int forward_scan_start(struct forward_scan **ret, uv_loop_t *loop, const struct forward_setup *setup,
 	void (*on_found)(void *owner, const struct forward_rules *rules), void *owner, struct err *err)
 {
 	struct forward_scan *scan = calloc(1, sizeof(*scan));
 
 	if (!scan)
 		return err_system(err, -ENOMEM, "forwarding");
-	scan->device = strdup(device);
-	scan->comment = strdup(comment);
+	scan->setup = *setup;
 	scan->on_found = on_found;
 	scan->owner = owner;
 	scan->begin.data = scan;
 	uv_timer_init(loop, &scan->begin);
-	if (!scan->device || !scan->comment) {
-		forward_scan_close(scan);
-		return err_system(err, -ENOMEM, "forwarding");
-	}
 	uv_timer_start(&scan->begin, on_scan_begin, 0, 0);
 	*ret = scan;
 	return 0;

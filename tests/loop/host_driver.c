@@ -144,6 +144,18 @@ static void on_down(void *owner)
 	finish(owner, 0);
 }
 
+/* A reload takes no [Gateway], so those of the start stay with the newest file. */
+static void swap_gateways(struct file *a, struct file *b)
+{
+	struct gateway *gateways = a->gateways;
+	size_t count = a->gateway_count;
+
+	a->gateways = b->gateways;
+	a->gateway_count = b->gateway_count;
+	b->gateways = gateways;
+	b->gateway_count = count;
+}
+
 static void reload(struct driver *driver)
 {
 	struct file *file = read_file(driver->path);
@@ -155,6 +167,7 @@ static void reload(struct driver *driver)
 		file_free(file);
 		return;
 	}
+	swap_gateways(file, driver->file);
 	file_free(driver->file);
 	driver->file = file;
 	snprintf(line, sizeof(line), "reloaded %s", restart);

@@ -32,6 +32,7 @@ static struct host_bed {
 	const char *missing[4]; /* changes that a look does not find; made again they are there */
 	const char *covered;	/* a route that the device's network holds */
 	const char *table;	/* what nft lists */
+	bool others_forward;	/* another program has switched forwarding on */
 	struct command_setup program;
 	char program_word[40]; /* "" where none runs */
 } bed;
@@ -269,6 +270,21 @@ void facts_done(struct facts *facts)
 	(void)facts;
 }
 
+void facts_follow_forwarding(struct facts *facts, const char *device)
+{
+	(void)device;
+	facts->is_forwarding_changed |= facts->plan.forwards_ipv4 != bed.others_forward;
+	facts->plan.forwards_ipv4 = bed.others_forward;
+}
+
+int facts_look_at_hooks(struct facts *facts, struct netlink *netlink, const struct host_setup *setup, struct err *err)
+{
+	(void)netlink;
+	note("hooks", "");
+	facts_follow_forwarding(facts, setup->device);
+	return fails_at("hooks") ? err_set(err, bed.failure, "refused") : 0;
+}
+
 int check_host(struct netlink *netlink, const struct host_setup *setup, struct err *err)
 {
 	(void)netlink;
@@ -340,6 +356,7 @@ static inline void make_plan_of_bed(void)
 	struct err err = {""};
 
 	assert_int_equal(plan_make(&bed.applied.plan, &bed.setup, &facts, 12345, &err), 0);
+	assert_int_equal(plan_add_forwarding(&bed.applied.plan, &bed.setup, &facts), 0);
 	for (size_t i = 0; i < bed.applied.plan.count; i++)
 		bed.applied.plan.changes[i].is_made = true;
 	bed.applied.firewall_listing = strdup(TABLE_AS_MADE);

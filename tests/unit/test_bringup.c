@@ -12,9 +12,10 @@ static char failure[ERR_TEXT_MAX];
 static bool finds_forward; /* the scan of other tables finds a FORWARD that drops */
 
 /* Every step of a hub's bring-up but the last word, by name. "raised" and "up" are told to the owner. */
-static const char *const steps[] = {"check", "PreUp", "names", "scan", "facts", "sysctl", "device", "peers", "address",
-	"raise", "raised", "route20", "record-table", "table", "sysctl", "record-forward", "insert-it", "PostUp",
-	"list"};
+static const char *const steps[] = {"check", "PreUp", "names", "facts", "sysctl", "device", "peers", "address", "raise",
+	"raised", "route20", "record-table", "table", "PostUp", "list", "hooks", "scan", "record-forward", "insert-it",
+	"sysctl"};
+#define SECOND_SYSCTL 19
 
 #define STEP_COUNT (sizeof(steps) / sizeof(steps[0]))
 
@@ -57,16 +58,14 @@ void endpoints_stop(struct endpoints *endpoints)
 	(void)endpoints;
 }
 
-int forward_scan_start(struct forward_scan **ret, uv_loop_t *loop, const char *device, const char *comment,
+int forward_scan_start(struct forward_scan **ret, uv_loop_t *loop, const struct forward_setup *setup,
 	void (*on_found)(void *owner, const struct forward_rules *rules), void *owner, struct err *err)
 {
 	struct forward_rules rules = {.count = finds_forward ? 1 : 0};
 
 	(void)ret;
 	(void)loop;
-	(void)device;
-	(void)comment;
-	note("scan", "");
+	note("scan", setup->among_peers ? "" : "-for-gateways");
 	if (fails_at("scan"))
 		return err_set(err, bed.failure, "refused");
 	strcpy(rules.rules[0].insert, "insert-it");
@@ -134,14 +133,15 @@ static void bring_up(void)
 
 /* --- tests --- */
 
-/* Nothing is changed before the plan is there; handshakes may begin once the device is up; hooks come last. */
+/* Nothing is changed before the plan is there; handshakes may begin once the device is up; hooks come before all that
+ * forwards. */
 static void steps_come_in_their_order(void **state)
 {
 	(void)state;
 	bring_up();
 	assert_log(
-		"check PreUp names scan facts sysctl device peers address raise raised route20 record-table table sysctl "
-		"record-forward insert-it PostUp list up");
+		"check PreUp names facts sysctl device peers address raise raised route20 record-table table PostUp list "
+		"hooks scan record-forward insert-it sysctl up");
 	assert_string_equal(bed.applied.firewall_listing, TABLE_AS_MADE);
 }
 
@@ -153,8 +153,9 @@ static void failure_at_any_step_ends_it_there(void **state)
 		char expected[512] = "";
 
 		/* The first of two of a name fails; what cannot fail; what is allowed to. */
-		if (failing == 14 || strcmp(steps[failing], "raised") == 0 ||
-			strncmp(steps[failing], "record", 6) == 0 || strcmp(steps[failing], "list") == 0)
+		if (failing == SECOND_SYSCTL || strcmp(steps[failing], "raised") == 0 ||
+			strncmp(steps[failing], "record", 6) == 0 || strcmp(steps[failing], "list") == 0 ||
+			strcmp(steps[failing], "scan") == 0 || strcmp(steps[failing], "insert-it") == 0)
 			continue;
 		set_up(state);
 		bed.fails = steps[failing];
@@ -228,18 +229,80 @@ static void stop_kills_the_program_and_ends_it(void **state)
 	assert_log("");
 }
 
+static void use_a_hook(void)
+{
+	bed.wireguard.interface.hooks[HOOK_POST_UP] = hook_lines;
+	bed.wireguard.interface.hook_count[HOOK_POST_UP] = 1;
+}
+
 /* `PostUp = ip route del …` is meant so: it is no longer ours to put back. */
 static void what_a_hook_takes_away_is_released(void **state)
 {
 	(void)state;
-	bed.wireguard.interface.hooks[HOOK_POST_UP] = hook_lines;
-	bed.wireguard.interface.hook_count[HOOK_POST_UP] = 1;
+	use_a_hook();
 	bed.missing[0] = "never made";
 	start();
 	bed.missing[0] = "route20";
 	end_programs();
 	assert_false(applied_find(&bed.applied, CHANGE_ROUTE)->is_made);
 	assert_true(applied_find(&bed.applied, CHANGE_ADDRESS)->is_made);
+}
+
+/* Without a rule the host forwards all the same, so neither stops it. */
+static void scan_and_rules_that_fail_do_not_stop_it(void **state)
+{
+	(void)state;
+	bed.fails = "scan";
+	bring_up();
+	assert_log("check PreUp names facts sysctl device peers address raise raised route20 record-table table PostUp "
+		   "list hooks scan sysctl up");
+	clear_host_bed();
+	set_up(state);
+	bed.fails = "insert-it";
+	bring_up();
+	assert_log("check PreUp names facts sysctl device peers address raise raised route20 record-table table PostUp "
+		   "list hooks scan record-forward insert-it sysctl up");
+}
+
+/* `PostUp = sysctl -w net.ipv4.ip_forward=1; iptables -A FORWARD …` opens the device, and our table lets it. */
+static void what_a_hook_forwards_is_not_confined(void **state)
+{
+	(void)state;
+	finds_forward = false;
+	use_a_hook();
+	bed.others_forward = true;
+	bring_up();
+	assert_log("check PreUp names facts sysctl device peers address raise raised route20 record-table table PostUp "
+		   "list hooks scan table list sysctl up");
+	assert_null(strstr(applied_find(&bed.applied, CHANGE_FIREWALL)->firewall, "drop"));
+}
+
+/* `nft flush ruleset` in a hook: our table is back before we forward. */
+static void table_that_a_hook_takes_away_comes_back_first(void **state)
+{
+	(void)state;
+	finds_forward = false;
+	use_a_hook();
+	bed.fails = "list";
+	bed.failure = 1;
+	bring_up();
+	assert_log("check PreUp names facts sysctl device peers address raise raised route20 record-table table PostUp "
+		   "list hooks scan table list sysctl up");
+}
+
+/* A rule that a hook inserts stands above those for [Gateway], and decides whether peers reach each other. */
+static void rules_for_a_gateway_come_before_hooks(void **state)
+{
+	static struct prefix lan;
+	const struct gateway gateway = {.lans = &lan, .lan_count = 1};
+
+	(void)state;
+	bed.setup.gateways = &gateway;
+	bed.setup.gateway_count = 1;
+	use_a_hook();
+	bring_up();
+	assert_log("check PreUp names facts sysctl device peers address raise raised route20 record-table table "
+		   "scan-for-gateways table list record-forward insert-it PostUp list hooks scan sysctl up");
 }
 
 /* Without a hub and a gateway there is no other table to look at, and none of ours. */
@@ -264,6 +327,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_was_taken_since_the_check_is_asked_again, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(stop_kills_the_program_and_ends_it, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_a_hook_takes_away_is_released, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(scan_and_rules_that_fail_do_not_stop_it, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(what_a_hook_forwards_is_not_confined, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(table_that_a_hook_takes_away_comes_back_first, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(rules_for_a_gateway_come_before_hooks, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(host_that_does_not_forward_scans_nothing, set_up, tear_down),
 	};
 

@@ -32,13 +32,31 @@
 
 static struct forward_rules rules;
 
+/* A hub: its peers reach each other. */
 static int find(const char *nft_json, const char *legacy4, bool has_iptables_nft)
 {
-	struct forward_facts facts = {nft_json, legacy4, "", has_iptables_nft};
+	const struct forward_facts facts = {nft_json, legacy4, "", has_iptables_nft};
+	const struct forward_setup setup = {.device = "wg0", .comment = "towpath-home", .among_peers = true};
 	struct err err = {""};
 
 	memset(&rules, 0, sizeof(rules));
-	return forward_find(&facts, "wg0", "towpath-home", &rules, &err);
+	return forward_find(&facts, &setup, &rules, &err);
+}
+
+/* A gateway, not a hub: @lans behind eth0. */
+static int find_for_gateway(const char *nft_json, const char *legacy4, const char *const *lans, size_t count)
+{
+	const struct forward_facts facts = {nft_json, legacy4, "", true};
+	struct prefix list[4];
+	const struct firewall_gateway gateway = {.lans = list, .lan_count = count, .device = "eth0"};
+	const struct forward_setup setup = {
+		.device = "wg0", .comment = "towpath-home", .gateways = &gateway, .gateway_count = 1};
+	struct err err = {""};
+
+	for (size_t i = 0; i < count; i++)
+		assert_int_equal(prefix_parse(lans[i], &list[i]), 0);
+	memset(&rules, 0, sizeof(rules));
+	return forward_find(&facts, &setup, &rules, &err);
 }
 
 static void assert_found(size_t count)
@@ -64,8 +82,8 @@ static void a_policy_that_drops_is_seen(void **state)
 {
 	(void)state;
 	assert_int_equal(find(RULESET(CHAIN("inet", "mine", "f", "drop")), "", true), 0);
-	assert_found(2);
-	assert_first("nft 'insert rule inet mine f iifname \"wg0\" accept comment \"towpath-home\"'");
+	assert_found(1);
+	assert_first("nft 'insert rule inet mine f iifname \"wg0\" oifname \"wg0\" accept comment \"towpath-home\"'");
 }
 
 static void a_policy_that_accepts_is_left_alone(void **state)
@@ -75,9 +93,11 @@ static void a_policy_that_accepts_is_left_alone(void **state)
 	assert_found(0);
 }
 
-static void other_families_are_not_ours(void **state)
+static void other_families_and_our_own_table_do_not_count(void **state)
 {
 	(void)state;
+	assert_int_equal(find(RULESET(CHAIN("inet", "towpath-home", "forward", "drop")), "", true), 0);
+	assert_found(0);
 	assert_int_equal(find(RULESET(CHAIN("bridge", "filter", "FORWARD", "drop")), "", true), 0);
 	assert_found(0);
 }
@@ -86,9 +106,9 @@ static void iptables_own_table_is_changed_by_iptables(void **state)
 {
 	(void)state;
 	assert_int_equal(find(RULESET(CHAIN("ip", "filter", "FORWARD", "drop")), "", true), 0);
-	assert_found(2);
+	assert_found(1);
 	assert_string_equal(rules.rules[0].check,
-		"iptables-nft -w -C FORWARD -i wg0 -m comment --comment towpath-home -j ACCEPT 2>/dev/null");
+		"iptables-nft -w -C FORWARD -i wg0 -o wg0 -m comment --comment towpath-home -j ACCEPT 2>/dev/null");
 	assert_int_equal(find(RULESET(CHAIN("ip6", "filter", "FORWARD", "drop")), "", true), 0);
 	assert_first("ip6tables-nft -w -I FORWARD -i wg0 ");
 	assert_int_equal(find(RULESET(CHAIN("ip", "filter", "FORWARD", "drop")), "", false), 0);
@@ -121,7 +141,7 @@ static void a_rule_for_every_packet_is_seen(void **state)
 			     "firewalld", "filter_FORWARD", "{\"reject\":{\"type\":\"icmpx\"}}")),
 			"", true),
 		0);
-	assert_found(2);
+	assert_found(1);
 	assert_first("insert rule inet firewalld filter_FORWARD ");
 }
 
@@ -153,7 +173,7 @@ static void a_drop_behind_a_jump_is_seen(void **state)
 				      "g", COUNTER ",{\"drop\":null}")),
 				 "", true),
 		0);
-	assert_found(2);
+	assert_found(1);
 }
 
 static void chains_in_a_circle_end(void **state)
@@ -172,7 +192,7 @@ static void legacy_iptables_is_seen_by_its_words(void **state)
 	assert_int_equal(find("", "-P INPUT ACCEPT\n-P FORWARD DROP\n", true), 0);
 	assert_first("iptables-legacy -w -I FORWARD ");
 	assert_int_equal(find("", "-P FORWARD ACCEPT\n-A FORWARD -j REJECT --reject-with x\n", true), 0);
-	assert_found(2);
+	assert_found(1);
 	assert_int_equal(find("", "-P FORWARD DROP\n-N DOCKER-USER\n-A FORWARD -j DOCKER-USER\n", true), 0);
 	assert_first("-I DOCKER-USER ");
 	assert_int_equal(find("", "-P FORWARD ACCEPT\n-A FORWARD -i x -j DROP\n", true), 0);
@@ -189,24 +209,110 @@ static void text_that_is_no_rule_set_is_told(void **state)
 
 static void a_name_that_iptables_takes_for_many_is_refused(void **state)
 {
+	static const char *const names[][3] = {
+		{"wg+", "eth0", "towpath-home"}, {"wg0'", "eth0", "towpath-home"}, {"wg0", "eth+", "towpath-home"},
+		{"wg0", "eth0", "towpath home"}};
 	struct forward_facts facts = {"", "", "", true};
 	struct err err;
 
 	(void)state;
-	assert_int_equal(forward_find(&facts, "wg+", "towpath-home", &rules, &err), -EINVAL);
-	assert_int_equal(forward_find(&facts, "wg0'", "towpath-home", &rules, &err), -EINVAL);
-	assert_int_equal(forward_find(&facts, "wg0", "towpath home", &rules, &err), -EINVAL);
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+		struct firewall_gateway gateway = {.lan_count = 0};
+		const struct forward_setup setup = {
+			.device = names[i][0], .comment = names[i][2], .gateways = &gateway, .gateway_count = 1};
+
+		snprintf(gateway.device, sizeof(gateway.device), "%s", names[i][1]);
+		assert_int_equal(forward_find(&facts, &setup, &rules, &err), -EINVAL);
+	}
 }
 
 static void too_many_tables_are_told(void **state)
 {
-	char text[8192] = "{\"nftables\":[{}";
+	char text[16384] = "{\"nftables\":[{}";
 
 	(void)state;
-	for (int i = 0; i < 9; i++)
+	for (int i = 0; i < FORWARD_RULES_MAX + 1; i++)
 		strcat(text, "," CHAIN("inet", "mine", "f", "drop"));
 	strcat(text, "]}");
 	assert_int_equal(find(text, "", true), -E2BIG);
+}
+
+/* What has been thought about is left alone: who names the device keeps its peers apart. */
+static void a_chain_that_names_the_device_is_left_alone(void **state)
+{
+	(void)state;
+	assert_int_equal(find("", "-P FORWARD DROP\n-A FORWARD -i wg0 -o wg0 -j REJECT\n", true), 0);
+	assert_found(0);
+	assert_int_equal(find("", "-P FORWARD DROP\n-A FORWARD -i wg0 -o wg0 -d 10.10.0.7/32 -j DROP\n", true), 0);
+	assert_found(0);
+	assert_int_equal(find("", "-P FORWARD DROP\n-A FORWARD -i wg0 -j mine\n-A mine -s 10.10.0.7/32 -j DROP\n", true),
+		0);
+	assert_found(0);
+	assert_int_equal(
+		find(RULESET(CHAIN("inet", "mine", "f", "drop") "," RULE("inet", "mine", "f",
+			     "{\"match\":{\"op\":\"==\",\"left\":{\"meta\":{\"key\":\"iifname\"}},\"right\":\"wg0\"}},"
+			     "{\"match\":{}},{\"drop\":null}")),
+			"", true),
+		0);
+	assert_found(0);
+}
+
+/* Those rules are about other packets, and those that accept the device leave nothing to do. */
+static void other_rules_that_name_the_device_do_not_count(void **state)
+{
+	(void)state;
+	assert_int_equal(find("",
+				 "-P FORWARD DROP\n-A FORWARD -i wg0 -o eth0 -j DROP\n"
+				 "-A FORWARD -i wg0 -m conntrack --ctstate INVALID -j DROP\n"
+				 "-A FORWARD -i wg0 -o eth0 -j ACCEPT\n-A FORWARD -i wg0 -m mark --mark 0x1 -j ACCEPT\n"
+				 "-A FORWARD -o wg0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n",
+				 true),
+		0);
+	assert_found(1);
+	assert_int_equal(find("", "-P FORWARD DROP\n-A FORWARD -i wg0 -j ACCEPT\n", true), 0);
+	assert_found(0);
+	assert_int_equal(find("", "-P FORWARD DROP\n-A FORWARD ! -i eth0 -o wg+ -j ACCEPT\n", true), 0);
+	assert_found(0);
+}
+
+/* Into the LAN, from the LAN, and answers; from the Internet answers only. */
+static void a_gateway_opens_its_networks_only(void **state)
+{
+	static const char *const lans[] = {"192.168.1.0/24", "fd77::/64"}, *const all[] = {"0.0.0.0/0"};
+
+	(void)state;
+	assert_int_equal(find_for_gateway("", "-P FORWARD DROP\n", lans, 2), 0);
+	assert_found(3);
+	assert_first("-I FORWARD -i wg0 -o eth0 -d 192.168.1.0/24 -m comment");
+	assert_non_null(strstr(rules.rules[1].insert, "-I FORWARD -i eth0 -o wg0 -s 192.168.1.0/24 -m comment"));
+	assert_non_null(strstr(rules.rules[2].insert, "-i eth0 -o wg0 -m conntrack --ctstate RELATED,ESTABLISHED -m c"));
+	assert_int_equal(find_for_gateway(RULESET(CHAIN("inet", "mine", "f", "drop")), "", lans, 2), 0);
+	assert_found(5);
+	assert_int_equal(find_for_gateway(RULESET(CHAIN("inet", "mine", "f", "drop")), "", all, 1), 0);
+	assert_found(2);
+	assert_first("iifname \"wg0\" oifname \"eth0\" meta nfproto ipv4 accept comment");
+	assert_non_null(strstr(
+		rules.rules[1].insert, "iifname \"eth0\" oifname \"wg0\" ct state established,related accept comment"));
+}
+
+/* ufw's rule set lets answers through by itself. */
+static void what_a_chain_accepts_gets_no_rule(void **state)
+{
+	static const char *const lans[] = {"192.168.1.0/24"};
+
+	(void)state;
+	assert_int_equal(find_for_gateway("",
+				 "-P FORWARD DROP\n-A FORWARD -j ufw-before-forward\n"
+				 "-A ufw-before-forward -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n",
+				 lans, 1),
+		0);
+	assert_found(2);
+	assert_int_equal(find_for_gateway("",
+				 "-P FORWARD DROP\n-A FORWARD -i wg0 -o eth0 -j ACCEPT\n"
+				 "-A FORWARD -i eth0 -o wg0 -m state --state RELATED,ESTABLISHED -j ACCEPT\n",
+				 lans, 1),
+		0);
+	assert_found(1);
 }
 
 /* --- the kernel --- */
@@ -300,6 +406,12 @@ static void on_found(void *owner, const struct forward_rules *found)
 	rules = *found;
 }
 
+/* The world's gateway: both networks of `lan`. */
+static struct prefix world_lans[2];
+static const struct firewall_gateway world_gateway = {.lans = world_lans, .lan_count = 2, .device = "eth0"};
+static const struct forward_setup world_setup = {
+	.device = "wg0", .comment = "towpath-home/2b", .gateways = &world_gateway, .gateway_count = 1};
+
 static void look(void)
 {
 	struct forward_scan *look;
@@ -308,7 +420,9 @@ static void look(void)
 
 	memset(&rules, 0, sizeof(rules));
 	assert_int_equal(uv_loop_init(&loop), 0);
-	assert_int_equal(forward_scan_start(&look, &loop, "wg0", "towpath-home/2b", on_found, &was_called, NULL), 0);
+	assert_int_equal(prefix_parse("192.168.1.0/24", &world_lans[0]), 0);
+	assert_int_equal(prefix_parse("fd20::/64", &world_lans[1]), 0);
+	assert_int_equal(forward_scan_start(&look, &loop, &world_setup, on_found, &was_called, NULL), 0);
 	assert_false(was_called);
 	uv_run(&loop, UV_RUN_DEFAULT);
 	assert_true(was_called);
@@ -363,20 +477,20 @@ static void assert_opens_and_closes(const char *script, size_t rule_count)
 static void docker_on_iptables_nft(void **state)
 {
 	(void)state;
-	assert_opens_and_closes("set -e;" DOCKER("iptables-nft") DOCKER("ip6tables-nft"), 4);
+	assert_opens_and_closes("set -e;" DOCKER("iptables-nft") DOCKER("ip6tables-nft"), 6);
 	assert_non_null(strstr(rules.rules[0].insert, "DOCKER-USER"));
 }
 
 static void docker_on_legacy_iptables(void **state)
 {
 	(void)state;
-	assert_opens_and_closes("set -e;" DOCKER("iptables-legacy") DOCKER("ip6tables-legacy"), 4);
+	assert_opens_and_closes("set -e;" DOCKER("iptables-legacy") DOCKER("ip6tables-legacy"), 6);
 }
 
 static void ufw_on_iptables_nft(void **state)
 {
 	(void)state;
-	assert_opens_and_closes("set -e;" UFW("iptables-nft") UFW("ip6tables-nft"), 4);
+	assert_opens_and_closes("set -e;" UFW("iptables-nft") UFW("ip6tables-nft"), 6);
 }
 
 static void ufw_on_legacy_iptables(void **state)
@@ -391,7 +505,7 @@ static void iptables_that_rejects_by_its_last_rule(void **state)
 	(void)state;
 	assert_opens_and_closes("set -e; for i in iptables-nft ip6tables-nft; do $i -A FORWARD -m conntrack --ctstate "
 				"ESTABLISHED -j ACCEPT; $i -A FORWARD -j REJECT; done",
-		4);
+		6);
 }
 
 static void firewalld(void **state)
@@ -403,7 +517,7 @@ static void firewalld(void **state)
 		"ct state established,related accept; ct status dnat accept; iifname \"lo\" accept;"
 		"ct state invalid drop; jump filter_FORWARD_ZONES; reject with icmpx admin-prohibited; };"
 		"chain filter_FORWARD_ZONES { }; }'",
-		2);
+		4);
 }
 
 /* Several, and one that has rules for other tunnels of ours. */
@@ -415,7 +529,7 @@ static void several_tables_of_ones_own(void **state)
 		"iifname \"wg0\" accept comment \"towpath-home2\"; iifname \"wg01\" accept comment "
 		"\"towpath-home\"; iifname \"wg0\" tcp dport 80 accept; iifname \"wg0\" drop; }; }; "
 		"table ip six { chain f-1 { type filter hook forward priority -5; policy drop; }; }'",
-		4);
+		6);
 }
 
 /* Asking legacy iptables would make its table. */
@@ -440,7 +554,7 @@ static void a_look_may_be_closed_at_any_time(void **state)
 	(void)state;
 	for (int turns = 0; turns < 3; turns++) {
 		assert_int_equal(uv_loop_init(&loop), 0);
-		assert_int_equal(forward_scan_start(&look, &loop, "wg0", "x", on_found, &was_called, NULL), 0);
+		assert_int_equal(forward_scan_start(&look, &loop, &world_setup, on_found, &was_called, NULL), 0);
 		for (int i = 0; i < turns && !was_called; i++)
 			uv_run(&loop, UV_RUN_NOWAIT);
 		if (!was_called)
@@ -456,7 +570,7 @@ int main(void)
 		cmocka_unit_test(nothing_there_needs_nothing),
 		cmocka_unit_test(a_policy_that_drops_is_seen),
 		cmocka_unit_test(a_policy_that_accepts_is_left_alone),
-		cmocka_unit_test(other_families_are_not_ours),
+		cmocka_unit_test(other_families_and_our_own_table_do_not_count),
 		cmocka_unit_test(iptables_own_table_is_changed_by_iptables),
 		cmocka_unit_test(dockers_chain_is_used_where_packets_come_by),
 		cmocka_unit_test(a_rule_for_every_packet_is_seen),
@@ -468,6 +582,10 @@ int main(void)
 		cmocka_unit_test(text_that_is_no_rule_set_is_told),
 		cmocka_unit_test(a_name_that_iptables_takes_for_many_is_refused),
 		cmocka_unit_test(too_many_tables_are_told),
+		cmocka_unit_test(a_chain_that_names_the_device_is_left_alone),
+		cmocka_unit_test(other_rules_that_name_the_device_do_not_count),
+		cmocka_unit_test(a_gateway_opens_its_networks_only),
+		cmocka_unit_test(what_a_chain_accepts_gets_no_rule),
 		cmocka_unit_test(a_look_may_be_closed_at_any_time),
 		cmocka_unit_test(docker_on_iptables_nft),
 		cmocka_unit_test(docker_on_legacy_iptables),

@@ -91,6 +91,7 @@ static void assert_plan(const char *expected)
 	size_t len = 0;
 
 	assert_int_equal(plan_make(&bed.plan, &bed.setup, &bed.facts, 12345, &err), 0);
+	assert_int_equal(plan_add_forwarding(&bed.plan, &bed.setup, &bed.facts), 0);
 	for (size_t i = 0; i < bed.plan.count; i++)
 		len += (size_t)snprintf(bed.text + len, sizeof(bed.text) - len, "%s\n",
 			change_text(line, &bed.plan.changes[i]));
@@ -259,18 +260,14 @@ static void ipv6_router_is_left_alone(void **state)
 		"up, MTU 1420\nnftables table\nnet/ipv4/conf/wg7/forwarding = 1\nnet/ipv6/conf/all/forwarding = 1\n");
 }
 
-/* Rules in other tables come last, and ours confines what they let through. */
-static void others_forward_gets_rules(void **state)
+/* `sysctl -w net.ipv4.conf.%i.forwarding=…` in a hook: that value is the hook's. */
+static void value_that_a_hook_sets_is_left_alone(void **state)
 {
-	static const struct forward_rules forwards = {.rules = {{"check", "insert", "remove"}}, .count = 1};
-
 	(void)state;
 	gateway_is("192.168.1.0/24");
-	bed.facts.forwards_ipv4 = true;
-	bed.facts.forwards = &forwards;
-	assert_plan("up, MTU 1420\nnftables table\nnet/ipv4/conf/wg7/forwarding = 1\nnet/ipv4/conf/eth0/forwarding = "
-		    "1\ninsert\n");
-	assert_non_null(strstr(find(CHANGE_FIREWALL)->firewall, "drop"));
+	bed.facts.hook_sets_ipv4 = bed.facts.forwards_ipv4 = true;
+	assert_plan("up, MTU 1420\nnftables table\nnet/ipv4/conf/eth0/forwarding = 1\n");
+	assert_null(strstr(find(CHANGE_FIREWALL)->firewall, "drop"));
 }
 
 int main(void)
@@ -289,7 +286,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(hub_forwards, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(ipv6_forwarding_keeps_others, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(ipv6_router_is_left_alone, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(others_forward_gets_rules, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(value_that_a_hook_sets_is_left_alone, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests_name("plan", tests, NULL, NULL);

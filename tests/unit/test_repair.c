@@ -44,15 +44,14 @@ int net_address_list(struct netlink *netlink, struct net_address **ret, size_t *
 	return 0;
 }
 
-int forward_scan_start(struct forward_scan **ret, uv_loop_t *loop, const char *name, const char *comment,
+int forward_scan_start(struct forward_scan **ret, uv_loop_t *loop, const struct forward_setup *setup,
 	void (*on_found)(void *owner, const struct forward_rules *rules), void *owner, struct err *err)
 {
 	struct forward_rules rules = {.count = finds_forward ? 1 : 0};
 
 	(void)ret;
 	(void)loop;
-	(void)name;
-	(void)comment;
+	(void)setup;
 	(void)err;
 	scans++;
 	strcpy(rules.rules[0].check, "check-it");
@@ -284,6 +283,28 @@ static void only_nftables_leads_to_a_scan(void **state)
 	assert_int_equal(scans, 0);
 }
 
+static const char *table_script(void)
+{
+	return applied_find(&bed.applied, CHANGE_FIREWALL)->firewall;
+}
+
+/* Docker comes and switches IPv4's forwarding on, or goes: then it is us again who do. */
+static void table_follows_who_forwards(void **state)
+{
+	(void)state;
+	assert_non_null(strstr(table_script(), "drop"));
+	bed.others_forward = true;
+	repair_on_network(&repair, NETMON_PARAMETER);
+	run_to_look(1);
+	assert_log("list table list");
+	assert_null(strstr(table_script(), "drop"));
+	bed.others_forward = false;
+	repair_on_network(&repair, NETMON_PARAMETER);
+	run_to_look(2);
+	assert_log("list table list");
+	assert_non_null(strstr(table_script(), "drop"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -297,6 +318,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(reload_makes_a_look_under_way_begin_anew, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(deleted_device_is_never_made_again, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(renamed_device_is_left_until_it_has_its_name, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(table_follows_who_forwards, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(forward_that_begins_to_drop_gets_a_rule, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(rule_that_is_missing_is_made_again, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(rule_without_a_chain_is_let_go, set_up, tear_down),
