@@ -48,6 +48,7 @@ struct supervisor {
 	const struct supervisor_options *options;
 	struct supervise *supervise;
 	struct local_port port;
+	struct host_servers servers;
 	struct client_settings settings; /* of the configuration in use */
 	struct address_cache *names;
 	uv_timer_t names_timer; /* until the cache may be written to its file again */
@@ -66,9 +67,11 @@ static const struct client_config *config_of(const struct supervisor *s)
 
 /* --- the mark --- */
 
-/* 0: no mark. The host's device has one only where routes need it. */
+/* 0: no mark. Our device has one only where routes need it; then the connection needs the same, whatever FwMark says. */
 static uint32_t find_mark(struct supervisor *s)
 {
+	if (s->first->has_device)
+		return host_mark(supervise_host(s->supervise));
 	switch (s->first->fwmark_kind) {
 	case CLIENT_FWMARK_OFF:
 		return 0;
@@ -77,8 +80,6 @@ static uint32_t find_mark(struct supervisor *s)
 	case CLIENT_FWMARK_AUTO:
 		break;
 	}
-	if (s->first->has_device)
-		return host_mark(supervise_host(s->supervise));
 	other_device_check(&s->other_device, addr_port(&s->port.addr));
 	return s->other_device.mark;
 }
@@ -152,6 +153,23 @@ static void answer_link(struct supervisor *s, struct channel *channel, const str
 static const char *dialled_name(const struct client_config *config, size_t index)
 {
 	return config->settings.proxy_host ? config->settings.proxy_host : config->settings.servers[index].host;
+}
+
+/* For the host: the servers' addresses as written, or as they were last reached. */
+static void find_servers(struct supervisor *s, const struct client_config *config)
+{
+	struct host_servers *servers = &s->servers;
+
+	servers->count = 0;
+	for (size_t i = 0;
+		i < config->settings.server_count && servers->count + ADDRESS_LIST_MAX <= HOST_SERVERS_MAX; i++) {
+		const char *name = dialled_name(config, i), *remembered = address_cache_find(s->names, name);
+		int count = address_list_parse(remembered ? remembered : name, config->settings.servers[i].port,
+			&servers->addrs[servers->count]);
+
+		if (count > 0)
+			servers->count += (size_t)count;
+	}
 }
 
 static void on_names_timer(uv_timer_t *timer)
@@ -307,6 +325,7 @@ static int take_config(struct supervisor *s, struct channel *channel, struct cli
 
 	if (rc < 0)
 		return rc;
+	find_servers(s, config);
 	rc = is_of_device ? host_reload(host, &config->wireguard, ret_restart, restart_size, err) : 0;
 	if (rc < 0) {
 		client_settings_built_done(&settings);
@@ -365,6 +384,7 @@ static int run(struct supervisor *s)
 		.gateway_count = config->gateway_count,
 		.birth_netns_fd = -1,
 		.endpoint = s->port.addr,
+		.servers = &s->servers,
 	};
 	const struct supervise_setup setup = {
 		.name = config->name,
@@ -380,6 +400,7 @@ static int run(struct supervisor *s)
 	};
 
 	memcpy(host.device, config->device, sizeof(host.device));
+	find_servers(s, config);
 	return supervise_run(&setup, &program, s, &s->supervise);
 }
 

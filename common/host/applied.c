@@ -348,13 +348,14 @@ void applied_release_missing(struct applied *applied)
 
 /* --- another list of routes --- */
 
-static bool is_reloadable(const struct change *change, bool keeps_full)
+static bool is_reloadable(const struct change *change, const bool keeps_full[2])
 {
-	return change->kind == CHANGE_ROUTE && !(keeps_full && change->route.to.bits == 0);
+	return change->kind == CHANGE_ROUTE && !(change->route.table != NET_ROUTE_TABLE_MAIN &&
+						       keeps_full[change->route.to.addr.sa.sa_family == AF_INET6]);
 }
 
 /* A route that cannot be deleted is logged and forgotten: it goes with the device at the latest. */
-static void drop_routes(struct applied *applied, const struct plan_index *wanted, bool keeps_full)
+static void drop_routes(struct applied *applied, const struct plan_index *wanted, const bool keeps_full[2])
 {
 	const struct change_target target = target_of(applied);
 	size_t kept = 0;
@@ -371,8 +372,8 @@ static void drop_routes(struct applied *applied, const struct plan_index *wanted
 	applied->plan.count = kept;
 }
 
-/* First the routes that were left out because a wider one held them: that one may be gone by now. Then the new ones. */
-static void add_routes(struct applied *applied, const struct plan_index *had, struct plan *wanted, bool keeps_full)
+/* A route that a wider one held was left out; the wider one is gone by now. */
+static void make_covered(struct applied *applied, const bool keeps_full[2])
 {
 	const struct change_target target = target_of(applied);
 
@@ -383,6 +384,13 @@ static void add_routes(struct applied *applied, const struct plan_index *had, st
 		if (is_reloadable(change, keeps_full) && change->is_covered && change_make(&target, change, &err) < 0)
 			log_warning("route", "%s", err.text);
 	}
+}
+
+static void add_routes(
+	struct applied *applied, const struct plan_index *had, struct plan *wanted, const bool keeps_full[2])
+{
+	const struct change_target target = target_of(applied);
+
 	for (size_t i = 0; i < wanted->count; i++) {
 		struct change *change = &wanted->changes[i];
 		struct err err = {""};
@@ -396,7 +404,7 @@ static void add_routes(struct applied *applied, const struct plan_index *had, st
 	}
 }
 
-int applied_set_routes(struct applied *applied, struct plan *wanted, bool keeps_full)
+int applied_set_routes(struct applied *applied, struct plan *wanted, const bool keeps_full[2])
 {
 	struct plan_index in_wanted, had;
 
@@ -406,9 +414,11 @@ int applied_set_routes(struct applied *applied, struct plan *wanted, bool keeps_
 		plan_index_done(&in_wanted);
 		return -ENOMEM;
 	}
-	drop_routes(applied, &in_wanted, keeps_full);
 	net_routes_done(&applied->routes);
 	add_routes(applied, &had, wanted, keeps_full);
+	drop_routes(applied, &in_wanted, keeps_full);
+	net_routes_done(&applied->routes);
+	make_covered(applied, keeps_full);
 	plan_index_done(&in_wanted);
 	plan_index_done(&had);
 	return 0;

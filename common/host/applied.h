@@ -85,6 +85,7 @@ int applied_add(struct applied *applied, const struct change *change, struct err
 /* Changes that are missing now are no longer ours: a hook took them away on purpose. */
 void applied_release_missing(struct applied *applied);
 
-/* Make the routes of @wanted those of the plan: what is not among them goes, what is new comes. @keeps_full: routes of
- * length 0 stay as they are. Failures are logged and do not stop the rest. Return: 0, or -ENOMEM: unchanged. */
-int applied_set_routes(struct applied *applied, struct plan *wanted, bool keeps_full);
+/* Make the routes of @wanted those of the plan: what is new comes, then what is not among them goes, so that nothing
+ * leaves in clear meanwhile. @keeps_full: of IPv4 and of IPv6, the routes outside the main table stay as they are.
+ * Failures are logged and do not stop the rest. Return: 0 or -ENOMEM with nothing changed. */
+int applied_set_routes(struct applied *applied, struct plan *wanted, const bool keeps_full[2]);

@@ -22,6 +22,7 @@
 
 #include "common/base/log.h"
 #include "common/host/check.h"
+#include "common/host/full_tunnel.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -199,16 +200,15 @@ static void on_all_made(void *owner)
 /* The numbers that were chosen: an operator meets them in `ip rule` and in the rules of a firewall. */
 static void tell_numbers(const struct applied *applied, const struct plan_facts *facts)
 {
-	static const struct {
-		int family;
-		const char *everything;
-	} full[] = {{AF_INET, "0.0.0.0/0"}, {AF_INET6, "::/0"}};
+	struct full_tunnel full;
 
+	full_tunnel_find(&full, applied->setup);
 	log_info("wireguard", "device %s: index %d, MTU %u", applied->setup->device, applied->index, facts->mtu);
 	for (int i = 0; i < (facts->has_ipv6 ? 2 : 1); i++)
-		if (plan_is_full_tunnel(applied->setup->wireguard, full[i].family))
-			log_info("route", "%s: table and mark %u, rules %u and %u", full[i].everything, applied->mark,
-				facts->free_priority[i] - 1, facts->free_priority[i]);
+		if (full.is_full[i])
+			log_info("route", "full tunnel, %s: table and mark %u, rules %u and %u",
+				i == 0 ? "IPv4" : "IPv6", applied->mark, facts->free_priority[i] - 1,
+				facts->free_priority[i]);
 	if (!facts->has_ipv6)
 		log_warning("wireguard", "this kernel has no IPv6: its addresses and routes are left out");
 }

@@ -11,6 +11,7 @@
 
 #include "common/base/file.h"
 #include "common/host/facts.h"
+#include "common/host/full_tunnel.h"
 #include "common/host/plan.h"
 #include "common/net/address.h"
 #include "common/net/command.h"
@@ -382,34 +383,6 @@ static int check_table(const struct checking *checking)
 		format_route(checking, &other, where, sizeof(where)));
 }
 
-/* As with wg-quick the table of a full tunnel has the number of its mark. Without FwMark in the file a free one is
- * taken. */
-static int check_full_tunnel(const struct checking *checking, int family)
-{
-	const struct wg_config_interface *interface = checking->interface;
-	struct net_route route = {.to.addr.sa.sa_family = (sa_family_t)family, .table = interface->fwmark}, other;
-	char text[16] = "", where[PATH_TEXT_MAX];
-	struct spot spot = spot_of(checking, interface->fwmark_line, "FwMark", text);
-	struct net_routes there;
-	bool is_taken;
-	int rc;
-
-	if (interface->fwmark == 0 || !plan_is_full_tunnel(checking->setup->wireguard, family))
-		return 0;
-	rc = net_routes_read(checking->netlink, route.table, 0, &there, checking->err);
-	if (rc < 0)
-		return rc;
-	is_taken = net_routes_find_rival(&there, &route, &other);
-	net_routes_done(&there);
-	if (!is_taken)
-		return 0;
-	snprintf(text, sizeof(text), "0x%x", interface->fwmark);
-	return refuse(checking, -EEXIST, &spot,
-		"the mark is also the number of the full tunnel's routing table, and table %u is in use: %s; another "
-		"mark helps, or none",
-		interface->fwmark, format_route(checking, &other, where, sizeof(where)));
-}
-
 /* True if a network of the device's own addresses contains the prefix, so that no route is needed. */
 static bool is_covered(const struct wg_config_interface *interface, const struct prefix *to)
 {
@@ -419,30 +392,45 @@ static bool is_covered(const struct wg_config_interface *interface, const struct
 	return false;
 }
 
-static uint32_t table_of(const struct wg_config_interface *interface)
+/* As with wg-quick the table of a full tunnel has the number of its mark. */
+static int refuse_mark(const struct checking *checking, const struct net_route *other)
 {
-	return interface->table_kind == WG_CONFIG_TABLE_AUTO ? NET_ROUTE_TABLE_MAIN : interface->table;
+	uint32_t mark = checking->interface->fwmark;
+	char text[16], where[PATH_TEXT_MAX];
+	struct spot spot = spot_of(checking, checking->interface->fwmark_line, "FwMark", text);
+
+	snprintf(text, sizeof(text), "0x%x", mark);
+	return refuse(checking, -EEXIST, &spot,
+		"the mark is also the number of the full tunnel's routing table, and table %u is in use: %s; another "
+		"mark helps, or none",
+		mark, format_route(checking, other, where, sizeof(where)));
 }
 
-/* A /0 goes to a table of its own (check_full_tunnel()), and a prefix inside the device's own network needs no route.
- * After a reload routes of ours are no rivals. */
-static int check_route(
-	const struct checking *checking, const struct net_routes *there, const struct wg_config_prefix *allowed)
+/* The routes of a full tunnel go to a table of its own, which without FwMark in the file is a free one. A prefix inside
+ * the device's own network needs no route in the main table. After a reload routes of ours are no rivals. */
+static int check_route(const struct checking *checking, const struct full_tunnel *full, const struct net_routes *there,
+	const struct wg_config_prefix *allowed)
 {
 	const struct wg_config_interface *interface = checking->interface;
-	bool is_auto = interface->table_kind == WG_CONFIG_TABLE_AUTO;
-	struct net_route route = {.to = allowed->prefix, .table = table_of(interface)}, other;
+	struct net_route route = {.to = allowed->prefix, .table = interface->table}, other;
+	bool is_full = full_tunnel_has(full, &route.to);
 	char text[PREFIX_TEXT_MAX], where[PATH_TEXT_MAX];
 	struct spot spot = spot_of(checking, allowed->line, "AllowedIPs", prefix_format(text, sizeof(text), &route.to));
 
 	if (route.to.addr.sa.sa_family == AF_INET6 && ipv6_is_off())
 		return refuse_ipv6(checking, &spot, "network, or Table = off");
-	if (is_auto && (route.to.bits == 0 || is_covered(interface, &route.to)))
+	if (is_full)
+		route.table = interface->fwmark;
+	else if (interface->table_kind == WG_CONFIG_TABLE_AUTO)
+		route.table = NET_ROUTE_TABLE_MAIN;
+	if (route.table == 0 || (route.table == NET_ROUTE_TABLE_MAIN && is_covered(interface, &route.to)))
 		return 0;
 	if (checking->had && plan_index_has(checking->had, &route.to))
 		return 0;
 	if (!net_routes_find_rival(there, &route, &other) || (checking->index && other.index == checking->index))
 		return 0;
+	if (is_full)
+		return refuse_mark(checking, &other);
 	return refuse(checking, -EEXIST, &spot,
 		"this host has that route already: %s (table %u); two halves of the prefix would win over it, else "
 		"take it out, or say Table = off",
@@ -453,14 +441,16 @@ static int check_route(
 static int check_every_route(const struct checking *checking)
 {
 	const struct wg_config *config = checking->setup->wireguard;
+	struct full_tunnel full;
 	struct net_routes there;
-	int rc = net_routes_read(checking->netlink, table_of(checking->interface), 0, &there, checking->err);
+	int rc = net_routes_read(checking->netlink, 0, 0, &there, checking->err);
 
 	if (rc < 0)
 		return rc;
+	full_tunnel_find(&full, checking->setup);
 	for (size_t i = 0; i < config->peer_count; i++)
 		for (size_t j = 0; j < config->peers[i].allowed_ip_count && rc == 0; j++)
-			rc = check_route(checking, &there, &config->peers[i].allowed_ips[j]);
+			rc = check_route(checking, &full, &there, &config->peers[i].allowed_ips[j]);
 	net_routes_done(&there);
 	return rc;
 }
@@ -469,10 +459,6 @@ static int check_routes(const struct checking *checking)
 {
 	int rc = check_table(checking);
 
-	if (rc == 0)
-		rc = check_full_tunnel(checking, AF_INET);
-	if (rc == 0)
-		rc = check_full_tunnel(checking, AF_INET6);
 	if (rc < 0 || checking->interface->table_kind == WG_CONFIG_TABLE_OFF)
 		return rc;
 	return check_every_route(checking);
@@ -485,11 +471,14 @@ static int check_routes(const struct checking *checking)
 static int check_parameters(const struct checking *checking)
 {
 	const struct host_setup *setup = checking->setup;
+	struct full_tunnel full;
+
+	full_tunnel_find(&full, setup);
 	const struct {
 		bool is_needed;
 		const char *path, *option;
 	} parameters[] = {
-		{plan_is_full_tunnel(setup->wireguard, AF_INET), "net/ipv4/conf/all/src_valid_mark",
+		{full.is_full[0], "net/ipv4/conf/all/src_valid_mark",
 			"net.ipv4.conf.all.src_valid_mark=1"},
 		{plan_forwards(setup), "net/ipv4/conf/default/forwarding", "net.ipv4.ip_forward=1"},
 		{plan_forwards_ipv6(setup), "net/ipv6/conf/all/forwarding", "net.ipv6.conf.all.forwarding=1"},

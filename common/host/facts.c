@@ -7,6 +7,7 @@
 #include "common/host/facts.h"
 
 #include "common/base/array.h"
+#include "common/host/full_tunnel.h"
 #include "common/host/table_lock.h"
 #include "common/net/link.h"
 #include "common/net/route.h"
@@ -95,11 +96,11 @@ static int take_table(struct netlink *netlink, const struct undo *left, uint32_t
 int facts_pick_mark(struct netlink *netlink, const struct host_setup *setup, const struct undo *left, uint32_t *ret,
 	int *ret_lock, struct err *err)
 {
-	const struct wg_config *config = setup->wireguard;
+	struct full_tunnel full;
 
-	if (config->interface.fwmark != 0 ||
-		(!plan_is_full_tunnel(config, AF_INET) && !plan_is_full_tunnel(config, AF_INET6))) {
-		*ret = config->interface.fwmark;
+	full_tunnel_find(&full, setup);
+	if (setup->wireguard->interface.fwmark != 0 || (!full.is_full[0] && !full.is_full[1])) {
+		*ret = setup->wireguard->interface.fwmark;
 		return 0;
 	}
 	for (uint32_t table = TABLE_FIRST; table < TABLE_FIRST + TABLES_TRIED; table++) {
@@ -356,8 +357,11 @@ static uint32_t lock_rules(struct facts *facts, const char *what, uint32_t prior
 static int find_priorities(
 	struct facts *facts, struct netlink *netlink, const struct host_setup *setup, struct err *err)
 {
+	struct full_tunnel full;
+
+	full_tunnel_find(&full, setup);
 	for (int i = 0; i < (facts->plan.has_ipv6 ? 2 : 1); i++) {
-		bool is_full = plan_is_full_tunnel(setup->wireguard, families[i]);
+		bool is_full = full_tunnel_is_of(&full, families[i]);
 		struct net_rule *rules;
 		size_t count;
 		int rc = net_rule_list(netlink, families[i], &rules, &count, err);

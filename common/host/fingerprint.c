@@ -6,7 +6,6 @@
 #include "common/base/prefix.h"
 #include "common/base/text.h"
 #include "common/host/hook.h"
-#include "common/host/plan.h"
 
 #include <string.h>
 
@@ -81,14 +80,13 @@ static uint64_t print_key(enum fingerprint_key key, const struct wg_config_inter
 	return print;
 }
 
-void fingerprint_take(struct fingerprint *ret, const struct wg_config *config)
+void fingerprint_take(struct fingerprint *ret, const struct wg_config *config, const bool is_full[2])
 {
 	for (int key = 0; key < FINGERPRINT_COUNT; key++)
 		ret->prints[key] = print_key(key, &config->interface);
 	ret->routing = (struct wg_config_interface){
 		.table_kind = config->interface.table_kind, .table = config->interface.table};
-	ret->is_full[0] = plan_is_full_tunnel(config, AF_INET);
-	ret->is_full[1] = plan_is_full_tunnel(config, AF_INET6);
+	memcpy(ret->is_full, is_full, sizeof(ret->is_full));
 }
 
 bool fingerprint_is_same(
@@ -102,20 +100,19 @@ struct wg_config fingerprint_route(const struct fingerprint *then, const struct 
 	return (struct wg_config){.interface = then->routing, .peers = config->peers, .peer_count = config->peer_count};
 }
 
-void fingerprint_name_changes(const struct fingerprint *then, const struct wg_config *config, char *ret, size_t size)
+void fingerprint_name_changes(const struct fingerprint *then, const struct wg_config *config, const bool is_full[2],
+	char *ret, size_t size)
 {
 	static const char *const names[FINGERPRINT_COUNT] = {
 		"PrivateKey", "ListenPort", "FwMark", "Address", "MTU", "Table", "DNS", "PreUp and PostUp"};
-	/* With the Table of then: a new Table alone is one change, not three. */
-	const struct wg_config routed = fingerprint_route(then, config);
 
 	ret[0] = '\0';
 	for (int key = 0; key < FINGERPRINT_COUNT; key++)
 		if (!fingerprint_is_same(then, key, &config->interface))
 			text_append_word(ret, size, names[key]);
 	/* A full tunnel comes and goes with its rules, its table and its mark. */
-	if (plan_is_full_tunnel(&routed, AF_INET) != then->is_full[0])
-		text_append_word(ret, size, "AllowedIPs (0.0.0.0/0)");
-	if (plan_is_full_tunnel(&routed, AF_INET6) != then->is_full[1])
-		text_append_word(ret, size, "AllowedIPs (::/0)");
+	if (is_full[0] != then->is_full[0])
+		text_append_word(ret, size, "AllowedIPs (IPv4 full tunnel)");
+	if (is_full[1] != then->is_full[1])
+		text_append_word(ret, size, "AllowedIPs (IPv6 full tunnel)");
 }

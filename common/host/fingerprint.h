@@ -30,7 +30,8 @@ struct fingerprint {
 	bool is_full[2];		    /* a full tunnel, IPv4 and IPv6 */
 };
 
-void fingerprint_take(struct fingerprint *ret, const struct wg_config *config);
+/* @is_full: of full_tunnel.h. */
+void fingerprint_take(struct fingerprint *ret, const struct wg_config *config, const bool is_full[2]);
 
 /* True if @config says the same for @key. */
 bool fingerprint_is_same(
@@ -39,5 +40,7 @@ bool fingerprint_is_same(
 /* @config's peers with the Table of then. Routes follow the old Table until the restart. Borrows @config's peers. */
 struct wg_config fingerprint_route(const struct fingerprint *then, const struct wg_config *config);
 
-/* Name the keys that need a restart: "Address, MTU"; "" for none. @ret: @size bytes. */
-void fingerprint_name_changes(const struct fingerprint *then, const struct wg_config *config, char *ret, size_t size);
+/* Name the keys that need a restart: "Address, MTU"; "" for none. @is_full: with the Table of then, so that a new Table
+ * alone is one change and not three. @ret: @size bytes. */
+void fingerprint_name_changes(const struct fingerprint *then, const struct wg_config *config, const bool is_full[2],
+	char *ret, size_t size);

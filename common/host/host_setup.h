@@ -9,6 +9,14 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#define HOST_SERVERS_MAX 64
+
+/* The addresses at which the client's connection may end, as far as they are known. */
+struct host_servers {
+	struct addr addrs[HOST_SERVERS_MAX];
+	size_t count;
+};
+
 struct host_setup {
 	const char *name;	    /* of the tunnel */
 	const char *config_path;    /* of the tunnel's file, for complaints */
@@ -18,6 +26,7 @@ struct host_setup {
 	const struct wg_config *wireguard; /* borrowed until host_close(), or until host_reload() took another */
 	const struct gateway *gateways;
 	size_t gateway_count;
+	const struct host_servers *servers; /* brought up to date by the owner before host_reload(); NULL: a hub */
 	bool is_hub;	      /* forwards among its peers */
 	int birth_netns_fd;   /* network namespace in which the device's UDP socket is to live; -1: this one */
 	struct addr endpoint; /* for peers without an Endpoint; family 0: there is none */

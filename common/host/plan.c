@@ -13,6 +13,7 @@
 #include "common/host/plan.h"
 
 #include "common/base/array.h"
+#include "common/host/full_tunnel.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -41,20 +42,6 @@ const char *plan_format_conf(char ret[SYSCTL_PATH_MAX], const char *ip, const ch
 
 /* --- what is wanted --- */
 
-bool plan_is_full_tunnel(const struct wg_config *config, int family)
-{
-	if (config->interface.table_kind != WG_CONFIG_TABLE_AUTO)
-		return false;
-	for (size_t i = 0; i < config->peer_count; i++)
-		for (size_t j = 0; j < config->peers[i].allowed_ip_count; j++) {
-			const struct prefix *allowed = &config->peers[i].allowed_ips[j].prefix;
-
-			if (allowed->bits == 0 && family_of(allowed) == family)
-				return true;
-		}
-	return false;
-}
-
 bool plan_forwards(const struct host_setup *setup)
 {
 	return setup->is_hub || setup->gateway_count > 0;
@@ -77,8 +64,10 @@ bool plan_forwards_ipv6(const struct host_setup *setup)
 
 bool plan_needs_firewall(const struct host_setup *setup)
 {
-	return plan_forwards(setup) || plan_is_full_tunnel(setup->wireguard, AF_INET) ||
-	       plan_is_full_tunnel(setup->wireguard, AF_INET6);
+	struct full_tunnel full;
+
+	full_tunnel_find(&full, setup);
+	return plan_forwards(setup) || full.is_full[0] || full.is_full[1];
 }
 
 /* --- one part after the other --- */
@@ -88,6 +77,7 @@ struct draft {
 	struct plan *plan;
 	const struct host_setup *setup;
 	const struct plan_facts *facts;
+	struct full_tunnel full;
 	int index;
 };
 
@@ -168,14 +158,14 @@ static int add_dns(const struct draft *draft)
 	return change->dns.set && change->dns.unset ? 0 : -ENOMEM;
 }
 
-/* As wg-quick: a /0 goes to a table of its own, which the rules of the full tunnel name; all else to the main table. */
+/* The rules of a full tunnel name the table that has the number of the mark. */
 static uint32_t table_of(const struct draft *draft, const struct prefix *to)
 {
 	const struct wg_config_interface *interface = &draft->setup->wireguard->interface;
 
 	if (interface->table_kind == WG_CONFIG_TABLE_NUMBER)
 		return interface->table;
-	return to->bits == 0 ? draft->facts->mark : NET_ROUTE_TABLE_MAIN;
+	return full_tunnel_has(&draft->full, to) ? draft->facts->mark : NET_ROUTE_TABLE_MAIN;
 }
 
 /* The route's own line is kept for the complaint if the kernel refuses it. */
@@ -264,7 +254,7 @@ static int add_routes(const struct draft *draft)
 
 static bool is_full(const struct draft *draft, int family)
 {
-	return plan_is_full_tunnel(draft->setup->wireguard, family) && (family == AF_INET || draft->facts->has_ipv6);
+	return full_tunnel_is_of(&draft->full, family) && (family == AF_INET || draft->facts->has_ipv6);
 }
 
 static int add_rule(const struct draft *draft, const struct net_rule *rule)
@@ -453,8 +443,9 @@ static int make(struct plan *ret, const struct host_setup *setup, const struct p
 	int (*draft_parts)(const struct draft *draft), struct err *err)
 {
 	struct plan plan = {.has_ipv6 = facts->has_ipv6};
-	const struct draft draft = {.plan = &plan, .setup = setup, .facts = facts, .index = index};
+	struct draft draft = {.plan = &plan, .setup = setup, .facts = facts, .index = index};
 
+	full_tunnel_find(&draft.full, setup);
 	firewall_format_table(plan.table, setup->name);
 	if (draft_parts(&draft) < 0) {
 		plan_done(&plan);
@@ -487,9 +478,10 @@ int plan_add_forwarding(struct plan *plan, const struct host_setup *setup, const
 char *plan_format_firewall(const struct host_setup *setup, const struct plan_facts *facts)
 {
 	struct plan plan = {.has_ipv6 = facts->has_ipv6};
-	const struct draft draft = {.plan = &plan, .setup = setup, .facts = facts};
+	struct draft draft = {.plan = &plan, .setup = setup, .facts = facts};
 	int rc;
 
+	full_tunnel_find(&draft.full, setup);
 	firewall_format_table(plan.table, setup->name);
 	return format_firewall(&draft, &rc);
 }

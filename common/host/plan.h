@@ -42,9 +42,6 @@ struct plan {
 /* "net/ipv6/conf/eth0/forwarding". @ip: "ipv4", "ipv6". Return: @ret. */
 const char *plan_format_conf(char ret[SYSCTL_PATH_MAX], const char *ip, const char *device, const char *key);
 
-/* True if an AllowedIPs of @family (AF_INET, AF_INET6) is a /0, for which we make rules. */
-bool plan_is_full_tunnel(const struct wg_config *config, int family);
-
 /* True if this host is to forward packets: it has a [Gateway], or a hub's device. The same for IPv6. */
 bool plan_forwards(const struct host_setup *setup);
 bool plan_forwards_ipv6(const struct host_setup *setup);

@@ -8,6 +8,7 @@
 
 #include "common/base/log.h"
 #include "common/host/check.h"
+#include "common/host/full_tunnel.h"
 #include "common/wireguard/wg_device.h"
 
 #include <errno.h>
@@ -16,33 +17,30 @@
 
 /* --- routes --- */
 
-/* Only routes that are new are asked about: what is ours stands in our own way. */
-static int check_routes(const struct reload *reload, const struct wg_config *routed, struct err *err)
+/* Only routes that are new are asked about: what is ours stands in our own way. @routed: the new setup. */
+static int check_routes(const struct reload *reload, const struct host_setup *routed, struct err *err)
 {
-	struct host_setup setup = *reload->setup;
 	struct plan_index had;
 	int rc;
 
-	setup.wireguard = routed;
 	if (plan_index_make(&had, &reload->applied->plan) < 0)
 		return err_system(err, -ENOMEM, "routes");
-	rc = check_new_routes(&reload->applied->netlink, &setup, reload->applied->index, &had, err);
+	rc = check_new_routes(&reload->applied->netlink, routed, reload->applied->index, &had, err);
 	plan_index_done(&had);
 	return rc;
 }
 
-static void take_routes(const struct reload *reload, const struct wg_config *routed)
+static void take_routes(const struct reload *reload, const struct host_setup *routed, const bool is_full[2])
 {
 	struct applied *applied = reload->applied;
 	const struct plan_facts facts = {.mark = applied->mark, .has_ipv6 = applied->plan.has_ipv6};
 	/* A full tunnel comes and goes with its rules, so only with a restart. */
-	bool keeps_full = routed->interface.table_kind == WG_CONFIG_TABLE_AUTO;
-	struct host_setup setup = *reload->setup;
+	const bool keeps_full[2] = {
+		is_full[0] != reload->fingerprint.is_full[0], is_full[1] != reload->fingerprint.is_full[1]};
 	struct plan wanted;
 	struct err err = {""};
 
-	setup.wireguard = routed;
-	if (plan_make_routes(&wanted, &setup, &facts, applied->index, &err) < 0) {
+	if (plan_make_routes(&wanted, routed, &facts, applied->index, &err) < 0) {
 		log_warning("route", "%s", err.text);
 		return;
 	}
@@ -111,10 +109,15 @@ static int sync_peers(
 int reload_take(struct reload *reload, const struct wg_config *wireguard, char *ret_restart, size_t restart_size,
 	struct err *err)
 {
-	const struct wg_config routed = fingerprint_route(&reload->fingerprint, wireguard);
+	const struct wg_config routed_config = fingerprint_route(&reload->fingerprint, wireguard);
+	struct host_setup routed = *reload->setup;
+	struct full_tunnel full;
 	struct addr *endpoints;
-	int rc = check_routes(reload, &routed, err);
+	int rc;
 
+	routed.wireguard = &routed_config;
+	full_tunnel_find(&full, &routed);
+	rc = check_routes(reload, &routed, err);
 	if (rc < 0)
 		return rc;
 	endpoints = calloc(wireguard->peer_count + 1, sizeof(*endpoints));
@@ -125,12 +128,12 @@ int reload_take(struct reload *reload, const struct wg_config *wireguard, char *
 		free(endpoints);
 		return rc;
 	}
-	fingerprint_name_changes(&reload->fingerprint, wireguard, ret_restart, restart_size);
+	fingerprint_name_changes(&reload->fingerprint, wireguard, full.is_full, ret_restart, restart_size);
 	endpoints_stop(&reload->endpoints); /* it goes by the old list */
 	free(reload->applied->endpoints);
 	reload->applied->endpoints = endpoints;
 	reload->setup->wireguard = wireguard;
-	take_routes(reload, &routed);
+	take_routes(reload, &routed, full.is_full);
 	reload->endpoints = (struct endpoints){.loop = reload->applied->loop,
 		.timer = reload->timer,
 		.config = wireguard,
@@ -145,7 +148,10 @@ int reload_take(struct reload *reload, const struct wg_config *wireguard, char *
 
 void reload_start(struct reload *reload)
 {
-	fingerprint_take(&reload->fingerprint, reload->setup->wireguard);
+	struct full_tunnel full;
+
+	full_tunnel_find(&full, reload->setup);
+	fingerprint_take(&reload->fingerprint, reload->setup->wireguard, full.is_full);
 }
 
 void reload_stop(struct reload *reload)

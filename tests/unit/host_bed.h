@@ -359,6 +359,7 @@ static inline void make_plan_of_bed(void)
 	assert_int_equal(plan_add_forwarding(&bed.applied.plan, &bed.setup, &facts), 0);
 	for (size_t i = 0; i < bed.applied.plan.count; i++)
 		bed.applied.plan.changes[i].is_made = true;
+	free(bed.applied.firewall_listing);
 	bed.applied.firewall_listing = strdup(TABLE_AS_MADE);
 }
 

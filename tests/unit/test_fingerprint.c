@@ -17,6 +17,7 @@ static struct bed {
 	char *hook[1], *dns[1];
 	struct wg_config_peer peer;
 	struct wg_config config;
+	bool is_full[2];
 	struct fingerprint then;
 	char text[200];
 } bed;
@@ -41,19 +42,14 @@ static int set_up(void **state)
 	bed.peer.allowed_ips = bed.allowed;
 	bed.config.peers = &bed.peer;
 	bed.config.peer_count = 1;
-	fingerprint_take(&bed.then, &bed.config);
+	fingerprint_take(&bed.then, &bed.config, bed.is_full);
 	return 0;
 }
 
 static void expect(const char *names)
 {
-	fingerprint_name_changes(&bed.then, &bed.config, bed.text, sizeof(bed.text));
+	fingerprint_name_changes(&bed.then, &bed.config, bed.is_full, bed.text, sizeof(bed.text));
 	assert_string_equal(bed.text, names);
-}
-
-static void allow_everything(int family)
-{
-	bed.allowed[bed.peer.allowed_ip_count++] = (struct wg_config_prefix){.prefix.addr.sa.sa_family = (sa_family_t)family};
 }
 
 static void same_configuration_names_nothing(void **state)
@@ -124,28 +120,25 @@ static void hooks_of_going_down_need_no_restart(void **state)
 static void full_tunnel_that_comes_is_named_by_family(void **state)
 {
 	(void)state;
-	allow_everything(AF_INET);
-	expect("AllowedIPs (0.0.0.0/0)");
-	allow_everything(AF_INET6);
-	expect("AllowedIPs (0.0.0.0/0), AllowedIPs (::/0)");
+	bed.is_full[0] = true;
+	expect("AllowedIPs (IPv4 full tunnel)");
+	bed.is_full[1] = true;
+	expect("AllowedIPs (IPv4 full tunnel), AllowedIPs (IPv6 full tunnel)");
 }
 
 static void full_tunnel_that_goes_is_named(void **state)
 {
 	(void)state;
-	allow_everything(AF_INET6);
-	fingerprint_take(&bed.then, &bed.config);
+	bed.is_full[1] = true;
+	fingerprint_take(&bed.then, &bed.config, bed.is_full);
 	expect("");
-	bed.peer.allowed_ip_count = 0;
-	expect("AllowedIPs (::/0)");
+	bed.is_full[1] = false;
+	expect("AllowedIPs (IPv6 full tunnel)");
 }
 
-/* Without a Table of ours AllowedIPs = 0.0.0.0/0 is no full tunnel; that follows from Table and is not said twice. */
-static void another_table_is_named_once(void **state)
+static void another_table_is_named(void **state)
 {
 	(void)state;
-	allow_everything(AF_INET);
-	fingerprint_take(&bed.then, &bed.config);
 	bed.config.interface.table_kind = WG_CONFIG_TABLE_OFF;
 	expect("Table");
 }
@@ -175,7 +168,7 @@ int main(void)
 		cmocka_unit_test_setup(hooks_of_going_down_need_no_restart, set_up),
 		cmocka_unit_test_setup(full_tunnel_that_comes_is_named_by_family, set_up),
 		cmocka_unit_test_setup(full_tunnel_that_goes_is_named, set_up),
-		cmocka_unit_test_setup(another_table_is_named_once, set_up),
+		cmocka_unit_test_setup(another_table_is_named, set_up),
 		cmocka_unit_test_setup(routes_follow_the_table_of_then, set_up),
 	};
 

@@ -145,6 +145,17 @@ static void full_tunnel_has_rules(void **state)
 	assert_true(find(CHANGE_RULE)->rule.suppresses_default);
 }
 
+/* Both halves stand for everything; what is private stays in the main table only beside a /0. */
+static void halves_have_rules(void **state)
+{
+	(void)state;
+	allowed_ips_are("0.0.0.0/1 128.0.0.0/1 10.20.0.0/16");
+	assert_plan("up, MTU 1420\n10.20.0.0/16\n0.0.0.0/1\n128.0.0.0/1\nnet/ipv4/conf/all/src_valid_mark = 1\n"
+		    "nftables table\nrule 32764, lookup 254\nrule 32765, lookup 51820\n");
+	for (size_t i = 4; i < 7; i++)
+		assert_int_equal(bed.plan.changes[i].route.table, 51820);
+}
+
 /* Of each family by itself: IPv6 needs no src_valid_mark. */
 static void ipv6_alone_is_full(void **state)
 {
@@ -276,6 +287,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(split_tunnel_is_plain, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(double_route_is_one, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(full_tunnel_has_rules, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(halves_have_rules, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(ipv6_alone_is_full, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(ipv6_is_left_out, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(numbered_table_takes_all, set_up, tear_down),

@@ -90,7 +90,7 @@ static void new_route_is_added_and_old_one_goes(void **state)
 	(void)state;
 	allow(&new_peer, new_allowed, "10.30.0.0/16");
 	assert_int_equal(take(), 0);
-	assert_log("check-routes sync -route20 route30 names");
+	assert_log("check-routes sync route30 -route20 names");
 	assert_string_equal(restart, "");
 }
 
@@ -173,7 +173,23 @@ static void full_tunnel_waits_for_a_restart(void **state)
 	allow(&new_peer, new_allowed, "0.0.0.0/0");
 	assert_int_equal(take(), 0);
 	assert_log("check-routes sync names");
-	assert_string_equal(restart, "AllowedIPs (0.0.0.0/0)");
+	assert_string_equal(restart, "AllowedIPs (IPv4 full tunnel)");
+}
+
+/* Its rules are there: the new routes come first, so that nothing leaves in clear before the old one goes. */
+static void full_tunnel_may_be_spelled_anew(void **state)
+{
+	(void)state;
+	plan_done(&bed.applied.plan);
+	bed.peer.allowed_ip_count = 0;
+	allow(&bed.peer, bed.allowed, "0.0.0.0/0");
+	make_plan_of_bed();
+	reload_start(&reload);
+	allow(&new_peer, new_allowed, "0.1.0.0/1");
+	allow(&new_peer, new_allowed, "128.2.0.0/1");
+	assert_int_equal(take(), 0);
+	assert_log("check-routes sync route1 route2 -route0 names");
+	assert_string_equal(restart, "");
 }
 
 static void route_that_fails_is_no_change_of_ours(void **state)
@@ -199,6 +215,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_needs_a_restart_is_named_and_kept, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(restart_is_asked_for_until_it_comes, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(full_tunnel_waits_for_a_restart, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(full_tunnel_may_be_spelled_anew, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(route_that_fails_is_no_change_of_ours, set_up, tear_down),
 	};
 

@@ -1,0 +1,94 @@
+/* See full_tunnel.h. Happy path: one round over all allowed IPs counts the share of each family, a second one asks for
+ * each of them. Prefixes that overlap count twice: that makes a list about everything a little sooner, and does no harm
+ * there. Cannot fail.
+ */
+#include "common/host/full_tunnel.h"
+
+#include <sys/socket.h>
+
+#define HALF_OF_ALL ((uint64_t)1 << 31) /* all is 2^32: IPv4's addresses, or the /35 of 2000::/3 */
+
+static size_t slot_of(int family)
+{
+	return family == AF_INET6;
+}
+
+/* How much of everything @to covers, in units of HALF_OF_ALL. An IPv6 prefix longer than /35 is not worth counting. */
+static uint64_t share_of(const struct prefix *to)
+{
+	struct prefix internet;
+	unsigned bits;
+
+	prefix_parse("2000::/3", &internet);
+	if (to->addr.sa.sa_family == AF_INET)
+		return (uint64_t)1 << (32 - to->bits);
+	if (!prefix_contains(&internet, to))
+		return prefix_contains(to, &internet) ? 2 * HALF_OF_ALL : 0;
+	bits = to->bits - internet.bits;
+	return bits > 32 ? 0 : (uint64_t)1 << (32 - bits);
+}
+
+static bool is_private(const struct prefix *to)
+{
+	static const char *const networks[] = {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10",
+		"169.254.0.0/16", "127.0.0.0/8", "fc00::/7", "fe80::/10"};
+	struct prefix network;
+
+	for (size_t i = 0; i < sizeof(networks) / sizeof(*networks); i++)
+		if (prefix_parse(networks[i], &network) == 0 && prefix_contains(&network, to))
+			return true;
+	return false;
+}
+
+bool full_tunnel_has(const struct full_tunnel *tunnel, const struct prefix *to)
+{
+	const struct host_setup *setup = tunnel->setup;
+	size_t slot = slot_of(to->addr.sa.sa_family);
+
+	if (setup->wireguard->interface.table_kind != WG_CONFIG_TABLE_AUTO)
+		return false;
+	if (to->bits == 0 || (tunnel->is_broad[slot] && (!tunnel->has_all[slot] || !is_private(to))))
+		return true;
+	for (size_t i = 0; setup->servers && i < setup->servers->count; i++) {
+		const struct addr *server = &setup->servers->addrs[i];
+		struct prefix single = {.addr = *server, .bits = server->sa.sa_family == AF_INET6 ? 128 : 32};
+
+		if (prefix_contains(to, &single))
+			return true;
+	}
+	return false;
+}
+
+bool full_tunnel_is_of(const struct full_tunnel *tunnel, int family)
+{
+	return tunnel->is_full[slot_of(family)];
+}
+
+/* The next one of all peers' allowed IPs. @peer, @at: 0 before the first. Return: false: there is no more. */
+static bool next_allowed(const struct wg_config *config, size_t *peer, size_t *at, struct prefix *ret)
+{
+	for (; *peer < config->peer_count; ++*peer, *at = 0)
+		if (*at < config->peers[*peer].allowed_ip_count) {
+			*ret = config->peers[*peer].allowed_ips[(*at)++].prefix;
+			return true;
+		}
+	return false;
+}
+
+void full_tunnel_find(struct full_tunnel *ret, const struct host_setup *setup)
+{
+	struct full_tunnel tunnel = {.setup = setup};
+	uint64_t shares[2] = {0};
+	struct prefix to;
+
+	for (size_t peer = 0, at = 0; next_allowed(setup->wireguard, &peer, &at, &to);) {
+		size_t slot = slot_of(to.addr.sa.sa_family);
+
+		shares[slot] += share_of(&to);
+		tunnel.has_all[slot] |= to.bits == 0;
+		tunnel.is_broad[slot] = shares[slot] >= HALF_OF_ALL;
+	}
+	for (size_t peer = 0, at = 0; next_allowed(setup->wireguard, &peer, &at, &to);)
+		tunnel.is_full[slot_of(to.addr.sa.sa_family)] |= full_tunnel_has(&tunnel, &to);
+	*ret = tunnel;
+}
