@@ -80,30 +80,6 @@ static int add_device(const struct change_target *target, const struct change *c
 	return net_link_add_wireguard(target->birth, target->device, target->index, target->netns_fd, err);
 }
 
-/* Once the device is up, the kernel has a route to the connected network as well; make_route() finds that one. */
-static int add_address(const struct change_target *target, const struct change *change, struct err *err)
-{
-	const struct net_address address = {.index = target->index, .prefix = change->address};
-
-	return net_address_add(target->netlink, &address, err);
-}
-
-static int has_address(const struct change_target *target, const struct change *change, struct err *err)
-{
-	struct net_address *addresses;
-	size_t count;
-	int rc = net_address_list(target->netlink, &addresses, &count, err), found = 0;
-
-	if (rc < 0)
-		return rc;
-	/* prefix_equal() compares networks: the host part of the address has to be the same as well. */
-	for (size_t i = 0; i < count; i++)
-		found |= addresses[i].index == target->index && prefix_equal(&addresses[i].prefix, &change->address) &&
-			 addr_equal(&addresses[i].prefix.addr, &change->address.addr);
-	free(addresses);
-	return found;
-}
-
 /* In one request with the MTU, so that no packet leaves with another one. */
 static int raise_device(const struct change_target *target, const struct change *change, struct err *err)
 {
@@ -119,12 +95,73 @@ static int is_raised(const struct change_target *target, const struct change *ch
 	return rc < 0 ? rc : link.is_up;
 }
 
-/* --- routes: a hub has one for each of thousands of peers, so all are read once a pass --- */
+/* --- addresses, with the routes that the kernel makes for them when the device is up --- */
 
+/* All routes of the device are read once a pass: a hub has one for each of thousands of peers. */
 static int read_routes(const struct change_target *target, struct err *err)
 {
 	return target->routes->items ? 0 : net_routes_read(target->netlink, 0, target->index, target->routes, err);
 }
+
+/* @ret: to its network, unless it is all of that, and to the address itself, where that is there at once: IPv6 has it a
+ * little later. Return: how many. */
+static int own_routes(const struct change_target *target, const struct prefix *address, struct net_route ret[2])
+{
+	bool is_ipv6 = address->addr.sa.sa_family == AF_INET6;
+	int count = 0;
+
+	if (address->bits > 0 && address->bits < (is_ipv6 ? 128 : 32))
+		ret[count++] = (struct net_route){
+			.to = *address, .index = target->index, .table = NET_ROUTE_TABLE_MAIN};
+	if (!is_ipv6)
+		ret[count++] = (struct net_route){.to = {address->addr, 32},
+			.index = target->index,
+			.table = NET_ROUTE_TABLE_LOCAL,
+			.is_local = true};
+	return count;
+}
+
+static int add_address(const struct change_target *target, const struct change *change, struct err *err)
+{
+	const struct net_address address = {.index = target->index, .prefix = change->address};
+	struct net_route routes[2];
+	int rc = net_address_add(target->netlink, &address, err), is_up = rc < 0 ? 0 : is_raised(target, change, err);
+
+	if (rc < 0 || is_up <= 0)
+		return rc < 0 ? rc : is_up;
+	net_routes_done(target->routes); /* with the address the kernel may have made them just now */
+	rc = read_routes(target, err);
+	for (int i = own_routes(target, &change->address, routes) - 1; i >= 0 && rc == 0; i--)
+		if (!net_routes_have(target->routes, &routes[i]))
+			rc = net_route_add_own(target->netlink, &routes[i], &change->address.addr, err);
+	return rc;
+}
+
+static int has_address(const struct change_target *target, const struct change *change, struct err *err)
+{
+	struct net_address *addresses;
+	struct net_route routes[2];
+	size_t count;
+	int rc = net_address_list(target->netlink, &addresses, &count, err), found = 0;
+
+	if (rc < 0)
+		return rc;
+	/* prefix_equal() compares networks: the host part of the address has to be the same as well. */
+	for (size_t i = 0; i < count; i++)
+		found |= addresses[i].index == target->index && prefix_equal(&addresses[i].prefix, &change->address) &&
+			 addr_equal(&addresses[i].prefix.addr, &change->address.addr);
+	free(addresses);
+	rc = found ? is_raised(target, change, err) : 0;
+	if (rc <= 0)
+		return rc < 0 ? rc : found;
+	/* `ip route flush dev` takes the routes away and leaves the address. */
+	rc = read_routes(target, err);
+	for (int i = own_routes(target, &change->address, routes) - 1; i >= 0 && rc == 0 && found; i--)
+		found = net_routes_have(target->routes, &routes[i]);
+	return rc < 0 ? rc : found;
+}
+
+/* --- routes --- */
 
 /* "Exists" is success only for exactly our route. Another one to the same network is another program's, and stays. */
 static int add_route(const struct change_target *target, const struct change *change, struct err *err)

@@ -21,7 +21,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define IPV6_METRIC 1024 /* what the kernel gives an IPv6 route that is added without one; an IPv4 one has 0 */
+#define IPV6_METRIC 1024    /* what the kernel gives an IPv6 route that is added without one; an IPv4 one has 0 */
+#define IPV6_METRIC_OWN 256 /* what it gives the network of an IPv6 address */
 
 /* A route as the kernel lists it; with several next hops, the first one. */
 struct net_route_seen {
@@ -146,40 +147,56 @@ static int find_first(struct netlink *netlink, const struct wanted *wanted, stru
 
 /* --- adding and deleting --- */
 
-/* The same attributes as `ip route` sends, so that each can delete routes of the other. Return: NULL: out of memory. */
-static struct nl_msg *route_message(int type, int flags, const struct net_route *route)
+/* The same attributes as `ip route` sends, so that each can delete routes of the other. @own: NULL, or the address with
+ * which the kernel makes such a route. Return: NULL: out of memory. */
+static struct nl_msg *route_message(int type, int flags, const struct net_route *route, const struct addr *own)
 {
 	struct prefix to = prefix_network(&route->to);
 	struct rtmsg header = {
 		.rtm_family = (uint8_t)to.addr.sa.sa_family,
 		.rtm_dst_len = to.bits,
 		.rtm_table = route->table <= UINT8_MAX ? (uint8_t)route->table : RT_TABLE_UNSPEC,
-		.rtm_protocol = RTPROT_BOOT,
-		.rtm_scope = RT_SCOPE_LINK,
-		.rtm_type = RTN_UNICAST,
+		.rtm_protocol = own ? RTPROT_KERNEL : RTPROT_BOOT,
+		.rtm_scope = route->is_local ? RT_SCOPE_HOST : RT_SCOPE_LINK,
+		.rtm_type = route->is_local ? RTN_LOCAL : RTN_UNICAST,
 	};
 	struct nl_msg *message = netlink_message(type, flags, &header, sizeof(header));
+	int rc = message ? netlink_put_addr(message, RTA_DST, &to.addr) : -ENOMEM;
 
-	if (message && netlink_put_addr(message, RTA_DST, &to.addr) == 0 &&
-		nla_put_u32(message, RTA_TABLE, route->table) == 0 &&
+	if (rc == 0 && own && own->sa.sa_family == AF_INET6)
+		rc = nla_put_u32(message, RTA_PRIORITY, IPV6_METRIC_OWN);
+	else if (rc == 0 && own)
+		rc = netlink_put_addr(message, RTA_PREFSRC, own);
+	if (rc == 0 && nla_put_u32(message, RTA_TABLE, route->table) == 0 &&
 		nla_put_u32(message, RTA_OIF, (uint32_t)route->index) == 0)
 		return message;
 	nlmsg_free(message);
 	return NULL;
 }
 
-int net_route_add(struct netlink *netlink, const struct net_route *route, struct err *err)
+static int add_route(
+	struct netlink *netlink, int flags, const struct net_route *route, const struct addr *own, struct err *err)
 {
 	char text[PREFIX_TEXT_MAX];
-	int rc = netlink_request(netlink, route_message(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, route));
+	int rc = netlink_request(netlink, route_message(RTM_NEWROUTE, NLM_F_CREATE | flags, route, own));
 
 	return rc < 0 ? netlink_fail(netlink, err, rc, "route %s", prefix_format(text, sizeof(text), &route->to)) : 0;
+}
+
+int net_route_add(struct netlink *netlink, const struct net_route *route, struct err *err)
+{
+	return add_route(netlink, NLM_F_EXCL, route, NULL, err);
+}
+
+int net_route_add_own(struct netlink *netlink, const struct net_route *route, const struct addr *own, struct err *err)
+{
+	return add_route(netlink, NLM_F_APPEND, route, own, err);
 }
 
 int net_route_delete(struct netlink *netlink, const struct net_route *route, struct err *err)
 {
 	char text[PREFIX_TEXT_MAX];
-	int rc = netlink_request(netlink, route_message(RTM_DELROUTE, 0, route));
+	int rc = netlink_request(netlink, route_message(RTM_DELROUTE, 0, route, NULL));
 
 	if (rc == 0 || rc == -ESRCH || rc == -ENODEV)
 		return 0;
@@ -263,8 +280,8 @@ static const struct net_route_seen *find_to(const struct net_routes *routes, con
  * same device. */
 static bool is_same(const struct net_route_seen *seen, const struct net_route *route)
 {
-	return seen->index == route->index && seen->table == route->table && seen->type == RTN_UNICAST &&
-	       !seen->has_gateway && !seen->has_many;
+	return seen->index == route->index && seen->table == route->table &&
+	       seen->type == (route->is_local ? RTN_LOCAL : RTN_UNICAST) && !seen->has_gateway && !seen->has_many;
 }
 
 bool net_routes_have(const struct net_routes *routes, const struct net_route *route)

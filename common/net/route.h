@@ -12,15 +12,20 @@
 #include <stdint.h>
 
 #define NET_ROUTE_TABLE_MAIN 254u
+#define NET_ROUTE_TABLE_LOCAL 255u
 
 struct net_route {
 	struct prefix to;
 	int index; /* of the device it leads to, scope link, without a gateway */
 	uint32_t table;
+	bool is_local; /* to an address of this host */
 };
 
 /* Return: 0, -EEXIST (another route to there), or another negative errno. */
 int net_route_add(struct netlink *netlink, const struct net_route *route, struct err *err);
+/* Add a route that the kernel makes with the address @own, as it makes it: to the address, or to its network. One to
+ * the same network by another device does no harm. Return: as net_route_add(). */
+int net_route_add_own(struct netlink *netlink, const struct net_route *route, const struct addr *own, struct err *err);
 /* It is no failure if the route is gone already. */
 int net_route_delete(struct netlink *netlink, const struct net_route *route, struct err *err);
 /* Return: 1 if exactly this route is there, 0, or a negative errno. */
