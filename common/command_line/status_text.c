@@ -277,6 +277,10 @@ static void write_wireguard(FILE *out, const json_t *wireguard, int64_t now_s)
 	if (number_of(wireguard, "mtu") > 0)
 		fprintf(out, "    mtu: %.0f\n", number_of(wireguard, "mtu"));
 	write_rules(out, json_object_get(wireguard, "rules"));
+	if (json_is_true(json_object_get(wireguard, "barrier")))
+		fputs("    barrier: another program takes the rules away; what would leave past the tunnel is "
+		      "dropped\n",
+			out);
 	json_array_foreach (json_object_get(wireguard, "peers"), i, peer)
 		write_peer(out, peer, now_s);
 }

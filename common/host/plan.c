@@ -323,6 +323,12 @@ static void describe_firewall(const struct draft *draft, struct firewall_setup *
 	ret->mark = is_full(draft, AF_INET) || is_full(draft, AF_INET6) ? facts->mark : 0;
 	ret->guarded = guarded;
 	ret->guarded_count = guarded_addresses(draft, guarded);
+	if (facts->barrier.is_up) {
+		ret->stops_ipv4 = is_full(draft, AF_INET);
+		ret->stops_ipv6 = is_full(draft, AF_INET6);
+		ret->reachable = facts->barrier.networks;
+		ret->reachable_count = facts->barrier.network_count;
+	}
 	ret->gateways = facts->gateways;
 	ret->gateway_count = facts->gateway_count;
 	ret->among_peers = draft->setup->is_hub;

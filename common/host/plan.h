@@ -16,6 +16,13 @@ struct plan_interface {
 	bool takes_adverts; /* accept_ra is 1 */
 };
 
+/* See barrier.h. */
+struct plan_barrier {
+	bool is_up;
+	const struct prefix *networks; /* which stay within reach */
+	size_t network_count;
+};
+
 /* Facts about the host. */
 struct plan_facts {
 	uint32_t mark; /* of the device, and with a full tunnel the number of its table */
@@ -30,6 +37,7 @@ struct plan_facts {
 	const struct firewall_gateway *gateways;
 	size_t gateway_count;
 	const char *dns_set, *dns_unset; /* NULL: no DNS */
+	struct plan_barrier barrier;
 };
 
 struct plan {

@@ -8,8 +8,9 @@
  * asks for another one, because the look may have passed that change already.
  *
  * Another program may want the opposite of what we want. After REPAIRS_MAX repairs in REPAIRS_WINDOW_US a change is
- * left alone for REPAIRS_PAUSE_US, then it is tried again. A change that cannot be put back is logged and looked for
- * again like the rest.
+ * left alone for REPAIRS_PAUSE_US, then it is tried again. What a full tunnel cannot be without is put back all the
+ * same, at growing intervals, and meanwhile the barrier keeps traffic from leaving in clear (barrier.h). A change that
+ * cannot be put back is logged and looked for again like the rest.
  */
 #include "common/host/repair.h"
 
@@ -29,6 +30,8 @@
 #define REPAIRS_MAX 5
 #define REPAIRS_WINDOW_US (10 * CLOCK_US_PER_S)
 #define REPAIRS_PAUSE_US (30 * CLOCK_US_PER_S)
+#define SLOW_FIRST_US (CLOCK_US_PER_S / 2) /* of a full tunnel: the first interval, which doubles */
+#define SLOW_DOUBLINGS 3
 #define TOLD_MAX                                                                                                       \
 	20 /* lines of one look: a hub may have a route for each of thousands of peers, which go with one command */
 
@@ -69,11 +72,14 @@ void repair_on_network(struct repair *repair, unsigned kinds)
 		look_soon(repair);
 }
 
-/* In a minute, or when the first pause of a change ends. */
-static uint64_t ms_to_next_look(const struct plan *plan)
+/* In a minute, or when the first pause of a change ends, or when the barrier may go down. */
+static uint64_t ms_to_next_look(const struct repair *repair)
 {
-	uint64_t now_us = clock_now_us(), next_ms = EVERY_MS;
+	const struct plan *plan = &repair->setup.applied->plan;
+	uint64_t now_us = clock_now_us(), next_ms = EVERY_MS, barrier_ms = barrier_ms_left(&repair->barrier);
 
+	if (barrier_ms > 0 && barrier_ms < next_ms)
+		next_ms = barrier_ms;
 	for (size_t i = 0; i < plan->count; i++) {
 		uint64_t until_us = plan->changes[i].paused_until_us;
 
@@ -94,7 +100,7 @@ static void end_look(void *owner)
 	if (repair->is_wanted)
 		look_soon(repair);
 	else
-		look_in(repair, ms_to_next_look(&repair->setup.applied->plan));
+		look_in(repair, ms_to_next_look(repair));
 	repair->is_wanted = false;
 }
 
@@ -133,18 +139,33 @@ static bool has_device(struct repair *repair)
 
 /* --- how often --- */
 
+/* Put back now, and then looked for only after an interval. */
+static void slow_down(struct change *change, uint64_t now_us)
+{
+	unsigned doublings = change->repairs - REPAIRS_MAX - 1;
+
+	change->repairs_since_us = now_us; /* as long as it goes on, the intervals do not begin anew */
+	change->paused_until_us = now_us + (SLOW_FIRST_US << (doublings < SLOW_DOUBLINGS ? doublings : SLOW_DOUBLINGS));
+}
+
 static bool may_put_back(void *owner, struct change *change)
 {
+	struct repair *repair = owner;
+	bool is_needed = barrier_is_for(repair->setup.applied, change);
 	uint64_t now_us = clock_now_us();
 	char text[CHANGE_TEXT_MAX];
 
-	(void)owner;
+	repair->barrier.is_missing |= is_needed;
 	if (now_us - change->repairs_since_us > REPAIRS_WINDOW_US) {
 		change->repairs = 0;
 		change->repairs_since_us = now_us;
 	}
 	if (++change->repairs <= REPAIRS_MAX)
 		return true;
+	if (is_needed) {
+		slow_down(change, now_us);
+		return true;
+	}
 	change->paused_until_us = now_us + REPAIRS_PAUSE_US;
 	change->repairs = 0;
 	log_warning(change_area(change),
@@ -187,6 +208,13 @@ static void on_looked(void *owner)
 	if (repair->put_back > TOLD_MAX)
 		log_notice("wireguard", "device %s: %zu more things were put back, which --verbose names",
 			repair->setup.applied->setup->device, repair->put_back - TOLD_MAX);
+	barrier_settle(&repair->barrier);
+}
+
+static void on_settled(void *owner)
+{
+	struct repair *repair = owner;
+
 	if (!repair->scans_forwards) {
 		end_look(repair);
 		return;
@@ -255,7 +283,9 @@ static void on_repair_timer(uv_timer_t *timer)
 void repair_start(struct repair *repair, const struct repair_setup *setup)
 {
 	*repair = (struct repair){
-		.setup = *setup, .forwards = {.applied = setup->applied, .on_done = end_look, .owner = repair}};
+		.setup = *setup,
+		.forwards = {.applied = setup->applied, .on_done = end_look, .owner = repair},
+		.barrier = {.applied = setup->applied, .on_done = on_settled, .owner = repair}};
 	setup->timer->data = repair;
 	overlap_check(&repair->overlap, setup->applied);
 	look_in(repair, GATHER_MS);
@@ -269,6 +299,7 @@ void repair_stop(struct repair *repair)
 	applied_stop(repair->setup.applied);
 	forward_watch_stop(&repair->forwards);
 	overlap_done(&repair->overlap);
+	barrier_done(&repair->barrier);
 }
 
 void repair_restart(struct repair *repair)

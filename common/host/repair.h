@@ -9,6 +9,7 @@
 #pragma once
 
 #include "common/host/applied.h"
+#include "common/host/barrier.h"
 #include "common/host/forward_watch.h"
 #include "common/host/overlap.h"
 
@@ -23,6 +24,7 @@ struct repair {
 	struct repair_setup setup;
 	struct forward_watch forwards;
 	struct overlap overlap;
+	struct barrier barrier;
 	bool is_under_way;
 	bool is_wanted;	     /* something has changed during the look under way */
 	bool scans_forwards; /* nftables or forwarding has changed: the look ends with a round of the forward watch */

@@ -79,6 +79,8 @@ json_t *report_make(struct applied *applied, bool is_gone)
 	if (state.fwmark != 0)
 		json_object_set_new(object, "fwmark", json_integer(state.fwmark));
 	describe_routing(applied, object);
+	if (applied->facts.plan.barrier.is_up)
+		json_object_set_new(object, "barrier", json_true());
 	if (net_link_find(&applied->netlink, device, &link, NULL) == 0)
 		json_object_set_new(object, "mtu", json_integer(link.mtu));
 	for (size_t i = 0; i < state.peer_count; i++)

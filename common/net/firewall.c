@@ -91,6 +91,29 @@ static void write_marks(FILE *out, const struct firewall_setup *setup)
 		setup->mark);
 }
 
+/* A DHCP lease is renewed from a socket that is bound to its device, also at a server beyond the router. */
+static void write_barrier(FILE *out, const struct firewall_setup *setup)
+{
+	if (!setup->stops_ipv4 && !setup->stops_ipv6)
+		return;
+	fprintf(out,
+		"\tchain barrier {\n\t\ttype filter hook postrouting priority filter; policy accept;\n"
+		"\t\toifname { \"lo\", \"%s\" } accept\n\t\tmeta mark 0x%x accept\n"
+		"\t\tip daddr { 224.0.0.0/4, 255.255.255.255 } accept\n\t\tip6 daddr { fe80::/10, ff00::/8 } accept\n"
+		"\t\tudp sport 68 udp dport 67 accept\n\t\tudp sport 546 udp dport 547 accept\n",
+		setup->device, setup->mark);
+	for (size_t i = 0; i < setup->reachable_count; i++) {
+		fprintf(out, "\t\t");
+		write_match(out, &setup->reachable[i], "daddr");
+		fprintf(out, " accept\n");
+	}
+	if (setup->stops_ipv4)
+		fprintf(out, "\t\tmeta nfproto ipv4 drop\n");
+	if (setup->stops_ipv6)
+		fprintf(out, "\t\tmeta nfproto ipv6 drop\n");
+	fprintf(out, "\t}\n");
+}
+
 /* TCP through the tunnel must fit its MTU: many networks drop the ICMP that would say so. */
 static void write_clamp(FILE *out, const char *direction, const char *device)
 {
@@ -196,6 +219,7 @@ char *firewall_format(const struct firewall_setup *setup)
 	fprintf(out, "table inet %s {\n", setup->table);
 	write_guard(out, setup);
 	write_marks(out, setup);
+	write_barrier(out, setup);
 	write_forward(out, setup);
 	write_out(out, setup);
 	fprintf(out, "}\n");

@@ -3,6 +3,8 @@
  *     guard      raw prerouting, full tunnel: packets for the device's addresses that come from other devices are dropped
  *     save       mangle postrouting: the mark of a packet of ours is saved as its connection's mark, TCP and UDP
  *     restore    mangle prerouting: the answers get the mark back, so that rp_filter = 1 lets them in
+ *     barrier    postrouting: of a family with a full tunnel nothing leaves by another device than the tunnel's, but
+ *                for our mark, neighbours and DHCP, and networks that are named
  *     forward    MSS clamped to the route's MTU both ways. Where we switched forwarding on, only this is forwarded for the
  *                device: to the LAN, from hosts of the LAN (which have a route), answers, and on the hub from peer to peer;
  *                where the LAN is the Internet, only answers come in
@@ -34,6 +36,9 @@ struct firewall_setup {
 	uint32_t mark;		      /* 0: no marks to keep */
 	const struct prefix *guarded; /* the device's addresses of the families that have a full tunnel */
 	size_t guarded_count;
+	bool stops_ipv4, stops_ipv6; /* the barrier is up */
+	const struct prefix *reachable;
+	size_t reachable_count;
 	const struct firewall_gateway *gateways;
 	size_t gateway_count;
 	bool confines;	     /* forward nothing else for the device, because it was us who switched forwarding on */

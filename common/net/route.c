@@ -446,6 +446,36 @@ int net_route_default(struct netlink *netlink, int family, struct net_way *ret, 
 	return rc < 0 ? rc : fill_way(netlink, &best, ret, err);
 }
 
+static bool is_network(const struct net_route_seen *seen, const void *except)
+{
+	return seen->to.bits > 0 && seen->type == RTN_UNICAST && seen->index != *(const int *)except;
+}
+
+int net_route_list_networks(struct netlink *netlink, int except, struct prefix **ret, struct err *err)
+{
+	const struct wanted ipv4 = {
+		.family = AF_INET, .table = NET_ROUTE_TABLE_MAIN, .is_it = is_network, .what = &except};
+	struct wanted ipv6 = ipv4;
+	struct net_routes routes = {0};
+	struct prefix *networks;
+	size_t count;
+	int rc = append_family(netlink, &ipv4, &routes, err);
+
+	ipv6.family = AF_INET6;
+	if (rc == 0)
+		rc = append_family(netlink, &ipv6, &routes, err);
+	networks = rc == 0 ? calloc(routes.count + 1, sizeof(*networks)) : NULL;
+	if (rc == 0 && !networks)
+		rc = err_system(err, -ENOMEM, "list of routes");
+	for (size_t i = 0; networks && i < routes.count; i++)
+		networks[i] = routes.items[i].to;
+	count = routes.count;
+	net_routes_done(&routes);
+	if (networks)
+		*ret = networks;
+	return rc < 0 ? rc : (int)count;
+}
+
 /* A network behind a gateway is not on the device itself: hosts there would not see us as a neighbour. */
 static bool is_lan(const struct net_route_seen *seen, const void *lan)
 {

@@ -138,6 +138,24 @@ static void guard_leaves_link_local_addresses_alone(void **state)
 	assert_lacks(text_of(&plan), "fe80");
 }
 
+/* The last word is of the families that have a full tunnel; before it what stays within reach. */
+static void barrier_stops_a_family_but_for_what_is_named(void **state)
+{
+	struct prefix reachable[] = {prefix_of("192.168.1.0", 24), prefix_of("[fd77::]", 64)};
+	struct firewall_setup plan = plan_of("home");
+
+	(void)state;
+	plan.mark = MARK;
+	assert_lacks(text_of(&plan), "chain barrier");
+	plan.stops_ipv4 = true;
+	plan.reachable = reachable;
+	plan.reachable_count = 2;
+	assert_has(text_of(&plan), "\t\tip daddr 192.168.1.0/24 accept\n\t\tip6 daddr fd77::/64 accept\n"
+				   "\t\tmeta nfproto ipv4 drop\n\t}\n");
+	plan.stops_ipv6 = true;
+	assert_has(text_of(&plan), "\t\tmeta nfproto ipv4 drop\n\t\tmeta nfproto ipv6 drop\n\t}\n");
+}
+
 static void without_masquerade_nothing_is_translated(void **state)
 {
 	struct prefix lan = prefix_of("192.168.1.0", 24);
@@ -621,6 +639,7 @@ int main(void)
 		cmocka_unit_test(only_what_is_needed_gets_a_chain),
 		cmocka_unit_test(guard_is_for_each_address_of_its_family),
 		cmocka_unit_test(guard_leaves_link_local_addresses_alone),
+		cmocka_unit_test(barrier_stops_a_family_but_for_what_is_named),
 		cmocka_unit_test(without_masquerade_nothing_is_translated),
 		cmocka_unit_test(the_table_replaces_itself_in_one_go),
 		cmocka_unit_test(a_device_that_nft_cannot_quote_is_refused),

@@ -93,6 +93,8 @@ static int tear_down(void **state)
 {
 	(void)state;
 	repair_stop(&repair);
+	if (bed.applied.netlink.socket)
+		netlink_close(&bed.applied.netlink);
 	uv_close((uv_handle_t *)&timer, NULL);
 	clear_host_bed();
 	return 0;
@@ -171,6 +173,119 @@ static void fight_is_given_up_after_five_repairs(void **state)
 	repair_on_network(&repair, NETMON_ROUTE);
 	run_to_look(8);
 	assert_log("route20 list");
+}
+
+/* Instead of the hub: a laptop with a full tunnel. */
+static void have_full_tunnel(void)
+{
+	struct err err = {""};
+
+	plan_done(&bed.applied.plan);
+	bed.peer.allowed_ip_count = 0;
+	bed.setup.is_hub = false;
+	allow(&bed.peer, bed.allowed, "0.0.0.0/0");
+	allow(&bed.peer, bed.allowed, "10.20.0.0/16");
+	make_plan_of_bed();
+	if (!bed.applied.netlink.socket)
+		assert_int_equal(netlink_open(&bed.applied.netlink, -1, &err), 0);
+}
+
+static bool barrier_is_up(void)
+{
+	return bed.applied.facts.plan.barrier.is_up;
+}
+
+static void look_without(const char *what, unsigned look)
+{
+	bed.missing[0] = what;
+	repair_on_network(&repair, NETMON_RULE);
+	run_to_look(look);
+}
+
+/* Once may have been a slip; the second time what leaves in clear is dropped. */
+static void barrier_goes_up_with_the_second_loss(void **state)
+{
+	(void)state;
+	have_full_tunnel();
+	look_without("rule", 1);
+	assert_log("rule list");
+	assert_false(barrier_is_up());
+	look_without("route0", 2);
+	assert_log("route0 list table list");
+	assert_true(barrier_is_up());
+	look_without("rule", 3);
+	assert_log("rule list");
+	assert_true(barrier_is_up());
+}
+
+static void barrier_goes_down_when_all_has_stood(void **state)
+{
+	(void)state;
+	have_full_tunnel();
+	look_without("rule", 1);
+	look_without("rule", 2);
+	assert_true(barrier_is_up());
+	repair.barrier.missing_us -= BARRIER_HOLD_US - CLOCK_US_PER_S / 5;
+	bed.log[0] = '\0';
+	run_to_look(3); /* it comes by itself */
+	assert_log("list table list");
+	assert_false(barrier_is_up());
+	/* The next loss is a first one again. */
+	repair.barrier.missing_us -= BARRIER_HOLD_US;
+	look_without("rule", 4);
+	assert_log("rule list");
+	assert_false(barrier_is_up());
+}
+
+/* A second loss long after the first one, and what no full tunnel needs. */
+static void barrier_stays_down(void **state)
+{
+	(void)state;
+	have_full_tunnel();
+	look_without("rule", 1);
+	repair.barrier.missing_us -= BARRIER_HOLD_US;
+	look_without("rule", 2);
+	look_without("route20", 3);
+	assert_false(barrier_is_up());
+}
+
+/* The table with the barrier was being made when a reload came: the next look makes it. */
+static void barrier_outlives_a_reload(void **state)
+{
+	(void)state;
+	have_full_tunnel();
+	look_without("rule", 1);
+	bed.missing[0] = "rule";
+	repair_on_network(&repair, NETMON_RULE);
+	run_to_program();
+	end_program(); /* list */
+	assert_string_equal(bed.program_word, "table");
+	bed.log[0] = '\0';
+	repair_restart(&repair);
+	run_to_look(3);
+	assert_log("killed-table list table list");
+}
+
+/* The gap doubles from half a second to four, and the rule is never given up. */
+static void rules_of_a_full_tunnel_are_put_back_ever_more_slowly(void **state)
+{
+	static const unsigned gaps_ms[] = {500, 1000, 2000, 4000, 4000};
+	struct change *rule;
+
+	(void)state;
+	have_full_tunnel();
+	for (unsigned look = 1; look <= 5; look++)
+		look_without("rule", look);
+	rule = applied_find(&bed.applied, CHANGE_RULE);
+	assert_int_equal(rule->paused_until_us, 0);
+	bed.log[0] = '\0';
+	for (unsigned i = 0; i < 5; i++) {
+		look_without("rule", 6 + i);
+		assert_log("rule list");
+		assert_int_equal(rule->paused_until_us - rule->repairs_since_us, gaps_ms[i] * CLOCK_US_PER_MS);
+		rule->paused_until_us = 1;
+	}
+	assert_true(barrier_is_up());
 }
 
 /* A paused table costs no program either. */
@@ -313,6 +428,12 @@ int main(void)
 		cmocka_unit_test_setup_teardown(changed_table_is_made_again_and_listed, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(device_that_was_down_is_told, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(fight_is_given_up_after_five_repairs, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(barrier_goes_up_with_the_second_loss, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(barrier_goes_down_when_all_has_stood, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(barrier_stays_down, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(barrier_outlives_a_reload, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+			rules_of_a_full_tunnel_are_put_back_ever_more_slowly, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(paused_change_is_not_looked_for, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_changes_during_a_look_is_looked_at_again, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(reload_makes_a_look_under_way_begin_anew, set_up, tear_down),
