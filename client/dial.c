@@ -182,7 +182,7 @@ static void try_open(struct dial *dial, const struct addr *addr)
 	try->next = dial->tries;
 	dial->tries = try;
 	/* If the channel is full, no socket comes, and the try waits until the deadline. */
-	socket_request_open(dial->sockets, &try->request, addr->sa.sa_family, SOCK_STREAM);
+	socket_request_open(dial->sockets, &try->request, addr, SOCK_STREAM);
 }
 
 static void on_head_start_over(uv_timer_t *timer)

@@ -6,11 +6,13 @@
  */
 #include "client/link_marks.h"
 
+#include "client/way_past.h"
 #include "common/base/log.h"
 #include "common/process/socket_tune.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -22,6 +24,7 @@
 struct mark_duplicate {
 	struct mark_duplicate *next;
 	int fd;
+	struct addr to;
 	uint64_t made_ms;
 };
 
@@ -79,7 +82,7 @@ static bool open_sweep(struct link_marks *marks, uv_loop_t *loop)
 }
 
 /* Remember one more descriptor of the same connection: SO_MARK set through it takes effect for both. */
-static void keep_duplicate(struct link_marks *marks, uv_loop_t *loop, int fd)
+static void keep_duplicate(struct link_marks *marks, uv_loop_t *loop, int fd, const struct addr *to)
 {
 	struct mark_duplicate *duplicate = calloc(1, sizeof(*duplicate));
 
@@ -91,32 +94,38 @@ static void keep_duplicate(struct link_marks *marks, uv_loop_t *loop, int fd)
 		free(duplicate);
 		return;
 	}
+	duplicate->to = *to;
 	duplicate->made_ms = uv_now(loop);
 	duplicate->next = marks->duplicates;
 	marks->duplicates = duplicate;
 	uv_timer_start(marks->sweep, on_sweep, SWEEP_MS, SWEEP_MS);
 }
 
-void link_marks_put(struct link_marks *marks, uv_loop_t *loop, int fd)
+void link_marks_put(struct link_marks *marks, uv_loop_t *loop, int fd, const struct addr *to)
 {
 	int type = 0;
 	socklen_t len = sizeof(type);
 
 	if (marks->mark != 0)
 		set_mark(marks, fd);
+	way_past_bind(fd, marks->tunnel, marks->mark, to);
 	/* UDP sockets are for one question to a name server. */
 	if (marks->keeps && getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 && type == SOCK_STREAM)
-		keep_duplicate(marks, loop, fd);
+		keep_duplicate(marks, loop, fd, to);
 }
 
-bool link_marks_change(struct link_marks *marks, uint32_t mark)
+bool link_marks_change(struct link_marks *marks, uint32_t mark, const char *tunnel)
 {
-	if (mark == marks->mark)
-		return false;
+	bool is_new = mark != marks->mark;
+
 	marks->mark = mark;
-	for (struct mark_duplicate *duplicate = marks->duplicates; duplicate; duplicate = duplicate->next)
-		set_mark(marks, duplicate->fd);
-	return true;
+	snprintf(marks->tunnel, sizeof(marks->tunnel), "%s", tunnel);
+	for (struct mark_duplicate *duplicate = marks->duplicates; duplicate; duplicate = duplicate->next) {
+		if (is_new)
+			set_mark(marks, duplicate->fd);
+		way_past_bind(duplicate->fd, tunnel, mark, &duplicate->to);
+	}
+	return is_new;
 }
 
 void link_marks_forget(struct link_marks *marks)

@@ -287,13 +287,14 @@ static void on_marked_socket(struct socket_request *request, int error, int fd)
 }
 
 /* A request that is refused at once is not counted as one that waits. */
-static void request_marked(struct resolver *resolver, int family, int type)
+static void request_marked(struct resolver *resolver, const struct addr *server, int type)
 {
 	struct resolver_marked *marked = &resolver->stock[resolver->stock_count];
 
-	*marked = (struct resolver_marked){.resolver = resolver, .family = family, .type = type, .fd = -1};
+	*marked = (struct resolver_marked){
+		.resolver = resolver, .family = server->sa.sa_family, .type = type, .fd = -1};
 	marked->request.on_socket = on_marked_socket;
-	if (socket_request_open(resolver->source, &marked->request, (uint32_t)family, (uint32_t)type) < 0)
+	if (socket_request_open(resolver->source, &marked->request, server, (uint32_t)type) < 0)
 		return;
 	resolver->stock_count++;
 	resolver->stock_waiting++;
@@ -305,12 +306,12 @@ static void request_stock(struct resolver *resolver, const struct addr *servers,
 	static const int families[] = {AF_INET, AF_INET6};
 
 	for (size_t i = 0; i < count; i++)
-		request_marked(resolver, servers[i].sa.sa_family, SOCK_DGRAM);
+		request_marked(resolver, &servers[i], SOCK_DGRAM);
 	for (size_t k = 0; k < 2; k++)
 		for (size_t i = 0; i < count; i++) {
 			if (servers[i].sa.sa_family != families[k])
 				continue;
-			request_marked(resolver, families[k], SOCK_STREAM);
+			request_marked(resolver, &servers[i], SOCK_STREAM);
 			break;
 		}
 }

@@ -9,9 +9,10 @@
 #include <unistd.h>
 
 /* Tickets are never used twice, so a late answer cannot be taken for another request's. */
-int socket_request_open(struct socket_source *source, struct socket_request *request, uint32_t family, uint32_t type)
+int socket_request_open(
+	struct socket_source *source, struct socket_request *request, const struct addr *to, uint32_t type)
 {
-	struct channel_link wanted = {.ticket = ++source->last_ticket, .family = family, .type = type};
+	struct channel_link wanted = {.ticket = ++source->last_ticket, .to = *to, .type = type};
 	int rc = channel_send(source->channel, CHANNEL_LINK_WANTED, &wanted, sizeof(wanted), -1);
 
 	if (rc < 0)

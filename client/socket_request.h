@@ -1,6 +1,9 @@
 /* Sockets for the way to the server. SO_MARK needs a privilege that the worker has not, so the supervisor makes and
- * marks each: CHANNEL_LINK_WANTED goes up with a ticket, CHANNEL_LINK_SOCKET brings the descriptor with it. */
+ * marks each, or binds it to a device (way_past.h): CHANNEL_LINK_WANTED goes up with a ticket, CHANNEL_LINK_SOCKET
+ * brings the descriptor with it. */
 #pragma once
+
+#include "common/base/addr.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -23,8 +26,10 @@ struct socket_source {
 	uint64_t last_ticket;
 };
 
-/* @family: AF_INET, AF_INET6; @type: SOCK_STREAM, SOCK_DGRAM. Return: 0, or a negative errno: no answer will come. */
-int socket_request_open(struct socket_source *source, struct socket_request *request, uint32_t family, uint32_t type);
+/* @to: where the socket will be connected; @type: SOCK_STREAM, SOCK_DGRAM. Return: 0, or a negative errno: no answer
+ * will come. */
+int socket_request_open(
+	struct socket_source *source, struct socket_request *request, const struct addr *to, uint32_t type);
 
 /* Give the request up; its handler is not called any more. Does nothing for a request that is not open. */
 void socket_request_close(struct socket_source *source, struct socket_request *request);

@@ -7,8 +7,9 @@
  * The mark. A full tunnel routes everything into the device, also our own connection to the server, unless that carries
  * the firewall mark that WireGuard's routing rule leaves out. It is the mark of our device, or of another program's
  * device whose peer has our local port as its endpoint. That device is searched for at each network event, because
- * wg-quick may bring it up after us. With a mark, names are asked for at the physical links' name servers: the system's
- * may be the tunnel's own.
+ * wg-quick may bring it up after us. A tunnel without a mark may swallow the connection all the same, by routes to
+ * halves of everything: way_past.h. Under a full tunnel names are asked for at the physical links' name servers: the
+ * system's may be the tunnel's own.
  *
  * The worker reads the network, so it is not trusted: its messages are checked here (a family, a type, the number of a
  * server), and it gets sockets, never privileges.
@@ -21,6 +22,7 @@
 #include "client/other_device.h"
 #include "client/restart.h"
 #include "client/settings_build.h"
+#include "client/way_past.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/sealed.h"
@@ -55,6 +57,7 @@ struct supervisor {
 	bool has_timer;
 	struct link_marks marks;
 	struct other_device other_device;
+	bool is_past_tunnel; /* a full tunnel, by its mark or past it: name servers are the physical links' */
 	char nameservers[ADDRESS_LIST_TEXT_MAX]; /* as the worker knows them */
 	uint64_t nameservers_us;		 /* when they were looked for; 0: never */
 	bool are_stale;				 /* the network has changed since then */
@@ -67,7 +70,8 @@ static const struct client_config *config_of(const struct supervisor *s)
 
 /* --- the mark --- */
 
-/* 0: no mark. Our device has one only where routes need it; then the connection needs the same, whatever FwMark says. */
+/* 0: no mark. Our device has one only where routes need it; then the connection needs the same, whatever FwMark
+ * says. */
 static uint32_t find_mark(struct supervisor *s)
 {
 	if (s->first->has_device)
@@ -86,13 +90,18 @@ static uint32_t find_mark(struct supervisor *s)
 
 /* --- name servers --- */
 
-/* Find the physical links' name servers; none without a mark. Return: true if they have changed. */
+/* The device that the link must not go into; "": none that we know of. */
+static const char *tunnel_of(const struct supervisor *s)
+{
+	return s->first->has_device ? s->first->device : s->other_device.device;
+}
+
+/* Find the physical links' name servers; none where the system's do. Return: true if they have changed. */
 static bool find_nameservers(struct supervisor *s)
 {
-	const char *device = s->first->has_device ? s->first->device : s->other_device.device;
 	struct addr servers[DNS_SERVERS_MAX];
 	char before[ADDRESS_LIST_TEXT_MAX];
-	size_t count = s->marks.mark != 0 ? dns_uplink_servers(device, servers) : 0;
+	size_t count = s->is_past_tunnel ? dns_uplink_servers(tunnel_of(s), servers) : 0;
 
 	s->nameservers_us = clock_now_us();
 	s->are_stale = false;
@@ -107,10 +116,20 @@ static void tell_nameservers(struct supervisor *s, struct channel *channel)
 		channel_send(channel, CHANNEL_NAMESERVERS, s->nameservers, strlen(s->nameservers), -1);
 }
 
-/* Find the mark again, and set it on open sockets, too, if it has changed. */
-static void renew_mark(struct supervisor *s, struct channel *channel)
+/* Find the mark again, and set it on open sockets, too, if it has changed. The same for the way past a tunnel without a
+ * mark. Return: true if other name servers may be due. */
+static bool find_way(struct supervisor *s)
 {
-	if (link_marks_change(&s->marks, find_mark(s)))
+	uint32_t mark = find_mark(s);
+	bool is_new = link_marks_change(&s->marks, mark, tunnel_of(s)), was_past = s->is_past_tunnel;
+
+	s->is_past_tunnel = mark != 0 || way_past_is_needed(tunnel_of(s));
+	return is_new || was_past != s->is_past_tunnel;
+}
+
+static void renew_way(struct supervisor *s, struct channel *channel)
+{
+	if (find_way(s))
 		tell_nameservers(s, channel);
 }
 
@@ -121,15 +140,15 @@ static int open_socket(struct supervisor *s, const struct channel_link *wanted)
 {
 	int fd;
 
-	if ((wanted->family != AF_INET && wanted->family != AF_INET6) ||
+	if ((wanted->to.sa.sa_family != AF_INET && wanted->to.sa.sa_family != AF_INET6) ||
 		(wanted->type != SOCK_STREAM && wanted->type != SOCK_DGRAM))
 		return -EINVAL;
-	fd = socket((int)wanted->family, (int)wanted->type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	fd = socket(wanted->to.sa.sa_family, (int)wanted->type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return -errno;
 	if (wanted->type == SOCK_STREAM)
 		socket_tune_tcp(fd, config_of(s)->congestion_control, LINK_USER_TIMEOUT_MS);
-	link_marks_put(&s->marks, supervise_loop(s->supervise), fd);
+	link_marks_put(&s->marks, supervise_loop(s->supervise), fd, &wanted->to);
 	return fd;
 }
 
@@ -139,7 +158,7 @@ static void answer_link(struct supervisor *s, struct channel *channel, const str
 	struct channel_reply reply;
 	int fd;
 
-	renew_mark(s, channel);
+	renew_way(s, channel);
 	if (wanted->type == SOCK_DGRAM && s->are_stale)
 		tell_nameservers(s, channel);
 	fd = open_socket(s, wanted);
@@ -230,7 +249,7 @@ static int hand_down(void *owner, struct channel *channel, struct err *err)
 	struct supervisor *s = owner;
 	int rc;
 
-	link_marks_change(&s->marks, find_mark(s));
+	find_way(s);
 	find_nameservers(s);
 	rc = send_settings(s, channel, CHANNEL_SETTINGS, err);
 	if (rc < 0)
@@ -262,11 +281,11 @@ static void on_network(void *owner, struct channel *channel, unsigned kinds)
 	struct supervisor *s = owner;
 
 	if (kinds & (NETMON_LINK | NETMON_ADDRESS | NETMON_ROUTE | NETMON_RULE))
-		renew_mark(s, channel);
+		renew_way(s, channel);
 	if (!(kinds & (NETMON_LINK | NETMON_ADDRESS | NETMON_ROUTE)))
 		return;
 	s->are_stale = true; /* asked again at the latest when the worker wants a socket to ask for names */
-	if (s->marks.mark != 0 && clock_now_us() - s->nameservers_us >= NAMESERVERS_FRESH_US)
+	if (s->is_past_tunnel && clock_now_us() - s->nameservers_us >= NAMESERVERS_FRESH_US)
 		tell_nameservers(s, channel);
 	if (channel)
 		channel_send(channel, CHANNEL_NETWORK, NULL, 0, -1);

@@ -496,3 +496,29 @@ int net_route_find_lan(struct netlink *netlink, const struct prefix *lan, struct
 			prefix_format(text, sizeof(text), lan));
 	return rc < 0 ? rc : best.index;
 }
+
+struct past {
+	struct prefix to;
+	int except;
+};
+
+static bool is_past(const struct net_route_seen *seen, const void *what)
+{
+	const struct past *past = what;
+
+	return seen->type == RTN_UNICAST && seen->index != 0 && seen->index != past->except &&
+	       prefix_contains(&seen->to, &past->to);
+}
+
+int net_route_past(struct netlink *netlink, const struct addr *to, int except, struct err *err)
+{
+	const struct past past = {{*to, to->sa.sa_family == AF_INET6 ? 128 : 32}, except};
+	const struct wanted wanted = {
+		.family = to->sa.sa_family, .table = NET_ROUTE_TABLE_MAIN, .is_it = is_past, .what = &past};
+	struct net_route_seen best;
+	int rc = find_best(netlink, &wanted, &best, err);
+
+	if (rc == 0)
+		return err_system(err, -ENETUNREACH, "way past a device");
+	return rc < 0 ? rc : best.index;
+}

@@ -70,6 +70,10 @@ int net_route_way(struct netlink *netlink, const struct addr *to, uint32_t mark,
 /* The device of @family's default route with the lowest metric. Return: 0, -ENETUNREACH, or another negative errno. */
 int net_route_default(struct netlink *netlink, int family, struct net_way *ret, struct err *err);
 
+/* The device of the main table's best route to @to that does not lead to @except. Return: its index, -ENETUNREACH, or
+ * another negative errno. */
+int net_route_past(struct netlink *netlink, const struct addr *to, int except, struct err *err);
+
 /* The networks to which the main table has a better route than its default one, by another device than @except. @ret:
  * the caller frees it. Return: how many, or a negative errno. */
 int net_route_list_networks(struct netlink *netlink, int except, struct prefix **ret, struct err *err);

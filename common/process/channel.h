@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include "common/base/addr.h"
 #include "common/base/err.h"
 
 #include <stddef.h>
@@ -69,8 +70,8 @@ struct channel_flow {
 
 struct channel_link {
 	uint64_t ticket;
-	uint32_t family; /* AF_INET, AF_INET6 */
-	uint32_t type;	 /* SOCK_STREAM: a link; SOCK_DGRAM: for questions to name servers */
+	struct addr to;
+	uint32_t type; /* SOCK_STREAM: a link; SOCK_DGRAM: for questions to name servers */
 };
 
 struct channel_clock {

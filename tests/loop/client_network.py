@@ -45,6 +45,13 @@ def marks():
             for line in lines.splitlines() if f'{FAR}:' in line]
 
 
+def bound():
+    """Of each TCP connection that is up: the device that it is bound to, '' for none."""
+    lines = subprocess.run(['ss', '-tnOH', 'state', 'established'], capture_output=True, text=True, check=True).stdout
+    return [found[1] if (found := re.search(r'%([^:]+):', line)) else '' for line in lines.splitlines()
+            if f'{FAR}:' in line]
+
+
 def ended(link):
     """Has TCP come to its end?"""
     link.sock.setblocking(False)
@@ -118,6 +125,28 @@ def test_mark_comes_later():
         device.close()
         claims.wait_for(lambda: marks() == [0], 'no mark any more')
         assert at.is_quiet(0.5), 'a second connection'
+        carrier.close()
+
+
+def test_routes_without_a_mark():
+    """A tunnel without a mark whose routes take the server in: the connection that stands is bound past it, and so is one
+    that is made while they are there; without them it is let go."""
+    with server(_far[0]) as at, client(at, mark='auto') as ours:
+        carrier = at.carrier()
+        claims.wait_for(lambda: bound() == [''], 'a connection that is not bound')
+        device = FakeDevice('wgfake2', ours.port, 0, 1420)
+        nets.ip('route', 'add', '10.9.0.0/25', 'dev', device.name)
+        claims.wait_for(lambda: bound() == [_far[0].device], 'bound past the tunnel')
+        carrier.datagram(b'still there')
+        ours.wait_log(f'the routes lead into wgfake2; the connection is bound to {_far[0].device}')
+        assert at.is_quiet(0.5), 'a second connection'
+        carrier.close()
+        carrier = at.carrier()
+        assert bound() == [_far[0].device]
+        nets.ip('route', 'del', '10.9.0.0/25', 'dev', device.name)
+        claims.wait_for(lambda: bound() == [''], 'not bound any more')
+        carrier.datagram(b'still there')
+        device.close()
         carrier.close()
 
 

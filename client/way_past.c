@@ -1,0 +1,100 @@
+/* See way_past.h. Happy path: the kernel's way to the address leads into the tunnel; of the routes of the main table
+ * that do not, the best one names the device. Fails by leaving the socket as it is: then it goes where the routes say.
+ */
+#include "client/way_past.h"
+
+#include "common/base/log.h"
+#include "common/net/link.h"
+#include "common/net/route.h"
+#include "common/net/sysctl.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+/* Two root servers of DNS and the others far from them: a list of allowed IPs about everything holds most of them, one
+ * about a few networks none. Nothing is sent there. */
+static const char *const internet[] = {"198.41.0.4:53", "8.8.8.8:53", "77.88.8.8:53", "[2001:503:ba3e::2:30]:53",
+	"[2a00:1450:4001::1]:53"};
+
+static int find(struct netlink *netlink, const char *tunnel, uint32_t mark, const struct addr *to)
+{
+	struct net_link link;
+	struct net_way way;
+	int rc;
+
+	if (net_link_find(netlink, tunnel, &link, NULL) < 0 || net_route_way(netlink, to, mark, &way, NULL) < 0 ||
+		way.index != link.index)
+		return 0;
+	rc = net_route_past(netlink, to, link.index, NULL);
+	return rc < 0 ? 0 : rc;
+}
+
+int way_past_find(const char *tunnel, uint32_t mark, const struct addr *to)
+{
+	struct netlink netlink;
+	struct err err;
+	int index;
+
+	if (!tunnel[0] || netlink_open(&netlink, -1, &err) < 0)
+		return 0;
+	index = find(&netlink, tunnel, mark, to);
+	netlink_close(&netlink);
+	return index;
+}
+
+bool way_past_is_needed(const char *tunnel)
+{
+	struct addr addr;
+
+	for (size_t i = 0; i < sizeof(internet) / sizeof(*internet); i++)
+		if (addr_parse(internet[i], 0, &addr) == 0 && way_past_find(tunnel, 0, &addr) > 0)
+			return true;
+	return false;
+}
+
+/* With rp_filter = 1 the answers are dropped, because the routes say that the server is in the tunnel. The larger one
+ * of the two values counts. */
+static bool drops_answers(const char *device)
+{
+	const char *const names[] = {"all", device};
+	char path[SYSCTL_PATH_MAX], value[SYSCTL_VALUE_MAX];
+	char largest = '0';
+
+	for (size_t i = 0; i < 2; i++) {
+		snprintf(path, sizeof(path), "net/ipv4/conf/%s/rp_filter", names[i]);
+		if (sysctl_read(path, value, NULL) == 0 && value[0] > largest)
+			largest = value[0];
+	}
+	return largest == '1';
+}
+
+static void tell(int index, const char *tunnel, const struct addr *to)
+{
+	char text[ADDR_TEXT_MAX], device[IF_NAMESIZE];
+
+	if (!if_indextoname((unsigned)index, device))
+		return;
+	addr_format(text, sizeof(text), to);
+	if (to->sa.sa_family == AF_INET && drops_answers(device))
+		log_warning("link",
+			"%s: the routes lead into %s and rp_filter = 1 drops answers past it; AllowedIPs = 0.0.0.0/0 "
+			"in one piece helps, or sysctl -w net.ipv4.conf.all.rp_filter=2",
+			text, tunnel);
+	else
+		log_info("link", "%s: the routes lead into %s; the connection is bound to %s", text, tunnel, device);
+}
+
+void way_past_bind(int fd, const char *tunnel, uint32_t mark, const struct addr *to)
+{
+	int index = way_past_find(tunnel, mark, to), now = 0;
+	socklen_t len = sizeof(now);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_BINDTOIFINDEX, &now, &len) < 0 || now == index)
+		return;
+	if (setsockopt(fd, SOL_SOCKET, SO_BINDTOIFINDEX, &index, sizeof(index)) < 0)
+		log_debug("link", "a socket cannot be bound to a device: %s", strerror(errno));
+	else if (index > 0)
+		tell(index, tunnel, to);
+}
