@@ -265,13 +265,13 @@ static const char *advise_on_answer(const struct attempt *attempt, unsigned stat
 	case 101: /* of another protocol, which the reason says */
 		return "";
 	case 426:
-		return "; a reverse proxy in front of the server takes the upgrade out of the request (the server's log "
-		       "says more); in nginx add: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; "
+		return "; a reverse proxy in front of the server takes the upgrade out of the request (the server's "
+		       "log says more); in nginx add: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; "
 		       "proxy_set_header Connection upgrade;";
 	case 502:
 	case 504:
-		return "; a reverse proxy in front of the server does not reach it: is towpath-server running, where the "
-		       "proxy looks for it?";
+		return "; a reverse proxy in front of the server does not reach it: is towpath-server running, where "
+		       "the proxy looks for it?";
 	case 503:
 		return "; the server has too many sessions (MaxClients, MaxSessionsPerClient), or a reverse proxy in "
 		       "front of it does not reach it";

@@ -77,7 +77,7 @@ static int parse_target(void *owner, const char *text, const struct key_place *p
 	return 0;
 }
 
-/* Everybody's network would let everybody say whose address he has, and speak to a listener in the clear. */
+/* A network of all hosts is refused: any of them could name an address as its own, and use a listener in the clear. */
 static int parse_trusted_proxy(void *owner, const char *text, const struct key_place *place)
 {
 	struct server_settings *settings = &((struct server_config *)owner)->settings;
@@ -351,7 +351,7 @@ static void check_certificate(struct reading *reading)
 	tunnel_file_warn_readable_path(config->certificate_key_path);
 }
 
-/* In the clear, a token can be read on the way, and used: so only the proxy may come this way, and it has to be known. */
+/* In the clear, a token can be read on the way and used: so only the proxy may connect, and it has to be known. */
 static void check_cleartext(struct reading *reading)
 {
 	const struct server_config *config = reading->config;
@@ -359,8 +359,8 @@ static void check_cleartext(struct reading *reading)
 	for (size_t i = 0; i < config->listen_count && !reading->lines[ROW_TRUSTED_PROXIES]; i++)
 		if (config->listens[i].cleartext && !addr_is_loopback(&config->listens[i].addr))
 			ini_report_add(reading->report, config->path, config->listens[i].line,
-				"Listen: 'ws://%s': other hosts reach it; expected TrustedProxies = the proxy's address "
-				"or network, as in 172.18.0.0/16, too: then only that may connect",
+				"Listen: 'ws://%s': other hosts reach it; expected TrustedProxies = the proxy's "
+				"address or network, as in 172.18.0.0/16, too: then only that may connect",
 				config->listens[i].text);
 }
 

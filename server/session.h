@@ -18,7 +18,8 @@ struct session;
 /* How the flow table calls sessions. */
 extern const struct flow_handlers session_flow_handlers;
 
-/* A connection was accepted on a listener. Owns @fd. Where there is no memory the connection is closed. */
+/* A connection was accepted on @listener. Owns @fd. It is closed where there is no memory, and where the listener is for
+ * proxies and @from is none of them. */
 void session_open(
 	struct hub *hub, int fd, const struct server_settings_listener *listener, const struct addr *from);
 

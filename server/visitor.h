@@ -36,9 +36,10 @@ struct visitor_callbacks {
 	 * offered again at visitor_output_drained(). */
 	bool (*on_output)(void *owner, const uint8_t *data, size_t len);
 
-	/* A request with the form of a tunnel's upgrade (upgrade_read_request()), or one that has lost it
-	 * (upgrade_read_lost()); all answers before it have been taken. @head and @request are borrowed. Return: true: the owner takes the connection over, the visitor calls
-	 * nothing any more and is to be closed (also within the callback); false: the web site answers. */
+	/* A request with the form of a tunnel's upgrade (upgrade_read_request()), or one that has lost it on the way
+	 * (upgrade_read_lost()); all answers before it have been taken. @head and @request are borrowed. Return: true:
+	 * the owner takes the connection over, the visitor calls nothing any more and is to be closed (also within the
+	 * callback); false: the web site answers. */
 	bool (*on_upgrade)(void *owner, const struct http_head *head, const struct upgrade_request *request);
 
 	/* visitor_feed() took less than it was offered and would take more now. */

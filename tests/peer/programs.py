@@ -255,7 +255,7 @@ class Hub(Towpath):
 
     def __init__(self, target, listens=('wss://127.0.0.1:PORT',), token=TOKEN, stock_path=STOCK_PATH, peers=(),
                  certificate=None, extra=(), target_text=None, start=True):
-        self.hosts = [text.partition('://')[2].rpartition(':')[0].strip('[]') for text in listens]
+        self.hosts = [text.rpartition('://')[2].rpartition(':')[0].strip('[]') for text in listens]
         self.ports = [free_port(host=host) for host in self.hosts]
         self.listens = [text.replace('PORT', str(port)) for text, port in zip(listens, self.ports)]
         self.target = target
