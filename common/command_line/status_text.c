@@ -226,7 +226,8 @@ static void write_peer_transfer(FILE *out, const json_t *peer)
 /* Key, name, endpoint, … in the order of wg show. */
 static void write_peer(FILE *out, const json_t *peer, int64_t now_s)
 {
-	fprintf(out, "\n    peer: %s\n", tunnel_ref_text(peer, "public_key"));
+	fprintf(out, "\n    peer: %s%s\n", tunnel_ref_text(peer, "public_key"),
+		json_is_false(json_object_get(peer, "in_file")) ? " (not in the file)" : "");
 	if (*tunnel_ref_text(peer, "name"))
 		fprintf(out, "      name: %s\n", tunnel_ref_text(peer, "name"));
 	if (*tunnel_ref_text(peer, "endpoint"))

@@ -55,14 +55,10 @@ static void take_routes(const struct reload *reload, const struct host_setup *ro
 static struct addr known_address(const struct reload *reload, const struct wg_config_peer *peer)
 {
 	const struct wg_config *before = reload->setup->wireguard;
+	const struct wg_config_peer *old = peer->has_public_key ? wg_config_find(before, peer->public_key) : NULL;
 
-	for (size_t i = 0; i < before->peer_count; i++) {
-		const struct wg_config_peer *old = &before->peers[i];
-
-		if (peer->endpoint && old->endpoint && strcmp(peer->endpoint, old->endpoint) == 0 &&
-			memcmp(peer->public_key, old->public_key, WG_CONFIG_KEY_LEN) == 0)
-			return reload->applied->endpoints[i];
-	}
+	if (old && peer->endpoint && old->endpoint && strcmp(peer->endpoint, old->endpoint) == 0)
+		return reload->applied->endpoints[old - before->peers];
 	return (struct addr){.sa = {0}};
 }
 

@@ -225,16 +225,6 @@ static void on_settled(void *owner)
 
 /* --- endpoints that went elsewhere --- */
 
-/* True for a peer that the configuration reaches through the tunnel. */
-static bool is_through(const struct wg_config *config, const uint8_t public_key[WG_CONFIG_KEY_LEN])
-{
-	for (size_t i = 0; i < config->peer_count; i++)
-		if (wg_handshake_is_through(&config->peers[i]) &&
-			memcmp(config->peers[i].public_key, public_key, WG_CONFIG_KEY_LEN) == 0)
-			return true;
-	return false;
-}
-
 /* WireGuard takes as endpoint wherever a packet with the peer's key came from. A packet past the tunnel (the server
  * sent it before our carrier came up, say) takes the endpoint away from our port, and the tunnel stays empty. */
 static void repair_endpoints(const struct host_setup *host)
@@ -246,9 +236,10 @@ static void repair_endpoints(const struct host_setup *host)
 		return;
 	for (size_t i = 0; i < state.peer_count; i++) {
 		const struct wg_state_peer *peer = &state.peers[i];
+		const struct wg_config_peer *ours = wg_config_find(host->wireguard, peer->public_key);
 		char text[ADDR_TEXT_MAX];
 
-		if (addr_equal(&peer->endpoint, &host->endpoint) || !is_through(host->wireguard, peer->public_key))
+		if (addr_equal(&peer->endpoint, &host->endpoint) || !ours || !wg_handshake_is_through(ours))
 			continue;
 		if (wg_device_set_endpoint(host->device, peer->public_key, &host->endpoint, &err) < 0)
 			log_warning("wireguard", "%s", err.text);

@@ -16,9 +16,9 @@ static json_t *key_text(const uint8_t key[WG_CONFIG_KEY_LEN])
 	return json_string(text);
 }
 
-/* As the kernel has it, not as the file has it: `wg set` may have changed it since. A peer that has not been heard of
- * yet has no endpoint, and 0 is the kernel's word for "never". */
-static json_t *describe_peer(const struct wg_state_peer *peer)
+/* As the kernel has it, not as the file has it: `wg set` may have changed it since, or have made it. A peer that has not
+ * been heard of yet has no endpoint, and 0 is the kernel's word for "never". */
+static json_t *describe_peer(const struct wg_state_peer *peer, const struct wg_config *config)
 {
 	json_t *object = json_object(), *allowed = json_array();
 	char text[PREFIX_TEXT_MAX], endpoint[ADDR_TEXT_MAX] = "", handshake[32] = "";
@@ -31,6 +31,7 @@ static json_t *describe_peer(const struct wg_state_peer *peer)
 	for (size_t i = 0; i < peer->allowed_ip_count; i++)
 		json_array_append_new(allowed, json_string(prefix_format(text, sizeof(text), &peer->allowed_ips[i])));
 	json_object_set_new(object, "public_key", key_text(peer->public_key));
+	json_object_set_new(object, "in_file", json_boolean(wg_config_find(config, peer->public_key) != NULL));
 	json_object_set_new(object, "endpoint", endpoint[0] ? json_string(endpoint) : json_null());
 	json_object_set_new(object, "allowed_ips", allowed);
 	json_object_set_new(object, "latest_handshake", handshake[0] ? json_string(handshake) : json_null());
@@ -84,7 +85,7 @@ json_t *report_make(struct applied *applied, bool is_gone)
 	if (net_link_find(&applied->netlink, device, &link, NULL) == 0)
 		json_object_set_new(object, "mtu", json_integer(link.mtu));
 	for (size_t i = 0; i < state.peer_count; i++)
-		json_array_append_new(peers, describe_peer(&state.peers[i]));
+		json_array_append_new(peers, describe_peer(&state.peers[i], applied->setup->wireguard));
 	json_object_set_new(object, "peers", peers);
 	wg_state_done(&state);
 	return object;

@@ -665,6 +665,16 @@ static void strings_done(char **array, size_t count)
 	free(array);
 }
 
+const struct wg_config_peer *wg_config_find(
+	const struct wg_config *config, const uint8_t public_key[WG_CONFIG_KEY_LEN])
+{
+	for (size_t i = 0; i < config->peer_count; i++)
+		if (config->peers[i].has_public_key &&
+			memcmp(config->peers[i].public_key, public_key, WG_CONFIG_KEY_LEN) == 0)
+			return &config->peers[i];
+	return NULL;
+}
+
 void wg_config_done(struct wg_config *config)
 {
 	struct wg_config_interface *interface = &config->interface;

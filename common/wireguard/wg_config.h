@@ -89,4 +89,8 @@ void wg_config_read_section(
  * key gives a meaning to. What is wrong goes to @report. */
 void wg_config_finish(const struct wg_config *config, const struct ini *ini, struct ini_report *report);
 
+/* Return: the peer with this key, or NULL. */
+const struct wg_config_peer *wg_config_find(
+	const struct wg_config *config, const uint8_t public_key[WG_CONFIG_KEY_LEN]);
+
 void wg_config_done(struct wg_config *config); /* wipes the keys */

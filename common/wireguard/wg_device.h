@@ -47,9 +47,11 @@ struct wg_device_setup {
  * Return: 0, -EADDRINUSE (ListenPort), or another negative errno. */
 int wg_device_configure(const char *name, const struct wg_device_setup *setup, struct err *err);
 
-/* Does the same as `wg syncconf`: peers that are not in the configuration are removed, new ones are created, and
- * changed allowed IPs, keepalives and preshared keys of the others are set. An endpoint is set only where it is given
- * and differs from @before (NULL: never). Peers that need no change are not touched. Return: 0 or a negative errno. */
+/* Does the same as `wg syncconf`, except that peers of other programs stay: a peer that @before had (NULL: none is
+ * known) and the configuration has no longer is removed, new ones are created, and changed allowed IPs, keepalives and
+ * preshared keys of the configuration's other peers are set. An endpoint is set only where it is given and differs from
+ * @before (NULL: never). Peers that need no change are not touched. Return: 0, or a negative errno; then no peer is
+ * new, but some may be removed or changed. */
 int wg_device_sync(
 	const char *name, const struct wg_device_setup *setup, const struct wg_config *before, struct err *err);
 

@@ -29,8 +29,6 @@ struct revival {
 	struct prefix marker;
 };
 
-static const uint8_t witness_key[WG_CONFIG_KEY_LEN] = {"Towpath: witness of one revival."};
-
 static int send_entries(const char *name, const struct wg_entry *entries, size_t count, struct err *err)
 {
 	struct wg_update update;
@@ -91,7 +89,7 @@ static int replace_by_locked(struct revival *revival)
 	uint8_t lock[WG_CONFIG_KEY_LEN];
 	const struct wg_entry entries[] = {
 		{
-			.public_key = witness_key,
+			.public_key = wg_entry_witness_key,
 			.flags = WG_ENTRY_REPLACE_ALLOWED_IPS,
 			.allowed_ips = &revival->marker,
 			.allowed_ip_count = 1,
@@ -117,7 +115,7 @@ static int replace_by_locked(struct revival *revival)
 static int remove_peers(struct revival *revival, bool also_revived)
 {
 	const struct wg_entry entries[] = {
-		{.public_key = witness_key, .flags = WG_ENTRY_REMOVE},
+		{.public_key = wg_entry_witness_key, .flags = WG_ENTRY_REMOVE},
 		{.public_key = revival->public_key, .flags = WG_ENTRY_REMOVE},
 	};
 
@@ -191,7 +189,7 @@ static int revive(struct revival *revival, const char *name, struct wg_state_pee
 	}
 	/* The question of step 2. If the witness is gone it is not known whether the peer was there, and the peer stays
 	 * removed. */
-	witness = wg_state_find(&after, witness_key);
+	witness = wg_state_find(&after, wg_entry_witness_key);
 	revives = witness && !has_prefix(witness, &revival->marker);
 	if (revives)
 		rc = leave_to_others(peer, &after);

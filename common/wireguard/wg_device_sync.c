@@ -4,6 +4,9 @@
  * peers that go, creates those that come and sets the device's own values. Then each peer that stays gets its changes,
  * if any.
  *
+ * A peer that no configuration had was made by another program, a hook for example, and stays: only what the one before
+ * had goes. So a failed sync must leave no peer of its own behind, because the next one would take it for such a peer.
+ *
  * Messages to a peer that stays are UPDATE_ONLY: a peer that another program removed after the read is not created
  * again with half of its settings (for example without its preshared key). An allowed IP ends with the peer that the
  * configuration gives it to, whatever the order of the messages: adding it takes it from the peer that has it, and
@@ -116,10 +119,13 @@ static size_t collect_leaving(const struct sync *sync, struct wg_entry *entries)
 {
 	size_t count = 0;
 
-	for (size_t i = 0; i < sync->state.peer_count; i++)
-		if (!find(&sync->in_plan, sync->state.peers[i].public_key))
-			entries[count++] = (struct wg_entry){
-				.public_key = sync->state.peers[i].public_key, .flags = WG_ENTRY_REMOVE};
+	for (size_t i = 0; i < sync->state.peer_count; i++) {
+		const uint8_t *key = sync->state.peers[i].public_key;
+
+		if (!find(&sync->in_plan, key) &&
+			(find(&sync->in_before, key) || memcmp(key, wg_entry_witness_key, WG_CONFIG_KEY_LEN) == 0))
+			entries[count++] = (struct wg_entry){.public_key = key, .flags = WG_ENTRY_REMOVE};
+	}
 	return count;
 }
 
@@ -159,16 +165,30 @@ static int set_device(const char *name, const struct sync *sync)
 	return rc;
 }
 
+/* After a failure. Peers that it had removed stay so: one of them may be a client that was revoked. */
+static void remove_come(const char *name, const struct sync *sync)
+{
+	const struct wg_library_settings settings = {0};
+	const struct wg_config *config = sync->setup->config;
+
+	for (size_t i = 0; i < config->peer_count; i++) {
+		const struct wg_entry entry = {.public_key = config->peers[i].public_key, .flags = WG_ENTRY_REMOVE};
+
+		if (config->peers[i].has_public_key && !find(&sync->in_state, entry.public_key))
+			wg_library_set(name, &settings, &entry, 1);
+	}
+}
+
 /* --- peers that stay --- */
 
-/* True if the configuration from before had another endpoint for this peer. */
+/* True if the configuration from before had another endpoint for this peer, or had no such peer. */
 static bool is_endpoint_new(const struct sync *sync, const struct wg_config_peer *peer)
 {
 	const size_t *at = find(&sync->in_before, peer->public_key);
 	const char *before = at ? sync->before->peers[*at].endpoint : NULL;
 
-	if (!before || !peer->endpoint)
-		return before != peer->endpoint;
+	if (!at || !before || !peer->endpoint)
+		return !at || before != peer->endpoint;
 	return strcmp(before, peer->endpoint) != 0;
 }
 
@@ -246,10 +266,13 @@ int wg_device_sync(
 		rc = index_config(&sync.in_plan, setup->config);
 	if (rc == 0)
 		rc = index_config(&sync.in_before, before);
-	if (rc == 0)
+	if (rc == 0) {
 		rc = set_device(name, &sync);
-	if (rc == 0)
-		rc = update_peers(name, &sync);
+		if (rc == 0)
+			rc = update_peers(name, &sync);
+		if (rc < 0)
+			remove_come(name, &sync);
+	}
 	free(sync.in_state.places);
 	free(sync.in_plan.places);
 	free(sync.in_before.places);

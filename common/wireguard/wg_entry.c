@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 const uint8_t wg_entry_no_key[WG_CONFIG_KEY_LEN];
+const uint8_t wg_entry_witness_key[WG_CONFIG_KEY_LEN] = {"Towpath: witness of one revival."};
 
 size_t wg_entry_sort_prefixes(struct prefix *prefixes, size_t count)
 {

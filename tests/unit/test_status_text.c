@@ -127,6 +127,17 @@ static void device_as_wg_shows_it(void **state)
 		"      allowed ips: (none)\n");
 }
 
+static void peer_of_another_program_says_so(void **state)
+{
+	(void)state;
+	assert_text("{\"name\":\"a\",\"role\":\"client\",\"state\":\"up\",\"wireguard\":{\"interface\":\"a\",\"peers\":["
+		    "{\"public_key\":\"OURS=\",\"in_file\":true,\"allowed_ips\":[]},"
+		    "{\"public_key\":\"THEIRS=\",\"in_file\":false,\"allowed_ips\":[]}]}}",
+		"client: a\n  state: up\n\n  wireguard:\n    interface: a\n"
+		"\n    peer: OURS=\n      allowed ips: (none)\n"
+		"\n    peer: THEIRS= (not in the file)\n      allowed ips: (none)\n");
+}
+
 static void deleted_device_says_so(void **state)
 {
 	(void)state;
@@ -151,6 +162,7 @@ int main(void)
 		cmocka_unit_test(who_verified_the_server),
 		cmocka_unit_test(hub_with_a_session),
 		cmocka_unit_test(device_as_wg_shows_it),
+		cmocka_unit_test(peer_of_another_program_says_so),
 		cmocka_unit_test(deleted_device_says_so),
 		cmocka_unit_test(unknown_field_does_not_vanish),
 	};

@@ -19,19 +19,24 @@
 /* --- what leaves for the kernel --- */
 
 static int act_before; /* that one of the messages; 0: none */
-static const char *action;
+static const char *action; /* NULL: the message fails */
 static int messages;
 
-static void on_message(void)
+/* Return: true if the message is to be sent. */
+static bool on_message(void)
 {
-	if (++messages == act_before)
+	if (++messages != act_before)
+		return true;
+	errno = ENOBUFS;
+	if (action)
 		assert_run(action);
+	return action != NULL;
 }
 
 ssize_t sendto(int fd, const void *buf, size_t len, int flags, __CONST_SOCKADDR_ARG to, socklen_t to_len)
 {
-	if (to.__sockaddr__ && to.__sockaddr__->sa_family == AF_NETLINK)
-		on_message();
+	if (to.__sockaddr__ && to.__sockaddr__->sa_family == AF_NETLINK && !on_message())
+		return -1;
 	return syscall(SYS_sendto, fd, buf, len, flags, to.__sockaddr__, to_len);
 }
 
@@ -39,8 +44,8 @@ ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 {
 	const struct sockaddr *to = message->msg_name;
 
-	if (to && to->sa_family == AF_NETLINK)
-		on_message();
+	if (to && to->sa_family == AF_NETLINK && !on_message())
+		return -1;
 	return syscall(SYS_sendmsg, fd, message, flags);
 }
 
@@ -282,6 +287,84 @@ static void nothing_is_written_without_a_change(void **state)
 	assert_true(messages > reading);
 }
 
+/* --- peers of other programs --- */
+
+#define Z "QEFCQ0RFRkdISUpLTE1OT1BRUlNUVVZXWFlaW1xdXl8="
+
+/* It stays as it is, with its allowed IPs, whatever comes and goes; one that the file had before goes. */
+static void only_what_the_file_had_goes(void **state)
+{
+	static const char with_x[] = INTERFACE "[Peer]\nPublicKey = " X "\nAllowedIPs = 10.0.0.2/32\n";
+	static const char with_y[] = INTERFACE "[Peer]\nPublicKey = " Y "\nAllowedIPs = 10.0.0.3/32\n";
+	struct err err = {""};
+
+	(void)state;
+	make_device();
+	assert_int_equal(configure(with_x, &err), 0);
+	assert_run("wg set wgt0 peer " Z " allowed-ips 10.0.0.9/32 persistent-keepalive 7");
+	assert_int_equal(sync_to(with_y, with_x), 0);
+	assert_run("wg show wgt0 peers | grep -q " Y " && ! wg show wgt0 peers | grep -q " X);
+	assert_run("wg show wgt0 allowed-ips | grep -q '^" Z ".10.0.0.9/32$'");
+	assert_int_equal(sync_to(INTERFACE, with_y), 0);
+	assert_shows("persistent-keepalive", Z "\t7\n");
+}
+
+/* The file takes it over, all of it: endpoint, keepalive, allowed IPs. From then on it goes with the file. */
+static void peer_that_the_file_gets_is_set_as_it_says(void **state)
+{
+	static const char text[] = INTERFACE "[Peer]\nPublicKey = " Z "\nEndpoint = 192.0.2.2:2\nAllowedIPs = fd10::/64\n";
+	struct err err = {""};
+
+	(void)state;
+	make_device();
+	assert_int_equal(configure(INTERFACE, &err), 0);
+	assert_run("wg set wgt0 peer " Z " allowed-ips 10.0.0.9/32 persistent-keepalive 7 endpoint 192.0.2.1:1");
+	assert_int_equal(sync_to(text, INTERFACE), 0);
+	assert_shows("endpoints", Z "\t192.0.2.2:2\n");
+	assert_shows("allowed-ips", Z "\tfd10::/64\n");
+	assert_shows("persistent-keepalive", Z "\toff\n");
+	assert_int_equal(sync_to(INTERFACE, text), 0);
+	assert_shows("peers", "");
+}
+
+/* An allowed IP that the file gives to a peer of its own is taken from the other program's, and stays with ours. */
+static void allowed_ip_of_the_file_comes_back(void **state)
+{
+	static const char text[] = INTERFACE "[Peer]\nPublicKey = " X "\nAllowedIPs = 10.0.0.2/32\n";
+	struct err err = {""};
+
+	(void)state;
+	make_device();
+	assert_int_equal(configure(text, &err), 0);
+	assert_run("wg set wgt0 peer " Z " allowed-ips 10.0.0.2/32,10.0.0.9/32");
+	assert_int_equal(sync_to(text, text), 0);
+	assert_run("wg show wgt0 allowed-ips | grep -q '^" X ".10.0.0.2/32$'");
+	assert_run("wg show wgt0 allowed-ips | grep -q '^" Z ".10.0.0.9/32$'");
+}
+
+/* The next sync would take such a peer for another program's, and a client could not be revoked. */
+static void failed_sync_leaves_no_new_peer(void **state)
+{
+	static const char before[] = INTERFACE "[Peer]\nPublicKey = " X "\nAllowedIPs = 10.0.0.2/32\n";
+	static const char after[] = INTERFACE "[Peer]\nPublicKey = " X "\nAllowedIPs = 10.0.0.3/32\n"
+					      "[Peer]\nPublicKey = " Y "\nAllowedIPs = 10.0.0.2/32\n";
+	struct err err = {""};
+	int rc = -1, failing = 0;
+
+	(void)state;
+	make_device();
+	action = NULL;
+	while (rc < 0) {
+		act_before = 0;
+		assert_int_equal(configure(before, &err), 0);
+		act_before = ++failing;
+		rc = sync_to(after, before);
+		if (rc < 0)
+			assert_shows("peers", X "\n");
+	}
+	assert_true(failing > 3);
+}
+
 /* --- sync beside traffic --- */
 
 /* The peer of wgt0 that is pinged: wgt1, in a namespace of its own. */
@@ -390,6 +473,10 @@ int main(void)
 		cmocka_unit_test(allowed_ip_moves),
 		cmocka_unit_test(endpoint_is_set_where_the_file_changed),
 		cmocka_unit_test(nothing_is_written_without_a_change),
+		cmocka_unit_test(only_what_the_file_had_goes),
+		cmocka_unit_test(peer_that_the_file_gets_is_set_as_it_says),
+		cmocka_unit_test(allowed_ip_of_the_file_comes_back),
+		cmocka_unit_test(failed_sync_leaves_no_new_peer),
 		cmocka_unit_test(peer_that_stays_notices_nothing),
 		cmocka_unit_test(removed_peer_comes_back_whole_or_not_at_all),
 	};
