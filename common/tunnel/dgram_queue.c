@@ -8,9 +8,13 @@
 
 #include "common/base/require.h"
 
+#include <string.h>
+
 #define WG_TYPE_INITIATION 1u
 #define WG_TYPE_COOKIE 3u
-#define WG_INITIATION_LEN 148u /* WireGuard paper §5.4.2 */
+#define WG_INITIATION_LEN 148u	  /* WireGuard paper §5.4.2 */
+#define WG_RETRY_US 5000000u	  /* REKEY_TIMEOUT: a peer sends the next one so much later, */
+#define WG_RETRY_SPREAD_US 1000000u /* and up to 333 ms; the rest is for a busy machine */
 
 static const uint64_t lane_limit_us[DGRAM_LANE_COUNT] = {
 	[DGRAM_LANE_HANDSHAKE] = DGRAM_QUEUE_HANDSHAKE_US,
@@ -94,13 +98,60 @@ static void lane_prune(struct dgram_queue *queue, enum dgram_lane lane, uint64_t
 		queue_drop(queue, lane_shift(queue, lane), DROP_QUEUE_LATE);
 }
 
-/* Only the newest initiation is of use: a peer answers an older one, but its answer belongs to a key that was given
- * up. */
+/* True if the peer that sent @old has sent @newer since, as far as can be told: a try again has another sender index,
+ * and the names of both ends are encrypted. But two that are as far apart as WireGuard's tries are likely one peer's. */
+static bool is_superseded(const struct dgram *old, const struct dgram *newer)
+{
+	uint64_t apart_us = dgram_age_us(old, newer->received_us);
+
+	/*   0      1              4              8
+	 *   | 0x01 | reserved = 0 | sender, LE32 | …    WireGuard paper §5.4.2 */
+	return memcmp(old->data + 4, newer->data + 4, 4) == 0 ||
+	       (apart_us >= WG_RETRY_US && apart_us < WG_RETRY_US + WG_RETRY_SPREAD_US);
+}
+
+/* Only a peer's newest initiation is of use: its answer to an older one belongs to a key that was given up. Those of
+ * other peers stay, newest first: an older one that is the same peer's after all is then refused as a replay, while the
+ * other way round the newer one would be. */
 static void keep_initiation(struct dgram_queue *queue, struct dgram *dgram)
 {
-	if (queue->initiation)
-		queue_drop(queue, queue->initiation, DROP_HANDSHAKE_REPLACED);
-	queue->initiation = dgram;
+	struct dgram **at = &queue->initiations;
+	unsigned kept = 0;
+
+	while (*at && (*at)->received_us > dgram->received_us) {
+		at = &(*at)->next;
+		kept++;
+	}
+	dgram->next = *at;
+	*at = dgram;
+	while (*at) {
+		struct dgram *one = *at;
+
+		if (kept < DGRAM_QUEUE_INITIATIONS_MAX && (one == dgram || !is_superseded(one, dgram))) {
+			at = &one->next;
+			kept++;
+		} else {
+			*at = one->next;
+			queue_drop(queue, one, DROP_HANDSHAKE_REPLACED);
+		}
+	}
+}
+
+/* Those that are older; @limit_us 0: all. */
+static void drop_initiations(struct dgram_queue *queue, uint64_t now_us, uint64_t limit_us, enum drop_reason reason)
+{
+	struct dgram **at = &queue->initiations;
+
+	while (*at) {
+		struct dgram *dgram = *at;
+
+		if (limit_us > 0 && dgram_age_us(dgram, now_us) <= limit_us) {
+			at = &dgram->next;
+		} else {
+			*at = dgram->next;
+			queue_drop(queue, dgram, reason);
+		}
+	}
 }
 
 /* Make room for @cells by dropping the oldest bulk, then the oldest short datagram; never a handshake. Return: false
@@ -171,31 +222,31 @@ struct dgram *dgram_queue_pop(struct dgram_queue *queue, uint64_t now_us)
 	return NULL;
 }
 
-/* Put the kept initiation in front of its lane. Its age counts from now on: it was allowed 90 s without a carrier,
- * and the limit of the lane is about the wait behind one. */
-static void release_initiation(struct dgram_queue *queue, uint64_t now_us)
+/* Put the kept initiations in front of their lane, in their order. Their age counts from now on: they were allowed 90 s
+ * without a carrier, and the limit of the lane is about the wait behind one. */
+static void release_initiations(struct dgram_queue *queue, uint64_t now_us)
 {
-	struct dgram *dgram = queue->initiation;
+	struct dgram *last = NULL;
 
-	queue->initiation = NULL;
-	if (!dgram)
-		return;
-	if (dgram_age_us(dgram, now_us) > DGRAM_QUEUE_INITIATION_US) {
-		queue_drop(queue, dgram, DROP_QUEUE_LATE);
-		return;
+	drop_initiations(queue, now_us, DGRAM_QUEUE_INITIATION_US, DROP_QUEUE_LATE);
+	for (struct dgram *dgram = queue->initiations; dgram; dgram = dgram->next) {
+		dgram->received_us = last ? last->received_us - 1 : now_us; /* newest first also when they are rescued */
+		queue->cells += dgram->cells;
+		queue->depth++;
+		last = dgram;
 	}
-	dgram->received_us = now_us;
-	dgram->next = queue->lanes[DGRAM_LANE_HANDSHAKE].head;
-	queue->lanes[DGRAM_LANE_HANDSHAKE].head = dgram;
-	if (!dgram->next)
-		queue->lanes[DGRAM_LANE_HANDSHAKE].tail = dgram;
-	queue->cells += dgram->cells;
-	queue->depth++;
+	if (!last)
+		return;
+	last->next = queue->lanes[DGRAM_LANE_HANDSHAKE].head;
+	if (!last->next)
+		queue->lanes[DGRAM_LANE_HANDSHAKE].tail = last;
+	queue->lanes[DGRAM_LANE_HANDSHAKE].head = queue->initiations;
+	queue->initiations = NULL;
 }
 
-/* The carrier is gone: move the newest initiation out of the handshake lane, where it would be dropped after a
- * second. The others go once round the lane and keep their order. */
-static void rescue_initiation(struct dgram_queue *queue)
+/* The carrier is gone: move the initiations out of the handshake lane, where they would be dropped after a second. The
+ * others go once round the lane and keep their order. */
+static void rescue_initiations(struct dgram_queue *queue)
 {
 	struct dgram *last = queue->lanes[DGRAM_LANE_HANDSHAKE].tail;
 	struct dgram *waiting;
@@ -218,19 +269,16 @@ void dgram_queue_set_carrier(struct dgram_queue *queue, bool has_carrier, uint64
 		return;
 	queue->has_carrier = has_carrier;
 	if (has_carrier)
-		release_initiation(queue, now_us);
+		release_initiations(queue, now_us);
 	else
-		rescue_initiation(queue);
+		rescue_initiations(queue);
 }
 
 void dgram_queue_expire(struct dgram_queue *queue, uint64_t now_us)
 {
 	for (enum dgram_lane lane = 0; lane < DGRAM_LANE_COUNT; lane++)
 		lane_prune(queue, lane, now_us);
-	if (queue->initiation && dgram_age_us(queue->initiation, now_us) > DGRAM_QUEUE_INITIATION_US) {
-		queue_drop(queue, queue->initiation, DROP_QUEUE_LATE);
-		queue->initiation = NULL;
-	}
+	drop_initiations(queue, now_us, DGRAM_QUEUE_INITIATION_US, DROP_QUEUE_LATE);
 }
 
 bool dgram_queue_is_empty(const struct dgram_queue *queue)
@@ -247,7 +295,5 @@ void dgram_queue_done(struct dgram_queue *queue)
 			queue_drop(queue, dgram, DROP_CARRIER_LOST);
 	}
 	require(queue->depth == 0 && queue->cells == 0); /* else a datagram has left its lane uncounted */
-	if (queue->initiation)
-		queue_drop(queue, queue->initiation, DROP_CARRIER_LOST);
-	queue->initiation = NULL;
+	drop_initiations(queue, 0, 0, DROP_CARRIER_LOST);
 }

@@ -3,8 +3,8 @@
  *
  * Three lanes, first come first served inside each: handshake (WireGuard types 1 to 3), short (≤ 128 bytes: acks, DNS,
  * keystrokes), bulk. Bounded in time: what has waited too long leaves from the head and is counted. While the flow
- * has no carrier the newest handshake initiation is kept for 90 s and goes first: WireGuard sends the next one only 5 s
- * later. Pure: `now` is an argument, no socket is touched, cells come from the pool.
+ * has no carrier the newest handshake initiation of each peer is kept for 90 s and goes first: WireGuard sends the next
+ * one only 5 s later. Pure: `now` is an argument, no socket is touched, cells come from the pool.
  */
 #pragma once
 
@@ -22,6 +22,7 @@
  * which adds 20 ms to whatever is not short; without loss they carry the same. */
 #define DGRAM_QUEUE_BULK_US 60000u
 #define DGRAM_QUEUE_INITIATION_US 90000000u /* = WireGuard's REKEY_ATTEMPT_TIME */
+#define DGRAM_QUEUE_INITIATIONS_MAX 8u	    /* kept of so many peers behind one socket */
 #define DGRAM_QUEUE_CELLS_MAX 4096u	    /* 8 MiB: 60 ms at 1 Gbit/s */
 #define DGRAM_QUEUE_SHORT_RUN_MAX 32u	    /* short ones in a row before bulk gets a turn */
 
@@ -33,7 +34,7 @@ struct dgram_queue {
 	struct {
 		struct dgram *head, *tail;
 	} lanes[DGRAM_LANE_COUNT];
-	struct dgram *initiation; /* the newest one, kept while there is no carrier */
+	struct dgram *initiations; /* kept while there is no carrier, newest first */
 	bool has_carrier;
 	uint32_t cells; /* in the lanes */
 	uint32_t depth; /* datagrams in the lanes */
@@ -51,7 +52,7 @@ void dgram_queue_push(struct dgram_queue *queue, struct dgram *dgram);
 /* The next one to send; the caller gives it back to the pool. NULL: nothing is left that is still worth sending. */
 struct dgram *dgram_queue_pop(struct dgram_queue *queue, uint64_t now_us);
 
-/* A carrier came up, or the last one is gone: from now on initiations are passed, or the newest is kept. */
+/* A carrier came up, or the last one is gone: from now on initiations are passed, or the newest are kept. */
 void dgram_queue_set_carrier(struct dgram_queue *queue, bool has_carrier, uint64_t now_us);
 
 /* Drop and count what is too old. Call now and then: a flow without a carrier is not popped, and the pool that all

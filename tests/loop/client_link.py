@@ -305,11 +305,13 @@ def test_clients_worker_killed():
 
 
 def test_newest_initiation_is_sent_first():
-    """Of the handshake initiations sent while there is no carrier the newest arrives, first of all, and no older one."""
+    """Of the handshake initiations sent while there is no carrier the newest arrives, first of all, and no older one of its
+    sender, but that of another sender."""
     with server() as at, client(at) as ours, ours.local() as local:
         link = at.accept() if not at.is_quiet(1) else None  # an attempt at start, held up
-        old, new = udp.initiation(b'old'), udp.initiation(b'new')
+        old, new, other = udp.initiation(b'hub old'), udp.initiation(b'hub new'), udp.initiation(b'phone')
         local.send(old)
+        local.send(other)
         programs.pause(0.1)
         local.send(udp.transport())
         local.send(new)
@@ -318,6 +320,7 @@ def test_newest_initiation_is_sent_first():
             link.close()
         carrier = at.carrier()
         assert carrier.next_datagram() == new, 'something else came first'
+        assert carrier.next_datagram() == other, 'the initiation of another peer is lost'
         local.send(b'mark')
         got = []
         while not got or got[-1] != b'mark':

@@ -55,6 +55,17 @@ static void push(struct bed *bed, uint8_t type, size_t len, uint8_t tag, uint64_
 	dgram_queue_push(&bed->queue, dgram);
 }
 
+static void push_initiation(struct bed *bed, uint8_t sender, uint8_t tag, uint64_t now_us)
+{
+	struct dgram *dgram = dgram_take(&bed->pool);
+	uint8_t data[148] = {1, 0, 0, 0, sender, [147] = tag};
+
+	assert_non_null(dgram);
+	assert_int_equal(dgram_append(&bed->pool, dgram, data, sizeof(data)), 0);
+	dgram->received_us = now_us;
+	dgram_queue_push(&bed->queue, dgram);
+}
+
 /* Tag of the next one; -1 where there is none. */
 static int pop(struct bed *bed, uint64_t now_us)
 {
@@ -174,6 +185,74 @@ static void without_carrier_the_newest_initiation_is_kept(void **state)
 	assert_int_equal(pop(bed, NOW + 60000000), -1);
 }
 
+/* A peer sends the next one 5 to 5.4 s later, with another sender index. */
+static void a_try_again_takes_the_place_of_the_one_before(void **state)
+{
+	struct bed *bed = *state;
+
+	dgram_queue_set_carrier(&bed->queue, false, NOW);
+	push_initiation(bed, 1, 1, NOW);
+	push_initiation(bed, 2, 2, NOW + 5200000);
+	push_initiation(bed, 3, 3, NOW + 10400000);
+	assert_int_equal(bed->dropped.count[DROP_HANDSHAKE_REPLACED], 2);
+	dgram_queue_set_carrier(&bed->queue, true, NOW + 11000000);
+	assert_int_equal(pop(bed, NOW + 11000000), 3);
+	assert_int_equal(pop(bed, NOW + 11000000), -1);
+}
+
+/* Two peers behind one socket, each with its tries. */
+static void each_peers_newest_initiation_is_kept(void **state)
+{
+	struct bed *bed = *state;
+
+	dgram_queue_set_carrier(&bed->queue, false, NOW);
+	push_initiation(bed, 1, 1, NOW);
+	push_initiation(bed, 2, 11, NOW + 2000000);
+	push_initiation(bed, 3, 2, NOW + 5100000);
+	push_initiation(bed, 4, 12, NOW + 7200000);
+	dgram_queue_set_carrier(&bed->queue, true, NOW + 8000000);
+	assert_int_equal(pop(bed, NOW + 8000000), 12);
+	assert_int_equal(pop(bed, NOW + 8000000), 2);
+	assert_int_equal(pop(bed, NOW + 8000000), -1);
+}
+
+/* The other way round WireGuard would take the older one, and refuse the newer as one too many. */
+static void the_newest_initiation_stays_first_when_the_carrier_goes_again(void **state)
+{
+	struct bed *bed = *state;
+
+	dgram_queue_set_carrier(&bed->queue, false, NOW);
+	push_initiation(bed, 1, 1, NOW);
+	push_initiation(bed, 2, 2, NOW);
+	push_initiation(bed, 3, 3, NOW + 1000000);
+	dgram_queue_set_carrier(&bed->queue, true, NOW + 2000000);
+	dgram_queue_set_carrier(&bed->queue, false, NOW + 2000000);
+	push_initiation(bed, 4, 4, NOW + 2000000);
+	dgram_queue_set_carrier(&bed->queue, true, NOW + 3000000);
+	for (int tag = 4; tag > 0; tag--)
+		assert_int_equal(pop(bed, NOW + 3000000), tag);
+	assert_int_equal(pop(bed, NOW + 3000000), -1);
+}
+
+static void only_so_many_initiations_are_kept(void **state)
+{
+	struct bed *bed = *state;
+	uint8_t i;
+
+	dgram_queue_set_carrier(&bed->queue, false, NOW);
+	for (i = 0; i <= DGRAM_QUEUE_INITIATIONS_MAX; i++)
+		push_initiation(bed, i, i, NOW + i);
+	assert_int_equal(bed->pool.in_use, DGRAM_QUEUE_INITIATIONS_MAX);
+	assert_int_equal(bed->dropped.count[DROP_HANDSHAKE_REPLACED], 1);
+	dgram_queue_expire(&bed->queue, NOW + 1 + DGRAM_QUEUE_INITIATION_US);
+	assert_int_equal(bed->pool.in_use, DGRAM_QUEUE_INITIATIONS_MAX);
+	dgram_queue_expire(&bed->queue, NOW + 2 + DGRAM_QUEUE_INITIATION_US);
+	assert_int_equal(bed->pool.in_use, DGRAM_QUEUE_INITIATIONS_MAX - 1);
+	dgram_queue_set_carrier(&bed->queue, true, NOW + 2 + DGRAM_QUEUE_INITIATION_US);
+	assert_int_equal(pop(bed, NOW + 2 + DGRAM_QUEUE_INITIATION_US), DGRAM_QUEUE_INITIATIONS_MAX);
+	assert_int_equal(bed->dropped.count[DROP_QUEUE_LATE], 1);
+}
+
 static void the_kept_initiation_goes_first(void **state)
 {
 	struct bed *bed = *state;
@@ -285,6 +364,10 @@ int main(void)
 		BED(a_full_queue_drops_the_oldest_bulk),
 		BED(the_largest_datagram_is_one_chain),
 		BED(without_carrier_the_newest_initiation_is_kept),
+		BED(a_try_again_takes_the_place_of_the_one_before),
+		BED(each_peers_newest_initiation_is_kept),
+		BED(the_newest_initiation_stays_first_when_the_carrier_goes_again),
+		BED(only_so_many_initiations_are_kept),
 		BED(the_kept_initiation_goes_first),
 		BED(an_initiation_is_not_kept_longer_than_wireguard_tries),
 		BED(an_initiation_that_waits_when_the_carrier_goes_is_kept),
