@@ -96,12 +96,6 @@ static const char *device_path(const struct client_config *config)
 	return config->wireguard_path ? config->wireguard_path : config->path;
 }
 
-/* Return: false if the peer's endpoint is a name or on another host. */
-static bool read_loopback_endpoint(const struct wg_config_peer *peer, struct addr *ret)
-{
-	return peer->endpoint && addr_parse(peer->endpoint, 0, ret) == 0 && addr_is_loopback(ret);
-}
-
 /* A device of ours can use any port, unless its peer names one, as wg-quick files made for wstunnel do. */
 static void default_listen(struct client_config *config, struct ini_report *report)
 {
@@ -112,7 +106,8 @@ static void default_listen(struct client_config *config, struct ini_report *repo
 	size_t i = 0;
 
 	if (config->has_device) {
-		while (i < config->wireguard.peer_count && !read_loopback_endpoint(&config->wireguard.peers[i], &addr))
+		while (i < config->wireguard.peer_count &&
+			!wg_config_loopback_endpoint(&config->wireguard.peers[i], &addr))
 			i++;
 		if (i < config->wireguard.peer_count)
 			addr_format(text, sizeof(text), &addr);
@@ -202,14 +197,6 @@ static void check_fwmark(const struct client_config *config, struct ini_report *
 	key_complain(&place, "the tunnel carries the mark of our own device; expected FwMark in [Interface]");
 }
 
-/* A peer is reached through the tunnel if it has no endpoint of its own, or our local port as one. */
-static bool is_reached(const struct client_config *config, const struct wg_config_peer *peer)
-{
-	struct addr endpoint;
-
-	return !peer->endpoint || (read_loopback_endpoint(peer, &endpoint) && addr_equal(&endpoint, &config->listen));
-}
-
 /* Usually a file from before the tunnel, whose Endpoint is still the hub's UDP address. */
 static void warn_unreached(const struct client_config *config)
 {
@@ -218,7 +205,7 @@ static void warn_unreached(const struct client_config *config)
 	if (!config->has_device)
 		return;
 	for (size_t i = 0; i < wireguard->peer_count; i++)
-		if (is_reached(config, &wireguard->peers[i]))
+		if (wg_config_is_through(wireguard, &wireguard->peers[i], &config->listen))
 			return;
 	if (wireguard->peer_count == 0)
 		log_warning("config", "%s:%u: [Interface]: no [Peer] is there to be reached through the tunnel",

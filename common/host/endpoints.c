@@ -22,9 +22,9 @@ void endpoints_take_literals(const struct wg_config *config, const struct addr *
 	for (size_t i = 0; i < config->peer_count; i++) {
 		const char *text = config->peers[i].endpoint;
 
-		if (!text)
+		if (wg_config_is_through(config, &config->peers[i], through))
 			addrs[i] = *through;
-		else if (addrs[i].sa.sa_family == 0 && addr_parse(text, 0, &addrs[i]) < 0)
+		else if (!text || (addrs[i].sa.sa_family == 0 && addr_parse(text, 0, &addrs[i]) < 0))
 			addrs[i] = (struct addr){.sa = {0}};
 	}
 }

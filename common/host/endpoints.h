@@ -28,8 +28,8 @@ struct endpoints {
 	void *owner;
 };
 
-/* Fill in the addresses that need no look-up: literal ones, and @through for peers without an Endpoint (family 0:
- * none). Addresses that are known already stay. */
+/* Fill in the addresses that need no look-up: literal ones, and @through (family 0: none) for the peers that are
+ * reached through the tunnel. Addresses that are known already stay. */
 void endpoints_take_literals(const struct wg_config *config, const struct addr *through, struct addr *addrs);
 
 /* Look up the other addresses. on_done may come before this returns. */

@@ -362,6 +362,7 @@ static void open_handles(struct host *host)
 	const struct wg_handshake_setup handshake = {.loop = host->loop,
 		.device = host->setup.device,
 		.config = host->setup.wireguard,
+		.own = &host->setup.endpoint,
 		.on_handshake = on_handshake,
 		.on_closed = on_part_closed,
 		.owner = host};

@@ -29,5 +29,5 @@ struct host_setup {
 	const struct host_servers *servers; /* brought up to date by the owner before host_reload(); NULL: a hub */
 	bool is_hub;	      /* forwards among its peers */
 	int birth_netns_fd;   /* network namespace in which the device's UDP socket is to live; -1: this one */
-	struct addr endpoint; /* for peers without an Endpoint; family 0: there is none */
+	struct addr endpoint; /* of the peers that wg_config_is_through() names; family 0: there are none */
 };

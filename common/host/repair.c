@@ -19,7 +19,6 @@
 #include "common/net/link.h"
 #include "common/net/netmon.h"
 #include "common/wireguard/wg_device.h"
-#include "common/wireguard/wg_handshake.h"
 
 #include <errno.h>
 #include <string.h>
@@ -225,8 +224,18 @@ static void on_settled(void *owner)
 
 /* --- endpoints that went elsewhere --- */
 
+/* True if a peer has answered through the tunnel. It is the hub, because the tunnel leads to one WireGuard only. */
+static bool has_hub(const struct wg_state *state, const struct addr *tunnel)
+{
+	for (size_t i = 0; i < state->peer_count; i++)
+		if (state->peers[i].latest_handshake_s > 0 && addr_equal(&state->peers[i].endpoint, tunnel))
+			return true;
+	return false;
+}
+
 /* WireGuard takes as endpoint wherever a packet with the peer's key came from. A packet past the tunnel (the server
- * sent it before our carrier came up, say) takes the endpoint away from our port, and the tunnel stays empty. */
+ * sent it before our carrier came up, say) takes the endpoint away from our port, and the tunnel stays empty. Once the
+ * hub is known, a peer that came past the tunnel is another one, a telephone by UDP for example, and stays there. */
 static void repair_endpoints(const struct host_setup *host)
 {
 	struct wg_state state;
@@ -239,7 +248,9 @@ static void repair_endpoints(const struct host_setup *host)
 		const struct wg_config_peer *ours = wg_config_find(host->wireguard, peer->public_key);
 		char text[ADDR_TEXT_MAX];
 
-		if (addr_equal(&peer->endpoint, &host->endpoint) || !ours || !wg_handshake_is_through(ours))
+		if (addr_equal(&peer->endpoint, &host->endpoint) || !ours ||
+			!wg_config_is_through(host->wireguard, ours, &host->endpoint) ||
+			(peer->latest_handshake_s > 0 && has_hub(&state, &host->endpoint)))
 			continue;
 		if (wg_device_set_endpoint(host->device, peer->public_key, &host->endpoint, &err) < 0)
 			log_warning("wireguard", "%s", err.text);

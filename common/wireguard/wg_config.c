@@ -675,6 +675,38 @@ const struct wg_config_peer *wg_config_find(
 	return NULL;
 }
 
+bool wg_config_loopback_endpoint(const struct wg_config_peer *peer, struct addr *ret)
+{
+	char host[sizeof("localhost")], text[32];
+	uint16_t port;
+
+	if (!peer->endpoint)
+		return false;
+	if (addr_parse(peer->endpoint, 0, ret) == 0)
+		return addr_is_loopback(ret);
+	if (addr_split(peer->endpoint, host, sizeof(host), &port) < 0 || strcasecmp(host, "localhost") != 0)
+		return false;
+	snprintf(text, sizeof(text), "127.0.0.1:%u", port);
+	return addr_parse(text, 0, ret) == 0;
+}
+
+static bool names_port(const struct wg_config_peer *peer, uint16_t port)
+{
+	struct addr endpoint;
+
+	return peer->has_public_key && wg_config_loopback_endpoint(peer, &endpoint) && addr_port(&endpoint) == port;
+}
+
+bool wg_config_is_through(const struct wg_config *config, const struct wg_config_peer *peer, const struct addr *own)
+{
+	uint16_t port = addr_port(own);
+	bool is_named = false;
+
+	for (size_t i = 0; i < config->peer_count && port != 0; i++)
+		is_named |= names_port(&config->peers[i], port);
+	return is_named ? names_port(peer, port) : peer->has_public_key && !peer->endpoint;
+}
+
 void wg_config_done(struct wg_config *config)
 {
 	struct wg_config_interface *interface = &config->interface;

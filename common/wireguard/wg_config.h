@@ -93,4 +93,11 @@ void wg_config_finish(const struct wg_config *config, const struct ini *ini, str
 const struct wg_config_peer *wg_config_find(
 	const struct wg_config *config, const uint8_t public_key[WG_CONFIG_KEY_LEN]);
 
+/* Return: false if the peer has no Endpoint, or one that is neither a loopback address nor "localhost". */
+bool wg_config_loopback_endpoint(const struct wg_config_peer *peer, struct addr *ret);
+
+/* True for a peer that is reached through the tunnel: its Endpoint is the tunnel's local port @own (family 0: there is
+ * none) on a loopback address. Where no peer has such an Endpoint, those without Endpoint are; else they come to us. */
+bool wg_config_is_through(const struct wg_config *config, const struct wg_config_peer *peer, const struct addr *own);
+
 void wg_config_done(struct wg_config *config); /* wipes the keys */

@@ -33,9 +33,11 @@
 /* WireGuard gives up a handshake after 90 s without an answer (REKEY_ATTEMPT_TIME): it is begun again before that. */
 #define POKE_MS 30000
 
-bool wg_handshake_is_through(const struct wg_config_peer *peer)
+static bool is_through(const struct wg_handshake *handshake, size_t peer)
 {
-	return peer->has_public_key && !peer->endpoint;
+	const struct wg_config *config = handshake->setup.config;
+
+	return wg_config_is_through(config, &config->peers[peer], handshake->setup.own);
 }
 
 void wg_handshake_poke_all(struct wg_handshake *handshake)
@@ -47,8 +49,8 @@ void wg_handshake_poke_all(struct wg_handshake *handshake)
 	for (size_t i = 0; i < config->peer_count; i++) {
 		const struct wg_config_peer *peer = &config->peers[i];
 
-		if (wg_handshake_is_through(peer) && wg_device_poke(handshake->setup.device, peer->public_key,
-							     peer->persistent_keepalive_s, &err) < 0)
+		if (is_through(handshake, i) && wg_device_poke(handshake->setup.device, peer->public_key,
+							peer->persistent_keepalive_s, &err) < 0)
 			log_debug("wireguard", "%s", err.text);
 	}
 }
@@ -67,8 +69,21 @@ static void on_fresh_timer(uv_timer_t *timer)
 	end_wait(timer->data);
 }
 
+/* True if the peer's last packet came past the tunnel, although others are reached through it as well: then it is not
+ * the hub. */
+static bool came_to_us(const struct wg_handshake *handshake, const struct wg_state_peer *peer)
+{
+	size_t through = 0;
+
+	if (handshake->setup.own->sa.sa_family == 0 || addr_equal(&peer->endpoint, handshake->setup.own))
+		return false;
+	for (size_t i = 0; i < handshake->setup.config->peer_count; i++)
+		through += is_through(handshake, i);
+	return through > 1;
+}
+
 /* Any difference counts, not only a later time: the wall clock may have been set back since the start. */
-static bool has_new_one(const struct wg_handshake *handshake, const struct wg_state *state)
+static bool has_new_one(struct wg_handshake *handshake, const struct wg_state *state)
 {
 	const struct wg_config *config = handshake->setup.config;
 
@@ -76,9 +91,11 @@ static bool has_new_one(const struct wg_handshake *handshake, const struct wg_st
 	for (size_t i = 0; i < config->peer_count; i++) {
 		const struct wg_state_peer *peer = wg_state_find(state, config->peers[i].public_key);
 
-		if (peer && wg_handshake_is_through(&config->peers[i]) &&
-			peer->latest_handshake_s != handshake->seen_s[i])
+		if (!peer || !is_through(handshake, i) || peer->latest_handshake_s == handshake->seen_s[i])
+			continue;
+		if (!came_to_us(handshake, peer))
 			return true;
+		handshake->seen_s[i] = peer->latest_handshake_s; /* the repair may set its endpoint to the tunnel later */
 	}
 	return false;
 }
@@ -120,9 +137,11 @@ static bool note_handshakes(struct wg_handshake *handshake, const struct wg_stat
 		const struct wg_state_peer *peer = wg_state_find(state, config->peers[i].public_key);
 		int64_t age_s;
 
-		if (!peer || !wg_handshake_is_through(&config->peers[i]))
+		if (!peer || !is_through(handshake, i))
 			continue;
 		handshake->seen_s[i] = peer->latest_handshake_s;
+		if (came_to_us(handshake, peer))
+			continue;
 		age_s = clock_wall_s() - peer->latest_handshake_s;
 		if (peer->latest_handshake_s > 0 && age_s >= 0 && age_s <= FRESH_S)
 			return true;

@@ -22,8 +22,9 @@ struct wg_handshake_setup {
 	uv_loop_t *loop;
 	const char *device;		/* borrowed until on_closed */
 	const struct wg_config *config; /* borrowed until wg_handshake_close(), or until set_config() gave another */
-	/* The first handshake since wg_handshake_start(). Also where there is none to wait for: no peer is reached
-	 * through the tunnel, or one has a handshake that still holds. Once for each start. */
+	const struct addr *own;		/* the tunnel's local port, for wg_config_is_through(); borrowed like device */
+	/* The first handshake through the tunnel since wg_handshake_start(). Also where there is none to wait for: no
+	 * peer is reached through the tunnel, or one has a handshake that still holds. Once for each start. */
 	void (*on_handshake)(void *owner);
 	void (*on_closed)(void *owner);
 	void *owner;
@@ -52,6 +53,3 @@ void wg_handshake_set_config(struct wg_handshake *handshake, const struct wg_con
 /* Begin a handshake with every peer now. Also needed when the device was down: WireGuard forgets its sessions then, and
  * the peers do not learn of it. Failures are logged at debug level: the peer was removed, or the device is gone. */
 void wg_handshake_poke_all(struct wg_handshake *handshake);
-
-/* True for a peer that is reached through the tunnel: it has a key, and no Endpoint of its own. */
-bool wg_handshake_is_through(const struct wg_config_peer *peer);

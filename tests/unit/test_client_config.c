@@ -287,6 +287,7 @@ static void listen_follows_the_device(void **state)
 		{HEAD INTERFACE "[Peer]\nPublicKey = " KEY_B "\nEndpoint = 192.0.2.1:51820\n", "127.0.0.1:0"},
 		{HEAD INTERFACE "[Peer]\nPublicKey = " KEY_B "\nEndpoint = 127.0.0.1:51833\n", "127.0.0.1:51833"},
 		{HEAD INTERFACE "[Peer]\nPublicKey = " KEY_B "\nEndpoint = [::1]:51833\n", "[::1]:51833"},
+		{HEAD INTERFACE "[Peer]\nPublicKey = " KEY_B "\nEndpoint = localhost:51833\n", "127.0.0.1:51833"},
 		{HEAD "Listen = 127.0.0.1:7\n" INTERFACE "[Peer]\nPublicKey = " KEY_B "\nEndpoint = 127.0.0.1:51833\n",
 			"127.0.0.1:7"},
 		{HEAD "Listen = 127.0.0.1:0\n" INTERFACE, "127.0.0.1:0"},
@@ -597,6 +598,11 @@ static void warnings_are_told(void **state)
 		{HEAD INTERFACE "[Peer]\nPublicKey = " KEY_B "\nEndpoint = 192.0.2.1:51820\n[Peer]\nPublicKey = " KEY_A
 				"\n",
 			"", 0600},
+		{HEAD INTERFACE "[Peer]\nPublicKey = " KEY_B "\nEndpoint = localhost:51820\n", "", 0600},
+		{HEAD "Listen = 127.0.0.1:51821\n" INTERFACE "[Peer]\nPublicKey = " KEY_B "\nEndpoint = 127.0.0.1:51820\n",
+			"config: open.conf:9: Endpoint: '127.0.0.1:51820': WireGuard goes there by itself, and nothing "
+			"through the tunnel; take the line out of the hub's [Peer]\n",
+			0600},
 	};
 
 	(void)state;

@@ -506,6 +506,47 @@ static void many_peers_are_held(void **state)
 	assert_int_equal(f->config.peers[1999].public_key[1], 1999 >> 8);
 }
 
+/* The peer whose Endpoint is the tunnel's port is the one behind it; without such an Endpoint it is each that has none. */
+static void port_of_ours_names_the_peer_behind_the_tunnel(void **state)
+{
+	static const struct {
+		const char *own, *endpoint_a, *endpoint_b; /* "": none */
+		bool is_a, is_b;
+	} cases[] = {
+		{"127.0.0.1:51820", "", "", true, true},
+		{"127.0.0.1:51820", "127.0.0.1:51820", "", true, false},
+		{"127.0.0.1:51820", "", "127.0.0.1:51820", false, true},
+		{"127.0.0.1:51820", "127.0.0.1:51820", "192.0.2.1:51820", true, false},
+		{"127.0.0.1:51820", "127.0.0.1:51820", "127.0.0.1:51820", true, true},
+		{"127.0.0.1:51820", "127.0.0.1:51821", "", false, true},
+		{"127.0.0.1:51820", "192.0.2.1:51820", "", false, true},
+		{"127.0.0.1:51820", "vps.example.org:51820", "", false, true},
+		{"127.0.0.1:51820", "localhost:51820", "", true, false},
+		{"127.0.0.1:51820", "LocalHost:51820", "", true, false},
+		{"127.0.0.1:51820", "localhost.example.org:51820", "", false, true},
+		{"127.0.0.1:51820", "[::1]:51820", "", true, false},
+		{"[::1]:51820", "127.0.0.1:51820", "", true, false},
+		{"0.0.0.0:51820", "127.0.0.2:51820", "", true, false},
+		{"", "127.0.0.1:51820", "", false, true},
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const char *a = cases[i].endpoint_a, *b = cases[i].endpoint_b;
+		struct addr own = {.sa = {0}};
+		char text[512];
+
+		snprintf(text, sizeof(text),
+			"[Interface]\n[Peer]\nPublicKey = " KEY_A "\n%s%s\n[Peer]\nPublicKey = " KEY_B "\n%s%s\n",
+			*a ? "Endpoint = " : "", a, *b ? "Endpoint = " : "", b);
+		take_valid(f, text);
+		assert_int_equal(*cases[i].own ? addr_parse(cases[i].own, 0, &own) : 0, 0);
+		print_message("%s: '%s', '%s'\n", cases[i].own, a, b);
+		assert_int_equal(wg_config_is_through(&f->config, &f->config.peers[0], &own), cases[i].is_a);
+		assert_int_equal(wg_config_is_through(&f->config, &f->config.peers[1], &own), cases[i].is_b);
+	}
+}
+
 #define WG_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -527,6 +568,7 @@ int main(void)
 		WG_TEST(other_keys_are_not_taken),
 		WG_TEST(secrets_are_not_shown),
 		WG_TEST(many_peers_are_held),
+		WG_TEST(port_of_ours_names_the_peer_behind_the_tunnel),
 	};
 
 	return cmocka_run_group_tests_name("wg_config", tests, make_file, remove_file);

@@ -21,6 +21,7 @@
 /* --- the device --- */
 
 static int64_t handshakes_s[PEERS]; /* the key of peer 3 is all 3s, and so on */
+static struct addr endpoints[PEERS], own;
 static unsigned reads, pokes[PEERS];
 static bool is_unreadable;
 
@@ -40,6 +41,7 @@ int wg_device_read(const char *name, struct wg_state *ret, struct err *err)
 	for (int i = 0; i < PEERS; i++) {
 		key_of(i, ret->peers[i].public_key);
 		ret->peers[i].latest_handshake_s = handshakes_s[i];
+		ret->peers[i].endpoint = endpoints[i];
 	}
 	return 0;
 }
@@ -102,6 +104,9 @@ static int set_up(void **state)
 	is_unreadable = false;
 	setup.loop = &f->loop;
 	setup.config = &f->config;
+	memset(endpoints, 0, sizeof(endpoints));
+	memset(&own, 0, sizeof(own));
+	setup.own = &own;
 	setup.owner = f;
 	wg_handshake_open(&f->handshake, &setup);
 	*state = f;
@@ -210,6 +215,67 @@ static void only_peers_through_the_tunnel_count(void **state)
 	assert_int_equal(pokes[0] + pokes[1], 0);
 	assert_int_equal(pokes[2] + pokes[3], 2);
 	assert_int_equal(f->handshakes, 0);
+}
+
+static void tunnel_is_at(const char *text)
+{
+	assert_int_equal(addr_parse(text, 0, &own), 0);
+	for (int i = 0; i < PEERS; i++)
+		endpoints[i] = own;
+}
+
+/* Where a peer names our port it is the hub; another one without an Endpoint comes to us, by UDP for example. */
+static void only_the_hub_counts_where_one_names_our_port(void **state)
+{
+	struct fixture *f = *state;
+	char endpoint[] = "127.0.0.1:51820";
+
+	tunnel_is_at(endpoint);
+	f->peers[2].endpoint = endpoint;
+	handshakes_s[1] = clock_wall_s();
+	link_comes_up(f);
+	handshakes_s[0] = clock_wall_s();
+	run_for(f, 100);
+	assert_int_equal(all_pokes(), pokes[2]);
+	assert_int_equal(f->handshakes, 0);
+	handshakes_s[2] = clock_wall_s();
+	run_for(f, 50);
+	assert_int_equal(f->handshakes, 1);
+}
+
+/* No peer names our port, so one of them is the hub. One whose handshake came past the tunnel is not, also when its
+ * endpoint is set to the tunnel later. */
+static void handshake_past_the_tunnel_is_none_with_the_hub(void **state)
+{
+	struct fixture *f = *state;
+
+	tunnel_is_at("127.0.0.1:51820");
+	assert_int_equal(addr_parse("192.0.2.7:7", 0, &endpoints[1]), 0);
+	handshakes_s[1] = clock_wall_s() - 1;
+	link_comes_up(f);
+	handshakes_s[1] = clock_wall_s();
+	run_for(f, 50);
+	assert_int_equal(all_pokes(), PEERS);
+	endpoints[1] = own;
+	run_for(f, 50);
+	assert_int_equal(f->handshakes, 0);
+	handshakes_s[0] = clock_wall_s();
+	run_for(f, 50);
+	assert_int_equal(f->handshakes, 1);
+}
+
+/* The only one is the hub, wherever its packets come from. */
+static void only_peer_is_the_hub(void **state)
+{
+	struct fixture *f = *state;
+
+	tunnel_is_at("127.0.0.1:51820");
+	f->config.peer_count = 1;
+	assert_int_equal(addr_parse("192.0.2.7:7", 0, &endpoints[0]), 0);
+	link_comes_up(f);
+	handshakes_s[0] = clock_wall_s();
+	run_for(f, 50);
+	assert_int_equal(f->handshakes, 1);
 }
 
 static void without_such_a_peer_there_is_nothing_to_wait_for(void **state)
@@ -360,6 +426,9 @@ int main(void)
 		TEST(old_handshake_is_replaced_by_a_new_one),
 		TEST(handshake_is_told_once),
 		TEST(only_peers_through_the_tunnel_count),
+		TEST(only_the_hub_counts_where_one_names_our_port),
+		TEST(handshake_past_the_tunnel_is_none_with_the_hub),
+		TEST(only_peer_is_the_hub),
 		TEST(without_such_a_peer_there_is_nothing_to_wait_for),
 		TEST(clock_that_was_set_back_hides_no_handshake),
 		TEST(unreadable_device_is_not_waited_for),
