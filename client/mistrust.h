@@ -25,6 +25,6 @@ const char *mistrust_explain(char *buf, size_t size, const struct mistrust *mist
 /* The same for a handshake that succeeded with a key that is none of the pins. */
 const char *mistrust_explain_pin(char *buf, size_t size, const struct mistrust *mistrust);
 
-/* What to add where a hub of ours refuses a good token: a proxy that opens TLS, whose CA is trusted here, breaks the
- * token's binding to the TLS session, and looks like the server until then. Return: @buf. */
+/* The words to add where a hub of ours refuses a good token: a proxy that opens TLS, whose CA is trusted here, breaks
+ * the token's binding to the TLS session, and looks like the server until then. Return: @buf. */
 const char *mistrust_suspect_binding(char *buf, size_t size, SSL *ssl);

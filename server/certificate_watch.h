@@ -2,8 +2,9 @@
  *
  * certbot turns symbolic links, acme.sh and cp write in place, others rename: one file after the other, at any time. So
  * the supervisor looks every CERTIFICATE_LOOK_MS at what stat() says of both. Files that differ from those in use are
- * read. If they do not fit each other, the pair in use stays, and they are read again at each look until they do.
- * Once a day they are read in any case, which also renews a certificate of our own. Pure but for certificate_marks_look(). */
+ * read. If they do not fit each other, the pair in use stays, and they are read again at each look until they do. Once
+ * a day they are read in any case, which also renews a certificate of our own. Pure but for
+ * certificate_marks_look(). */
 #pragma once
 
 #include <stdbool.h>
@@ -11,7 +12,7 @@
 
 #define CERTIFICATE_LOOK_MS 15000u
 
-/* What tells one state of a file from another; all 0: it cannot be looked at. */
+/* Marks that tell one state of a file from another; all 0: it cannot be looked at. */
 struct certificate_mark {
 	uint64_t device, inode, size, modified_ns;
 };

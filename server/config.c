@@ -106,7 +106,8 @@ static int parse_trusted_proxy(void *owner, const char *text, const struct key_p
 	return 0;
 }
 
-/* One word or more, as a stock client's --http-upgrade-path-prefix may have. Our own clients ask for /v1/…: a stock client there could not be told from them. */
+/* One word or more, as a stock client's --http-upgrade-path-prefix may have. Our own clients ask for /v1/…: a stock
+ * client there could not be told from them. */
 static int parse_stock_path(void *owner, const char *text, const struct key_place *place)
 {
 	size_t len = strlen(text); /* not 0: key_parse() refuses an empty value */

@@ -173,7 +173,8 @@ static void read_line(struct ini_reader *reader, char *text, size_t len)
 {
 	char *comment;
 
-	/* An editor's byte order mark, in front of the file or, where files were joined, in front of a later one's first line. */
+	/* An editor's byte order mark, in front of the file or, where files were joined, in front of a later one's
+	 * first line. */
 	if (len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) {
 		text += 3;
 		len -= 3;
@@ -190,8 +191,9 @@ static void read_line(struct ini_reader *reader, char *text, size_t len)
 		read_entry(reader, text);
 }
 
-/* The name that iconv(1) has for the encoding of a file that some editors write, told by its byte order mark or, without
- * one, by the NUL beside the first character: files of ours begin with ASCII. Return: NULL: nothing of that kind. */
+/* The name that iconv(1) has for the encoding of a file that some editors write, told by its byte order mark or,
+ * without one, by the NUL beside the first character: files of ours begin with ASCII. Return: NULL: nothing of that
+ * kind. */
 static const char *find_encoding(const char *text, size_t len)
 {
 	static const struct {

@@ -38,8 +38,8 @@ struct ini_report {
 	size_t count;
 };
 
-/* Return: 0; -EINVAL with lines in @report, @ret then holds what could be read and is freed as usual; -EILSEQ with @err set
- * where it is UTF-16 or UTF-32; another negative errno with @err set where the file cannot be read. */
+/* Return: 0; -EINVAL with lines in @report, @ret then holds what could be read and is freed as usual; -EILSEQ with @err
+ * set where it is UTF-16 or UTF-32; another negative errno with @err set where the file cannot be read. */
 int ini_read(const char *path, struct ini *ret, struct ini_report *report, struct err *err);
 void ini_done(struct ini *ini); /* wipes the values: some are keys */
 

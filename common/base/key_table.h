@@ -5,7 +5,7 @@
  * is found, checked for being given twice or beside its twin, cut into list elements and handed to its parser.
  * Common values need no parser of their own: key_set_…() put them where the row says.
  *
- * What is wrong becomes a line of the report: "FILE:LINE: KEY: 'VALUE': what is wrong; expected …", with "--option"
+ * Every mistake becomes a line of the report: "FILE:LINE: KEY: 'VALUE': what is wrong; expected …", with "--option"
  * or the name of a variable in place of FILE:LINE: KEY where the value came from there. Secrets are never quoted.
  */
 #pragma once
@@ -28,7 +28,7 @@ enum key_kind {
 	KEY_REFUSED,  /* known, but not here or not yet: `hint` says which */
 };
 
-/* What happens to a value before its parser sees it. */
+/* The treatment of a value before its parser sees it. */
 enum key_rules {
 	KEY_RULES_OURS,	    /* an empty value, control characters and what is not UTF-8 are refused */
 	KEY_RULES_WG_QUICK, /* as it stands, also empty */

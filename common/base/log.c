@@ -1,6 +1,6 @@
 /* Lines on stderr, one write() each, so that those of two processes do not mix.
  *
- * Happy path: format, flatten to one line, compare with the line before, write. What does not fit is cut; a
+ * Happy path: format, flatten to one line, compare with the line before, write. Text that does not fit is cut; a
  * failed write is ignored: there is no other place to report it.
  */
 #include "common/base/log.h"

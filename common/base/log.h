@@ -3,7 +3,7 @@
  * The line begins with its area. With JOURNAL_STREAM in the environment it carries the journal's priority
  * prefix "<6>"; otherwise level and time are shown only when verbose. A line that repeats the one before it
  * (same level, area and text) is counted, and the count is told when another line comes or after a while.
- * What comes from outside is quoted by the caller with log_quote().
+ * Text from outside is quoted by the caller with log_quote().
  */
 #pragma once
 

@@ -466,8 +466,8 @@ static int check_routes(const struct checking *checking)
 
 /* --- parameters --- */
 
-/* What only the host can allow: most containers have a read-only /proc/sys. A new device takes its forwarding from
- * "default", which ip_forward sets for all. */
+/* Parameters that the host must let us set: most containers have a read-only /proc/sys. A new device takes its
+ * forwarding from "default", which ip_forward sets for all. */
 static int check_parameters(const struct checking *checking)
 {
 	const struct host_setup *setup = checking->setup;

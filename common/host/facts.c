@@ -290,8 +290,8 @@ static void look_at_interface(struct plan_interface *ret, const char *name)
 	ret->takes_adverts = strcmp(name, "default") != 0 && is_set_to("ipv6", name, "accept_ra", "1");
 }
 
-/* A new device takes its IPv4 value from "default"; IPv6 has one switch for all. What IPv6's switch changes of each
- * interface is noted, so that going down can restore it. */
+/* A new device takes its IPv4 value from "default"; IPv6 has one switch for all. Values of each
+ * interface that IPv6's switch changes are noted, so that going down can restore them. */
 static int look_at_forwarding(struct facts *facts, const struct net_link *links, size_t count, struct err *err)
 {
 	struct plan_interface *interfaces = calloc(count + 1, sizeof(*interfaces));

@@ -30,7 +30,7 @@
 
 struct undo;
 
-/* Take the list of @name, locked; made where there is none. What it holds already was left behind by a crash.
+/* Take the list of @name, locked; made where there is none. Entries that it holds already are left from a crash.
  * Return: 0, -EBUSY (this tunnel runs already, or is being cleaned up), or another negative errno. */
 int undo_open(struct undo **ret, const char *state_dir, const char *name, struct err *err);
 /* Close and unlock; an empty list's file is removed. */

@@ -21,8 +21,8 @@
 #define COMMAND_TIMEOUT_MS 10000
 
 /* Kernel WireGuard sets all.send_redirects to 0 when a device comes up. The value is put back when the last such device
- * is gone, because the kernel would clear it again for the next one. Where /proc/sys is read-only it cannot be put back,
- * and was not changed by us either. */
+ * is gone, because the kernel would clear it again for the next one. Where /proc/sys is read-only it cannot be put
+ * back, and was not changed by us either. */
 #define SEND_REDIRECTS "net/ipv4/conf/all/send_redirects"
 
 static void unwind_step(struct unwind *unwind);

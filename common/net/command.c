@@ -96,7 +96,7 @@ bool command_exists(const char *program)
 
 /* Put all lines of @output behind each other, escaped, with "; " between them: the remedy may stand in any of them.
  * Lines of blanks and carets are left out: they point into the line above (nft), which means nothing in one line.
- * What does not fit becomes "…". Return: characters written; 0: the program said nothing. */
+ * Words that do not fit become "…". Return: characters written; 0: the program said nothing. */
 static size_t join_lines(char *buf, size_t size, const char *output)
 {
 	static const char separator[] = "; ", more[] = "…";

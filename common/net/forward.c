@@ -3,7 +3,7 @@
  * A packet is forwarded when every base chain of the hook lets it through, so each one that drops what we forward gets
  * rules at its head. They accept just that and nothing else of the device: all other rules for it stay what they are.
  * iptables' own tables are changed by iptables, because Docker and ufw read them with it; all others, firewalld's for
- * example, by nft. What cannot be found out is a warning, never a failure: the tunnel works without forwarding.
+ * example, by nft. A chain that cannot be read is a warning, never a failure: the tunnel works without forwarding.
  */
 #include "common/net/forward.h"
 

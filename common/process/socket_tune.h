@@ -16,7 +16,7 @@ void socket_tune_tcp(int fd, const char *congestion, unsigned int user_timeout_m
  * sockets for a moment longer. Return: 0 or a negative errno. */
 int socket_bind(int fd, const struct addr *addr);
 
-/* What helps where that fails with @code. @ss_flags: of ss(8), that shows such sockets; @address: one that every host
+/* The remedy where that fails with @code. @ss_flags: of ss(8), that shows such sockets; @address: one that every host
  * has. Return: @buf. */
 const char *socket_bind_remedy(
 	char *buf, size_t size, int code, const char *ss_flags, const char *address, uint16_t port);

@@ -80,8 +80,8 @@ static void follow_rate(struct carrier *carrier, uint64_t now_us)
 
 /* --- end --- */
 
-/* Leave the flow: its datagrams wait in the queue for the next carrier. What had been written into the send buffer but
- * has not left counts as lost, not as sent; with TCP nobody knows how much of it the peer has got. */
+/* Leave the flow: its datagrams wait in the queue for the next carrier. Datagrams in the send buffer that have
+ * not left count as lost, not as sent; TCP does not tell how much of the rest the peer has got. */
 static void leave_flow(struct carrier *carrier)
 {
 	struct pump_pipe *pipe = &carrier->pipe;

@@ -39,7 +39,7 @@ struct carrier {
 	bool is_idle; /* buffers given back */
 };
 
-/* What a carrier is given at its start. The pointers stay valid until on_closed, except @rest. */
+/* Given to a carrier at its start. The pointers stay valid until on_closed, except @rest. */
 struct carrier_setup {
 	struct pump *pump;
 	struct tls_stream *stream; /* open, upgraded */

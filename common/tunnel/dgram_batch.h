@@ -75,8 +75,8 @@ struct dgram_sent {
 	size_t bytes;
 };
 
-/* Send what was collected to the connected peer, or to @to. What does not go is counted, also the earlier datagram that
- * an ICMP error on a connected socket is about. Return: what the kernel took. */
+/* Send what was collected to the connected peer, or to @to. A datagram that does not go is counted, also the earlier
+ * datagram that an ICMP error on a connected socket is about. Return: what the kernel took. */
 struct dgram_sent dgram_sender_flush(
 	struct dgram_sender *sender, struct dgram_socket *socket, const struct addr *to, struct drop_counters *dropped);
 

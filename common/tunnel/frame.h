@@ -72,8 +72,8 @@ void frame_mask(uint8_t *data, size_t len, const uint8_t mask[4]);
  * With FRAME_MORE, *ret_need is the number of bytes, counted from @buf, that must be there to go on. */
 enum frame_result frame_decode_header(const uint8_t *buf, size_t len, struct frame_header *ret, size_t *ret_need);
 
-/* What a reader hands up. Payload pointers point into the buffer given, or, for fragmented messages, into the
- * reader's own; borrowed until the next call. */
+/* A message or frame as a reader hands it up. Payload pointers point into the buffer given, or, for fragmented
+ * messages, into the reader's own; borrowed until the next call. */
 struct frame_event {
 	enum frame_opcode opcode; /* FRAME_BINARY (also for TEXT) for a whole message, or CLOSE, PING, PONG */
 	uint8_t *payload;

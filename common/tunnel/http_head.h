@@ -1,6 +1,6 @@
 /* HTTP/1.1 heads, read strictly (RFC 9112). Pure; allocates nothing; everything points into the caller's buffer.
  *
- * What cannot be framed without doubt is HTTP_BAD: Content-Length and Transfer-Encoding together, two lengths, bare CR
+ * A head whose framing is in doubt is HTTP_BAD: Content-Length and Transfer-Encoding together, two lengths, bare CR
  * or LF, NUL, a blank before the colon, folded lines, a Transfer-Encoding other than `chunked`.
  */
 #pragma once
@@ -73,7 +73,7 @@ struct http_span http_span_trim(struct http_span span);
  * *ret_found is false. */
 struct http_span http_span_cut(struct http_span *span, char c, bool *ret_found);
 
-/* What a field value may hold: no control character but the tab; bytes from 0x80 on as they are. */
+/* Is it a field value: no control character but the tab; bytes from 0x80 on as they are. */
 bool http_is_value_char(char c);
 
 /* The value of a hexadecimal digit in either case; -1 for any other character. */

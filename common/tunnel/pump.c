@@ -22,14 +22,14 @@
  * too many. A peer that pings and never reads could fill memory with pongs: after PUMP_PONGS_MAX unsent ones pump_in()
  * stops in the middle of the bytes it has, keeps them in pipe->rest, and the carrier pauses the stream.
  *
- * Calls go down only: pump → flow, dgram_queue, dgram_batch, frame, tls_stream. Of these only tls_stream has handlers,
+ * Calls go down only: pump → flow, dgram_queue, dgram_batch, frame, tls_stream. Only tls_stream has handlers,
  * and none of its functions used here calls one. So no flow, pipe or stream goes away while one of these functions
  * runs. The exception is pump_receive(), whose on_batch may do anything, including to close the socket's owner; it says
  * so by its return value.
  *
  * Failures. A datagram that does not get through is counted in its flow under a drop_reason. A stream that fails is a
- * negative errno (pump_out) or an enum pump_end (pump_in); the carrier turns both into words and the end. What had been
- * written but not sent then is in unsent_datagrams, and the carrier counts it as lost.
+ * negative errno (pump_out) or an enum pump_end (pump_in); the carrier turns both into words and the end. Datagrams
+ * that had been written but not sent then are in unsent_datagrams, and the carrier counts them as lost.
  */
 #include "common/tunnel/pump.h"
 

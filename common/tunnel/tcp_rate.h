@@ -1,4 +1,4 @@
-/* What the kernel knows of a TCP connection's speed, and how much unsent data it may hold for us.
+/* The speed of a TCP connection as the kernel knows it, and how much unsent data it may hold for us.
  * A file of its own because linux/tcp.h, which has these fields, and netinet/tcp.h exclude each other. */
 #pragma once
 

@@ -179,7 +179,7 @@ static int use_identity(SSL_CTX *context, const char *certificate_pem, const cha
 
 /* --- contexts --- */
 
-/* What both ends share: versions, no compression, no renegotiation, reads of several records at once. */
+/* Common to both ends: versions, no compression, no renegotiation, reads of several records at once. */
 static int make_context(SSL_CTX **ret, const SSL_METHOD *method, bool is_chacha_first, struct err *err)
 {
 	SSL_CTX *context = SSL_CTX_new(method);

@@ -1,6 +1,6 @@
 /* Words for a failed TLS handshake: what is wrong with the certificate, what an alert of the peer asks for, what else
- * OpenSSL found. What helps against an alert is named by the key of the configuration that holds it; what helps where a
- * certificate was refused depends on what the client knows of the server, and is added by client/mistrust.c.
+ * OpenSSL found. The remedy against an alert is named by its key of the configuration; the remedy where a certificate
+ * was refused depends on what the client knows of the server, and is added by client/mistrust.c.
  *
  * tls_explain_failure() looks at the error queue: no error is a connection that ended; a failed verification leads to
  * the certificate that tls.c has remembered; an alert and a reason have tables of words.
@@ -136,7 +136,7 @@ static void explain_date(const char *before, const ASN1_TIME *time, char *buf, s
 	snprintf(buf, size, "%s %s", before, date);
 }
 
-/* What the certificate of the peer lacks. Without a remembered certificate (memory ran out) only OpenSSL's own
+/* The fault of the peer's certificate. Without a remembered certificate (memory ran out) only OpenSSL's own
  * words. */
 static void explain_verification(SSL *ssl, char *buf, size_t size)
 {

@@ -1,8 +1,8 @@
 /* One TCP connection as a stream of TLS records on the loop, or in the clear behind a reverse proxy.
  *
  * Writing is in two steps: tls_stream_write() turns bytes into a record in the stream's send buffer, without a system
- * call; tls_stream_flush() sends what is there, up to 64 KiB in one send(). What the socket does not take stays, and
- * on_writable comes when it has left. The send buffer and OpenSSL's are held only while they hold something.
+ * call; tls_stream_flush() sends what is there, up to 64 KiB in one send(). Bytes that the socket does not take stay,
+ * and on_writable comes when it has left. The send buffer and OpenSSL's are held only while they hold something.
  *
  * Happy path: open → on_open (handshake done) → on_readable … → close → on_closed. A failure at any time is one
  * on_failed with a reason in words; the owner closes then. Inside callbacks everything is allowed, also closing.

@@ -12,7 +12,7 @@
 #define UPGRADE_REQUEST_MAX 8192
 #define UPGRADE_ANSWER_MAX 512
 
-/* What a server reads in a request. */
+/* A request as a server reads it. */
 struct upgrade_request {
 	struct http_span key;	 /* of 16 bytes, checked */
 	struct http_span prefix; /* "v1" of "/v1/events": everything between the first slash and the last "/events" */
@@ -28,7 +28,7 @@ bool upgrade_read_request(const struct http_head *head, struct upgrade_request *
  * HTTP/1.0? ->lost says what is not there; the key may not be either. Nothing is admitted here. */
 bool upgrade_read_lost(const struct http_head *head, struct upgrade_request *ret);
 
-/* What a client asks with. All text as is; headers are checked by the configuration. */
+/* A request as a client makes it. All text as is; headers are checked by the configuration. */
 struct upgrade_ask {
 	const char *prefix; /* "v1" */
 	const char *host;   /* as in the URL, IPv6 without brackets */

@@ -313,7 +313,7 @@ int tunnel_file_read(struct tunnel_file *file, const char *path, struct ini_repo
 
 /* --- the device --- */
 
-/* Of a wg-quick file, after it was read. */
+/* Has a wg-quick file, after it was read, any secret? */
 static bool has_secret(const struct wg_config *config)
 {
 	bool found = config->interface.has_private_key;

@@ -224,8 +224,9 @@ static bool is_digits_and_dots(const char *text)
 	return text[strspn(text, "0123456789.")] == '\0';
 }
 
-/* A domain that every resolver takes: labels of 1 to 63 characters, a dot behind the last one or none. "~example.org" is
- * systemd-resolved's routing domain, "~." routes every name. A dash in front would be an option of a command line. */
+/* A domain that every resolver takes: labels of 1 to 63 characters, a dot behind the last one or none. "~example.org"
+ * is systemd-resolved's routing domain, "~." routes every name. A dash in front would be an option of a command
+ * line. */
 static bool is_domain(const char *text)
 {
 	const char *name = *text == '~' ? text + 1 : text;

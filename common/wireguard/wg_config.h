@@ -71,8 +71,8 @@ struct wg_config {
 extern const struct key_table wg_config_interface_table;
 extern const struct key_table wg_config_peer_table;
 
-/* Offer @entry before the tables see it. AmneziaWG's keys are taken: passed over at the values with which it sends plain
- * WireGuard, else kept for one complaint in wg_config_finish(). Return: false: not such a key. */
+/* Offer @entry before the tables see it. AmneziaWG's keys are taken: passed over at the values with which it sends
+ * plain WireGuard, else kept for one complaint in wg_config_finish(). Return: false: not such a key. */
 bool wg_config_take_amnezia(struct wg_config *config, const struct ini_section *section, const struct ini_entry *entry);
 
 /* Open a section, [Peer] where it is called so, else [Interface]: the table and the owner of its keys go into *reader,
@@ -81,12 +81,12 @@ bool wg_config_take_amnezia(struct wg_config *config, const struct ini_section *
 int wg_config_open_section(struct wg_config *config, const struct ini *ini, const struct ini_section *section,
 	struct key_reader *reader, struct ini_report *report);
 
-/* Read one section of a file that has no others than these two, and no other keys. What is wrong goes to @report. */
+/* Read one section of a file that has no others than these two, and no other keys. Mistakes go to @report. */
 void wg_config_read_section(
 	struct wg_config *config, const struct ini *ini, const struct ini_section *section, struct ini_report *report);
 
 /* Check what only the whole shows: two peers with one key, two with the same allowed IP, a peer that has what only a
- * key gives a meaning to. What is wrong goes to @report. */
+ * key gives a meaning to. Mistakes go to @report. */
 void wg_config_finish(const struct wg_config *config, const struct ini *ini, struct ini_report *report);
 
 /* Return: the peer with this key, or NULL. */

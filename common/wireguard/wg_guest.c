@@ -168,7 +168,7 @@ static void revive_first(struct wg_guests *guests)
 		wg_guests_greet(guests, guest.public_key, &guest.from, guest.rtt_ms);
 }
 
-/* One reading for all who said their time since the last one; those who are not behind are dropped. Of the others one
+/* One reading for all who said their time since the last one; those who are not behind are dropped. One of the others
  * is revived, which reads the device twice more; the rest waits for the next reading. */
 static void on_clock_timer(uv_timer_t *timer)
 {

@@ -1,4 +1,4 @@
-/* What a datagram's way takes at low load: ping and echo. And fan, which makes many quiet sessions.
+/* Ping and echo measure the time of a datagram's way at low load; fan makes many quiet sessions.
  *
  * Each ping carries its number, by which its answer is told, so that a late or foreign one is
  * not mistaken. No answer within ANSWER_MS counts as lost. Nothing spins: a machine that sleeps in between is what a

@@ -1,5 +1,6 @@
-/* What it costs to send batches of datagrams over loopback in the two ways dgram_batch.c has: writev() on a connected socket
- * whose segment size is set when it changes, and sendmmsg() with an address. Prints µs of processor time a datagram.
+/* The cost of sending batches of datagrams over loopback in the two ways dgram_batch.c has: writev() on a connected
+ * socket whose segment size is set when it changes, and sendmmsg() with an address. Prints µs of processor time a
+ * datagram.
  *
  *     build/tests/bench/bench-send
  */

@@ -1,4 +1,4 @@
-/* What every fuzz target offers, to libFuzzer and to replay.c, and how it complains. */
+/* The function that every fuzz target offers to libFuzzer and to replay.c, and the way it complains. */
 #pragma once
 
 #include <stddef.h>

@@ -80,7 +80,7 @@ static void compare(struct stream *whole, struct stream *pieces, size_t piece)
 	} while (true);
 }
 
-/* What a header says, written anew, says the same. */
+/* A header that was read and is written anew reads the same. */
 static void check_header(const uint8_t *data, size_t size)
 {
 	struct frame_header header;

@@ -40,7 +40,7 @@ def test_many_in_flight():
 
 
 def test_target_speaks_first():
-    """What the target sends by itself reaches the local application, in order."""
+    """Datagrams that the target sends unasked reach the local application, in order."""
     hub = programs.shared_hub()
     with stock_client(hub) as theirs, theirs.local() as local:
         local.ping()

@@ -100,7 +100,7 @@ def test_many_in_flight():
 
 
 def test_target_speaks_first():
-    """What the target sends by itself reaches the local application, in order."""
+    """Datagrams that the target sends unasked reach the local application, in order."""
     with Setup() as setup:
         setup.local.ping()
         setup.local.drain()

@@ -66,13 +66,13 @@ def nothing_vanishes_upwards(size):
 
 
 def test_nothing_vanishes_upwards():
-    """Of a flood of datagrams towards the target each one arrives or is counted under a reason."""
+    """Each datagram of a flood towards the target arrives or is counted under a reason."""
     for size in (120, 1452):
         nothing_vanishes_upwards(size)
 
 
 def test_nothing_vanishes_downwards():
-    """Of a flood of datagrams of the target each one comes out of the client or is counted under a reason."""
+    """Each datagram of a flood from the target comes out of the client or is counted under a reason."""
     with Pair() as pair:
         pair.local.send(b'who')
         source = pair.target.expect(b'who')

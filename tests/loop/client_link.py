@@ -136,7 +136,7 @@ def test_back_off_after_refusals():
 
 
 def test_nobody_listening():
-    """While nobody listens the client says so, counts what it drops, and connects once somebody does."""
+    """While no server listens the client says so, counts what it drops, and connects once there is one."""
     port = programs.free_port()
     with client(f'wss://127.0.0.1:{port}') as ours, ours.local() as local:
         local.send(b'go')

@@ -92,7 +92,7 @@ def test_old_address_does_not_delay():
 
 
 def test_stranger_at_the_old_address():
-    """Whoever has the old address now, and speaks TLS, does not pass for the server."""
+    """Another host that has the old address now, and speaks TLS, does not pass for the server."""
     old, new = stream.local_address(), stream.local_address()
     with server(new) as at, dns.Server({NAME: [new]}, delay=1.5) as names:
         with servers.Server(programs.certificate('alone'), host=old, port=at.port) as stranger:

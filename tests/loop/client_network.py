@@ -39,7 +39,7 @@ def sockets(pid):
 
 
 def marks():
-    """Of each TCP connection that is up: its mark."""
+    """The marks of the TCP connections that are up."""
     lines = subprocess.run(['ss', '-tneOH', 'state', 'established'], capture_output=True, text=True, check=True).stdout
     return [int(found[1], 16) if (found := re.search(r'fwmark:(0x[0-9a-f]+)', line)) else 0
             for line in lines.splitlines() if f'{FAR}:' in line]
@@ -66,7 +66,7 @@ def ended(link):
 
 
 class FakeDevice:
-    """What a program that runs WireGuard shows to the outside: a device and a socket that tells its configuration."""
+    """A program that runs WireGuard, as it looks from outside: a device, and a socket that tells its configuration."""
 
     def __init__(self, name, port, mark, mtu):
         os.makedirs('/run/wireguard', exist_ok=True)
@@ -210,7 +210,7 @@ def test_name_servers_under_a_full_tunnel():
 
 
 def test_network_comes_back():
-    """Who waits for its next try does not wait any longer when the network comes."""
+    """A client that waits for its next try tries at once when the network comes."""
     far = _far[0]
     with server(far) as at:
         nets.ip('link', 'set', far.device, 'down')
@@ -264,7 +264,7 @@ def test_busy_network_breaks_nothing():
 
 
 def test_datagrams_before_the_worker_reads():
-    """What WireGuard sends before our worker looks is in the socket, and arrives."""
+    """A datagram that WireGuard sends before our worker reads waits in the socket, and arrives."""
     with server(_far[0]) as at, client(at) as ours, ours.local() as local:
         os.kill(ours.worker, 19)
         sent = udp.initiation()

@@ -40,7 +40,7 @@ def works(carrier, local):
 
 
 def test_next_connect_takes_it():
-    """What changed is the next connect's; the connection that stands goes on until then."""
+    """New settings are for the next connect; the connection that stands goes on until then."""
     with server() as at, client(at.url, extra=['Header = X-Word: before']) as ours, ours.local() as local:
         local.send(b'go')
         carrier = at.carrier()

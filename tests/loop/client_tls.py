@@ -180,7 +180,7 @@ def test_trusted_proxy_that_opens_tls():
 
 
 def test_http_proxy_that_opens_tls():
-    """What answers CONNECT and shows its own certificate is named as the proxy."""
+    """A proxy that answers CONNECT and shows a certificate of its own is named."""
     with servers.Server(programs.certificate('company')) as at, servers.Proxy() as proxy:
         with programs.Client(at.url, extra=[f'Proxy = http://127.0.0.1:{proxy.port}']) as ours, ours.local() as local:
             local.send(b'go')

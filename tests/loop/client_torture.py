@@ -84,7 +84,7 @@ class Torture:
 
 
 def test_random_faults():
-    """Whatever a server does in whatever order, the client lives on and uses the first good connection."""
+    """A server does anything in any order: the client lives on and uses the first good connection."""
     seed = int(os.environ.get('TORTURE_SEED') or int.from_bytes(os.urandom(3), 'big'))
     print('# seed', seed)
     with servers.Server(programs.certificate()) as at:

@@ -26,7 +26,7 @@ def jwt_of(head):
 
 
 def first_request(extra=(), token=programs.TOKEN, certificate=True):
-    """What the client asks, having a datagram to send: (link, head, server, client)."""
+    """The request of a client that has a datagram to send: (link, head, server, client)."""
     at = servers.Server(programs.certificate() if certificate else None)
     ours = programs.Client(at.url, ca=programs.certificate('ca') if certificate else None, extra=extra, token=token)
     claims.at_exit(at.close)
@@ -236,7 +236,7 @@ def is_refused(answer, log=None, times=2, extra=()):
 
 
 def test_refusals():
-    """Whatever status a server refuses with, the client names it and comes again."""
+    """A server refuses with any status: the client names it and comes again."""
     for status in ('400 Bad Request', '403 Forbidden', '404 Not Found', '200 OK', '503 Service Unavailable'):
         is_refused(lambda _, status=status: f'HTTP/1.1 {status}\r\ncontent-length: 2\r\n\r\nno'.encode(), status[:3], 1)
 
@@ -276,7 +276,7 @@ def test_incomplete_101():
 
 
 def test_garbage_as_an_answer():
-    """What is no HTTP, or too much of it, is refused."""
+    """An answer that is no HTTP, or too long, is refused."""
     for raw in (os.urandom(200) + b'\r\n\r\n', b'HTTP/1.1 101\n\n', b'HTTP/1.1 101 x\r\n' + b'a: b\r\n' * 5000, b'\0' * 30000):
         is_refused(lambda _, raw=raw: raw + b'\r\n\r\n', None, 1)
 

@@ -190,7 +190,7 @@ def test_status_without_anything_running():
 
 
 def test_a_stale_socket_is_no_tunnel():
-    """A socket that nobody serves any more, or a file in its place, does not make a tunnel."""
+    """A socket that no process serves any more, or a file in its place, does not make a tunnel."""
     folder = Folder()
     os.mkdir(os.path.join(folder.path, 'run'))
     with programs.socket.socket(programs.socket.AF_UNIX) as sock:
@@ -242,7 +242,7 @@ def test_status_of_the_hub():
 
 
 class Tunnel(Folder):
-    """A client's file towards a hub, for the verbs that put it into the background. What still runs at the end is stopped."""
+    """A client's file towards a hub, for the verbs that put it into the background. All is stopped at the end."""
 
     def __init__(self, server=None, extra=''):
         super().__init__()
@@ -262,7 +262,7 @@ class Tunnel(Folder):
         return json.loads(done.stdout)
 
     def wait_gone(self, *pids):
-        """Their numbers are nobody's, their socket is gone; only what is meant to stay is there."""
+        """No process has their numbers, their socket is gone; only files that are meant to stay are there."""
         for pid in pids:
             claims.wait_for(lambda pid=pid: not programs.is_alive(pid), f'process {pid} is gone')
         assert not os.path.exists(os.path.join(self.path, 'run', 'home.client'))
@@ -292,7 +292,7 @@ def test_up_returns_when_traffic_can_flow():
 
 
 def test_its_log_goes_on():
-    """Without a journal it is a file nobody else reads, with what was said before and after `up` returned."""
+    """Without a journal the log is a file for its owner only, with lines from before and after `up` returned."""
     if os.path.exists('/run/systemd/journal/stdout'):
         raise claims.Skip('there is a journal')
     tunnel = Tunnel()
@@ -398,7 +398,7 @@ def test_up_is_interrupted():
 
 
 def test_up_is_stopped_by_down():
-    """Whoever waits for it hears so: exit 1, nothing left."""
+    """An `up` that waits for it is told: exit 1, nothing left."""
     tunnel = Tunnel(unreachable())
     with up_of(tunnel) as process:
         claims.wait_for(lambda: tunnel.client('status', 'home').stdout.find('connecting') > 0, 'connecting')
@@ -450,7 +450,7 @@ def test_up_right_after_a_crash():
 
 
 def test_down_beside_the_other_program():
-    """Its running tunnel of the same name holds the undo list: nobody waits for it, and it stays."""
+    """A running tunnel of the same name holds the undo list: clean-up does not wait for it, and the list stays."""
     hub = programs.shared_hub()
     folder = Folder(**{hub.name: '[Client]\n'})
     os.symlink(hub.runtime, os.path.join(folder.path, 'run'))

@@ -4,8 +4,8 @@
  *     KILL_COUNT=FILE LD_PRELOAD=…                     runs to its end and writes these calls, one a line
  *
  * Such calls: netlink messages that are no question; writing to, making, renaming and removing files and folders (also
- * /proc/sys); starting a program, and the first wait after that, when it has just begun. Only the process itself counts, not
- * what it starts. Calls that libc makes inside itself are not seen (stdio): they change nothing here.
+ * /proc/sys); starting a program, and the first wait after that, when it has just begun. Only the process itself
+ * counts, not what it starts. Calls that libc makes inside itself are not seen (stdio): they change nothing here.
  *
  * strace --inject can do the same, at 5 ms a call in the test kernel.
  */
@@ -72,8 +72,8 @@ static void can_change(const char *what)
 
 /* --- netlink --- */
 
-/* rtnetlink's types come in fours, the third asks; of generic netlink the controller answers only, and WireGuard's first
- * command asks. */
+/* rtnetlink's types come in fours, the third asks; of generic netlink the controller answers only, and WireGuard's
+ * first command asks. */
 static bool is_question(int protocol, const struct nlmsghdr *header, size_t len)
 {
 	const struct genlmsghdr *generic = (const void *)(header + 1);

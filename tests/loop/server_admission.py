@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Who gets into the hub, and that whoever does not sees exactly what a visitor of the web site sees."""
+"""Admission to the hub. Every client that is not admitted sees exactly what a visitor of the web site sees."""
 
 import json
 import os
@@ -19,7 +19,7 @@ def without_date(head, body):
 
 
 def visit(hub, request, link=None):
-    """What this request gets: the bytes of the answer without its date."""
+    """The answer to this request: its bytes without the date."""
     with link or tunnel.connect(hub) as link:
         link.send(request)
         head, body = http.read_answer(link, bytearray())
@@ -96,7 +96,7 @@ def test_stock_token_may_have_any_form():
 
 
 def test_unknown_claims_are_ignored():
-    """Claims nobody knows change nothing."""
+    """Unknown claims change nothing."""
     link, jwt = with_claims(future={'a': [1, 2, {'b': None}]}, padding='x' * 1000)
     is_admitted(jwt, link)
 
@@ -132,7 +132,7 @@ def test_other_algorithm():
 
 
 def test_unknown_key_id():
-    """A kid that belongs to nobody makes a visitor."""
+    """A request with a kid of no client is a visitor's."""
     is_visitor_with(kid='0123456789abcdef')
 
 
@@ -170,7 +170,7 @@ def test_ipv6_target():
 
 
 def test_other_protocols():
-    """What is not a UDP forward makes a visitor."""
+    """A request for anything but a UDP forward is a visitor's."""
     for wish in ({'Tcp': {'proxy_protocol': False}}, {'ReverseUdp': {'timeout': None}}, {'ReverseTcp': {}}, 'Socks5', {}, None,
                  {'Socks5': {'timeout': None}}, 7):
         is_visitor_with(p=wish)

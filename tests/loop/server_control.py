@@ -43,7 +43,7 @@ def test_pings_pass_waiting_data():
 
 
 def test_unsolicited_pongs_are_tolerated():
-    """Pongs that nobody asked for change nothing."""
+    """Pongs without a ping change nothing."""
     hub = programs.shared_hub()
     with tunnel.open_ours(hub) as carrier:
         carrier.send(*[frames.frame(os.urandom(n % 126), frames.PONG) for n in range(300)])

@@ -55,7 +55,7 @@ def test_every_mask_is_taken():
 
 
 def test_hub_never_masks_nor_fragments():
-    """What the hub sends is final, binary, unmasked, with the shortest length."""
+    """The hub's frames are final, binary, unmasked, with the shortest form of the length."""
     hub = programs.shared_hub()
     with tunnel.open_ours(hub) as carrier:
         for size in SIZES:
@@ -139,7 +139,7 @@ def test_fragments_with_control_frames_between():
 
 
 def test_empty_messages_are_not_forwarded():
-    """An empty message, whole or in fragments, reaches nobody and ends nothing."""
+    """An empty message, whole or in fragments, is passed on to nothing and ends nothing."""
     hub = programs.shared_hub()
     with tunnel.open_ours(hub) as carrier:
         carrier.datagram(b'')

@@ -240,7 +240,7 @@ def test_upgrade_within_a_body_is_a_body():
 
 
 def test_last_answer_is_not_lost_to_a_reset():
-    """Who goes on sending behind a request that ends the connection still gets the answer, and then an orderly end."""
+    """A peer that goes on sending behind a request that ends the connection still gets the answer, and an orderly end."""
     with tunnel.connect(programs.shared_hub()) as link:
         link.send(b'GET / HTTP/1.1\r\nbad line\r\n\r\n')
         for _ in range(20):
@@ -252,7 +252,7 @@ def test_last_answer_is_not_lost_to_a_reset():
 
 
 def test_doubtful_heads_get_400():
-    """What cannot be framed without doubt is answered 400 and closed, whatever it asks for."""
+    """A request whose end is in doubt is answered 400 and closed, whatever it asks for."""
     good = stock_request()
 
     def with_line(line):

@@ -69,7 +69,7 @@ def test_others_are_closed_at_once():
 
 
 def test_loopback_is_open_to_this_host():
-    """On a loopback address nobody has to be trusted; but then nobody is believed."""
+    """A listener on a loopback address needs no trusted proxy; without one no header is believed."""
     assert works(link_from('127.0.0.1', 2)).startswith('127.0.0.1:')
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""The hub reads its file again while it serves: who may come in changes, and nobody else notices."""
+"""The hub reads its file again while it serves: admission changes, and other clients notice nothing."""
 
 import hashlib
 import json
@@ -56,7 +56,7 @@ def source_of(hub, carrier):
 
 
 def is_refused(hub, open_it):
-    """Whoever comes in this way is a visitor of the web site."""
+    """A client that comes in this way is a visitor of the web site."""
     try:
         open_it().close()
     except AssertionError as error:

@@ -44,7 +44,7 @@ def test_reconnect_keeps_the_source():
 
 
 def test_datagrams_for_a_lost_carrier_reach_the_next():
-    """What the target sends first after a reconnect goes to the new carrier."""
+    """The target's first datagram after a reconnect goes to the new carrier."""
     hub = programs.shared_hub()
     instance = os.urandom(16).hex()
     first = tunnel.open_ours(hub, instance=instance)
@@ -211,7 +211,7 @@ def test_pings_without_reading_stay_bounded():
 
 
 def test_dropped_datagrams_are_counted():
-    """What a slow reader loses is counted under a reason."""
+    """Datagrams that a slow reader loses are counted under a reason."""
     target = udp.Target()
     with programs.Hub(target) as hub, tunnel.open_ours(hub) as lazy:
         source = source_of(hub, lazy)
@@ -222,7 +222,7 @@ def test_dropped_datagrams_are_counted():
 
 
 def test_every_datagram_is_sent_or_counted():
-    """What the target sent is what was sent on and what was dropped, also when the session ends in the middle of it."""
+    """Each of the target's datagrams was sent on or counted as dropped, also when the session ends in between."""
     target = udp.Target()
     for opener in (tunnel.open_ours, tunnel.open_stock):
         with programs.Hub(target) as hub:

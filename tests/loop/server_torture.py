@@ -18,7 +18,7 @@ OPEN_MAX = 12
 
 
 class Torture:
-    """What is open, and what may be done next."""
+    """The connections that are open, and the steps that are possible next."""
 
     def __init__(self, hub, chance):
         self.hub = hub
@@ -148,7 +148,7 @@ def torture(seed):
 
 
 def test_random_acts():
-    """Whatever peers and target do in whatever order, the hub lives on and serves the next client."""
+    """Peers and target do anything in any order: the hub lives on and serves the next client."""
     given = os.environ.get('TORTURE_SEED')
     for seed in [int(given)] if given else [1, int.from_bytes(os.urandom(3), 'big')]:
         print('# seed', seed)

@@ -440,7 +440,7 @@ static void end_is_told_once(void **state)
 	assert_int_equal(f->worker.ends, 1);
 }
 
-/* What was sent before the end is still read. */
+/* Messages that were sent before the end are still read. */
 static void last_words_are_read(void **state)
 {
 	struct fixture *f = *state;

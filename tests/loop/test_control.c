@@ -1,4 +1,4 @@
-/* The control socket: one question, one answer, nobody else's business. */
+/* The control socket: one question, one answer; other users have no access. */
 #include "common/process/control.h"
 
 #include <errno.h>

@@ -1,4 +1,4 @@
-/* What the server's worker holds must lead nowhere but where it is connected to.
+/* The descriptors of the server's worker must lead nowhere but to their peers.
  *
  * A child process holds what a real worker holds (a TCP connection accepted in the host's namespace, a UDP socket
  * connected to a target there, one end of a channel), enters the namespace with only lo and the sandbox, and tries one

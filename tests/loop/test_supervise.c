@@ -1,9 +1,9 @@
 /* Supervisor, worker and host together: start, status, death, reload, stop, and in which order.
  *
  * The supervisor under test runs in a child of this program; its worker is this program again (spawn runs
- * /proc/self/exe), a stand-in that does what the settings say in one word. The host is a stand-in, too: its functions in this
- * file take the place of common/host's. The test watches through the control socket, as an operator would. Needs no
- * privilege; with root the worker also changes user and namespace.
+ * /proc/self/exe), a stand-in that does what the settings say in one word. The host is a stand-in, too: its functions
+ * in this file take the place of common/host's. The test watches through the control socket, as an operator would.
+ * Needs no privilege; with root the worker also changes user and namespace.
  */
 #include "common/base/log.h"
 #include "common/host/host.h"

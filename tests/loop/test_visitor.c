@@ -1,7 +1,7 @@
 /* A connection that is no tunnel: real web server, real loop, a pretended owner.
  *
- * Each test feeds what a peer sends, runs the loop until a condition holds, and closes everything; a handle that is left
- * fails it.
+ * Each test feeds what a peer sends, runs the loop until a condition holds, and closes everything; a handle that is
+ * left fails it.
  */
 #include "server/visitor.h"
 
@@ -30,7 +30,7 @@
 static uv_loop_t loop;
 static struct website *website;
 
-/* What session.c is in the program. */
+/* The part that session.c plays in the program. */
 struct peer {
 	struct visitor *visitor;
 	char *input;
@@ -329,7 +329,8 @@ static void upgrade_waits_for_blocked_output(void **state)
 	peer_done(&peer);
 }
 
-/* A refused upgrade gets what any other request for that path gets; the next one on the connection is asked about anew. */
+/* A refused upgrade gets what any other request for that path gets; the next one on the connection is asked about
+ * anew. */
 static void refused_upgrade_is_a_page_request(void **state)
 {
 	struct peer peer;
@@ -409,7 +410,7 @@ static void large_body_has_backpressure(void **state)
 	peer_done(&peer);
 }
 
-/* What cannot be framed without doubt gets a 400, after the answers before it, and the end. */
+/* A request whose end is in doubt gets a 400, after the answers before it, and then the end. */
 static void doubtful_heads_end_with_400(void **state)
 {
 	static const char *const heads[] = {

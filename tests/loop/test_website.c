@@ -315,7 +315,7 @@ static unsigned refusal_of(const char *text)
 	return website_refusal(&head);
 }
 
-/* What libwebsockets would answer in its own words is refused before it sees it. */
+/* Requests that libwebsockets would answer in its own words are refused before it sees them. */
 static void refusals(void **state)
 {
 	(void)state;

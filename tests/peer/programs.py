@@ -73,7 +73,7 @@ def has_udp_port(port):
 
 
 def _fields(pid):
-    """What /proc says of a process from its state on; None where it is gone."""
+    """The fields of /proc/PID/stat from the state on; None where the process is gone."""
     try:
         with open(f'/proc/{pid}/stat') as file:
             return file.read().rpartition(')')[2].split()
@@ -342,7 +342,7 @@ class Client(Towpath):
         return self.with_file('/etc/hosts', ''.join(f'{address} hub.test\n' for address in addresses))
 
     def with_file(self, place, text):
-        """What to put in front of its arguments so that a file with `text` lies over `place`."""
+        """The words in front of a command that put a file with `text` over `place` for it."""
         claims.need_mounts()
         path = os.path.join(self.folder, os.path.basename(place))
         with open(path, 'w') as file:

@@ -19,7 +19,7 @@ def is_go_port():
 
 
 def longest_datagram():
-    """What its server passes on: the port reads 32 KiB of a datagram, the rest is lost."""
+    """The part of a datagram that its server passes on: its port reads 32 KiB, the rest is lost."""
     return 32768 if is_go_port() else 65507
 
 

@@ -54,7 +54,7 @@ class Stream:
         self.send_raw(data)
 
     def recv(self):
-        """What has come; b'' at the end. Raises ConnectionResetError, TimeoutError."""
+        """The bytes that have come; b'' at the end. Raises ConnectionResetError, TimeoutError."""
         return self.recv_raw()
 
     def timeout(self, seconds):

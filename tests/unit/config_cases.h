@@ -1,4 +1,4 @@
-/* What the tests of both programs' configurations share: files made of text, complaints looked for, warnings caught. */
+/* Shared by the tests of both programs' configurations: files made of text, complaints looked for, warnings caught. */
 #pragma once
 
 #include "common/base/ini.h"
@@ -89,7 +89,7 @@ static void assert_only_line(const struct ini_report *report, const char *text, 
 
 static int case_stderr = -1;
 
-/* What is logged from now on goes into a file. */
+/* The log goes into a file from now on. */
 __attribute__((unused)) static void begin_warnings(void)
 {
 	int fd = open("warnings", O_RDWR | O_CREAT | O_TRUNC, 0600);

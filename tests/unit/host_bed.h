@@ -1,7 +1,8 @@
-/* A host without a kernel, for tests of common/host: the functions in this file take the place of change.c, facts.c, check.c and
- * net/command.c. All that is done is written to a log, one word a step: "route" is made, "route?" is looked for and there,
- * "route!" is looked for and missing, "-route" is taken back; a program ends when the test says so (end_programs()).
- * Included once, by a test that links libcommon: its own object files of these functions are then left out of the link.
+/* A host without a kernel, for tests of common/host: the functions in this file take the place of change.c, facts.c,
+ * check.c and net/command.c. All that is done is written to a log, one word a step: "route" is made, "route?" is looked
+ * for and there, "route!" is looked for and missing, "-route" is taken back; a program ends when the test says so
+ * (end_programs()). Included once, by a test that links libcommon: its own object files of these functions are then
+ * left out of the link.
  */
 #pragma once
 

@@ -52,7 +52,7 @@ static void host_is_formatted_alone(void **state)
 	assert_string_equal(addr_format_host(buf, sizeof(buf), &addr), "203.0.113.7");
 }
 
-/* What is no address with a port is refused and leaves the output alone. */
+/* Text that is no address with a port is refused and leaves the output alone. */
 static void other_texts_are_refused(void **state)
 {
 	static const char *const texts[] = {

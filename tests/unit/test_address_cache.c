@@ -47,7 +47,7 @@ static struct address_cache *reopen(struct address_cache *cache)
 	return cache;
 }
 
-/* Of a time at which nothing was written lately: at once. */
+/* Where nothing was written lately, at once. */
 static void keep(struct address_cache *cache, const char *host, const char *addresses)
 {
 	static uint64_t now_us;

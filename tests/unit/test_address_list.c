@@ -45,7 +45,7 @@ static void anything_else_is_refused(void **state)
 	assert_memory_equal(addresses, untouched, sizeof(addresses));
 }
 
-/* What does not fit is left out whole; what was written can be read. */
+/* An address that does not fit is left out whole; the list that was written can be read. */
 static void the_longest_are_written_as_far_as_they_fit(void **state)
 {
 	struct addr addresses[ADDRESS_LIST_MAX + 1], back[ADDRESS_LIST_MAX];

@@ -1,4 +1,4 @@
-/* Who may open the tunnel. */
+/* Admission to the tunnel. */
 #include "server/admit.h"
 
 #include <errno.h>
@@ -301,7 +301,7 @@ static void not_a_tunnel_request(void **state)
 	admit_table_close(table);
 }
 
-/* A stock path "v1" and a signature of somebody else are two clients in one request. */
+/* A stock path "v1" and the signature of another client are two clients in one request. */
 static void path_v1_and_signature(void **state)
 {
 	const struct server_settings_client both[] = {{LAPTOP, laptop, laptop_token, NULL}, {V1, v1, NULL, v1_path}};

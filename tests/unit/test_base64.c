@@ -120,7 +120,7 @@ static void nul_byte_is_refused(void **state)
 	assert_int_equal(base64_decode(out, sizeof(out), "Zm9v\0AAA", 8, BASE64_STANDARD), -EINVAL);
 }
 
-/* What does not fit is refused, not cut. */
+/* Text that does not fit is refused, not cut. */
 static void too_small_room_is_refused(void **state)
 {
 	uint8_t out[8];

@@ -168,7 +168,7 @@ static void failure_at_any_step_ends_it_there(void **state)
 	set_up(state);
 }
 
-/* What was made before a failure stays, and is in the undo list: undoing is the owner's. */
+/* Changes made before a failure stay, and are in the undo list: the owner undoes them. */
 static void what_was_made_is_left_to_the_undo_list(void **state)
 {
 	(void)state;

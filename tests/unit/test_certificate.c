@@ -155,7 +155,7 @@ static void first_start(void **state)
 	place_done(&place);
 }
 
-/* ECDSA P-256, 90 days, the host's own name and nobody else's. */
+/* ECDSA P-256, 90 days, the host's own name and no other. */
 static void looks_like_any_other(void **state)
 {
 	char host[256] = "";
@@ -385,8 +385,8 @@ static void given_files(void **state)
 	place_done(&place);
 }
 
-/* What cannot be read is told with its path: missing, a folder, a pipe, not PEM, swapped, of another certificate, a
- * chain that is cut. */
+/* A file that cannot be used is told with its path: missing, a folder, a pipe, not PEM, swapped, of another
+ * certificate, a chain that is cut. */
 static void unusable_given_files(void **state)
 {
 	struct place place;

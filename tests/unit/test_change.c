@@ -1,4 +1,5 @@
-/* Changes to a host, many of them: a hub has a route for each of its clients, and is not to ask for all routes with each.
+/* Changes to a host, many of them: a hub has a route for each of its clients, and is not to ask for all routes with
+ * each.
  *
  * In a network namespace of its own; without root all is skipped.
  */

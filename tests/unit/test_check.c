@@ -1,7 +1,7 @@
 /* host/check: what the host refuses, to the word, before anything is changed.
  *
- * Each test has network and mount namespaces of its own. Without root, and where the kernel has no WireGuard, all but one are
- * skipped; tests/kernel runs them.
+ * Each test has network and mount namespaces of its own. Without root, and where the kernel has no WireGuard, all but
+ * one are skipped; tests/kernel runs them.
  */
 #include "common/host/check.h"
 #include "common/wireguard/tunnel_file.h"
@@ -180,7 +180,7 @@ static void nothing_in_the_way(void **state)
 
 /* --- the device --- */
 
-/* Whose it is, as far as that is known, and what takes it away. */
+/* The owner's name, as far as it is known, and the command that takes the route away. */
 static void device_of_that_name_is_refused(void **state)
 {
 	static const char *const texts[] = {
@@ -326,7 +326,7 @@ static void small_mtu_has_no_ipv6(void **state)
 	assert_allowed(INTERFACE "MTU = 1280\nAddress = fd10::3/64\n");
 }
 
-/* What would end in EEXIST after half of it was done. */
+/* Routes and addresses that would end in EEXIST after half of the changes. */
 static void route_that_is_there_is_refused(void **state)
 {
 	(void)state;

@@ -561,7 +561,7 @@ static void no_proxy_names_hosts_and_domains(void **state)
 			fail_msg("no_proxy '%s' and %s", cases[i].no_proxy, cases[i].host);
 }
 
-/* What is said about a file that can be used but should not be left so. */
+/* Warnings: the file can be used, but should not be left so. */
 static void warnings_are_told(void **state)
 {
 	static const struct {

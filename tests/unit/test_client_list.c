@@ -1,4 +1,4 @@
-/* Whose clock is behind: what client_list_note_clock() makes of the times that clients say. */
+/* Clients whose clock is behind: client_list_note_clock() judges the times that they say. */
 #include "server/client_list.h"
 
 #include <setjmp.h>
@@ -41,7 +41,7 @@ static void clock_behind_what_was_said_is_behind(void **state)
 	assert_false(client_list_note_clock(&entry, 1010, 1010));
 }
 
-/* What is no time is not noted: neither far off on one side nor on the other. */
+/* A number that is no time is not noted: too far off on either side. */
 static void time_that_no_clock_shows_is_none(void **state)
 {
 	struct client_list_entry entry = {0};

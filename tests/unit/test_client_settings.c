@@ -104,7 +104,7 @@ static void round_trip_keeps_every_field(void **state)
 	client_settings_done(&out);
 }
 
-/* What may be absent is absent afterwards. */
+/* Optional fields that were absent are absent afterwards. */
 static void absent_fields_stay_absent(void **state)
 {
 	struct client_settings in, out;

@@ -145,7 +145,7 @@ static void without_input_there_is_nothing_to_read(void **state)
 	assert_string_equal(seen.output, "end\n");
 }
 
-/* More than any pipe holds, and nobody reads it. */
+/* More than any pipe holds, and the program does not read it. */
 static void input_that_is_not_read_harms_nobody(void **state)
 {
 	size_t len = 1u << 20;

@@ -1,4 +1,5 @@
-/* The host's resolver: command lines word for word, and name servers out of files and from a stand-in of systemd-resolved. */
+/* The host's resolver: command lines word for word, and name servers out of files and from a stand-in of
+ * systemd-resolved. */
 #include "common/net/dns.h"
 
 #include <errno.h>
@@ -84,7 +85,7 @@ static void routing_domain_is_for_resolved(void **state)
 	assert_int_equal(set(&resolved, "wg0", "10.10.0.1,a~b", &err), -EINVAL);
 }
 
-/* What resolvconf(8) reads, said by the shell itself. */
+/* The lines that resolvconf(8) would read, printed by a shell that runs the command. */
 static void resolvconf_reads_one_server_a_line(void **state)
 {
 	static const char stub[] = "resolvconf() { echo \"$@\" >>%s/said; cat >>%s/said; }; %s; "
@@ -275,7 +276,7 @@ static int put_server(sd_bus_message *reply, int index, int family, const void *
 	return sd_bus_message_close_container(reply);
 }
 
-/* @data: where it is set, nobody answers. Device 1 is lo, the stand-in for a tunnel that any machine has. */
+/* @data: where it is set, no answer comes. Device 1 is lo, the stand-in for a tunnel that any machine has. */
 static int get_servers(sd_bus *bus, const char *path, const char *interface, const char *property,
 	sd_bus_message *reply, void *data, sd_bus_error *error)
 {

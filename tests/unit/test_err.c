@@ -106,7 +106,7 @@ static void openssl_system_error_keeps_words(void **state)
 	assert_string_equal(err.text, "cert.pem: Invalid argument");
 }
 
-/* The queue is emptied also where nobody wants the text. */
+/* The queue is emptied also where the caller wants no text. */
 static void openssl_queue_is_emptied_without_err(void **state)
 {
 	(void)state;

@@ -1,4 +1,4 @@
-/* What a reload says needs a restart: each key that differs is named, and nothing else. */
+/* A reload names each key whose change needs a restart, and no other. */
 #include "common/host/fingerprint.h"
 #include "common/host/hook.h"
 

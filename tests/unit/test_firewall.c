@@ -1,7 +1,7 @@
 /* Our nftables table: its text, and in the test kernel what it does to packets.
  *
- * The second half needs root and a kernel with nftables and WireGuard; tests/kernel runs it, elsewhere it is skipped. The
- * host under test is this process's own network namespace:
+ * The second half needs root and a kernel with nftables and WireGuard; tests/kernel runs it, elsewhere it is skipped.
+ * The host under test is this process's own network namespace:
  *
  *     far, far2  tunnel peers 10.10.0.3, 10.10.0.4 ── wg0 10.10.0.1 [here] eth0 192.168.1.130 ── lan  192.168.1.20
  *                                                            eth1 172.16.0.1 ── other  172.16.0.2, 203.0.113.10
@@ -429,7 +429,8 @@ static void enter(const char *namespace)
 	close(fd);
 }
 
-/* Listen in @namespace, accept once. Return: the child, whose @ret_fd tells when it listens and then the MSS it may send. */
+/* Listen in @namespace, accept once. Return: the child, whose @ret_fd tells when it listens and then the MSS it may
+ * send. */
 static pid_t serve(const char *namespace, const struct addr *at, int *ret_fd)
 {
 	int pipes[2], fd, mss = 0, one = 1;
@@ -521,7 +522,7 @@ static void answers_to_the_marked_link_get_the_mark_back(void **state)
 		   "ip route flush table 51820; echo 0 >/proc/sys/net/ipv4/conf/all/rp_filter");
 }
 
-/* Somebody balances his uplinks by connection marks of his own. */
+/* Another program balances the uplinks by connection marks of its own. */
 static void marks_of_others_are_left_alone(void **state)
 {
 	struct firewall_setup plan = plan_of("home");

@@ -68,7 +68,7 @@ static void queue_counts_in_the_flow(void **state)
 	assert_int_equal(bed->flow.counters.dropped.count[DROP_EMPTY], 1);
 }
 
-/* What waits when the flow ends is counted as lost, and its cells come back. */
+/* Datagrams that wait when the flow ends are counted as lost, and their cells come back. */
 static void end_counts_what_waits(void **state)
 {
 	struct bed *bed = *state;

@@ -1,7 +1,8 @@
-/* Another table's FORWARD that drops: where it is seen, and in the test kernel that packets pass and that nothing is left.
+/* Another table's FORWARD that drops: where it is seen, and in the test kernel that packets pass and that nothing is
+ * left.
  *
- * The second half needs root and a kernel with nftables and both kinds of iptables; tests/kernel runs it, elsewhere it is
- * skipped. The host under test is this process's own network namespace:
+ * The second half needs root and a kernel with nftables and both kinds of iptables; tests/kernel runs it, elsewhere it
+ * is skipped. The host under test is this process's own network namespace:
  *
  *     far 10.10.0.3 ── wg0 10.10.0.1 [here] eth0 192.168.1.130 ── lan 192.168.1.20, and fd10::, fd20:: likewise
  */
@@ -385,7 +386,7 @@ static bool ipv6_passes(void)
 	return passes("far", "fd20::20") && passes("lan", "fd10::3");
 }
 
-/* A rule set of somebody else's, and nothing of what the test before had. */
+/* The rule set of another program, and nothing of the test before. */
 static void set_up_foreign(const char *script)
 {
 	if (!has_world)
@@ -447,7 +448,8 @@ static void remove_all(void)
 	}
 }
 
-/* What is found lets packets pass, twice is once, and afterwards everything is as it was, with our neighbours' rules. */
+/* With the rules that were found packets pass. Made twice they are there once. Afterwards everything is as it was, our
+ * neighbours' rules too. */
 static void assert_opens_and_closes(const char *script, size_t rule_count)
 {
 	set_up_foreign(script);

@@ -207,7 +207,7 @@ static void whole_frame_is_not_copied(void **state)
 	assert_int_equal(f->used, 4);
 }
 
-/* Of two frames in one buffer the first is taken, and the bytes of the second are left alone. */
+/* The first of two frames in one buffer is taken, and the bytes of the second are left alone. */
 static void second_frame_is_untouched(void **state)
 {
 	struct fixture *f = *state;
@@ -375,7 +375,7 @@ static void too_many_fragments(void **state)
 	assert_int_equal(TAKE(*state, 0x80, 0x00), FRAME_TOO_BIG);
 }
 
-/* What a header says is what was written, for every opcode, with and without a key. */
+/* A header reads as it was written, for every opcode, with and without a key. */
 static void header_round_trip(void **state)
 {
 	const size_t lens[] = {0, 1, 125, 126, 65507};

@@ -89,7 +89,7 @@ static void request_is_taken_apart(void **state)
 	assert_int_equal(f->head.framing, HTTP_FRAMING_NONE);
 }
 
-/* What follows the empty line is left for the next reader, whatever it is. */
+/* Bytes behind the empty line are left for the next reader, whatever they are. */
 static void rest_is_left(void **state)
 {
 	struct fixture *f = *state;

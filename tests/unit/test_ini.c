@@ -256,7 +256,7 @@ static void missing_file_is_named(void **state)
 	assert_int_equal(f->report.count, 0);
 }
 
-/* A reload waits for nobody: a pipe's writer may never come. */
+/* A reload does not wait for the writer of a pipe, who may never come. */
 static void pipe_is_no_file(void **state)
 {
 	struct fixture *f = *state;

@@ -100,7 +100,7 @@ static void published_vector(void **state)
 	assert_true(is_signed_with(f, VECTOR_KEY));
 }
 
-/* What is written comes back the same, timeout and own claims included. */
+/* Claims come back as they were written, timeout and own claims included. */
 static void round_trip(void **state)
 {
 	struct fixture *f = *state;
@@ -290,7 +290,7 @@ static void longest_host(void **state)
 	assert_int_equal(decode(f, json), -EINVAL);
 }
 
-/* A key twice is refused, on every level and also where nobody knows it. */
+/* A key twice is refused, on every level, also one that is unknown. */
 static void key_twice_is_refused(void **state)
 {
 	struct fixture *f = *state;
@@ -358,7 +358,7 @@ static void any_clock_is_read(void **state)
 	assert_true(f->claims.has_iat);
 }
 
-/* What is no JWT is refused: parts, padding, base64, JSON. */
+/* Text that is no JWT is refused: parts, padding, base64, JSON. */
 static void what_is_no_jwt(void **state)
 {
 	struct fixture *f = *state;

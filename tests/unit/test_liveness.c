@@ -183,7 +183,7 @@ static void anything_received_ends_doubt(void **state)
 	assert_int_equal(liveness_tick(l, START + 10 + LIVENESS_DOUBT_US), LIVENESS_WAIT);
 }
 
-/* Who only sends is asked for a ping again and again, one after the other. */
+/* A side that only sends has to ping again and again, one ping at a time. */
 static void one_way_traffic_pings_again(void **state)
 {
 	struct liveness *l = *state;

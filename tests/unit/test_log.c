@@ -79,7 +79,7 @@ static void verbose_shows_level_and_time(void **state)
 	assert_int_equal(written[10], 'T');
 }
 
-/* What is above the level is not shown. */
+/* Events above the level are not shown. */
 static void level_hides(void **state)
 {
 	(void)state;
@@ -111,7 +111,7 @@ static void other_area_or_level_is_no_repetition(void **state)
 	assert_string_equal(output(), "link: x\nsession: x\nsession: x\n");
 }
 
-/* What is not shown does not interrupt a row of repetitions. */
+/* Events that are not shown do not interrupt a row of repetitions. */
 static void hidden_line_does_not_end_a_row(void **state)
 {
 	(void)state;
@@ -134,7 +134,7 @@ static void flush_tells_the_count(void **state)
 	log_flush();
 }
 
-/* An event stays one line whatever its text has, so that nobody can forge a second one. */
+/* An event stays one line whatever its text has, so that no peer can forge a second one. */
 static void text_is_flattened(void **state)
 {
 	(void)state;
@@ -171,7 +171,7 @@ static void quote_escapes(void **state)
 	assert_string_equal(log_quote(buf, sizeof(buf), "a\0b", 3), "a\\x00b");
 }
 
-/* What cannot be is told with its place and ends the program; what holds costs nothing and is told nowhere. */
+/* A broken requirement is told with its place and ends the program; one that holds has no effect. */
 static void broken_requirement_is_told_and_aborts(void **state)
 {
 	int status = 0, evaluated = 0;

@@ -1,4 +1,5 @@
-/* Links, addresses, routes, rules, kernel parameters and the monitor against a kernel; ip, wg, ss and sysctl are the witnesses.
+/* Links, addresses, routes, rules, kernel parameters and the monitor against a kernel; ip, wg, ss and sysctl are the
+ * witnesses.
  *
  * Each test has a network namespace of its own, with lo up, and must leave no descriptor open. Without root all are
  * skipped; those with WireGuard where the kernel has none, tests/kernel runs them.
@@ -100,7 +101,7 @@ static void need_wireguard(void)
 	MUST("ip link delete probe");
 }
 
-/* What @command prints, without the last newline. */
+/* The output of @command, without the last newline. */
 static const char *said(const char *format, ...) __attribute__((format(printf, 1, 2)));
 static const char *said(const char *format, ...)
 {
@@ -365,7 +366,7 @@ static void socket_is_opened_elsewhere(void **state)
 	close(target);
 }
 
-/* What is no namespace is refused, and nothing stays open. */
+/* A path that is no namespace is refused, and nothing stays open. */
 static void no_namespace_is_refused(void **state)
 {
 	struct netlink there;
@@ -573,7 +574,7 @@ static void has_means_just_this_one(void **state)
 	assert_int_equal(has_route("fd20::", 65, 51820), 0);
 }
 
-/* What covers is what ip's own answer to `route show dev … match …` says. */
+/* A route counts as covering where `ip route show dev … match …` lists it. */
 static void covers_is_what_ip_says(void **state)
 {
 	static const struct {
@@ -720,7 +721,7 @@ static void default_route_has_the_lowest_metric(void **state)
 	assert_default(AF_INET, 11, 1500);
 	assert_default(AF_INET6, 12, 1444);
 	MUST("ip address add 10.10.0.1/24 dev right");
-	/* Of several next hops the first counts; the test kernel has no such routes. */
+	/* The first of several next hops counts; the test kernel has no such routes. */
 	if (run("ip route add default metric 50 nexthop via 10.10.0.2 nexthop dev left 2>/dev/null") == 0)
 		assert_default(AF_INET, 12, 1500);
 }
@@ -796,7 +797,7 @@ static void rules_are_as_ip_makes_them(void **state)
 	assert_string_equal(said(RULES), ours);
 }
 
-/* A rule of somebody else with the same priority and table, but one condition more, is not ours: neither seen nor deleted. */
+/* Another program's rule with our priority and table, but one condition more, is neither seen nor deleted. */
 static void others_rules_are_not_ours(void **state)
 {
 	static const char *const conditions[] = {"from 10.0.0.0/8", "to 10.0.0.0/8", "iif lo", "oif lo", "uidrange 0-0",
@@ -833,7 +834,8 @@ static void delete_takes_just_this_one(void **state)
 	assert_int_equal(atoi(said("ip rule | grep -c ^1000")), 1);
 }
 
-/* Rules are listed in the order of their priorities, those with conditions we have no word for by priority and table. */
+/* Rules are listed in the order of their priorities, those with conditions we have no word for by priority and
+ * table. */
 static void rules_are_listed(void **state)
 {
 	struct net_rule *rules;
@@ -885,7 +887,7 @@ static void free_priority_is_the_kernels_choice(void **state)
 
 /* --- kernel parameters --- */
 
-/* What is written is read, and is what sysctl says, of this namespace. */
+/* A value is read as it was written, and sysctl(8) says the same in this namespace. */
 static void parameter_is_written_and_read(void **state)
 {
 	char value[SYSCTL_VALUE_MAX];
@@ -922,7 +924,7 @@ static void parameter_that_fits_is_not_written(void **state)
 	assert_int_equal(sysctl_check("net/ipv4/conf/all/src_valid_mark", "1"), 0);
 }
 
-/* What is not there, not to be written, or not a value is told. */
+/* A parameter that is not there or cannot be written, and a wrong value, are told. */
 static void parameter_refusals_are_told(void **state)
 {
 	char value[SYSCTL_VALUE_MAX] = "as it was";
@@ -1023,7 +1025,7 @@ static void listen_until_quiet(void)
 		;
 }
 
-/* Other kinds may come before: a carrier that is found, an address that nobody else has. */
+/* Other kinds may come before: a carrier that is found, an address that no other host has. */
 static void assert_heard(unsigned kinds)
 {
 	unsigned all = 0, last;
@@ -1066,7 +1068,7 @@ static void every_change_is_heard(void **state)
 	close_monitor();
 }
 
-/* Forwarding that somebody switches, of one device or of all, is heard. */
+/* Forwarding that another program switches, of one device or of all, is heard. */
 static void forwarding_is_heard(void **state)
 {
 	(void)state;

@@ -156,7 +156,7 @@ static void halves_have_rules(void **state)
 		assert_int_equal(bed.plan.changes[i].route.table, 51820);
 }
 
-/* Of each family by itself: IPv6 needs no src_valid_mark. */
+/* For each family by itself: IPv6 needs no src_valid_mark. */
 static void ipv6_alone_is_full(void **state)
 {
 	(void)state;

@@ -130,7 +130,8 @@ static void order_is_by_family_length_address(void **state)
 	assert_true(order_of("fd10::ff/128", "fd10::100/128") < 0);
 }
 
-/* Private, shared and link-local networks end where their RFCs say; the Internet, "any" and loopback are not in them. */
+/* Private, shared and link-local networks end where their RFCs say; the Internet, "any" and loopback are not in
+ * them. */
 static void private_addresses(void **state)
 {
 	static const char *const inside[] = {"10.0.0.0", "10.255.255.255", "172.16.0.0", "172.31.255.255", "192.168.0.1",

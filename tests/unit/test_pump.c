@@ -1,5 +1,5 @@
-/* The datagram path without TLS: a stand-in for tls_stream holds the records written and the bytes to be read; the flow's
- * UDP side is a pair of sockets on the loopback interface. */
+/* The datagram path without TLS: a stand-in for tls_stream holds the records written and the bytes to be read; the
+ * flow's UDP side is a pair of sockets on the loopback interface. */
 #include "common/tunnel/pump.h"
 
 #include <arpa/inet.h>
@@ -238,7 +238,7 @@ static void messages_become_datagrams(void **state)
 	assert_int_equal(bed.flow.counters.dropped.count[DROP_EMPTY], 1);
 }
 
-/* Before any local program has sent there is nobody to deliver to. */
+/* Before a local program has sent there is no address to deliver to. */
 static void message_without_a_peer_is_counted(void **state)
 {
 	long code;

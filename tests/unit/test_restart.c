@@ -1,4 +1,4 @@
-/* What a reload cannot take is named. */
+/* Keys that a reload cannot take are named. */
 #include "server/restart.h"
 
 #include <setjmp.h>

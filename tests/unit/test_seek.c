@@ -1,6 +1,7 @@
 /* client/seek: which address wins, when the second try starts, and when the search has failed.
  *
- * Resolver, dial and attempt are stand-ins: their functions in this file take the place of the client's. A test lets them answer.
+ * Resolver, dial and attempt are stand-ins: their functions in this file take the place of the client's. A test lets
+ * them answer.
  */
 #include "client/attempt.h"
 #include "client/dial.h"

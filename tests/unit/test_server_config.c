@@ -149,7 +149,7 @@ static void wireguard_names_a_device(void **state)
 	server_config_done(&config);
 }
 
-/* Without either, somebody else has the device. */
+/* Without either, another program has the device. */
 static void no_device_is_touched_without(void **state)
 {
 	struct server_config config;
@@ -484,7 +484,7 @@ static void secrets_are_never_quoted(void **state)
 	ini_report_done(&report);
 }
 
-/* Mistakes in somebody else's wg-quick file are told with its name and line. */
+/* Mistakes in another program's wg-quick file are told with its name and line. */
 static void wg_quick_file_is_checked(void **state)
 {
 	static const char *const lines[] = {
@@ -555,7 +555,7 @@ static void certificate_must_match_its_key(void **state)
 	EVP_PKEY_free(other);
 }
 
-/* What is said about a file that can be used but should not be left so. */
+/* Warnings: the file can be used, but should not be left so. */
 static void warnings_are_told(void **state)
 {
 	struct server_config config;

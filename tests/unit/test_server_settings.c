@@ -102,7 +102,7 @@ static void empty_lists_are_fine(void **state)
 	server_settings_done(&out);
 }
 
-/* Nobody can change the file once it is written. */
+/* The file cannot be changed once it is written. */
 static void file_is_sealed(void **state)
 {
 	struct server_settings in;

@@ -28,7 +28,7 @@ enum state { PROXIED, TLS, REQUEST, WAITING, TUNNEL, RETIRED, FLUSHING, LINGERIN
 static struct {
 	struct hub hub;
 	struct prefix proxy; /* of TrustedProxies */
-	/* What the session has given to what lies below. */
+	/* Calls that the session has made to the parts below it. */
 	struct session *session;
 	struct tls_stream *stream;
 	const struct visitor_callbacks *visitor;
@@ -388,7 +388,7 @@ static void reach(enum state state)
 	bed.log[0] = '\0';
 }
 
-/* What closing does in each state: everything that the state holds is let go of, once. */
+/* Closing in each state: everything that the state holds is let go of, once. */
 static const char *const closes[STATE_COUNT] = {
 	[PROXIED] = "close",
 	[TLS] = "close",

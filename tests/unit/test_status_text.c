@@ -60,7 +60,7 @@ static void client_that_is_up(void **state)
 		"  dropped: 7 queue-full, 1 too-large\n");
 }
 
-/* Without pin and CA it is the system's that say who it is; without TLS nobody does. */
+/* Without pin and CA the system's CAs have verified the server; without TLS it is not verified. */
 static void who_verified_the_server(void **state)
 {
 	(void)state;

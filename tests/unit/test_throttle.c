@@ -73,7 +73,7 @@ static void who_goes_on_is_not_let_off_by_the_clock(void **state)
 	assert_true(connect_from("203.0.113.7:1", NOW + THROTTLE_WINDOW_US + 1));
 }
 
-/* More sources than places: nobody else is throttled for it, and nothing is written past the table. */
+/* More sources than places: no other source is throttled for it, and nothing is written past the table. */
 static void a_crowd_is_borne(void **state)
 {
 	char text[ADDR_TEXT_MAX];

@@ -570,7 +570,7 @@ static void old_versions(void **state)
 	pair_done(&pair);
 }
 
-/* A name that nobody knows gets the one certificate there is. */
+/* An unknown name gets the one certificate there is. */
 static void unknown_sni(void **state)
 {
 	struct pair pair;
@@ -719,7 +719,7 @@ static void no_binding_without_extended_master_secret(void **state)
 
 /* ---- words ---- */
 
-/* What else than TLS comes is called by its name. */
+/* An answer that is not TLS is called by its name. */
 static void other_protocols(void **state)
 {
 	static const struct {

@@ -1,5 +1,5 @@
-/* The undo list on disk, what another tunnel relies on, and undoing it. What changes parameters does so in a network namespace
- * of the test's own, and is skipped where there can be none. */
+/* The undo list on disk, parameters that another tunnel relies on, and undoing it. Tests that change parameters do so
+ * in a network namespace of the test's own, and are skipped where there can be none. */
 #include "common/host/undo.h"
 
 #include "common/host/unwind.h"
@@ -184,7 +184,7 @@ static void every_kind_is_kept(void **state)
 	undo_close(undo);
 }
 
-/* What has been undone does not come back. */
+/* An entry that has been undone does not come back. */
 static void undone_is_gone(void **state)
 {
 	struct undo *undo = open_list("home");
@@ -249,7 +249,7 @@ static void torn_line_is_no_entry(void **state)
 	undo_close(undo);
 }
 
-/* What is no entry of ours is left out, whatever it is; the rest counts. */
+/* A line that is no entry of ours is left out, whatever it is; the rest counts. */
 static void nonsense_is_left_out(void **state)
 {
 	struct undo *undo = open_list("home");
@@ -283,7 +283,8 @@ static void reboot_undoes_the_rest(void **state)
 	undo_close(undo);
 }
 
-/* What could not be undone is left out for now, comes back with the next clean-up, and is given up after three. */
+/* An entry that could not be undone is left out for now, comes back with the next clean-up, and is given up after
+ * three. */
 static void failure_is_tried_again(void **state)
 {
 	struct undo *undo = open_list("home");
@@ -324,7 +325,8 @@ static void zero_bytes_are_passed_over(void **state)
 	undo_close(undo);
 }
 
-/* What it says is done with our privileges: one that others may write in is refused, and left there to be looked at. */
+/* A list is carried out with our privileges: one that others may write in is refused, and left there to be looked
+ * at. */
 static void list_of_others_is_refused(void **state)
 {
 	struct undo *undo = open_list("home");
@@ -405,7 +407,7 @@ static void list_does_not_grow_by_others_starts(void **state)
 	undo_close(b);
 }
 
-/* What crashed relies on nothing. */
+/* A tunnel that crashed relies on nothing. */
 static void crashed_tunnel_gets_nothing(void **state)
 {
 	struct undo *a = open_list("a"), *b = open_list("b");
@@ -468,7 +470,7 @@ static void set_value(const char *path, const char *value)
 		fail_msg("%s", err.text);
 }
 
-/* A parameter is put back where it still is what we set, and left where somebody set another. */
+/* A parameter is put back where it still has our value, and left where another program has set it. */
 static void changed_parameter_is_left(void **state)
 {
 	struct undo *undo = open_list("home");
@@ -549,7 +551,7 @@ static void crashed_one_hands_over(void **state)
 	assert_value(VALID_MARK, "0");
 }
 
-/* Commands run in reverse; one that fails holds nobody up, and stays for the next time. */
+/* Commands run in reverse; one that fails holds up no other, and stays for the next time. */
 static void failing_command_holds_nobody_up(void **state)
 {
 	struct undo *undo = open_list("home");

@@ -1,4 +1,4 @@
-/* Undoing a list: the order, what is left alone because it is no longer ours, and what happens to an entry that fails. */
+/* Undoing a list: the order, entries that are left alone because they are no longer ours, and entries that fail. */
 #include "host_bed.h"
 
 #include "common/host/unwind.h"
@@ -212,7 +212,7 @@ static void send_redirects_stays_while_a_device_is_there(void **state)
 	assert_over(1, 0);
 }
 
-/* A container: the kernel has changed it, and /proc/sys lets nobody put it back. Any other parameter is a failure. */
+/* A container: the kernel has changed it, and /proc/sys is read-only. For any other parameter this is a failure. */
 static void read_only_send_redirects_is_no_failure(void **state)
 {
 	(void)state;

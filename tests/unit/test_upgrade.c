@@ -277,7 +277,7 @@ static void request_is_written(void **state)
 		"sec-websocket-version: 13\r\nsec-websocket-protocol: v1, authorization.bearer.a.b.c\r\n\r\n");
 }
 
-/* What we write, we read. */
+/* Our own requests and answers are read as they were written. */
 static void own_request_is_read(void **state)
 {
 	struct fixture *f = *state;
@@ -420,7 +420,7 @@ static void connect_is_written(void **state)
 
 #define LOST_TAIL "Host: a\r\nSec-WebSocket-Protocol: v1, authorization.bearer.a.b.c\r\n\r\n"
 
-/* What a reverse proxy drops is named: Upgrade first, then Connection, then the version. */
+/* Headers that a reverse proxy drops are named: Upgrade first, then Connection, then the version. */
 static void upgrade_lost_on_the_way(void **state)
 {
 	assert_string_equal(loses(state, "GET /v1/events HTTP/1.0\r\nConnection: close\r\n" LOST_TAIL), "Upgrade");

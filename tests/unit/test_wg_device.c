@@ -197,7 +197,7 @@ static void mark_is_found(void **state)
 	assert_int_equal(fwmark, 7);
 }
 
-/* Of two that lead to us the one with a mark counts, whichever comes first. */
+/* Where two lead to us the one with a mark counts, in either order. */
 static void the_one_with_a_mark_counts(void **state)
 {
 	static const char *const names[] = {"wgt0", "wgt1"};
@@ -296,7 +296,7 @@ static void change_for_ever(void)
 	_exit(1);
 }
 
-/* Somebody who changes the device all the time does not make the read endless, as it does without our recvmsg(). */
+/* A program that changes the device all the time does not make the read endless, as it would without our recvmsg(). */
 static void read_ends_while_device_changes(void **state)
 {
 	pid_t child;

@@ -1,7 +1,7 @@
-/* Repairs of a WireGuard peer: they do what they are for, and never bring a peer back that somebody removed.
+/* Repairs of a WireGuard peer: they mend it, and never bring a peer back that the operator has removed.
  *
- * "Somebody" removes the peer right before each message that leaves for the kernel (the test's own sendto() and sendmsg()
- * do so), and, RACES times, at a random moment from another process.
+ * The "operator" removes the peer right before each message that leaves for the kernel (the test's own sendto() and
+ * sendmsg() do so), and, RACES times, at a random moment from another process.
  */
 #include "tests/unit/wg_device_bed.h"
 
@@ -36,7 +36,7 @@ static uint8_t key_x[WG_CONFIG_KEY_LEN];
 static int messages;
 static int act_before; /* that one of the messages, from 1 on; 0: none */
 static const char *action;
-static int lost_from; /* that one on they do not arrive, and nobody answers; 0: none */
+static int lost_from; /* that one on they do not arrive, and no answer comes; 0: none */
 
 /* Return: does it leave? */
 static bool on_message(void)
@@ -234,7 +234,7 @@ static void silence_ends(void **state)
 	}
 }
 
-/* What does not fit one message is refused before anything is sent. */
+/* Entries that do not fit one message are refused before anything is sent. */
 static void too_large_message_is_refused(void **state)
 {
 	static struct prefix prefixes[2000];
@@ -358,7 +358,7 @@ static void large_peer_is_revived(void **state)
 	assert_string_equal(output_of(command), before);
 }
 
-/* Somebody acts right before the @n-th message of a revival. Return: what the revival says. */
+/* The operator acts right before the @n-th message of a revival. Return: the result of the revival. */
 static int revive_while(int n, const char *command)
 {
 	struct err err = {""};
@@ -376,7 +376,8 @@ static int count_messages(void)
 	return messages;
 }
 
-/* An allowed IP that another peer gets while the revival is under way stays there, until the moment it is given back. */
+/* An allowed IP that another peer gets while the revival is under way stays there, until the moment it is given
+ * back. */
 static void moved_allowed_ip_is_not_stolen_back(void **state)
 {
 	int count;
@@ -424,7 +425,7 @@ static void client_whose_clock_went_back_is_heard(void **state)
 	assert_run("date -s '+1 hour' >/dev/null");
 }
 
-/* --- a peer that somebody removes --- */
+/* --- a peer that the operator removes --- */
 
 /* Right before any message of any repair: it is gone at the end, and so is everything else. */
 static void removed_between_messages_stays_removed(void **state)

@@ -1,7 +1,7 @@
 /* A running WireGuard device is brought to another configuration, and peers that stay notice nothing.
  *
- * What the whole leads to is compared with wg's by wg_sync_differential; here are the claims that take traffic, time or
- * somebody who interferes.
+ * wg_sync_differential compares the results with those of wg; here are the claims that take traffic, time or
+ * another program that interferes.
  */
 #include "tests/unit/wg_device_bed.h"
 
@@ -105,7 +105,7 @@ static int sync_to(const char *text, const char *before)
 
 /* --- configure and read --- */
 
-/* What a configuration says is what is read back, keys apart. */
+/* A device is read back as its configuration says, keys apart. */
 static void configuration_is_read_back(void **state)
 {
 	struct wg_state device;
@@ -133,7 +133,7 @@ static void configuration_is_read_back(void **state)
 	wg_state_done(&device);
 }
 
-/* What is not there, and what is not WireGuard's, is no device. */
+/* A name without a device, and a device of another kind, are no WireGuard device. */
 static void no_device_is_told(void **state)
 {
 	static const char *const names[] = {"wgt0", "lo", "a-name-longer-than-any-device"};
@@ -169,7 +169,7 @@ static void taken_port_is_told(void **state)
 
 /* --- sync --- */
 
-/* What the file has no more is taken from the peer: preshared key and keepalive. */
+/* Settings that the file has no more are taken from the peer: preshared key and keepalive. */
 static void what_is_left_out_goes(void **state)
 {
 	struct err err = {""};
@@ -408,7 +408,8 @@ static void peer_that_stays_notices_nothing(void **state)
 	make_far_end();
 	assert_int_equal(configure(text_of_turn(0), &err), 0);
 	assert_run("ip netns exec wgfar ping -c1 -W2 10.9.0.1 >/dev/null");
-	/* On a busy machine an initiation may be sent twice, and the second handshake then follows the first by a moment. */
+	/* On a busy machine an initiation may be sent twice, and the second handshake then follows the first by a
+	 * moment. */
 	assert_run(
 		"handshake() { wg show wgt0 latest-handshakes | grep -f /run/wg_far_key; }; for try in 1 2 3 4 5; do "
 		"handshake >/run/wg_far_handshake; sleep 1.1; handshake | cmp -s - /run/wg_far_handshake && break; done");
@@ -429,10 +430,10 @@ static void peer_that_stays_notices_nothing(void **state)
 	assert_run("ip netns del wgfar; rm -f /run/wg_far_key /run/wg_far_handshake");
 }
 
-/* --- a peer that somebody removes --- */
+/* --- a peer that the operator removes --- */
 
-/* Since it was read: it does not come back, although its keepalive was to change. Before it was read: the configuration has it,
- * so it comes, with all of it. Never half. */
+/* Since it was read: it does not come back, although its keepalive was to change. Before it was read: the configuration
+ * has it, so it comes, with all of it. Never half. */
 static void removed_peer_comes_back_whole_or_not_at_all(void **state)
 {
 	static const char before[] =

@@ -1,4 +1,4 @@
-/* The guests of a hub: clients that come in are greeted, clients whose clock went back are revived, and nobody is forgotten.
+/* The guests of a hub: clients that come in are greeted, clients whose clock went back are revived, none is forgotten.
  *
  * The device is a stand-in: the functions of wg_device in this file take the place of common/wireguard's.
  */
@@ -236,7 +236,7 @@ static void one_peer_is_revived_at_a_time(void **state)
 	assert_int_equal(revivals[2], 1);
 }
 
-/* What a client said last counts, and a few seconds are no difference. */
+/* The time that a client said last counts, and a few seconds are no difference. */
 static void clock_that_is_not_behind_is_left_alone(void **state)
 {
 	struct fixture *f = *state;

@@ -1,7 +1,8 @@
-/* Print what wg_config makes of each file named, as `wg show DEVICE dump` would: the other side of wg_config_differential.
+/* Print what wg_config makes of each file named, as `wg show DEVICE dump` would: the other side of
+ * wg_config_differential.
  *
- * A line "== FILE" for each, then "refused: REASON", or "taken" and the lines of the dump with what only a running device
- * has left out, then the hooks behind '#'. A key that is not WireGuard's is refused, as wg does.
+ * A line "== FILE" for each, then "refused: REASON", or "taken" and the lines of the dump with what only a running
+ * device has left out, then the hooks behind '#'. A key that is not WireGuard's is refused, as wg does.
  */
 #include "common/base/base64.h"
 #include "common/wireguard/wg_config.h"

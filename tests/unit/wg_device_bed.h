@@ -1,5 +1,6 @@
-/* What the tests of WireGuard devices share: devices wgt0 and wgt1 in a network namespace of the test's own, made with ip and
- * wg, and configurations made of text. Without root or without kernel WireGuard a test that needs them is skipped.
+/* Shared by the tests of WireGuard devices: devices wgt0 and wgt1 in a network namespace of the test's own, made with
+ * ip and wg, and configurations made of text. Without root or without kernel WireGuard a test that needs them is
+ * skipped.
  */
 #pragma once
 
