@@ -1,9 +1,9 @@
 # Shared by deploy/demo, tests/run and tests/kernel/build: run something that may take long, and show that it goes on.
 #
-# Happy path: progress_run "building" ninja -C build   →   on a terminal one line that counts seconds and is wiped at the
-# end; elsewhere nothing for the first five seconds, then a line every fifteen.  The command's output goes into a file.
-# Fails: with the command's status; progress_run shows the file's last lines, progress_try leaves it to the caller.
-# The caller's exit trap calls progress_stop().
+# Happy path: progress_run "building" ninja -C build   →   on a terminal one line that counts seconds and is wiped at
+# the end; elsewhere nothing for the first five seconds, then a line every fifteen.  The command's output goes into a
+# file. Fails: with the command's status; progress_run shows the file's last lines, progress_try leaves it to the
+# caller. The caller's exit trap calls progress_stop().
 # shellcheck shell=bash
 
 PROGRESS_TTY=${PROGRESS_TTY-} # "1": a terminal reads our output; the test kernel's guests are told by the environment

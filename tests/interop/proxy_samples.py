@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""The files of deploy/proxies, each in its program and in front of our hub. Only ports, paths and the name are replaced.
-Skipped where a program is not installed."""
+"""The files of deploy/proxies, each in its program and in front of our hub. Only ports, paths and the name are
+replaced. Skipped where a program is not installed."""
 
 import os
 import shutil
@@ -270,7 +270,8 @@ def test_prefix_that_the_proxy_strips():
 
 
 def test_upgrade_that_the_proxy_takes_out():
-    """Without the lines that pass the upgrade on, both ends say that it is the proxy that takes it out, and not the token."""
+    """Without the lines that pass the upgrade on, both ends say that it is the proxy that takes it out, and not the
+    token."""
     headers = ('        proxy_set_header Upgrade $http_upgrade;\n', '        proxy_set_header Connection upgrade;\n')
     http_11 = '        proxy_http_version 1.1;     # without these three lines nginx takes the upgrade out of the request\n'
     for front, lines, word in ((Nginx, [http_11, *headers], 'Upgrade'), (Nginx, headers, 'Upgrade'),

@@ -40,8 +40,8 @@ def test_pin_needs_no_clock():
 
 
 def test_without_a_pin_it_waits_for_the_time():
-    """Without one the log says that the clock is wrong, what it says and what helps; once it is set the client connects,
-    long before its next try would have come."""
+    """Without one the log says that the clock is wrong, what it says and what helps; once it is set the client
+    connects, long before its next try would have come."""
     ca = programs.certificate('ca')
     with servers.Server(programs.certificate()) as at, WrongClock() as clock, programs.Client(at.url, ca=ca) as ours:
         for _ in range(7):  # the waits are seconds by now

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""Our client and the server's name: what it last stood for is kept and tried where the look-up is late, fails or lies."""
+"""Our client and the server's name: what it last stood for is kept and tried where the look-up is late, fails or
+lies."""
 
 import os
 import stat

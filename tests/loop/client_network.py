@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""Our client and the host's network: marks, a full tunnel that comes later, name servers under it, changes of the network."""
+"""Our client and the host's network: marks, a full tunnel that comes later, name servers under it, changes of the
+network."""
 
 import os
 import re
@@ -109,8 +110,8 @@ def needs():
 
 
 def test_mark_comes_later():
-    """A full tunnel that comes up after us marks the connection that stands, and is gone from it afterwards; the MTU that
-    wg-quick takes from loopback is named with the remedy, once."""
+    """A full tunnel that comes up after us marks the connection that stands, and is gone from it afterwards; the MTU
+    that wg-quick takes from loopback is named with the remedy, once."""
     with server(_far[0]) as at, client(at, mark='auto') as ours:
         carrier = at.carrier()
         claims.wait_for(lambda: marks() == [0], 'a connection without mark')
@@ -166,8 +167,8 @@ def test_mark_of_a_device_that_is_there():
 
 
 def test_duplicates_hold_nothing_up():
-    """The server sees the end of a connection at once, although the supervisor can still mark it; and the supervisor lets
-    go of it soon."""
+    """The server sees the end of a connection at once, although the supervisor can still mark it; and the supervisor
+    lets go of it soon."""
     with server(_far[0]) as at, client(at, mark='auto') as ours:
         first = at.carrier()
         held = sockets(ours.process.pid)
@@ -187,8 +188,8 @@ def test_duplicates_hold_nothing_up():
 
 
 def test_name_servers_under_a_full_tunnel():
-    """With a mark the name is asked for, by marked sockets, at the physical links' name server, also by TCP where the answer
-    was cut short; no other name is."""
+    """With a mark the name is asked for, by marked sockets, at the physical links' name server, also by TCP where the
+    answer was cut short; no other name is."""
     far = _far[0]
     name = 'hub.example.org'
     nets.ip('rule', 'add', 'not', 'fwmark', str(MARK), 'to', '10.9.0.0/24', 'blackhole')

@@ -131,7 +131,8 @@ def test_next_worker_takes_it():
 
 
 def test_removed_token():
-    """With our hub: a token that the hub does not know any more is changed in the client's file, and it comes in again."""
+    """With our hub: a token that the hub does not know any more is changed in the client's file, and it comes in
+    again."""
     target = udp.Target()
     with programs.Hub(target, certificate=programs.certificate(), token='another-token-012345') as hub:
         ours = client(hub.url, extra=[f'Target = 127.0.0.1:{target.port}'])

@@ -145,7 +145,8 @@ def test_check_tells_all_mistakes():
 
 
 def test_check_opens_what_the_file_points_at():
-    """Certificate and key that do not match, a CA that is none, a token file that is not there: exit 2, with its line."""
+    """Certificate and key that do not match, a CA that is none, a token file that is not there: exit 2, with its
+    line."""
     folder = Folder()
     good, other = programs.certificate('good'), programs.certificate('other')
     folder.write('hub.conf', f'[Server]\nCertificate = {good.path}\nCertificateKey = {good.key}\n[Peer]\nToken = {TOKEN}\n')
@@ -505,7 +506,8 @@ def test_a_user_hears_of_roots_tunnel():
 
 
 def test_reload_takes_or_refuses():
-    """0, also where something needs a restart, which is named; a wrong file is 2, its lines are told, nothing changes."""
+    """0, also where something needs a restart, which is named; a wrong file is 2, its lines are told, nothing
+    changes."""
     tunnel = Tunnel()
     expect(tunnel.client('up', 'home'), 0)
     worker = tunnel.status()['worker_pid']

@@ -126,8 +126,8 @@ def test_renewed_pair_is_taken_however_it_was_written():
 
 
 def test_pair_that_does_not_fit_is_never_taken_and_told_once():
-    """A certificate without its key, DER, an empty file, a folder that is gone: the pair of before is served on. After a
-    minute there is one warning with both names. An expired pair is taken, and warned of."""
+    """A certificate without its key, DER, an empty file, a folder that is gone: the pair of before is served on. After
+    a minute there is one warning with both names. An expired pair is taken, and warned of."""
     with renewed(5) as (half, der, empty, gone, old):
         second = half.make('second')
         shutil.copy(second.path, half.files.path)

@@ -240,7 +240,8 @@ def test_upgrade_within_a_body_is_a_body():
 
 
 def test_last_answer_is_not_lost_to_a_reset():
-    """A peer that goes on sending behind a request that ends the connection still gets the answer, and an orderly end."""
+    """A peer that goes on sending behind a request that ends the connection still gets the answer, and an orderly
+    end."""
     with tunnel.connect(programs.shared_hub()) as link:
         link.send(b'GET / HTTP/1.1\r\nbad line\r\n\r\n')
         for _ in range(20):
@@ -411,8 +412,8 @@ def has_ended(link):
 
 
 def test_silence_has_a_deadline_at_every_stage():
-    """Who says nothing, or half, or a byte now and then, is shown the door: before TLS, within it, before and within the
-    head. (nginx gives a visitor 60 s for a head; so does the hub.)"""
+    """Who says nothing, or half, or a byte now and then, is shown the door: before TLS, within it, before and within
+    the head. (nginx gives a visitor 60 s for a head; so does the hub.)"""
     hub = programs.shared_hub()
     stages = {'before TLS': stream.Stream(stream.dial(hub.address)), 'within the hello': client_hello(),
               'after the hello': client_hello(), 'before the head': tunnel.connect(hub),

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""The hub behind a reverse proxy that tells the visitor's address: PROXY protocol, X-Forwarded-For, and who is believed."""
+"""The hub behind a reverse proxy that tells the visitor's address: PROXY protocol, X-Forwarded-For, and who is
+believed."""
 
 import os
 import socket

@@ -115,7 +115,8 @@ def test_revoked_session_ends_and_others_lose_nothing():
 
 
 def test_changed_token_ends_its_sessions_only():
-    """With another Token the sessions that came by the old one end, those by StockPath do not, and the new one opens."""
+    """With another Token the sessions that came by the old one end, those by StockPath do not, and the new one
+    opens."""
     target = udp.Target()
     with programs.Hub(target) as hub, tunnel.open_ours(hub) as ours, tunnel.open_stock(hub) as stock:
         ours.echo()
@@ -132,8 +133,8 @@ def test_changed_token_ends_its_sessions_only():
 
 
 def test_added_client_comes_in():
-    """A client that is added, in front of the others, comes in; these keep their sessions, and their addresses also when
-    they come again."""
+    """A client that is added, in front of the others, comes in; these keep their sessions, and their addresses also
+    when they come again."""
     target = udp.Target()
     with programs.Hub(target) as hub:
         instance = os.urandom(16).hex()

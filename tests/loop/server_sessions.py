@@ -112,7 +112,8 @@ def test_stock_sessions_stand_beside():
 
 
 def test_sessions_of_a_client_are_limited():
-    """One session more than MaxSessionsPerClient gets 503, which is no visitor's answer; a free place is given again."""
+    """One session more than MaxSessionsPerClient gets 503, which is no visitor's answer; a free place is given
+    again."""
     target = udp.Target()
     with programs.Hub(target, extra=['MaxSessionsPerClient = 3']) as hub:
         carriers = [tunnel.open_stock(hub) for _ in range(3)]

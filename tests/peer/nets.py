@@ -19,7 +19,8 @@ def ip(*words):
 
 
 def enter():
-    """From here on: a network namespace of our own with lo only, and a /run of our own. Raises Skip where that is refused."""
+    """From here on: a network namespace of our own with lo only, and a /run of our own. Raises Skip where that is
+    refused."""
     if os.geteuid() != 0 or _libc.unshare(CLONE_NEWNET | CLONE_NEWNS) != 0:
         raise claims.Skip('namespaces are refused')
     claims.need_mounts()

@@ -39,7 +39,8 @@ def executable(role):
 def free_port(kind=socket.SOCK_STREAM, host='127.0.0.1'):
     """A free port below the range from which connections take theirs, given out once.
 
-    Other tests may run at the same moment: an abstract socket, held until this process ends, reserves the number among them.
+    Other tests may run at the same moment: an abstract socket, held until this process ends, reserves the number among
+    them.
     """
     family = socket.AF_INET6 if ':' in host else socket.AF_INET
     while True:
@@ -249,7 +250,8 @@ class Towpath(Program):
 
 
 class Hub(Towpath):
-    """towpath-server in front of a target. listens: how each is written in the file, `PORT` standing for a free port."""
+    """towpath-server in front of a target. listens: how each is written in the file, `PORT` standing for a free
+    port."""
 
     role = 'server'
 
@@ -364,8 +366,8 @@ _certificates = {}
 
 
 def certificate(kind='good'):
-    """One certificate of each kind for the whole file: ca, good, expired, other (name), alone (self-signed), portal (alone,
-    and of a portal's name), company and staging (right names, unknown CAs)."""
+    """One certificate of each kind for the whole file: ca, good, expired, other (name), alone (self-signed), portal
+    (alone, and of a portal's name), company and staging (right names, unknown CAs)."""
     if not _certificates:
         folder = tempfile.mkdtemp(prefix='towpath-test-')
         claims.at_exit(lambda: shutil.rmtree(folder))

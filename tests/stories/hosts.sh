@@ -1,8 +1,8 @@
 # Hosts are network namespaces, cables are veth pairs.  Shared by the stories and by deploy/demo.
 #
-# Happy path: bed_run LIMIT SCRIPT… runs the script again where kernel WireGuard is: in namespaces of this machine, or in
-# the test kernel.  Everything it makes there (processes, namespaces, mounts, files below $TMPDIR) ends with it, however
-# it ends: a process namespace, or the whole kernel, goes away.
+# Happy path: bed_run LIMIT SCRIPT… runs the script again where kernel WireGuard is: in namespaces of this machine, or
+# in the test kernel.  Everything it makes there (processes, namespaces, mounts, files below $TMPDIR) ends with it,
+# however it ends: a process namespace, or the whole kernel, goes away.
 # Fails: 77 without WireGuard and without a test kernel; 124 at the time limit.
 # The script that sources this sets $dir, a folder of its own.
 # shellcheck shell=bash disable=SC2154
@@ -11,8 +11,8 @@ top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 
 # --- Where: the bed ----------------------------------------------------------------------------------------------------
 
-# How this machine becomes a bed: as root by plain namespaces; otherwise by a user namespace, if our user may have one with
-# more than one user in it (a worker becomes another user).
+# How this machine becomes a bed: as root by plain namespaces; otherwise by a user namespace, if our user may have one
+# with more than one user in it (a worker becomes another user).
 bed_namespaces=(unshare --net --mount --pid --fork --kill-child --mount-proc)
 ((EUID)) && bed_namespaces+=(--user --map-root-user --map-auto)
 
@@ -93,7 +93,8 @@ forwards() { # HOST…
 	done
 }
 
-# A line that takes its time: half of a round trip of MS each way.  Bundles would count as one packet, so there are none.
+# A line that takes its time: half of a round trip of MS each way.  Bundles would count as one packet, so there are
+# none.
 slow_line() { # HOST DEVICE MS
 	ip -n "$1" link set "$2" gso_max_segs 1
 	at "$1" tc qdisc add dev "$2" root netem delay "$(($3 / 2))ms" limit 10000

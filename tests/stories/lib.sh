@@ -2,7 +2,8 @@
 #
 # Happy path: story enters the bed (see hosts.sh) and comes back inside it; then the script lays out hosts and says, one
 # sentence each, what must hold.  Ends with 0 when the last sentence held.
-# Fails: at the first sentence that does not hold, or command that fails, with the last lines of every program's log; status 1.  77: no bed here.
+# Fails: at the first sentence that does not hold, or command that fails, with the last lines of every program's log;
+# status 1.  77: no bed here.
 # Environment: TOWPATH_BUILD, the build folder (default: build-asan of this tree).
 # shellcheck shell=bash
 set -eu # a command that may fail stands in a sentence; every other must succeed
@@ -27,9 +28,10 @@ story() { # TITLE
 	bed_check || exit 1
 	dir=$(mktemp -d) && chmod 755 "$dir" && mkfifo "$dir/never" || exit 1
 	trap story_ends EXIT
-	# A sanitizer's report must be seen wherever it happens, and a leak is one. The quarantine is small, as user-mode Linux
-	# maps page by page, and a process with more mappings than the host allows it (vm.max_map_count, 65,530: the 256 MB
-	# that are usual come to that) stands still for ever at the next page: in the midst of its work, or looking for leaks.
+	# A sanitizer's report must be seen wherever it happens, and a leak is one. The quarantine is small, as
+	# user-mode Linux maps page by page, and a process with more mappings than the host allows it (vm.max_map_count,
+	# 65,530: the 256 MB that are usual come to that) stands still for ever at the next page: in the midst of its
+	# work, or looking for leaks.
 	export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:exitcode=99:quarantine_size_mb=16
 	export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
 	printf '%s\n' "$1"
@@ -87,8 +89,8 @@ expect_not() { # SENTENCE COMMAND…
 	holds "$sentence"
 }
 
-# The sentence holds if COMMAND succeeds within SECONDS, asked again and again.  On a machine that is slow, or busy at that
-# moment, a second is as much longer as a program takes longer to start.
+# The sentence holds if COMMAND succeeds within SECONDS, asked again and again.  On a machine that is slow, or busy at
+# that moment, a second is as much longer as a program takes longer to start.
 soon() { # SECONDS SENTENCE COMMAND…
 	local seconds=$1 sentence=$2 began=${EPOCHREALTIME/./} took second=''
 	shift 2

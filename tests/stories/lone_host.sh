@@ -1,4 +1,5 @@
-# A host that brings up a tunnel's device without the tunnel, by tests/loop/host_driver, to compare the host before and after.  Sourced after lib.sh.
+# A host that brings up a tunnel's device without the tunnel, by tests/loop/host_driver, to compare the host before and
+# after.  Sourced after lib.sh.
 #
 #     lan 192.168.1.130, fd77::2 ── uplink        a router at 192.168.1.1 and fd77::1; a resolver kept by a resolvconf of ours
 # shellcheck shell=bash disable=SC2154

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""Races of revocation against a whole hub, and a storm of reloads, run on its host; see the stories `revoked`, `hub_under_fire`.
+"""Races of revocation against a whole hub, and a storm of reloads, run on its host; see the stories `revoked`,
+`hub_under_fire`.
 
 usage: revoke.py FOLDER file|wg RUNS
        revoke.py FOLDER storm RELOADS   (FOLDER: the story's, with hub.conf in vps/etc and the control socket in vps/run)
@@ -181,8 +182,9 @@ def visit(guest):
 
 
 def race_of_wg(guest, lead):
-    """An operator takes the peer out with wg(8), while the guest comes in with a clock at 1970, for which the hub takes its peer
-    out and in again, and while a route of the device's is gone, which the hub repairs. The guest has this lead, in seconds."""
+    """An operator takes the peer out with wg(8), while the guest comes in with a clock at 1970, for which the hub takes
+    its peer out and in again, and while a route of the device's is gone, which the hub repairs. The guest has this
+    lead, in seconds."""
     shake_hands(guest)
     time.sleep(0.12)  # the hub looks at its device ten times a second at most: now it looks at once
     comer = threading.Timer(max(0, -lead), visit, (guest,))
@@ -227,7 +229,8 @@ def rewrite(text):
 
 
 def storm(before):
-    """Four ask for reloads, while guests come in and another program writes the file again and again: each is answered."""
+    """Four ask for reloads, while guests come in and another program writes the file again and again: each is
+    answered."""
     guests = [Guest(number) for number in range(2 * GROUP)]
     text = before + ''.join(guest.section for guest in guests)
     reload(text)

@@ -1,4 +1,5 @@
-# The networks of scenario A, as functions to be put together, and what runs on them.  Shared by the stories and the demo.
+# The networks of scenario A, as functions to be put together, and what runs on them.  Shared by the stories and the
+# demo.
 #
 #     laptop ── cafe ──┐                    ┌── router ─┬─ pi    192.168.1.130, WireGuard, gateway of the tunnel
 #     198.51.100.77    ├── internet ── carrier          └─ nas   192.168.1.20, knows of neither
@@ -366,9 +367,9 @@ tunnel_down() { # HOST
 	at "$1" "$bin/client/towpath-client" down home "${places[@]}"
 }
 
-# Print the state of a host's network, to compare before and after.  Left out are counters, times, link-local addresses, which
-# come a second late, and the traces of a module that the kernel has loaded meanwhile (connection tracking or a congestion
-# control, which Debian's kernel loads at the first use).
+# Print the state of a host's network, to compare before and after.  Left out are counters, times, link-local addresses,
+# which come a second late, and the traces of a module that the kernel has loaded meanwhile (connection tracking or a
+# congestion control, which Debian's kernel loads at the first use).
 host_state() { # HOST
 	host_state_all "$1" | grep -v fe80::
 }
