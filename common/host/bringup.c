@@ -11,8 +11,8 @@
  *     forwarding        is switched on where a hook has not done so
  *
  * Nothing of ours is changed before the plan is there. Each step ends in fail() or in the next one; hooks, names, the
- * watch and some changes are programs beside the loop. A hook may do what check_host() was to rule out, so a change that
- * meets "exists" asks it again for the line that names the other owner.
+ * watch and some changes are programs beside the loop. A hook may do what check_host() was to rule out, so a change
+ * that meets "exists" asks it again for the line that names the other owner.
  *
  * What a hook lets the device forward stays open, so we look at it before we switch forwarding on ourselves. Rules in
  * another FORWARD chain go to its head: those that [Gateway] asks for come before PostUp, so that a rule which a hook

@@ -300,8 +300,8 @@ static size_t guarded_addresses(const struct draft *draft, struct prefix *ret)
 	return count;
 }
 
-/* A family that another program lets the device forward is that program's to confine. Families are judged one by one: we
- * may have switched on only one of them (confined_family 0: both). */
+/* A family that another program lets the device forward is that program's to confine. Families are judged one by one:
+ * we may have switched on only one of them (confined_family 0: both). */
 static void confine(const struct draft *draft, struct firewall_setup *ret)
 {
 	const struct plan_facts *facts = draft->facts;

@@ -6,10 +6,12 @@
  *    packer    recvmmsg (64) side by side into one buffer → SSL_write of up to 16 KiB, no more than four a turn
  *    unpacker  SSL_read of all that has arrived → one send with UDP_SEGMENT for up to 64 datagrams
  *
- * bench-limit server --connect-udp 127.0.0.1:5001 --listen-tcp 127.0.0.1:5443 --certificate F --key F --size N
- * --direction up|down bench-limit client --listen-udp 127.0.0.1:5000 --connect-tcp 127.0.0.1:5443 --size N --direction
- * up|down Up: the client packs, the server unpacks; down: the other way. A failing call is exit 1 with its name; the
- * end of the other side, or SIGTERM, is the end.
+ *    bench-limit server --connect-udp 127.0.0.1:5001 --listen-tcp 127.0.0.1:5443 --certificate F --key F
+ *                       --size N --direction up|down
+ *    bench-limit client --listen-udp 127.0.0.1:5000 --connect-tcp 127.0.0.1:5443 --size N --direction up|down
+ *
+ * Up: the client packs, the server unpacks; down: the other way. A failing call is exit 1 with its name; the end of the
+ * other side, or SIGTERM, is the end.
  */
 #include <arpa/inet.h>
 #include <errno.h>

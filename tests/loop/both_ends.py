@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Our client and our hub together: what goes in at one end comes out at the other, or is counted."""
+"""Our client and our hub together: a datagram that goes in at one end comes out at the other, or is counted."""
 
 import os
 import sys

@@ -40,7 +40,7 @@ def test_pin_needs_no_clock():
 
 
 def test_without_a_pin_it_waits_for_the_time():
-    """Without one the log says that the clock is wrong, what it says and what helps; once it is set the client
+    """Without a pin the log says that the clock is wrong, its time and the remedy; once it is set the client
     connects, long before its next try would have come."""
     ca = programs.certificate('ca')
     with servers.Server(programs.certificate()) as at, WrongClock() as clock, programs.Client(at.url, ca=ca) as ours:

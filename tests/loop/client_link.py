@@ -146,7 +146,7 @@ def test_nobody_listening():
 
 
 def test_the_same_failure_is_not_repeated():
-    """A failure that comes again and again is told with what comes next, then that it goes on, then counted."""
+    """A failure that comes again and again is told with the next step, then as still going on, then counted."""
     with client(f'wss://127.0.0.1:{programs.free_port()}') as ours, ours.local() as local:
         local.send(b'go')
         ours.wait_log('refused; next try in')
@@ -439,7 +439,7 @@ def test_unknown_name():
 # --- proxies ---
 
 def through_proxy(login=None, environment=None, given=None):
-    """Through a proxy: the head it was sent."""
+    """The head that was sent through a proxy."""
     with servers.Proxy(login) as proxy, server(name='hub.test') as at:
         user = f'{given}@' if given else ''
         url = f'http://{user}127.0.0.1:{proxy.port}'

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Our client and the server's name: what it last stood for is kept and tried where the look-up is late, fails or
+"""Our client and the server's name: the last address is kept and tried where the look-up is late, fails or
 lies."""
 
 import os
@@ -49,7 +49,7 @@ def needs():
 
 
 def test_good_addresses_are_kept():
-    """What the name stood for is on disk once it has worked, for its owner only, and is all that a start needs while no
+    """An address that has worked is on disk, for its owner only, and is all that a start needs while no
     name server answers."""
     host = stream.local_address()
     with server(host) as at:
@@ -124,7 +124,7 @@ def test_answer_comes_before_memory():
 
 
 def test_garbage_is_passed_over():
-    """Lines of the file that are none are passed over; the rest serves."""
+    """Malformed lines of the file are passed over; the rest serves."""
     host = stream.local_address()
     garbage = f'\n \n{NAME}\n{NAME} nonsense\n{NAME} 1.2.3.4,\n{"x" * 300} 1.2.3.4\n{NAME} {host}\n{NAME} 192.0.2.1\n'
     with server(host) as at, dns.Server({}, is_silent=True) as names:

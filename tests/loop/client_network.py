@@ -47,7 +47,7 @@ def marks():
 
 
 def bound():
-    """Of each TCP connection that is up: the device that it is bound to, '' for none."""
+    """The devices that the TCP connections that are up are bound to, '' for none."""
     lines = subprocess.run(['ss', '-tnOH', 'state', 'established'], capture_output=True, text=True, check=True).stdout
     return [found[1] if (found := re.search(r'%([^:]+):', line)) else '' for line in lines.splitlines()
             if f'{FAR}:' in line]
@@ -130,8 +130,8 @@ def test_mark_comes_later():
 
 
 def test_routes_without_a_mark():
-    """A tunnel without a mark whose routes take the server in: the connection that stands is bound past it, and so is one
-    that is made while they are there; without them it is let go."""
+    """A tunnel without a mark whose routes take the server in: the connection that stands is bound past it, and so is
+    one that is made while they are there; without them it is let go."""
     with server(_far[0]) as at, client(at, mark='auto') as ours:
         carrier = at.carrier()
         claims.wait_for(lambda: bound() == [''], 'a connection that is not bound')

@@ -96,8 +96,8 @@ def test_system_cas_are_the_default():
 
 
 def test_company_ca_issues_for_our_name():
-    """A proxy that opens TLS makes certificates for any name: its CA is named, with its company, and what would let
-    it."""
+    """A proxy that opens TLS makes certificates for any name: its CA is named, with its company, and the key that would
+    let it."""
     refuses_without_a_key('company', r'signed by "Test Proxy CA" of "Company, Inc\.", an unknown.*Interception = yes')
     refuses_without_a_key('company', 'unknown authority', ca=programs.certificate('ca'))
 
@@ -128,7 +128,7 @@ def test_other_name():
 
 
 def test_another_answers_than_before():
-    """After the server was verified by its CA, nobody else's key or name becomes advice: not by a self-signed
+    """After the server was verified by its CA, no other key or name becomes advice: not by a self-signed
     certificate, nor by one of an unknown CA or for another name; also not after a reload."""
     good = programs.certificate()
     with servers.Server(good) as at, programs.Client(at.url, ca=programs.certificate('ca')) as ours, ours.local() as local:
@@ -167,8 +167,8 @@ def test_a_name_is_known_after_a_restart():
 
 
 def test_trusted_proxy_that_opens_tls():
-    """Where its CA is trusted, the token's binding is what fails: its name is told, and the key that lets it. Not where
-    a pin, or that key, leaves no doubt."""
+    """Where its CA is trusted, the token's binding is what fails: the message names it and the key that allows it. Not
+    where a pin, or that key, leaves no doubt."""
     good, ca, hint = programs.certificate(), programs.certificate('ca'), 'signed by "Test CA": if that is a proxy that opens TLS'
     for options, has_hint in ((dict(ca=ca), True), (dict(pin=good.pin), False), (dict(ca=ca, extra=['Interception = yes']), False)):
         with servers.Server(good) as at, programs.Client(at.url, **options) as ours, ours.local() as local:

@@ -350,7 +350,7 @@ def test_up_gives_up():
 
 
 def test_up_does_not_need_its_reader():
-    """`up … 2>&1 | head -1`: what it has to say goes nowhere then; it gives up in time all the same, nothing left."""
+    """`up … 2>&1 | head -1`: its output goes nowhere then; it gives up in time all the same, nothing left."""
     tunnel = Tunnel(unreachable())
     process = up_of(tunnel, more=['--timeout', '1s'])
     process.stderr.close()
@@ -464,7 +464,7 @@ def test_down_beside_the_other_program():
 
 
 def test_a_tunnel_that_hangs():
-    """Nothing is done to it; who it is and what helps is told, and does help."""
+    """It is left alone; the message names its process and the remedy, and the remedy works."""
     tunnel = Tunnel()
     expect(tunnel.client('up', 'home'), 0)
     pid = tunnel.status()['pid']
@@ -487,7 +487,7 @@ def test_down_and_reload_of_what_is_not_there():
 
 
 def test_a_user_hears_of_roots_tunnel():
-    """Without root, what runs as root is neither stopped nor gone: exit 1, who may."""
+    """Without root, a tunnel of root's is neither stopped nor called gone: exit 1, and root is named."""
     if os.geteuid() != 0:
         raise claims.Skip('needs root')
     claims.need_mounts()

@@ -1,8 +1,10 @@
 /* A tunnel's host by itself, without the tunnel: for tests that look at what a real kernel is left with.
  *
- * host_driver cycle STATE_DIR FILE [OPTIONS] up, then down host_driver hold STATE_DIR FILE [OPTIONS] up until SIGTERM;
- * SIGHUP reads FILE again, SIGUSR1 prints the status, SIGUSR2: the first peer says that it is 1970; prints "up",
- * "handshake" … host_driver clean STATE_DIR NAME what a crash left; prints how many changes
+ *     host_driver cycle STATE_DIR FILE [OPTIONS]    up, then down
+ *     host_driver hold STATE_DIR FILE [OPTIONS]     up until SIGTERM, and prints "up", "handshake" …; SIGHUP reads
+ *                                                   FILE again, SIGUSR1 prints the status, at SIGUSR2 the first
+ *                                                   peer says that it is 1970
+ *     host_driver clean STATE_DIR NAME              undoes the changes that a crash left; prints how many
  *
  * FILE is a wg-quick file that may have [Gateway]. --hub: a hub's; --through ADDR:PORT: for peers without Endpoint;
  * --born PID: in that process's network namespace. Exit code 1 where it could not be brought up.

@@ -94,7 +94,8 @@ def renewed(count):
 
 def test_renewed_pair_is_taken_however_it_was_written():
     """Links that turn; the key in place and seconds later the certificate with its chain, of another kind; a rename of
-    a certificate with the same key. A new pin is told where there is one. What was only touched is not told at all."""
+    a certificate with the same key. A new pin is told where there is one. A file that was only touched is not told at
+    all."""
     with renewed(4) as (linked, in_place, moved, touched):
         second = linked.make('second')
         linked.link(second)

@@ -412,7 +412,7 @@ def has_ended(link):
 
 
 def test_silence_has_a_deadline_at_every_stage():
-    """Who says nothing, or half, or a byte now and then, is shown the door: before TLS, within it, before and within
+    """A peer that says nothing, or half, or a byte now and then, is ended: before TLS, within it, before and within
     the head. (nginx gives a visitor 60 s for a head; so does the hub.)"""
     hub = programs.shared_hub()
     stages = {'before TLS': stream.Stream(stream.dial(hub.address)), 'within the hello': client_hello(),

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""The hub behind a reverse proxy that tells the visitor's address: PROXY protocol, X-Forwarded-For, and who is
-believed."""
+"""The hub behind a reverse proxy that tells the visitor's address: PROXY protocol, X-Forwarded-For, and the
+trust in each."""
 
 import os
 import socket
@@ -90,7 +90,7 @@ def test_first_letters_of_a_header_that_is_none():
 
 
 def test_strangers_are_not_believed():
-    """From anywhere else the header is no TLS and no HTTP, and X-Forwarded-For is nothing."""
+    """From another address a PROXY header is neither TLS nor HTTP, and X-Forwarded-For is ignored."""
     link = stream.Stream(dial(hub().port, source='127.0.0.8', header=VERSION_1))
     assert link.ends()
     link = stream.Stream(dial(hub().ports[1], source='127.0.0.8'))
@@ -135,7 +135,7 @@ def test_a_visitor_learns_nothing_of_it():
 
 
 def test_bad_header():
-    """A header that is none ends the connection; the hub goes on."""
+    """A malformed PROXY header ends the connection; the hub goes on."""
     assert stream.Stream(dial(hub().port, header=b'PROXY TCP4 nonsense\r\n')).ends()
     assert session_from(tls(dial(hub().port, header=VERSION_1)), request()) == '192.0.2.50:4711'
 

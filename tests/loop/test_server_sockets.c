@@ -1,4 +1,4 @@
-/* The hub's sockets: who comes from where, and what an operator reads where one cannot be made. */
+/* The hub's sockets: the address that a client comes from, and the message where a socket cannot be made. */
 #include "common/process/spawn.h"
 #include "server/client_number.h"
 #include "server/flow_socket.h"

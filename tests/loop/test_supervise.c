@@ -558,7 +558,7 @@ static int number_of(const json_t *object, const char *key)
 	return json_is_integer(value) ? (int)json_integer_value(value) : -1;
 }
 
-/* Never -1: a signal to that is one to everybody. */
+/* Never -1: kill(-1) signals every process. */
 static int worker_of(const json_t *status)
 {
 	int pid = number_of(status, "worker_pid");
@@ -917,7 +917,7 @@ static void worker_that_fails_takes_the_host_down_first(void **state)
 	assert_string_equal(read_text(f, f->log_path), "session: no way\n");
 }
 
-/* It kills the hook that runs; one that comes at once with the first is the same one to us. */
+/* A second signal kills the hook that runs; one that comes together with the first counts as the first. */
 static void second_signal_hurries_the_host(void **state)
 {
 	struct fixture *f = *state;
@@ -981,7 +981,7 @@ static void host_hears_of_each_link(void **state)
 	assert_ptr_equal(strstr(f->text, "is up\n"), f->text);
 }
 
-/* Does the one who waits hear that traffic flows? */
+/* Is an `up` that waits told that traffic flows? */
 static bool hears_of_traffic(struct fixture *f, const char *word, const char *device, int patience_ms)
 {
 	struct pollfd waiting = {.events = POLLIN};

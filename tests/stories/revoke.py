@@ -208,7 +208,7 @@ def races_of_wg(before):
         race_of_wg(guest, lead + random.uniform(-0.01, 0.01))
         time.sleep(0.02)  # until it stands in the log
         seen = count_revivals()
-        lead += 0.005 if seen == revivals else -0.005  # until either is first half of the time, as fast as the machine is
+        lead += 0.005 if seen == revivals else -0.005  # until each of the two is first in half of the races, however fast the machine is
         revivals = seen
     time.sleep(1.5)  # what a repair takes at most
     print(f'the hub took {revivals} of {RUNS} peers anew')

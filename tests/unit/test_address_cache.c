@@ -1,4 +1,4 @@
-/* client/address_cache: what is kept is there at the next start, and whatever else stands in the file does no harm. */
+/* client/address_cache: kept addresses are there at the next start, and other text in the file does no harm. */
 #include "client/address_cache.h"
 
 #include <setjmp.h>
@@ -71,7 +71,7 @@ static void what_is_kept_is_found_again(void **state)
 	address_cache_close(cache);
 }
 
-/* The worker is a stranger: what it says is kept only where it is what it should be. */
+/* The worker is not trusted: its lists are kept only where they are well-formed. */
 static void what_is_no_list_is_not_kept(void **state)
 {
 	struct address_cache *cache = reopen(NULL);
@@ -134,7 +134,8 @@ static bool disk_says(const char *text)
 	return strstr(line, text);
 }
 
-/* However often the worker says something else: one write in so long, and what it said last is written in the end. */
+/* However often the worker's list changes, one write is made in each interval, and the last list is written in the
+ * end. */
 static void news_without_end_are_few_writes(void **state)
 {
 	struct address_cache *cache = reopen(NULL);

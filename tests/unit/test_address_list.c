@@ -1,4 +1,4 @@
-/* client/address_list: what is read is what was written, and nothing else is read. */
+/* client/address_list: a list is read as it was written, and other text is refused. */
 #include "client/address_list.h"
 
 #include <errno.h>

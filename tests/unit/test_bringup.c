@@ -152,7 +152,7 @@ static void failure_at_any_step_ends_it_there(void **state)
 	for (size_t failing = 0; failing < STEP_COUNT; failing++) {
 		char expected[512] = "";
 
-		/* The first of two of a name fails; what cannot fail; what is allowed to. */
+		/* Left out: the second of two steps with one name, steps that cannot fail, and steps that may. */
 		if (failing == SECOND_SYSCTL || strcmp(steps[failing], "raised") == 0 ||
 			strncmp(steps[failing], "record", 6) == 0 || strcmp(steps[failing], "list") == 0 ||
 			strcmp(steps[failing], "scan") == 0 || strcmp(steps[failing], "insert-it") == 0)

@@ -1,4 +1,4 @@
-/* client/config: what a client's file, its options and its environment say, and what is said about wrong ones. */
+/* client/config: the values of a client's file, options and environment, and the complaints about wrong ones. */
 #include "client/config.h"
 #include "client/proxy.h"
 #include "tests/unit/config_cases.h"

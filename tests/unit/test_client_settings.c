@@ -1,4 +1,4 @@
-/* client/settings: what the supervisor writes is what the worker reads, and nothing else is taken. */
+/* client/settings: the worker reads settings as the supervisor wrote them, and takes no others. */
 #include "client/settings.h"
 #include "common/base/sealed.h"
 

@@ -1,4 +1,4 @@
-/* Programs beside the loop: what they get, what they say, how they end. */
+/* Programs beside the loop: their input, their output, their end. */
 #include "common/net/command.h"
 
 #include <errno.h>
@@ -416,7 +416,7 @@ static void it_dies_with_us(void **state)
 	close(pids[1]);
 }
 
-/* An operator is told all that the program said; else what became of it. A code of ours is no exit code. */
+/* An operator is told the program's output, or else how it ended. An error of ours is not told as an exit code. */
 static void failure_is_told_in_words(void **state)
 {
 	char text[COMMAND_WHY_MAX];

@@ -1,4 +1,4 @@
-/* Batched UDP over loopback: what goes in comes out, datagram by datagram, whatever the sizes. */
+/* Batched UDP over loopback: datagrams of any sizes come out as they went in, one by one. */
 #include "common/tunnel/dgram_batch.h"
 
 #include <setjmp.h>

@@ -240,7 +240,7 @@ static void openresolvs_records_are_read(void **state)
 	assert_string_equal(read_servers("wg0"), "192.0.2.1 192.0.2.2");
 }
 
-/* resolvconf wrote it: what it has from the tunnel must not come back by this way. */
+/* resolvconf wrote the file: servers of the tunnel must not come back by this way. */
 static void resolv_conf_without_what_the_tunnel_brought(void **state)
 {
 	(void)state;

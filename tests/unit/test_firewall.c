@@ -1,4 +1,4 @@
-/* Our nftables table: its text, and in the test kernel what it does to packets.
+/* Our nftables table: its text, and in the test kernel its effect on packets.
  *
  * The second half needs root and a kernel with nftables and WireGuard; tests/kernel runs it, elsewhere it is skipped.
  * The host under test is this process's own network namespace:
@@ -138,7 +138,7 @@ static void guard_leaves_link_local_addresses_alone(void **state)
 	assert_lacks(text_of(&plan), "fe80");
 }
 
-/* The last word is of the families that have a full tunnel; before it what stays within reach. */
+/* The last rule drops in the families that have a full tunnel; rules before it accept the networks within reach. */
 static void barrier_stops_a_family_but_for_what_is_named(void **state)
 {
 	struct prefix reachable[] = {prefix_of("192.168.1.0", 24), prefix_of("[fd77::]", 64)};

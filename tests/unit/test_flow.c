@@ -1,4 +1,4 @@
-/* A flow's bookkeeping: what goes into its queue, what its counters say, and what is counted at its end. */
+/* A flow's bookkeeping: the datagrams in its queue, its counters, and the losses at its end. */
 #include "common/tunnel/flow.h"
 
 #include <setjmp.h>

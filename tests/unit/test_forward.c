@@ -238,7 +238,7 @@ static void too_many_tables_are_told(void **state)
 	assert_int_equal(find(text, "", true), -E2BIG);
 }
 
-/* What has been thought about is left alone: who names the device keeps its peers apart. */
+/* A rule that names the device was made for it: it keeps the peers apart on purpose. */
 static void a_chain_that_names_the_device_is_left_alone(void **state)
 {
 	(void)state;

@@ -252,7 +252,7 @@ static void non_minimal_length_is_taken(void **state)
 	assert_event(*state, FRAME_BINARY, "b");
 }
 
-/* An empty message is handed up with no bytes; who forwards nothing decides that elsewhere. */
+/* An empty message is handed up with no bytes; the caller decides not to forward it. */
 static void empty_message_has_no_bytes(void **state)
 {
 	assert_int_equal(TAKE(*state, 0x82, 0x00), FRAME_OK);

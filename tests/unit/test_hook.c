@@ -1,4 +1,4 @@
-/* Hooks: their order, %i, and what a line that fails means, before the tunnel and after it. */
+/* Hooks: their order, %i, and the effect of a line that fails, before the tunnel and after it. */
 #include "host_bed.h"
 
 #include "common/host/hook.h"

@@ -1,4 +1,4 @@
-/* HTTP/1.1 heads and bodies: what is read, what is refused, where a body ends, what is hidden. */
+/* HTTP/1.1 heads and bodies: forms that are read or refused, the end of a body, words that are hidden. */
 #include "common/tunnel/http_head.h"
 
 #include <setjmp.h>
@@ -431,7 +431,7 @@ static void upgrade_is_hidden(void **state)
 	assert_false(http_head_has_token(&f->head, "Connection", "upgrade"));
 }
 
-/* The word is hidden also where the list is none: another reader may take it apart otherwise. */
+/* The word is hidden also where the list is malformed: another reader may take it apart otherwise. */
 static void upgrade_is_hidden_in_odd_lists(void **state)
 {
 	struct fixture *f = *state;

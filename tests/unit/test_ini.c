@@ -1,4 +1,4 @@
-/* INI as wg-quick reads it: what is read, with which line, and which lines are refused. */
+/* INI as wg-quick reads it: entries with their lines, and lines that are refused. */
 #include "common/base/ini.h"
 
 #include <errno.h>

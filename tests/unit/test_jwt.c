@@ -1,4 +1,4 @@
-/* The JWT: the published vector, what stock and Go clients send, what is refused, signatures. */
+/* The JWT: the published vector, those of stock and Go clients, those that are refused, signatures. */
 #include "common/tunnel/jwt.h"
 
 #include "common/base/base64.h"

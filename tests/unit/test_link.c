@@ -1,4 +1,4 @@
-/* client/link: the table that link.c draws, each state with each event, and what is told and chosen at a failure.
+/* client/link: the table that link.c draws, each state with each event, and the message and the next step at a failure.
  *
  * The search and the attempt are stand-ins: their functions in this file take the place of the client's.
  */

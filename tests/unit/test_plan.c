@@ -82,7 +82,7 @@ static void gateway_is(const char *lan)
 	bed.facts.gateway_count = 1;
 }
 
-/* All changes but what every plan begins with, which is looked at once. */
+/* All changes behind those that every plan begins with. */
 static void assert_plan(const char *expected)
 {
 	static const char begin[] = "net/ipv4/conf/all/send_redirects = 0\ndevice\nkeys and peers\n";
@@ -209,7 +209,7 @@ static void gateway_forwards_two_devices(void **state)
 	assert_non_null(strstr(find(CHANGE_FIREWALL)->firewall, "iifname \"wg7\" drop"));
 }
 
-/* Where the host forwarded before, it is not told what. */
+/* Where the host forwarded before, our table does not say what may be forwarded. */
 static void router_is_not_confined(void **state)
 {
 	(void)state;
@@ -220,7 +220,7 @@ static void router_is_not_confined(void **state)
 	assert_null(strstr(find(CHANGE_FIREWALL)->firewall, "drop"));
 }
 
-/* It is told of the family that we switch on. */
+/* Our table confines only the family that we switch on. */
 static void ipv6_alone_is_confined(void **state)
 {
 	(void)state;

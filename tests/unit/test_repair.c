@@ -1,4 +1,4 @@
-/* The repair: what is missing is put back, not for ever, and what has changed during a look is looked at again. */
+/* The repair: missing changes are put back, though not for ever, and a change during a look leads to another look. */
 #include "host_bed.h"
 
 #include "common/host/repair.h"

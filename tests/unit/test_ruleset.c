@@ -1,4 +1,5 @@
-/* The fate of a packet in rules as nft(8) and iptables-save(8) print them: where it is sure, and where it must not be. */
+/* The fate of a packet in rules as nft(8) and iptables-save(8) print them: where it is sure, and where it must not
+ * be. */
 #include "common/net/ruleset.h"
 
 #include <setjmp.h>

@@ -1,4 +1,4 @@
-/* Secrets from files: the first line, and what is no secret. */
+/* Secrets from files: the first line, and files that hold no secret. */
 #include "common/base/secret.h"
 
 #include <errno.h>

@@ -1,4 +1,4 @@
-/* server/config: what a hub's file says, and what is said about a wrong one. */
+/* server/config: the values of a hub's file, and the complaints about a wrong one. */
 #include "server/config.h"
 #include "tests/unit/config_cases.h"
 
@@ -602,7 +602,7 @@ static void missing_file_is_an_error(void **state)
 	assert_int_equal(report.count, 0);
 }
 
-/* The name is what stands before ".conf", and goes into paths. */
+/* The name is the part before ".conf", and goes into paths. */
 static void name_must_be_one(void **state)
 {
 	struct server_config config;

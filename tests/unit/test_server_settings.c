@@ -1,4 +1,4 @@
-/* server/settings: what the supervisor writes is what the worker reads, and nothing else is taken. */
+/* server/settings: the worker reads settings as the supervisor wrote them, and takes no others. */
 #include "common/base/sealed.h"
 #include "server/settings.h"
 

@@ -33,7 +33,7 @@ static struct {
 	struct tls_stream *stream;
 	const struct visitor_callbacks *visitor;
 	struct carrier *carrier;
-	/* How what lies below answers. */
+	/* The answers of these parts. */
 	const char *input; /* what tls_stream_read() gives, once; NULL: nothing */
 	int input_end;	   /* then this: 0 or a negative errno */
 	int flush;

@@ -1,4 +1,4 @@
-/* command_line/status_text: what `status` shows without --json. */
+/* command_line/status_text: the text of `status` without --json. */
 #include "common/command_line/status_text.h"
 
 #include <setjmp.h>

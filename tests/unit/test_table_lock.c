@@ -1,4 +1,4 @@
-/* A number that two tunnels would choose at the same moment is one's only. */
+/* A number that two tunnels would choose at the same moment belongs to one of them only. */
 #include "common/host/table_lock.h"
 
 #include <errno.h>

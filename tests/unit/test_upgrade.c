@@ -209,7 +209,7 @@ static void other_methods_and_versions(void **state)
 	ASSERT_VISITOR("GET /v1/events HTTP/1.0\r\n" BUT_LINE);
 }
 
-/* A Host is there, once, and says something. */
+/* There is exactly one Host, and it is not empty. */
 static void host_is_asked_for(void **state)
 {
 	ASSERT_VISITOR(LINE UPGRADE CONNECTION WS_KEY WS_VERSION WS_PROTOCOL "\r\n");
