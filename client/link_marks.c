@@ -35,7 +35,8 @@ static void set_mark(struct link_marks *marks, int fd)
 		return;
 	marks->is_refusal_told = true;
 	log_warning("link",
-		"mark 0x%x: %s; needs root or CAP_NET_ADMIN, with AllowedIPs = 0.0.0.0/0 the tunnel would loop",
+		"mark 0x%x: %s; needs root or CAP_NET_ADMIN (docker run --cap-add NET_ADMIN), with AllowedIPs = "
+		"0.0.0.0/0 the tunnel would loop",
 		marks->mark, strerror(errno));
 }
 

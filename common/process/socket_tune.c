@@ -67,7 +67,8 @@ const char *socket_bind_remedy(
 	case -EACCES:
 	case -EPERM:
 		snprintf(buf, size,
-			"a port under 1024 needs root or CAP_NET_BIND_SERVICE; choose a higher one otherwise");
+			"a port under 1024 needs root or CAP_NET_BIND_SERVICE (docker run --cap-add NET_BIND_SERVICE); "
+			"choose a higher one otherwise");
 		break;
 	default:
 		snprintf(buf, size, "choose another address");

@@ -282,6 +282,11 @@ static int await_exec(pid_t pid, int report_fd, struct err *err)
 	if (report.code == EACCES)
 		return err_system(
 			err, -EACCES, "worker: %s (its user must be allowed to execute it: chmod 755)", report.step);
+	if (report.code == EPERM)
+		return err_system(err, -EPERM,
+			"worker: %s (root needs CAP_SETUID and CAP_SETGID for that: docker run --cap-add SETUID "
+			"--cap-add SETGID)",
+			report.step);
 	return err_system(err, report.code > 0 ? -report.code : -EIO, "worker: %s", report.step);
 }
 
