@@ -439,7 +439,7 @@ int client_supervisor_run(const struct client_config *config, const struct super
 	rc = s.names ? 0 : err_system(&err, -ENOMEM, "names");
 	/* Before anything is opened that needs privilege or a folder of root's: this complaint names the device. */
 	if (rc == 0 && config->has_device)
-		rc = check_capable(wireguard_path(config), &config->wireguard, &err);
+		rc = check_capable(wireguard_path(config), &config->wireguard, false, &err);
 	if (rc == 0)
 		rc = local_port_open(&s.port, config, &err);
 	if (rc == 0)

@@ -402,8 +402,11 @@ static int supervisor_open(struct supervisor *s, struct err *err)
 		snprintf(s->state + len, sizeof(s->state) - len, ", WireGuard device %s%s", s->first->device,
 			s->first->hidden ? ", hidden" : "");
 	s->netns_fd = spawn_open_lo_namespace(err);
-	if (s->netns_fd < 0)
+	if (s->netns_fd < 0 && is_hidden)
 		return s->netns_fd;
+	/* The namespace is one wall of two: without it the worker still can name no address (sandbox.h). */
+	if (s->netns_fd < 0)
+		log_warning("config", "%s; the worker is held by seccomp, Landlock and its user alone", err->text);
 	return flow_address_open(&s->flow_address, &s->first->target, is_hidden ? s->netns_fd : -1, err);
 }
 
@@ -455,6 +458,7 @@ static int supervisor_run(struct supervisor *s)
 		.runtime_dir = s->options->runtime_dir,
 		.ready_state = s->state,
 		.netns_fd = s->netns_fd,
+		.sandbox_lacks = s->netns_fd < 0 ? "network namespace" : NULL,
 		.host = s->first->has_device ? &host : NULL,
 		.up_fd = s->options->up_fd};
 
@@ -474,7 +478,7 @@ int server_supervisor_run(const struct server_config *config, const struct super
 
 	/* Before namespaces are made, which needs the same privilege: this complaint names the device. */
 	if (config->has_device)
-		rc = check_capable(wireguard_path(config), &config->wireguard, &err);
+		rc = check_capable(wireguard_path(config), &config->wireguard, config->hidden, &err);
 	if (rc < 0 || supervisor_open(&s, &err) < 0)
 		log_error("config", "%s", err.text);
 	else

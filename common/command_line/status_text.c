@@ -86,6 +86,8 @@ static void write_state(FILE *out, const json_t *object, int64_t now_s)
 	write_since(out, "  ", object, now_s);
 	if (number_of(object, "pid") > 0)
 		fprintf(out, "  process: %.0f\n", number_of(object, "pid"));
+	if (*tunnel_ref_text(object, "sandbox_lacks"))
+		fprintf(out, "  sandbox: without a %s, see the log\n", tunnel_ref_text(object, "sandbox_lacks"));
 	if (number_of(object, "worker_restarts") > 0)
 		fprintf(out, "  worker restarts: %.0f\n", number_of(object, "worker_restarts"));
 	if (*tunnel_ref_text(object, "pin"))
@@ -290,7 +292,8 @@ static void write_wireguard(FILE *out, const json_t *wireguard, int64_t now_s)
 static void write_unknown(FILE *out, const json_t *object)
 {
 	static const char *const known[] = {"name", "role", "state", "since", "pid", "worker_pid", "worker_restarts",
-		"pin", "server", "link", "sessions", "datagrams", "bytes", "queue", "dropped", "wireguard", NULL};
+		"sandbox_lacks", "pin", "server", "link", "sessions", "datagrams", "bytes", "queue", "dropped", "wireguard",
+		NULL};
 	const char *key;
 	json_t *value, *all = json_copy((json_t *)(uintptr_t)object);
 

@@ -101,18 +101,29 @@ static const char *name_of(const struct checking *checking, int index, char buf[
 /* --- privilege and WireGuard --- */
 
 /* Asked of the kernel and not of the user id: a container's root may lack it, and a unit's user may have it. */
-static int check_privilege(const struct checking *checking)
+static bool has_capability(unsigned capability)
 {
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
 	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {0};
+
+	return syscall(SYS_capget, &header, data) == 0 &&
+	       (data[CAP_TO_INDEX(capability)].effective & CAP_TO_MASK(capability));
+}
+
+static int check_privilege(const struct checking *checking, bool is_hidden)
+{
 	struct spot spot = spot_of(checking, 0, "[Interface]", NULL);
 
-	if (syscall(SYS_capget, &header, data) == 0 &&
-		(data[CAP_TO_INDEX(CAP_NET_ADMIN)].effective & CAP_TO_MASK(CAP_NET_ADMIN)))
-		return 0;
-	return refuse(checking, -EPERM, &spot,
-		"a device is made with CAP_NET_ADMIN only; start this program as root, or by its systemd unit, a "
-		"container with docker run --cap-add NET_ADMIN");
+	if (!has_capability(CAP_NET_ADMIN))
+		return refuse(checking, -EPERM, &spot,
+			"a device is made with CAP_NET_ADMIN only; start this program as root, or by its systemd unit, "
+			"a container with docker run --cap-add NET_ADMIN");
+	if (is_hidden && !has_capability(CAP_SYS_ADMIN))
+		return refuse(checking, -EPERM, &spot,
+			"a device's UDP port is hidden with CAP_SYS_ADMIN only; start this program as root, a "
+			"container with docker run --cap-add SYS_ADMIN; Hidden = no works without, and this host then "
+			"answers at that port");
+	return 0;
 }
 
 /* Asking loads the module where there is one, so "no" is the kernel's last word. */
@@ -128,11 +139,11 @@ static int check_kernel(const struct checking *checking)
 		"take [Interface] out");
 }
 
-int check_capable(const char *path, const struct wg_config *wireguard, struct err *err)
+int check_capable(const char *path, const struct wg_config *wireguard, bool is_hidden, struct err *err)
 {
 	const struct host_setup setup = {.wireguard_path = path, .wireguard = wireguard};
 	const struct checking checking = {.setup = &setup, .interface = &wireguard->interface, .err = err};
-	int rc = check_privilege(&checking);
+	int rc = check_privilege(&checking, is_hidden);
 
 	return rc < 0 ? rc : check_kernel(&checking);
 }
@@ -555,7 +566,7 @@ int check_host(struct netlink *netlink, const struct host_setup *setup, struct e
 	};
 	struct checking checking = {
 		.netlink = netlink, .setup = setup, .interface = &setup->wireguard->interface, .err = err};
-	int rc = check_capable(setup->wireguard_path, setup->wireguard, err);
+	int rc = check_capable(setup->wireguard_path, setup->wireguard, setup->birth_netns_fd >= 0, err);
 
 	for (size_t i = 0; i < sizeof(checks) / sizeof(*checks) && rc == 0; i++)
 		rc = checks[i](&checking);

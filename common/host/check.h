@@ -9,9 +9,10 @@
 #include "common/net/netlink.h"
 
 /* The first question: may we make a device, and does the kernel have WireGuard? A caller that needs privilege for other
- * things first asks this before, so that the complaint is about the device. @path: the file with [Interface]. Return:
- * 0, -EPERM or -EOPNOTSUPP with @err set. */
-int check_capable(const char *path, const struct wg_config *wireguard, struct err *err);
+ * things first asks this before, so that the complaint is about the device. @path: the file with [Interface].
+ * @is_hidden: its UDP port shall be in a network namespace of its own. Return: 0, -EPERM or -EOPNOTSUPP with @err
+ * set. */
+int check_capable(const char *path, const struct wg_config *wireguard, bool is_hidden, struct err *err);
 
 /* Called after the clean-up of a crash. Return: 0, or a negative errno with the first refusal in @err. */
 int check_host(struct netlink *netlink, const struct host_setup *setup, struct err *err);

@@ -26,7 +26,8 @@ struct spawn_setup {
 int spawn_choose_user(struct spawn_setup *setup, struct err *err);
 
 /* A network namespace that holds nothing but `lo`, up. It lives as long as the descriptor. Without root it is made
- * inside a user namespace where the host allows that. Return: descriptor, or a negative errno. */
+ * inside a user namespace where the host allows that. Return: descriptor, or a negative errno with what helps in
+ * @err. */
 int spawn_open_lo_namespace(struct err *err);
 
 /* Fork and exec. @ret_channel_fd: the supervisor's end, close-on-exec. Every other descriptor but 0 to 3 is closed in

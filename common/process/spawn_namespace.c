@@ -2,7 +2,8 @@
  *
  * Happy path: a short-lived child unshares, raises lo and says so; the parent opens the child's namespace by its
  * descriptor and lets the child go. Without root the namespace belongs to a new user namespace in which only our own
- * ids exist. Fails with what the host would have to allow.
+ * ids exist; root without CAP_SYS_ADMIN gets none, because its worker could not become another user in there. Fails with
+ * what the host would have to allow.
  *
  * A child, because a user namespace cannot be left again, and because the supervisor must stay in the host's network.
  */
@@ -70,7 +71,7 @@ static _Noreturn void make_namespace(int socket_fd)
 	char done;
 
 	if (unshare(CLONE_NEWNET) < 0) { /* not root: try with a user namespace around it */
-		if (unshare(CLONE_NEWUSER | CLONE_NEWNET) < 0)
+		if (uid == 0 || unshare(CLONE_NEWUSER | CLONE_NEWNET) < 0)
 			rc = -errno;
 		else
 			rc = map_ids(uid, gid);
@@ -119,8 +120,11 @@ int spawn_open_lo_namespace(struct err *err)
 	while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
 		;
 	if (fd < 0)
-		return err_system(err, fd,
-			"network namespace for the worker (needs root, or user namespaces allowed: "
-			"sysctl kernel.unprivileged_userns_clone=1 user.max_user_namespaces=10000)");
+		return err_set(err, fd,
+			"no network namespace for the worker: %s; %s", strerror(-fd),
+			geteuid() == 0
+				? "CAP_SYS_ADMIN and CAP_NET_ADMIN help (docker run --cap-add SYS_ADMIN --cap-add NET_ADMIN)"
+				: "root helps, or user namespaces allowed (sysctl kernel.unprivileged_userns_clone=1 "
+				  "user.max_user_namespaces=10000)");
 	return fd;
 }

@@ -400,6 +400,8 @@ static json_t *describe(void *owner)
 	json_object_set_new(object, "pid", json_integer(getpid()));
 	json_object_set_new(object, "worker_pid", worker_pid > 0 ? json_integer(worker_pid) : json_null());
 	json_object_set_new(object, "worker_restarts", json_integer(supervise_worker_restarts(s->worker)));
+	if (s->setup->sandbox_lacks)
+		json_object_set_new(object, "sandbox_lacks", json_string(s->setup->sandbox_lacks));
 	if (wireguard && s->program->on_report)
 		s->program->on_report(s->owner, wireguard);
 	if (wireguard)

@@ -66,6 +66,7 @@ struct supervise_setup {
 	const char *runtime_dir;
 	const char *ready_state;       /* the state from READY until the worker says another: "up", "connecting" */
 	int netns_fd;		       /* namespace of the worker, -1: ours; borrowed */
+	const char *sandbox_lacks;     /* the part of the worker's sandbox that this host does not allow; NULL: none */
 	const struct host_setup *host; /* NULL: no device of ours */
 	bool flows_when_linked;	       /* the client: not before the worker's state is "up" */
 	int up_fd;		       /* of `up`, see notify.h; -1: in the foreground */

@@ -294,9 +294,10 @@ int check_host(struct netlink *netlink, const struct host_setup *setup, struct e
 	return fails_at("check") ? err_set(err, bed.failure, "refused") : 0;
 }
 
-int check_capable(const char *path, const struct wg_config *wireguard, struct err *err)
+int check_capable(const char *path, const struct wg_config *wireguard, bool is_hidden, struct err *err)
 {
 	(void)path;
+	(void)is_hidden;
 	(void)wireguard;
 	(void)err;
 	return 0;

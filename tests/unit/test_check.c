@@ -135,6 +135,7 @@ static void privilege_is_needed(void **state)
 {
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
 	struct __user_cap_data_struct had[2], data[2];
+	struct err hidden_err = {""};
 
 	(void)state;
 	if (!bed.is_there)
@@ -145,7 +146,14 @@ static void privilege_is_needed(void **state)
 	data[0].effective &= ~(1u << CAP_NET_ADMIN);
 	assert_int_equal(syscall(SYS_capset, &header, data), 0);
 	assert_int_equal(check_host(&bed.netlink, &bed.setup, &bed.err), -EPERM);
+	data[0].effective = had[0].effective & ~(1u << CAP_SYS_ADMIN);
+	assert_int_equal(syscall(SYS_capset, &header, data), 0);
+	assert_int_equal(check_capable("hub.conf", &bed.wireguard, true, &hidden_err), -EPERM);
 	assert_int_equal(syscall(SYS_capset, &header, had), 0);
+	assert_string_equal(hidden_err.text,
+		"hub.conf:1: [Interface]: a device's UDP port is hidden with CAP_SYS_ADMIN only; start this program as "
+		"root, a container with docker run --cap-add SYS_ADMIN; Hidden = no works without, and this host then "
+		"answers at that port");
 	assert_string_equal(bed.err.text,
 		"home.conf:1: [Interface]: a device is made with CAP_NET_ADMIN only; start this "
 		"program as root, or by its systemd unit, a container with docker run --cap-add NET_ADMIN");

@@ -34,6 +34,14 @@ static void stopped_tunnel_is_two_lines(void **state)
 		"{\"name\":\"home\",\"role\":\"client\",\"state\":\"stopped\"}", "client: home\n  state: stopped\n");
 }
 
+/* A hub in a container that may not make namespaces. */
+static void weaker_sandbox_is_shown(void **state)
+{
+	(void)state;
+	assert_text("{\"name\":\"hub\",\"role\":\"server\",\"state\":\"up\",\"sandbox_lacks\":\"network namespace\"}",
+		"server: hub\n  state: up\n  sandbox: without a network namespace, see the log\n");
+}
+
 /* A client's link, in units a person reads; a reason that did not occur is left out. */
 static void client_that_is_up(void **state)
 {
@@ -158,6 +166,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(stopped_tunnel_is_two_lines),
+		cmocka_unit_test(weaker_sandbox_is_shown),
 		cmocka_unit_test(client_that_is_up),
 		cmocka_unit_test(who_verified_the_server),
 		cmocka_unit_test(hub_with_a_session),
