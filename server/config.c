@@ -38,12 +38,14 @@ static int parse_listen(void *owner, const char *text, const struct key_place *p
 	bool cleartext = strncasecmp(text, "ws://", 5) == 0;
 	struct server_listen listen = {.cleartext = cleartext, .line = place->line};
 	struct server_listen *slot;
+	struct prefix host;
 
 	if (addr_parse(cleartext ? text + 5 : text, cleartext ? 0 : DEFAULT_PORT, &listen.addr) < 0)
 		return key_complain(place,
 			"not an address with its port; expected for example 0.0.0.0:443, [::]:443 or "
 			"ws://127.0.0.1:8080");
-	if (cleartext && !addr_is_loopback(&listen.addr) && !prefix_is_private(&listen.addr))
+	host = prefix_of_host(&listen.addr);
+	if (cleartext && !addr_is_loopback(&listen.addr) && !prefix_is_private(&host))
 		return key_complain(place,
 			"cleartext is for a reverse proxy, not for the Internet; expected ws://127.0.0.1:%u, or with "
 			"TrustedProxies this host's address in the proxy's private network, as in ws://172.18.0.1:%u",

@@ -104,15 +104,19 @@ bool prefix_contains(const struct prefix *outer, const struct prefix *inner)
 	return true;
 }
 
-bool prefix_is_private(const struct addr *addr)
+struct prefix prefix_of_host(const struct addr *addr)
+{
+	return (struct prefix){.addr = *addr, .bits = (uint8_t)(8 * byte_count(addr))};
+}
+
+bool prefix_is_private(const struct prefix *prefix)
 {
 	static const char *const networks[] = {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10",
 		"169.254.0.0/16", "fc00::/7", "fe80::/10"};
-	const struct prefix host = {.addr = *addr, .bits = (uint8_t)(8 * byte_count(addr))};
 	struct prefix network;
 
 	for (size_t i = 0; i < sizeof(networks) / sizeof(*networks); i++)
-		if (prefix_parse(networks[i], &network) == 0 && prefix_contains(&network, &host))
+		if (prefix_parse(networks[i], &network) == 0 && prefix_contains(&network, prefix))
 			return true;
 	return false;
 }

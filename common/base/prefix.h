@@ -30,8 +30,11 @@ int prefix_compare(const void *a, const void *b);
 /* Does @outer hold every address of @inner? */
 bool prefix_contains(const struct prefix *outer, const struct prefix *inner);
 
-/* An address that no host of the Internet has: private (RFC 1918, RFC 4193), shared (RFC 6598), link-local. */
-bool prefix_is_private(const struct addr *addr);
+/* @addr alone: all bits of it. */
+struct prefix prefix_of_host(const struct addr *addr);
+
+/* Addresses of which no host of the Internet has one: private (RFC 1918, RFC 4193), shared (RFC 6598), link-local. */
+bool prefix_is_private(const struct prefix *prefix);
 
 /* @prefix with the bits behind its length cleared. */
 struct prefix prefix_network(const struct prefix *prefix);

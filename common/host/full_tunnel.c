@@ -28,18 +28,6 @@ static uint64_t share_of(const struct prefix *to)
 	return bits > 32 ? 0 : (uint64_t)1 << (32 - bits);
 }
 
-static bool is_private(const struct prefix *to)
-{
-	static const char *const networks[] = {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10",
-		"169.254.0.0/16", "127.0.0.0/8", "fc00::/7", "fe80::/10"};
-	struct prefix network;
-
-	for (size_t i = 0; i < sizeof(networks) / sizeof(*networks); i++)
-		if (prefix_parse(networks[i], &network) == 0 && prefix_contains(&network, to))
-			return true;
-	return false;
-}
-
 bool full_tunnel_has(const struct full_tunnel *tunnel, const struct prefix *to)
 {
 	const struct host_setup *setup = tunnel->setup;
@@ -47,13 +35,12 @@ bool full_tunnel_has(const struct full_tunnel *tunnel, const struct prefix *to)
 
 	if (setup->wireguard->interface.table_kind != WG_CONFIG_TABLE_AUTO)
 		return false;
-	if (to->bits == 0 || (tunnel->is_broad[slot] && (!tunnel->has_all[slot] || !is_private(to))))
+	if (to->bits == 0 || (tunnel->is_broad[slot] && (!tunnel->has_all[slot] || !prefix_is_private(to))))
 		return true;
 	for (size_t i = 0; setup->servers && i < setup->servers->count; i++) {
-		const struct addr *server = &setup->servers->addrs[i];
-		struct prefix single = {.addr = *server, .bits = server->sa.sa_family == AF_INET6 ? 128 : 32};
+		struct prefix server = prefix_of_host(&setup->servers->addrs[i]);
 
-		if (prefix_contains(to, &single))
+		if (prefix_contains(to, &server))
 			return true;
 	}
 	return false;

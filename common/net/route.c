@@ -512,7 +512,7 @@ static bool is_past(const struct net_route_seen *seen, const void *what)
 
 int net_route_past(struct netlink *netlink, const struct addr *to, int except, struct err *err)
 {
-	const struct past past = {{*to, to->sa.sa_family == AF_INET6 ? 128 : 32}, except};
+	const struct past past = {prefix_of_host(to), except};
 	const struct wanted wanted = {
 		.family = to->sa.sa_family, .table = NET_ROUTE_TABLE_MAIN, .is_it = is_past, .what = &past};
 	struct net_route_seen best;

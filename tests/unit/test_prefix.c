@@ -146,11 +146,13 @@ static void private_addresses(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(inside) / sizeof(*inside); i++) {
 		assert_int_equal(prefix_parse(inside[i], &host), 0);
-		assert_true(prefix_is_private(&host.addr));
+		assert_true(prefix_is_private(&host));
 	}
+	assert_int_equal(prefix_parse("10.0.0.0/7", &host), 0);
+	assert_false(prefix_is_private(&host));
 	for (size_t i = 0; i < sizeof(outside) / sizeof(*outside); i++) {
 		assert_int_equal(prefix_parse(outside[i], &host), 0);
-		assert_false(prefix_is_private(&host.addr));
+		assert_false(prefix_is_private(&host));
 	}
 }
 
