@@ -28,6 +28,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define NAMES_PATIENCE_MS 20000
+
 /* The text may be on the stack of a part that is stopped here, so the owner copies it. */
 static void fail(struct bringup *bringup, const char *text)
 {
@@ -230,13 +232,26 @@ static int make_plan(struct applied *applied, struct err *err)
 	return rc;
 }
 
+/* Return: true if there is a peer whose Endpoint is known, or that needs none. */
+static bool has_peer(const struct applied *applied)
+{
+	const struct wg_config *config = applied->setup->wireguard;
+
+	for (size_t i = 0; i < config->peer_count; i++)
+		if (config->peers[i].has_public_key &&
+			(!config->peers[i].endpoint || applied->endpoints[i].sa.sa_family != 0))
+			return true;
+	return false;
+}
+
+/* A name that is not found keeps the other peers from nothing: endpoint_watch.c asks for it again, and says so. */
 static void on_endpoints_known(void *owner, const char *failure)
 {
 	static const struct applied_handlers handlers = {.on_made = on_change_made, .on_done = on_all_made};
 	struct bringup *bringup = owner;
 	struct err err = {""};
 
-	if (failure)
+	if (failure && !has_peer(bringup->setup.applied))
 		fail_at(bringup, 0, failure);
 	else if (make_plan(bringup->setup.applied, &err) < 0)
 		fail_at(bringup, 0, err.text);
@@ -258,6 +273,7 @@ static void on_pre_up_done(void *owner, const char *failure)
 	}
 	bringup->endpoints = (struct endpoints){.loop = applied->loop,
 		.timer = bringup->setup.timer,
+		.patience_ms = NAMES_PATIENCE_MS,
 		.config = config,
 		.path = applied->setup->wireguard_path,
 		.addrs = applied->endpoints,

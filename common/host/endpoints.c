@@ -2,7 +2,8 @@
  *
  * Happy path: getent is started for the first name that has no address yet; its answer is kept, and the next name
  * follows. A name that is not found is tried again after a pause that grows by a fifth each time, because the network
- * may just be coming up. After ENDPOINTS_PATIENCE_MS the whole search fails with that name and its line.
+ * may just be coming up. When the patience is over, each name that is left is tried once, and the owner is told of the
+ * first that was not found, with its line.
  */
 #include "common/host/endpoints.h"
 
@@ -52,12 +53,13 @@ static int take_answer(struct endpoints *endpoints, const char *output, uint16_t
 static void give_up(struct endpoints *endpoints)
 {
 	const struct wg_config_peer *peer = peer_now(endpoints);
-	char text[512];
 
-	snprintf(text, sizeof(text),
-		"%s:%u: Endpoint: '%.200s': name not found; check its spelling, and DNS (getent ahosts)",
-		endpoints->path, peer->endpoint_line, peer->endpoint);
-	endpoints->on_done(endpoints->owner, text);
+	if (!endpoints->failure[0])
+		snprintf(endpoints->failure, sizeof(endpoints->failure),
+			"%.200s:%u: Endpoint: '%.200s': name not found; check its spelling, and DNS (getent ahosts)",
+			endpoints->path, peer->endpoint_line, peer->endpoint);
+	endpoints->next++;
+	endpoints_next(endpoints);
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -69,7 +71,7 @@ static void on_timer(uv_timer_t *timer)
 static void try_again(struct endpoints *endpoints)
 {
 	uv_update_time(endpoints->loop);
-	if (uv_now(endpoints->loop) - endpoints->since_ms >= ENDPOINTS_PATIENCE_MS) {
+	if (uv_now(endpoints->loop) - endpoints->since_ms >= endpoints->patience_ms) {
 		give_up(endpoints);
 		return;
 	}
@@ -92,7 +94,6 @@ static void on_exit_of(void *owner, int status, const char *output)
 	}
 	if (endpoints->on_found)
 		endpoints->on_found(endpoints->owner, endpoints->next);
-	endpoints->since_ms = 0;
 	endpoints_next(endpoints);
 }
 
@@ -125,24 +126,21 @@ static void endpoints_next(struct endpoints *endpoints)
 
 	while (endpoints->next < endpoints->config->peer_count && is_known(endpoints))
 		endpoints->next++;
-	if (endpoints->next == endpoints->config->peer_count) {
-		endpoints->on_done(endpoints->owner, NULL);
-		return;
-	}
-	if (endpoints->since_ms == 0) {
-		endpoints->since_ms = uv_now(endpoints->loop);
-		endpoints->pause_ms = PAUSE_MS;
-	}
-	if (look_up(endpoints, &err) < 0)
+	if (endpoints->next == endpoints->config->peer_count)
+		endpoints->on_done(endpoints->owner, endpoints->failure[0] ? endpoints->failure : NULL);
+	else if (look_up(endpoints, &err) < 0)
 		endpoints->on_done(endpoints->owner, err.text);
 }
 
 void endpoints_start(struct endpoints *endpoints)
 {
-	endpoints->timer->data = endpoints;
+	if (endpoints->timer)
+		endpoints->timer->data = endpoints;
 	endpoints->next = 0;
-	endpoints->since_ms = 0;
+	endpoints->since_ms = uv_now(endpoints->loop);
+	endpoints->pause_ms = PAUSE_MS;
 	endpoints->command = NULL;
+	endpoints->failure[0] = '\0';
 	endpoints_next(endpoints);
 }
 

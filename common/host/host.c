@@ -7,6 +7,7 @@
  *     STARTING    bringup   check, PreUp, names, plan, changes, PostUp; ends in on_bringup_done()
  *     UP          repair    puts back what is taken away, when host_on_network() or a minute calls for it
  *                 reload    takes another configuration, within host_reload()
+ *                 endpoint_watch    looks names of silent peers up again
  *     PRE_DOWN    hooks     while everything is still there
  *     UNWINDING   unwind    works off what we wrote into the undo list
  *     POST_DOWN   hooks     not after a failure: a tunnel that was never up has no PostDown, as with wg-quick
@@ -37,6 +38,7 @@
 #include "common/base/require.h"
 #include "common/host/applied.h"
 #include "common/host/bringup.h"
+#include "common/host/endpoint_watch.h"
 #include "common/host/reload.h"
 #include "common/host/repair.h"
 #include "common/host/report.h"
@@ -61,7 +63,7 @@ enum host_phase {
 
 enum host_timer {
 	HOST_TIMER_STEP,    /* go_on() */
-	HOST_TIMER_RESOLVE, /* names of endpoints: bringup, then reload */
+	HOST_TIMER_RESOLVE, /* names of endpoints: bringup, then endpoint_watch */
 	HOST_TIMER_REPAIR,
 	HOST_TIMER_COUNT,
 };
@@ -90,6 +92,7 @@ struct host {
 	struct bringup bringup;
 	struct repair repair;
 	struct reload reload;
+	struct endpoint_watch endpoint_watch;
 	struct wg_handshake handshake;
 	struct wg_guests guests;
 };
@@ -192,7 +195,7 @@ void host_down(struct host *host)
 	case HOST_UP:
 		host->phase = HOST_PRE_DOWN;
 		repair_stop(&host->repair);
-		reload_stop(&host->reload);
+		endpoint_watch_stop(&host->endpoint_watch);
 		go_on(host, run_pre_down);
 		break;
 	case HOST_CLEANING: /* on_cleaned() sees is_stopping */
@@ -231,6 +234,7 @@ static void on_bringup_done(void *owner, const char *failure)
 	host->phase = HOST_UP;
 	reload_start(&host->reload);
 	repair_start(&host->repair, &repair);
+	endpoint_watch_start(&host->endpoint_watch);
 	host->handlers.on_up(host->owner);
 }
 
@@ -297,9 +301,11 @@ int host_reload(
 			err, -ENODEV, "device %s was deleted by another program; a restart makes it anew", device);
 	/* The pass of a look goes by the numbers of the changes, which are about to move. */
 	repair_restart(&host->repair);
+	endpoint_watch_stop(&host->endpoint_watch); /* it goes by the numbers of the peers */
 	rc = reload_take(&host->reload, wireguard, ret_restart, restart_size, err);
 	if (rc == 0)
 		wg_handshake_set_config(&host->handshake, wireguard);
+	endpoint_watch_start(&host->endpoint_watch);
 	return rc;
 }
 
@@ -391,8 +397,9 @@ int host_open(struct host **ret, uv_loop_t *loop, const struct host_setup *setup
 	host->handlers = *handlers;
 	host->owner = owner;
 	host->hooks = (struct hooks){.loop = loop, .device = host->setup.device, .tails = &host->tails};
-	host->reload = (struct reload){
-		.setup = &host->setup, .applied = &host->applied, .timer = &host->timers[HOST_TIMER_RESOLVE]};
+	host->reload = (struct reload){.setup = &host->setup, .applied = &host->applied};
+	host->endpoint_watch =
+		(struct endpoint_watch){.applied = &host->applied, .timer = &host->timers[HOST_TIMER_RESOLVE]};
 	rc = applied_open(&host->applied, loop, &host->setup, err);
 	if (rc < 0) {
 		applied_close(&host->applied);
@@ -410,7 +417,7 @@ void host_close(struct host *host)
 		return;
 	bringup_stop(&host->bringup);
 	repair_stop(&host->repair);
-	reload_stop(&host->reload);
+	endpoint_watch_stop(&host->endpoint_watch);
 	hooks_stop(&host->hooks);
 	command_tails_close(&host->tails);
 	unwind_stop(&host->unwind);

@@ -1,13 +1,14 @@
-/* A reload (reload.h): may the new routes be made? → peers by wg_device_sync() → routes → names of endpoints.
+/* A reload (reload.h): may the new routes be made? → peers by wg_device_sync() → routes.
  *
- * Everything that can refuse comes before the first change, and wg_device_sync() changes all peers or none. After that
- * the configuration is taken, and what still fails (a route, a name) is logged as it would be by a repair. PreDown and
+ * Everything that can refuse comes before the first change of a route. After that the configuration is taken, and a
+ * route that still fails is logged as it would be by a repair. Names of new peers are endpoint_watch.c's. PreDown and
  * PostDown need no restart: the newest run when the device goes down, as with wg-quick.
  */
 #include "common/host/reload.h"
 
 #include "common/base/log.h"
 #include "common/host/check.h"
+#include "common/host/endpoints.h"
 #include "common/host/full_tunnel.h"
 #include "common/wireguard/wg_device.h"
 
@@ -62,25 +63,6 @@ static struct addr known_address(const struct reload *reload, const struct wg_co
 	return (struct addr){.sa = {0}};
 }
 
-/* A name that took its time: the peer is on the device already, and gets its endpoint now. */
-static void on_endpoint_found(void *owner, size_t peer)
-{
-	const struct reload *reload = owner;
-	struct err err = {""};
-
-	if (wg_device_set_endpoint(reload->setup->device, reload->setup->wireguard->peers[peer].public_key,
-		    &reload->applied->endpoints[peer], &err) < 0)
-		log_warning("wireguard", "%s", err.text);
-}
-
-/* Unlike at bring-up a name that is not found stops nothing: the other peers are in use. */
-static void on_endpoints_known(void *owner, const char *failure)
-{
-	(void)owner;
-	if (failure)
-		log_warning("wireguard", "%s; this peer has no endpoint until then", failure);
-}
-
 /* --- the whole --- */
 
 static int sync_peers(
@@ -125,20 +107,10 @@ int reload_take(struct reload *reload, const struct wg_config *wireguard, char *
 		return rc;
 	}
 	fingerprint_name_changes(&reload->fingerprint, wireguard, full.is_full, ret_restart, restart_size);
-	endpoints_stop(&reload->endpoints); /* it goes by the old list */
 	free(reload->applied->endpoints);
 	reload->applied->endpoints = endpoints;
 	reload->setup->wireguard = wireguard;
 	take_routes(reload, &routed, full.is_full);
-	reload->endpoints = (struct endpoints){.loop = reload->applied->loop,
-		.timer = reload->timer,
-		.config = wireguard,
-		.path = reload->setup->wireguard_path,
-		.addrs = endpoints,
-		.on_found = on_endpoint_found,
-		.on_done = on_endpoints_known,
-		.owner = reload};
-	endpoints_start(&reload->endpoints);
 	return 0;
 }
 
@@ -148,9 +120,4 @@ void reload_start(struct reload *reload)
 
 	full_tunnel_find(&full, reload->setup);
 	fingerprint_take(&reload->fingerprint, reload->setup->wireguard, full.is_full);
-}
-
-void reload_stop(struct reload *reload)
-{
-	endpoints_stop(&reload->endpoints);
 }

@@ -6,22 +6,17 @@
 #pragma once
 
 #include "common/host/applied.h"
-#include "common/host/endpoints.h"
 #include "common/host/fingerprint.h"
 
 struct reload {
 	struct host_setup *setup; /* ->wireguard becomes the new configuration */
 	struct applied *applied;  /* no pass under way */
-	uv_timer_t *timer;	  /* the owner's, to look names up; its data is ours */
 	struct fingerprint fingerprint;
-	struct endpoints endpoints;
 };
 
-/* The device is up. @reload: setup, applied and timer are set. */
+/* The device is up. @reload: setup and applied are set. */
 void reload_start(struct reload *reload);
-/* Ends the look-up of names. Also before reload_start(). */
-void reload_stop(struct reload *reload);
 
-/* Contract: host_reload(). The names of new peers are looked up beside the loop after this. */
+/* Contract: host_reload(). The names of new peers are not known yet: endpoint_watch_start() after this. */
 int reload_take(struct reload *reload, const struct wg_config *wireguard, char *ret_restart, size_t restart_size,
 	struct err *err);

@@ -148,6 +148,8 @@ static void steps_come_in_their_order(void **state)
 /* Whatever step fails, the owner hears of it once, and no later step is begun. */
 static void failure_at_any_step_ends_it_there(void **state)
 {
+	char name[] = "vps.example.org:51820";
+
 	clear_host_bed();
 	for (size_t failing = 0; failing < STEP_COUNT; failing++) {
 		char expected[512] = "";
@@ -159,6 +161,7 @@ static void failure_at_any_step_ends_it_there(void **state)
 			continue;
 		set_up(state);
 		bed.fails = steps[failing];
+		bed.peer.endpoint = name; /* of the only peer */
 		bring_up();
 		for (size_t i = 0; i <= failing; i++)
 			strcat(strcat(expected, steps[i]), " ");
@@ -166,6 +169,17 @@ static void failure_at_any_step_ends_it_there(void **state)
 		clear_host_bed();
 	}
 	set_up(state);
+}
+
+/* It is asked for again later; the peer without an Endpoint needs none. */
+static void name_that_is_not_found_keeps_no_other_peer_down(void **state)
+{
+	(void)state;
+	bed.fails = "names";
+	bring_up();
+	assert_log(
+		"check PreUp names facts sysctl device peers address raise raised route20 record-table table PostUp list "
+		"hooks scan record-forward insert-it sysctl up");
 }
 
 /* Changes made before a failure stay, and are in the undo list: the owner undoes them. */
@@ -320,6 +334,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(steps_come_in_their_order, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(failure_at_any_step_ends_it_there, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(name_that_is_not_found_keeps_no_other_peer_down, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_was_made_is_left_to_the_undo_list, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(failure_names_the_line_of_the_file, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(program_that_fails_is_quoted, set_up, tear_down),

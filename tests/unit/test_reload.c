@@ -1,6 +1,7 @@
 /* A reload: what it adds, takes away, refuses, and keeps until a restart. */
 #include "host_bed.h"
 
+#include "common/host/endpoints.h"
 #include "common/host/reload.h"
 #include "common/wireguard/wg_device.h"
 
@@ -29,17 +30,6 @@ void endpoints_take_literals(const struct wg_config *config, const struct addr *
 	(void)config;
 	(void)through;
 	(void)addrs;
-}
-
-void endpoints_start(struct endpoints *endpoints)
-{
-	note("names", "");
-	assert_ptr_equal(endpoints->config, &fresh);
-}
-
-void endpoints_stop(struct endpoints *endpoints)
-{
-	(void)endpoints;
 }
 
 /* --- the bed --- */
@@ -80,7 +70,7 @@ static void same_configuration_changes_no_route(void **state)
 	(void)state;
 	allow(&new_peer, new_allowed, "10.20.0.0/16");
 	assert_int_equal(take(), 0);
-	assert_log("check-routes sync names");
+	assert_log("check-routes sync");
 	assert_string_equal(restart, "");
 	assert_ptr_equal(bed.setup.wireguard, &fresh);
 }
@@ -90,7 +80,7 @@ static void new_route_is_added_and_old_one_goes(void **state)
 	(void)state;
 	allow(&new_peer, new_allowed, "10.30.0.0/16");
 	assert_int_equal(take(), 0);
-	assert_log("check-routes sync route30 -route20 names");
+	assert_log("check-routes sync route30 -route20");
 	assert_string_equal(restart, "");
 }
 
@@ -116,7 +106,7 @@ static void covered_route_is_made_when_its_cover_goes(void **state)
 	applied_find(&bed.applied, CHANGE_ROUTE)->is_covered = true;
 	allow(&new_peer, new_allowed, "10.20.0.0/16");
 	assert_int_equal(take(), 0);
-	assert_log("check-routes sync route20 names");
+	assert_log("check-routes sync route20");
 }
 
 static void route_of_another_owner_refuses_the_whole(void **state)
@@ -172,7 +162,7 @@ static void full_tunnel_waits_for_a_restart(void **state)
 	allow(&new_peer, new_allowed, "10.20.0.0/16");
 	allow(&new_peer, new_allowed, "0.0.0.0/0");
 	assert_int_equal(take(), 0);
-	assert_log("check-routes sync names");
+	assert_log("check-routes sync");
 	assert_string_equal(restart, "AllowedIPs (IPv4 full tunnel)");
 }
 
@@ -188,7 +178,7 @@ static void full_tunnel_may_be_spelled_anew(void **state)
 	allow(&new_peer, new_allowed, "0.1.0.0/1");
 	allow(&new_peer, new_allowed, "128.2.0.0/1");
 	assert_int_equal(take(), 0);
-	assert_log("check-routes sync route1 route2 -route0 names");
+	assert_log("check-routes sync route1 route2 -route0");
 	assert_string_equal(restart, "");
 }
 
