@@ -38,6 +38,7 @@ int address_list_parse(const char *text, uint16_t port, struct addr ret[ADDRESS_
 	return count;
 }
 
+/* An address that does not fit is left out with all behind it: half of one could be another host's. */
 const char *address_list_format(char buf[ADDRESS_LIST_TEXT_MAX], const struct addr *addresses, size_t count)
 {
 	char text[ADDR_TEXT_MAX];

@@ -49,14 +49,6 @@ static const char *read_authority(const char *text, struct client_settings_serve
 	return server->host ? NULL : "out of memory";
 }
 
-static const char *read_url(const char *text, struct client_settings_server *server)
-{
-	if (strncasecmp(text, "wss://", 6) != 0 && strncasecmp(text, "ws://", 5) != 0)
-		return "not a URL of a tunnel; expected wss://HOST[:PORT]";
-	server->cleartext = strncasecmp(text, "ws://", 5) == 0;
-	return read_authority(text + (server->cleartext ? 5 : 6), server);
-}
-
 static int parse_server(void *owner, const char *text, const struct key_place *place)
 {
 	struct client_settings *settings = &((struct client_config *)owner)->settings;
@@ -65,7 +57,10 @@ static int parse_server(void *owner, const char *text, const struct key_place *p
 
 	if (strchr(text, '@'))
 		return key_complain(place, "has a user or password; expected wss://HOST[:PORT], with BasicAuth = …");
-	complaint = read_url(text, &server);
+	server.cleartext = strncasecmp(text, "ws://", 5) == 0;
+	if (!server.cleartext && strncasecmp(text, "wss://", 6) != 0)
+		return key_complain(place, "not a URL of a tunnel; expected wss://HOST[:PORT]");
+	complaint = read_authority(text + (server.cleartext ? 5 : 6), &server);
 	if (complaint)
 		return key_complain(place, "%s", complaint);
 	slot = key_append(&settings->servers, &settings->server_count, sizeof(*slot), place);

@@ -11,18 +11,13 @@ bool restart_is_same_device(const struct client_config *before, const struct cli
 	       text_is_same(before->wireguard_path, now->wireguard_path);
 }
 
-/* The number of a mark that is off or automatic has no meaning. */
-static bool is_same_mark(const struct client_config *before, const struct client_config *now)
-{
-	return before->fwmark_kind == now->fwmark_kind &&
-	       (now->fwmark_kind != CLIENT_FWMARK_NUMBER || before->fwmark == now->fwmark);
-}
-
 void restart_append(char *text, size_t size, const struct client_config *before, const struct client_config *now)
 {
 	if (!addr_equal(&before->listen, &now->listen))
 		text_append_word(text, size, "Listen");
-	if (!is_same_mark(before, now))
+	/* The number of a mark that is off or automatic has no meaning. */
+	if (before->fwmark_kind != now->fwmark_kind ||
+		(now->fwmark_kind == CLIENT_FWMARK_NUMBER && before->fwmark != now->fwmark))
 		text_append_word(text, size, "FwMark");
 	if (!restart_is_same_device(before, now))
 		text_append_word(text, size, now->has_device && !now->wireguard_path ? "[Interface]" : "WireGuard");

@@ -173,14 +173,6 @@ static bool is_signed(const struct admit_table *table, const struct token_entry 
 	return entry && fits;
 }
 
-/* Stock clients may be told to forward to "localhost", which they name as it is. */
-static bool is_our_target(const struct admit_table *table, const struct jwt_claims *claims)
-{
-	return claims->is_udp && claims->port == table->port &&
-	       (strcmp(claims->host, table->host) == 0 || strcmp(claims->host, table->host_in_brackets) == 0 ||
-		       strcmp(claims->host, "localhost") == 0);
-}
-
 /* Find the client by the credentials alone. A good signature counts more than a path; both must not contradict each
  * other. Return: NULL with *ret set, or why the request is no client's. */
 static const char *check_credentials(const struct admit_table *table, const struct upgrade_request *request,
@@ -225,7 +217,10 @@ static const char *check_request(const struct admit_table *table, const struct u
 	why = check_credentials(table, request, &claims, binding, &grant);
 	if (why)
 		return why;
-	if (!is_our_target(table, &claims))
+	/* Stock clients may be told to forward to "localhost", which they name as it is. */
+	if (!claims.is_udp || claims.port != table->port ||
+		(strcmp(claims.host, table->host) != 0 && strcmp(claims.host, table->host_in_brackets) != 0 &&
+			strcmp(claims.host, "localhost") != 0))
 		return "asks for something else than the target";
 	*ret = grant;
 	return NULL;

@@ -23,6 +23,8 @@ static struct certificate_mark mark_of(const char *path)
 		.modified_ns = (uint64_t)st.st_mtim.tv_sec * NS_PER_S + (uint64_t)st.st_mtim.tv_nsec};
 }
 
+/* stat() follows links, so turning a link of certbot's to another file is a change of inode. The size and the time of
+ * the last change tell of a file that was written in place. */
 void certificate_marks_look(struct certificate_marks *ret, const char *certificate_path, const char *key_path)
 {
 	*ret = (struct certificate_marks){mark_of(certificate_path), mark_of(key_path)};
@@ -34,6 +36,8 @@ bool certificate_watch_is_due(const struct certificate_watch *watch, const struc
 	return memcmp(in_use, now, sizeof(*now)) != 0 || watch->refused_us != 0 || now_us - watch->read_us >= READ_US;
 }
 
+/* A pair that does not fit is usually a renewal that was caught between its two files. It is looked at again each time,
+ * and only after a minute is it worth a warning, once. */
 bool certificate_watch_note(struct certificate_watch *watch, bool is_taken, uint64_t now_us)
 {
 	if (is_taken) {

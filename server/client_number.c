@@ -110,16 +110,6 @@ void client_number_table_close(struct client_number_table *table)
 
 /* --- giving numbers --- */
 
-/* FNV-1a, 64 bits: <http://www.isthe.com/chongo/tech/comp/fnv/>. It spreads the keys; a number is no secret. */
-static uint32_t hash_key(const char *key)
-{
-	uint64_t hash = 0xcbf29ce484222325ull;
-
-	for (; *key; key++)
-		hash = (hash ^ (uint8_t)*key) * 0x100000001b3ull;
-	return (uint32_t)((hash ^ hash >> 32) % CLIENT_NUMBER_COUNT);
-}
-
 /* Mark a number as taken. Return: true if it was free. */
 static bool take(uint8_t *bitmap, uint32_t number)
 {
@@ -145,13 +135,18 @@ static void take_given(uint8_t *bitmap, json_t *addresses)
 	}
 }
 
-/* Ends: at most half of the numbers are taken. */
+/* FNV-1a, 64 bits: <http://www.isthe.com/chongo/tech/comp/fnv/>. It spreads the keys; a number is no secret. The search
+ * for a free one ends, since at most half of them are taken. */
 static int give(json_t *addresses, const char *key, uint8_t *bitmap)
 {
-	uint32_t number = hash_key(key);
+	uint64_t hash = 0xcbf29ce484222325ull;
 	char text[ADDR_TEXT_MAX];
 	struct addr addr;
+	uint32_t number;
 
+	for (const char *at = key; *at; at++)
+		hash = (hash ^ (uint8_t)*at) * 0x100000001b3ull;
+	number = (uint32_t)((hash ^ hash >> 32) % CLIENT_NUMBER_COUNT);
 	while (!take(bitmap, number))
 		number = (number + 1) % CLIENT_NUMBER_COUNT;
 	client_number_address(number, &addr);

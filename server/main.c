@@ -26,6 +26,7 @@ static const char help[] =
 	"\n"
 	"Exit: 0 done, up or valid; 1 failed; 2 usage or file wrong; status: 3 not up; 4 no such tunnel.\n";
 
+/* The four calls that program.c makes of each program: read a file, name what was read, supervise, work. */
 static int read_config(const void *context, void *ret, struct ini_report *report, struct err *err)
 {
 	char path[PATH_MAX];

@@ -13,15 +13,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* A hub behind a reverse proxy has cleartext listeners only. */
-static bool needs_certificate(const struct settings_build_frame *frame)
-{
-	for (size_t i = 0; i < frame->listener_count; i++)
-		if (!frame->listeners[i].cleartext)
-			return true;
-	return false;
-}
-
 /* Log the pin once, not at each reload: clients need it to trust a certificate that no CA has signed. */
 static int tell_pin(struct settings_build_frame *frame, const char *certificate_pem, bool is_made, struct err *err)
 {
@@ -44,10 +35,12 @@ static int tell_pin(struct settings_build_frame *frame, const char *certificate_
 static int read_files(struct settings_build_frame *frame, const struct server_config *config,
 	struct server_settings *settings, struct err *err)
 {
-	bool is_made = false;
+	bool is_made = false, speaks_tls = false;
 	int rc;
 
-	if (!needs_certificate(frame))
+	for (size_t i = 0; i < frame->listener_count; i++)
+		speaks_tls |= !frame->listeners[i].cleartext;
+	if (!speaks_tls) /* behind a reverse proxy */
 		return 0;
 	if (config->certificate_path)
 		return certificate_load(config->certificate_path, config->certificate_key_path,
@@ -84,6 +77,8 @@ static int write_settings(struct settings_build *build, const struct settings_bu
 	return build->settings_fd < 0 ? build->settings_fd : 0;
 }
 
+/* The key is wiped as soon as the worker's file holds it. The certificate is kept, by which a later change of it is
+ * told. */
 static int build_settings(struct settings_build *build, struct settings_build_frame *frame,
 	const struct server_config *config, struct err *err)
 {

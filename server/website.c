@@ -86,6 +86,7 @@ static int format_head(char *buf, size_t size, unsigned status, size_t body_len,
 	return len < 0 || (size_t)len >= size ? -ENOBUFS : len;
 }
 
+/* The page says no more than the status does, and could be that of any small server. */
 int website_format_error(char *buf, size_t size, unsigned status, bool with_body, bool closes)
 {
 	const char *reason = reason_of(status);

@@ -76,6 +76,7 @@ static bool is_bare_ipv6(const char *text)
 	return inet_pton(AF_INET6, host, &in6) == 1;
 }
 
+/* Only the form is checked, since the host may be a name: one colon parts host and port, two or more are IPv6. */
 int addr_split(const char *text, char *host, size_t host_size, uint16_t *ret_port)
 {
 	const char *colon = strchr(text, ':');

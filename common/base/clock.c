@@ -14,6 +14,7 @@ uint64_t clock_now_us(void)
 	return (uint64_t)now.tv_sec * CLOCK_US_PER_S + (uint64_t)now.tv_nsec / 1000;
 }
 
+/* For certificates, logs and what a user reads, never for a time limit: this clock may be wrong by years, and jump. */
 int64_t clock_wall_s(void)
 {
 	struct timespec now;

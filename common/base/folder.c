@@ -20,6 +20,7 @@ static int folder_make(const char *path, struct err *err)
 	return err_system(err, rc, "folder %s", path);
 }
 
+/* Levels that are there already are left as they are, with their mode and owner. */
 int folder_ensure(const char *path, struct err *err)
 {
 	char level[PATH_MAX];

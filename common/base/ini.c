@@ -346,13 +346,6 @@ void ini_done(struct ini *ini)
 	memset(ini, 0, sizeof(*ini));
 }
 
-static unsigned min3(unsigned a, unsigned b, unsigned c)
-{
-	unsigned ab = a < b ? a : b;
-
-	return ab < c ? ab : c;
-}
-
 /* Optimal string alignment: the fewest insertions, deletions, replacements and swaps of neighbours that make one
  * word of the other, regardless of case. cost[i][j] is the distance of the first i letters of @a and the first j of
  * @b. Both are at most INI_KEY_MAX long. */
@@ -368,7 +361,9 @@ static unsigned edit_distance(const char *a, size_t a_len, const char *b, size_t
 		for (size_t j = 1; j <= b_len; j++) {
 			int x = tolower((unsigned char)a[i - 1]), y = tolower((unsigned char)b[j - 1]);
 
-			cost[i][j] = min3(cost[i - 1][j] + 1, cost[i][j - 1] + 1, cost[i - 1][j - 1] + (x != y));
+			cost[i][j] = 1 + (cost[i - 1][j] < cost[i][j - 1] ? cost[i - 1][j] : cost[i][j - 1]);
+			if (cost[i - 1][j - 1] + (x != y) < cost[i][j])
+				cost[i][j] = cost[i - 1][j - 1] + (x != y);
 			if (i > 1 && j > 1 && x == tolower((unsigned char)b[j - 2]) &&
 				y == tolower((unsigned char)a[i - 2]) && cost[i - 2][j - 2] + 1 < cost[i][j])
 				cost[i][j] = cost[i - 2][j - 2] + 1;

@@ -52,6 +52,7 @@ int key_complain(const struct key_place *place, const char *format, ...)
 	return -EINVAL;
 }
 
+/* Without regard to case, as wg(8) and wg-quick(8) read their keys. */
 int key_table_find(const struct key_table *table, const char *key)
 {
 	for (size_t i = 0; i < table->count; i++)
@@ -87,6 +88,7 @@ bool key_is_text(const char *text)
 	return true;
 }
 
+/* "USER:PASSWORD@" makes a secret of any value, also of one that stands under the wrong key. */
 bool key_is_secret(const struct key_row *row, const char *value)
 {
 	const char *at = strchr(value, '@');

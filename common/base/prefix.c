@@ -47,6 +47,7 @@ static int parse_address(const char *text, size_t len, struct addr *ret)
 	return 0;
 }
 
+/* Bits behind the length are kept: an Address = 10.0.0.2/24 is the host and its network in one. */
 int prefix_parse(const char *text, struct prefix *ret)
 {
 	size_t len = strcspn(text, "/");

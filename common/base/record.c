@@ -203,15 +203,6 @@ static int take_addr(const json_t *value, bool has_port, struct addr *ret, const
 	return 0;
 }
 
-static int take_bytes(const struct record_field *field, const json_t *value, void *ret, const struct source *source)
-{
-	const char *text = json_string_value(value);
-
-	if (text && base64_decode(ret, field->size, text, strlen(text), BASE64_STANDARD) == (ssize_t)field->size)
-		return 0;
-	return refuse(source, "not base64 of the right length");
-}
-
 /* The count grows with each element, so that record_done() frees what was read when a later one is refused. */
 static int take_array(const struct record_field *field, const json_t *value, void *owner, const struct source *source)
 {
@@ -237,6 +228,7 @@ static int take_array(const struct record_field *field, const json_t *value, voi
 
 static int take_field(const struct record_field *field, const json_t *value, void *owner, const struct source *source)
 {
+	const char *text = json_string_value(value);
 	void *at = (char *)owner + field->offset;
 
 	if (!value)
@@ -256,7 +248,9 @@ static int take_field(const struct record_field *field, const json_t *value, voi
 	case RECORD_ADDR_ONLY:
 		return take_addr(value, field->kind == RECORD_ADDR, at, source);
 	case RECORD_BYTES:
-		return take_bytes(field, value, at, source);
+		if (text && base64_decode(at, field->size, text, strlen(text), BASE64_STANDARD) == (ssize_t)field->size)
+			return 0;
+		return refuse(source, "not base64 of the right length");
 	case RECORD_ARRAY:
 		return take_array(field, value, owner, source);
 	}

@@ -42,6 +42,8 @@ enum option_value {
 	OPTION_KEYS, /* this and above: the program's keys in their order */
 };
 
+/* The options of both programs. A program's keys follow them in one table, so that getopt_long() also completes what is
+ * abbreviated without doubt. */
 static const struct option general[] = {
 	{"help", no_argument, NULL, OPTION_HELP},
 	{"verbose", no_argument, NULL, OPTION_VERBOSE},
@@ -349,6 +351,7 @@ void options_take_worker_log(int argc, char **argv)
 	log_set_verbose(argc > 3 && strcmp(argv[3], "verbose") == 0);
 }
 
+/* The form alone decides. A URL that is wrong is complained about as a URL, by its parser. */
 bool options_is_url(const char *word)
 {
 	return strstr(word, "://") != NULL;

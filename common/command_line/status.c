@@ -89,19 +89,8 @@ static int show_named(struct asking *asking)
 	return code;
 }
 
-/* Out of memory: the name is left out. */
-static void names_add(struct names *names, const char *text, size_t len)
-{
-	char *name = strndup(text, len);
-	char **slot = name ? array_append(&names->names, &names->count, sizeof(*slot)) : NULL;
-
-	if (slot)
-		*slot = name;
-	else
-		free(name);
-}
-
-/* Add every name in @folder that ends in @ending, without the ending. A folder that cannot be read has none. */
+/* Add every name in @folder that ends in @ending, without the ending. A folder that cannot be read has none. Out of
+ * memory: the name is left out. */
 static void names_scan(struct names *names, const char *folder, const char *ending)
 {
 	DIR *dir = opendir(folder);
@@ -109,10 +98,17 @@ static void names_scan(struct names *names, const char *folder, const char *endi
 
 	while (dir && (entry = readdir(dir))) {
 		size_t len = strlen(entry->d_name), ending_len = strlen(ending);
+		char *name, **slot;
 
-		if (len > ending_len && entry->d_name[0] != '.' &&
-			strcmp(entry->d_name + len - ending_len, ending) == 0)
-			names_add(names, entry->d_name, len - ending_len);
+		if (len <= ending_len || entry->d_name[0] == '.' ||
+			strcmp(entry->d_name + len - ending_len, ending) != 0)
+			continue;
+		name = strndup(entry->d_name, len - ending_len);
+		slot = name ? array_append(&names->names, &names->count, sizeof(*slot)) : NULL;
+		if (slot)
+			*slot = name;
+		else
+			free(name);
 	}
 	if (dir)
 		closedir(dir);

@@ -74,6 +74,8 @@ static void on_exit_of(void *owner, int status, const char *output)
 	fail(hooks, command_why(reason, sizeof(reason), status, "")); /* its output is in the log */
 }
 
+/* The shell is set as wg-quick's own, inside which hooks run there: set -e -o pipefail, shopt -s extglob, LC_ALL=C. A
+ * hook that works under wg-quick then means the same here. */
 static int start(struct hooks *hooks, const char *text, struct err *err)
 {
 	const char *const argv[] = {

@@ -244,6 +244,7 @@ static int add_routes(const struct draft *draft)
 		for (size_t j = 0; j < config->peers[i].allowed_ip_count; j++)
 			if (add_route(draft, &config->peers[i].allowed_ips[j]) < 0)
 				return -ENOMEM;
+	/* Repeated ones go before the sort, while the routes still stand in the order of the file. */
 	if (drop_repeated(draft->plan, first) < 0)
 		return -ENOMEM;
 	qsort(draft->plan->changes + first, draft->plan->count - first, sizeof(struct change), compare_routes);

@@ -16,8 +16,8 @@ static json_t *key_text(const uint8_t key[WG_CONFIG_KEY_LEN])
 	return json_string(text);
 }
 
-/* As the kernel has it, not as the file has it: `wg set` may have changed it since, or have made it. A peer that has not
- * been heard of yet has no endpoint, and 0 is the kernel's word for "never". */
+/* As the kernel has it, not as the file has it: `wg set` may have changed it since, or have made it. A peer that has
+ * not been heard of yet has no endpoint, and 0 is the kernel's word for "never". */
 static json_t *describe_peer(const struct wg_state_peer *peer, const struct wg_config *config)
 {
 	json_t *object = json_object(), *allowed = json_array();
@@ -61,6 +61,7 @@ static void describe_routing(const struct applied *applied, json_t *object)
 	json_decref(rules);
 }
 
+/* A device that another program has deleted has no state any more; the object then has its name and "deleted". */
 json_t *report_make(struct applied *applied, bool is_gone)
 {
 	const char *device = applied->setup->device;

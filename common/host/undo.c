@@ -218,15 +218,6 @@ static int lines_read(struct undo_lines *ret, int fd, const char *path, struct e
 
 /* --- writing --- */
 
-/* End a line that a crash has cut short. It then stays a line of its own, which the reader skips. */
-static bool ends_within_a_line(int fd)
-{
-	off_t size = lseek(fd, 0, SEEK_END);
-	char last;
-
-	return size > 0 && pread(fd, &last, 1, size - 1) == 1 && last != '\n';
-}
-
 /* All or nothing: a disk that takes only part of a line gets the rest of it cut off again. */
 static int append_text(int fd, const char *text, size_t len)
 {
@@ -240,18 +231,21 @@ static int append_text(int fd, const char *text, size_t len)
 	return -errno;
 }
 
-/* Owns @object. Return: 0 or a negative errno. */
+/* A line that a crash has cut short is ended first. It then stays a line of its own, which the reader skips. Owns
+ * @object. Return: 0 or a negative errno. */
 static int append(int fd, json_t *object)
 {
-	char *line = object ? json_dumps(object, JSON_COMPACT) : NULL;
+	char *line = object ? json_dumps(object, JSON_COMPACT) : NULL, last;
+	off_t size = lseek(fd, 0, SEEK_END);
 	size_t len;
-	int rc;
+	int rc = 0;
 
 	json_decref(object);
 	if (!line)
 		return -ENOMEM;
 	len = strlen(line);
-	rc = ends_within_a_line(fd) ? append_text(fd, "\n", 1) : 0;
+	if (size > 0 && pread(fd, &last, 1, size - 1) == 1 && last != '\n')
+		rc = append_text(fd, "\n", 1);
 	line[len] = '\n'; /* in the terminator's place */
 	if (rc == 0)
 		rc = append_text(fd, line, len + 1);
@@ -465,23 +459,18 @@ int undo_hand_over(struct undo *undo, struct err *err)
 
 /* --- open and close --- */
 
-/* True if the locked file still has its name. Its last owner may have removed it between our open() and our lock. */
-static bool is_same_file(int fd, const char *path)
+/* O_NOFOLLOW: a link in the file's place was not made by us. The last owner may have removed the file between our
+ * open() and our lock, so the locked file has to have its name still. Return: 0, -EAGAIN (it was removed just now),
+ * -EBUSY, or another negative errno. */
+static int open_locked(struct undo *undo)
 {
 	struct stat ours, named;
 
-	return fstat(fd, &ours) == 0 && stat(path, &named) == 0 && ours.st_ino == named.st_ino &&
-	       ours.st_dev == named.st_dev;
-}
-
-/* O_NOFOLLOW: a link in the file's place was not made by us. Return: 0, -EAGAIN (it was removed just now), -EBUSY, or
- * another negative errno. */
-static int open_locked(struct undo *undo)
-{
 	undo->fd = open(undo->path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (undo->fd < 0)
 		return -errno;
-	if (flock(undo->fd, LOCK_EX | LOCK_NB) == 0 && is_same_file(undo->fd, undo->path))
+	if (flock(undo->fd, LOCK_EX | LOCK_NB) == 0 && fstat(undo->fd, &ours) == 0 && stat(undo->path, &named) == 0 &&
+		ours.st_ino == named.st_ino && ours.st_dev == named.st_dev)
 		return 0;
 	close(undo->fd);
 	undo->fd = -1;

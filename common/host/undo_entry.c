@@ -101,6 +101,7 @@ static bool decode_kind(const json_t *object, struct undo_entry *entry)
 	return false;
 }
 
+/* @ret is set only as a whole, because half of an entry would be undone as one. */
 int undo_entry_decode(const json_t *object, struct undo_entry *ret)
 {
 	const char *word = json_string_value(json_object_get(object, "kind"));

@@ -35,6 +35,7 @@
 #endif
 
 #define DNS_PORT 53
+/* A resolv.conf has a few lines; the bound is for a file that is none. */
 #define DNS_FILE_MAX (1u << 20)
 #define DNS_PATH_MAX 4096
 /* The call blocks the loop: enough for a busy service on this host, and a tunnel does not feel it. */

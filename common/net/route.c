@@ -247,6 +247,7 @@ int net_routes_read(struct netlink *netlink, uint32_t table, int index, struct n
 		net_routes_done(&routes);
 		return rc;
 	}
+	/* Sorted, so that each of a caller's many questions is a search by halves. */
 	qsort(routes.items, routes.count, sizeof(*routes.items), compare_seen);
 	*ret = routes;
 	return 0;

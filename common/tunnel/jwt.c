@@ -307,6 +307,7 @@ static bool take_claims(const json_t *object, struct jwt_claims *ret)
 		return false;
 	if (!take_text(json_object_get(object, "r"), ret->host, sizeof(ret->host)))
 		return false;
+	/* A host or a port that no target has is no fault of the JWT: admit compares them with the target. */
 	port = json_integer_value(json_object_get(object, "rp")); /* 0 where it is not an integer */
 	ret->port = port >= 1 && port <= PORT_MAX ? port : 0;
 	text = json_string_value(instance);

@@ -257,17 +257,6 @@ static void stream_handshake(struct tls_stream *stream)
 	}
 }
 
-/* The socket can take more. */
-static void stream_on_writable(struct tls_stream *stream)
-{
-	int rc = tls_stream_flush(stream);
-
-	if (rc < 0)
-		stream_fail(stream, strerror(-rc));
-	else if (rc == 0 && stream->is_open)
-		stream->handlers->on_writable(stream->owner);
-}
-
 /* libuv stops the handle at an error of the socket and says EBADF. Bytes that came before the error can still be
  * read: often an answer that explains the reset behind it. */
 static void stream_on_error(struct tls_stream *stream)
@@ -291,6 +280,7 @@ static void stream_on_error(struct tls_stream *stream)
 static void stream_on_poll(uv_poll_t *poll, int status, int events)
 {
 	struct tls_stream *stream = poll->data;
+	int rc;
 
 	if (status < 0) {
 		stream_on_error(stream);
@@ -298,8 +288,13 @@ static void stream_on_poll(uv_poll_t *poll, int status, int events)
 	}
 	stream->receive_budget = RECEIVE_BUDGET;
 	stream->is_first_turn = false;
-	if (stream->is_blocked && (events & UV_WRITABLE))
-		stream_on_writable(stream);
+	if (stream->is_blocked && (events & UV_WRITABLE)) { /* the socket can take more */
+		rc = tls_stream_flush(stream);
+		if (rc < 0)
+			stream_fail(stream, strerror(-rc));
+		else if (rc == 0 && stream->is_open)
+			stream->handlers->on_writable(stream->owner);
+	}
 	if (stream->is_closing || stream->is_failed)
 		return;
 	if (!stream->is_open)

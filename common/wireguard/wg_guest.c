@@ -137,16 +137,6 @@ void wg_guests_greet(
 
 /* --- a clock that went back --- */
 
-/* WireGuard refuses an initiation that is older, by the client's clock, than the newest it has seen. It does not tell
- * that timestamp. As long as the client's clock was right it was our own time of the last handshake, which the device
- * tells. */
-static bool is_behind(const struct wg_state *state, const struct wg_guest *guest)
-{
-	const struct wg_state_peer *peer = wg_state_find(state, guest->public_key);
-
-	return peer && peer->latest_handshake_s - CLOCK_SLACK_S > guest->wall_s;
-}
-
 static void revive_first(struct wg_guests *guests)
 {
 	struct wg_guest_list *list = &guests->clocks;
@@ -168,7 +158,11 @@ static void revive_first(struct wg_guests *guests)
 		wg_guests_greet(guests, guest.public_key, &guest.from, guest.rtt_ms);
 }
 
-/* One reading for all who said their time since the last one; those who are not behind are dropped. One of the others
+/* WireGuard refuses an initiation that is older, by the client's clock, than the newest it has seen. It does not tell
+ * that timestamp. As long as the client's clock was right it was our own time of the last handshake, which the device
+ * tells.
+ *
+ * One reading for all who said their time since the last one; those who are not behind are dropped. One of the others
  * is revived, which reads the device twice more; the rest waits for the next reading. */
 static void on_clock_timer(uv_timer_t *timer)
 {
@@ -181,9 +175,12 @@ static void on_clock_timer(uv_timer_t *timer)
 		list->count = 0;
 		return;
 	}
-	for (size_t i = 0; i < list->count; i++)
-		if (is_behind(&state, &list->guests[i]))
+	for (size_t i = 0; i < list->count; i++) {
+		const struct wg_state_peer *peer = wg_state_find(&state, list->guests[i].public_key);
+
+		if (peer && peer->latest_handshake_s - CLOCK_SLACK_S > list->guests[i].wall_s)
 			list->guests[kept++] = list->guests[i];
+	}
 	list->count = kept;
 	wg_state_done(&state);
 	if (list->count > 0)

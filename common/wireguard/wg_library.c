@@ -121,6 +121,7 @@ void wg_library_free(void *memory)
 
 /* --- read --- */
 
+/* wireguard.c has linked lists without a length. Arrays get one element more: calloc() of nothing may return NULL. */
 static size_t count_peers(const wg_device *device)
 {
 	const wg_peer *peer;
@@ -204,7 +205,8 @@ void wg_library_keys_done(struct wg_library_keys *keys)
 	secret_wipe(keys, sizeof(*keys));
 }
 
-/* Return: 0 (close with wg_free_device()), or a negative errno. */
+/* A name that is too long is refused here, because wireguard.c would cut it, and the rest may be another device's name.
+ * Return: 0 (close with wg_free_device()), or a negative errno. */
 static int read_device(const char *name, wg_device **ret)
 {
 	wg_device *device = NULL;
@@ -320,6 +322,7 @@ static int add_entry(wg_device *device, const struct wg_entry *entry)
 	return rc;
 }
 
+/* The kernel sets the fields whose flags are set, and leaves the others as they are. */
 static void fill_settings(wg_device *device, const struct wg_library_settings *settings)
 {
 	unsigned flags = settings->replaces_peers ? WGDEVICE_REPLACE_PEERS : 0;

@@ -12,6 +12,7 @@ struct wg_state_peer *wg_state_find(const struct wg_state *state, const uint8_t 
 	return NULL;
 }
 
+/* Nothing here is secret: preshared keys are only noted as being there. */
 void wg_state_done(struct wg_state *state)
 {
 	for (size_t i = 0; i < state->peer_count; i++)
