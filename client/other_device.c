@@ -8,6 +8,7 @@
 #include "common/wireguard/wg_device.h"
 #include "common/wireguard/wg_userspace.h"
 
+#include <errno.h>
 #include <string.h>
 
 #define MTU_FITS 1420u /* 1500 − 40 (IPv6) − 8 (UDP) − 32 (WireGuard): fits every path and any carrier */
@@ -50,6 +51,7 @@ void other_device_check(struct other_device *known, uint16_t listen_port)
 	struct err err = {""};
 	int rc = wg_device_find_mark(listen_port, now.device, &now.mark, &err);
 
+	now.is_hidden = rc == -EPERM;
 	if (rc < 0)
 		log_debug("link", "looking for the mark of a WireGuard device: %s", err.text);
 	if (rc != 1 && !wg_userspace_find_mark(WG_USERSPACE_FOLDER, listen_port, now.device, &now.mark)) {

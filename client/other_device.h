@@ -11,6 +11,7 @@ struct other_device {
 	char device[IFNAMSIZ]; /* "": there is none */
 	uint32_t mark;	       /* 0: none */
 	uint32_t mtu;	       /* 0: not known */
+	bool is_hidden;	       /* there are devices, and we may not read them */
 	bool is_large_told;    /* the warning about the MTU was given for this device */
 };
 

@@ -57,6 +57,7 @@ struct supervisor {
 	bool has_timer;
 	struct link_marks marks;
 	struct other_device other_device;
+	bool is_unknown_told;
 	bool is_past_tunnel; /* a full tunnel, by its mark or past it: name servers are the physical links' */
 	char nameservers[ADDRESS_LIST_TEXT_MAX]; /* as the worker knows them */
 	uint64_t nameservers_us;		 /* when they were looked for; 0: never */
@@ -148,6 +149,8 @@ static int open_socket(struct supervisor *s, const struct channel_link *wanted)
 		return -errno;
 	if (wanted->type == SOCK_STREAM)
 		socket_tune_tcp(fd, config_of(s)->congestion_control, LINK_USER_TIMEOUT_MS);
+	if (s->other_device.is_hidden && !s->is_unknown_told)
+		s->is_unknown_told = way_past_warn(&wanted->to);
 	link_marks_put(&s->marks, supervise_loop(s->supervise), fd, &wanted->to);
 	return fd;
 }

@@ -54,6 +54,29 @@ bool way_past_is_needed(const char *tunnel)
 	return false;
 }
 
+bool way_past_warn(const struct addr *to)
+{
+	struct netlink netlink;
+	struct net_link link;
+	struct net_way way;
+	struct err err;
+	char text[ADDR_TEXT_MAX];
+	bool is_into;
+
+	if (netlink_open(&netlink, -1, &err) < 0)
+		return false;
+	is_into = net_route_way(&netlink, to, 0, &way, NULL) == 0 &&
+		  net_link_get(&netlink, way.index, &link, NULL) == 0 && strcmp(link.kind, "wireguard") == 0;
+	netlink_close(&netlink);
+	if (is_into)
+		log_warning("link",
+			"%s: the way leads into the WireGuard device %s, and without root or CAP_NET_ADMIN nothing "
+			"tells whether that is this tunnel; if nothing comes through, start this program as root, or "
+			"take the server's address out of the device's AllowedIPs",
+			addr_format(text, sizeof(text), to), link.name);
+	return is_into;
+}
+
 /* With rp_filter = 1 the answers are dropped, because the routes say that the server is in the tunnel. The larger one
  * of the two values counts. */
 static bool drops_answers(const char *device)

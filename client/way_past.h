@@ -18,6 +18,10 @@ int way_past_find(const char *tunnel, uint32_t mark, const struct addr *to);
 /* True if unmarked packets to the Internet go into @tunnel, and there is another way. */
 bool way_past_is_needed(const char *tunnel);
 
+/* Warn if the way to @to leads into some WireGuard device: without CAP_NET_ADMIN it is not known whether that is the
+ * tunnel. Return: true if it was said. */
+bool way_past_warn(const struct addr *to);
+
 /* Bind @fd, on its way to @to or connected to it, past @tunnel (""; there is none), or let it go. What changes is told.
  * Without CAP_NET_RAW a socket can be bound once. */
 void way_past_bind(int fd, const char *tunnel, uint32_t mark, const struct addr *to);
