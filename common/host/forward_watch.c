@@ -94,17 +94,25 @@ static bool on_table_made(void *owner, struct change *change, int status, const 
 
 /* Our table is made anew where it would confine another family, and where a hook has taken it away; else it stays, with
  * what a hook has put into it. */
-static void on_forwards_scanned(void *owner, const struct forward_rules *rules)
+static void on_ruleset_read(void *owner, const struct ruleset_texts *texts)
 {
 	static const struct applied_handlers handlers = {.on_made = on_table_made, .on_done = make_next_rule};
 	struct forward_watch *watch = owner;
 	struct applied *applied = watch->applied;
+	const struct forward_setup setup = {.device = applied->setup->device,
+		.comment = applied->plan.table,
+		.among_peers = applied->setup->is_hub && !watch->is_before_hooks,
+		.gateways = applied->facts.plan.gateways,
+		.gateway_count = applied->facts.plan.gateway_count};
 	struct change *firewall = applied_find(applied, CHANGE_FIREWALL);
+	struct err err = {""};
 	char *script = NULL;
 
 	watch->scan = NULL;
 	watch->at = 0;
-	applied->forwards = *rules;
+	applied->forwards.count = 0;
+	if (forward_find(texts, &setup, &applied->forwards, &err) < 0)
+		log_warning("firewall", "%s; another table may drop what is forwarded", err.text);
 	if (firewall && (applied->facts.is_forwarding_changed || !applied->firewall_listing))
 		script = plan_format_firewall(applied->setup, &applied->facts.plan);
 	applied->facts.is_forwarding_changed = false;
@@ -120,14 +128,9 @@ static void on_forwards_scanned(void *owner, const struct forward_rules *rules)
 void forward_watch_start(struct forward_watch *watch)
 {
 	const struct applied *applied = watch->applied;
-	const struct forward_setup setup = {.device = applied->setup->device,
-		.comment = applied->plan.table,
-		.among_peers = applied->setup->is_hub && !watch->is_before_hooks,
-		.gateways = applied->facts.plan.gateways,
-		.gateway_count = applied->facts.plan.gateway_count};
 	struct err err = {""};
 
-	if (forward_scan_start(&watch->scan, applied->loop, &setup, on_forwards_scanned, watch, &err) < 0) {
+	if (ruleset_scan_start(&watch->scan, applied->loop, on_ruleset_read, watch, &err) < 0) {
 		log_warning("firewall", "%s", err.text);
 		watch->on_done(watch->owner);
 	}
@@ -135,6 +138,6 @@ void forward_watch_start(struct forward_watch *watch)
 
 void forward_watch_stop(struct forward_watch *watch)
 {
-	forward_scan_close(watch->scan);
+	ruleset_scan_close(watch->scan);
 	watch->scan = NULL;
 }

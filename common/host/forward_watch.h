@@ -8,14 +8,14 @@
 #pragma once
 
 #include "common/host/applied.h"
-#include "common/net/forward.h"
+#include "common/net/ruleset_scan.h"
 
 struct forward_watch {
 	struct applied *applied;
 	bool is_before_hooks; /* PostUp is still to come: no rule among peers, which a hook may want to keep apart */
 	void (*on_done)(void *owner); /* once for each start, also where something failed, which is logged */
 	void *owner;
-	struct forward_scan *scan; /* NULL: none under way */
+	struct ruleset_scan *scan; /* NULL: none under way */
 	size_t at;		   /* the rule of applied->forwards that is gone through */
 };
 

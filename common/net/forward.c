@@ -3,33 +3,26 @@
  * A packet is forwarded when every base chain of the hook lets it through, so each one that drops what we forward gets
  * rules at its head. They accept just that and nothing else of the device: all other rules for it stay what they are.
  * iptables' own tables are changed by iptables, because Docker and ufw read them with it; all others, firewalld's for
- * example, by nft. A chain that cannot be read is a warning, never a failure: the tunnel works without forwarding.
+ * example, by nft.
  */
 #include "common/net/forward.h"
 
-#include "common/base/log.h"
 #include "common/base/text.h"
-#include "common/net/command.h"
-#include "common/net/ruleset.h"
+
 
 #include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define FORWARD_LINE_MAX 256
-/* A busy host lists thousands of rules, and -w waits for the lock that another iptables may hold. */
-#define FORWARD_TIMEOUT_MS 10000
 #define FORWARD_DOCKER "DOCKER-USER" /* the chain that Docker leaves to the administrator, ahead of its own */
 
 /* --- command lines --- */
 
 struct search {
 	const struct forward_setup *setup;
-	bool has_iptables_nft;
-	const char *legacy;    /* the program that the rule set is from; NULL: nft */
-	const json_t *objects; /* of the rule set */
+	const json_t *objects; /* the rule set */
 	struct forward_rules found;
 	struct err *err;
 };
@@ -145,16 +138,15 @@ static int add_rule(struct search *search, const json_t *chain, const struct pas
 	const char *family = json_string_value(json_object_get(chain, "family"));
 	const char *table = json_string_value(json_object_get(chain, "table"));
 	const char *name = json_string_value(json_object_get(chain, "name"));
-	bool is_iptables = strcmp(family, "inet") != 0 && strcmp(table, "filter") == 0 && strcmp(name, "FORWARD") == 0;
+	const char *program = json_string_value(json_object_get(chain, "program"));
 	char full[FORWARD_LINE_MAX];
 
-	if (is_iptables && goes_to_docker(search, chain, name))
+	if (strcmp(table, "filter") == 0 && strcmp(name, "FORWARD") == 0 && goes_to_docker(search, chain, name))
 		name = FORWARD_DOCKER;
-	if (search->legacy)
-		return add_iptables_rule(search, search->legacy, name, passage);
-	if (is_iptables && search->has_iptables_nft)
-		return add_iptables_rule(
-			search, strcmp(family, "ip") == 0 ? "iptables-nft" : "ip6tables-nft", name, passage);
+	if (program) {
+		snprintf(full, sizeof(full), "%s -t %s", program, table);
+		return add_iptables_rule(search, strcmp(table, "filter") == 0 ? program : full, name, passage);
+	}
 	if (!text_is_argument(table, "_-./") || !text_is_argument(name, "_-./") ||
 		(size_t)snprintf(full, sizeof(full), "%s %s %s", family, table, name) >= sizeof(full))
 		return err_set(search->err, -EINVAL,
@@ -240,206 +232,39 @@ static int scan_chain(struct search *search, const json_t *chain)
 	return rc;
 }
 
-static int scan_chains(struct search *search, const json_t *objects)
-{
-	const json_t *object;
-	int rc = 0;
-	size_t i;
-
-	search->objects = objects;
-	json_array_foreach (objects, i, object) {
-		rc = scan_chain(search, json_object_get(object, "chain"));
-		if (rc < 0)
-			break;
-	}
-	return rc;
-}
-
-static int scan_nftables(struct search *search, const char *text)
-{
-	json_error_t error;
-	json_t *root;
-	int rc;
-
-	if (text[0] == '\0')
-		return 0;
-	root = json_loads(text, 0, &error);
-	if (!root)
-		return err_set(search->err, -EINVAL, "nft -j list ruleset: line %d: %s", error.line, error.text);
-	rc = scan_chains(search, json_object_get(root, "nftables"));
-	json_decref(root);
-	return rc;
-}
-
-/* @text: the output of iptables-legacy -S. */
-static int scan_legacy(struct search *search, const char *program, const char *family, const char *text)
-{
-	json_t *objects = json_array();
-	int rc;
-
-	search->legacy = program;
-	ruleset_add_iptables(objects, family, text);
-	rc = scan_chains(search, objects);
-	json_decref(objects);
-	return rc;
-}
-
 /* iptables takes "a+" for every name that begins with a. */
 static bool is_device_name(const char *device)
 {
 	return text_is_argument(device, "_=+.@-") && device[strlen(device) - 1] != '+';
 }
 
-int forward_find(const struct forward_facts *facts, const struct forward_setup *setup, struct forward_rules *ret,
+int forward_find(const struct ruleset_texts *texts, const struct forward_setup *setup, struct forward_rules *ret,
 	struct err *err)
 {
-	struct search search = {.setup = setup, .has_iptables_nft = facts->has_iptables_nft, .err = err};
+	struct search search = {.setup = setup, .err = err};
 	const char *device = is_device_name(setup->device) ? NULL : setup->device;
+	const json_t *object;
+	json_t *objects;
 	int rc;
+	size_t i;
 
 	if (!text_is_argument(setup->comment, "_=+.@-/"))
 		device = setup->device;
-	for (size_t i = 0; i < setup->gateway_count && !device; i++)
+	for (i = 0; i < setup->gateway_count && !device; i++)
 		device = is_device_name(setup->gateways[i].device) ? NULL : setup->gateways[i].device;
 	if (device)
 		return err_set(err, -EINVAL, "forwarding: '%s': iptables can have no rule for this device", device);
-	rc = scan_nftables(&search, facts->nft_json);
-	if (rc == 0)
-		rc = scan_legacy(&search, "iptables-legacy", "ip", facts->legacy4);
-	if (rc == 0)
-		rc = scan_legacy(&search, "ip6tables-legacy", "ip6", facts->legacy6);
+	rc = ruleset_read(texts, &objects, err);
+	if (rc < 0)
+		return rc;
+	search.objects = objects;
+	json_array_foreach (objects, i, object) {
+		rc = scan_chain(&search, json_object_get(object, "chain"));
+		if (rc < 0)
+			break;
+	}
+	json_decref(objects);
 	if (rc == 0)
 		*ret = search.found;
 	return rc;
-}
-
-/* --- the scan, beside the loop --- */
-
-enum { FORWARD_QUESTION_COUNT = 3 };
-
-struct forward_scan {
-	uv_timer_t begin; /* so that on_found() is never called from inside forward_scan_start() */
-	struct command *command;
-	size_t question;
-	char *answers[FORWARD_QUESTION_COUNT];
-	struct forward_setup setup;
-	void (*on_found)(void *owner, const struct forward_rules *rules);
-	void *owner;
-};
-
-/* iptables-legacy makes its table when it is asked for it, so it is asked only where the table is in use already. */
-static const struct forward_question {
-	const char *argv[6]; /* -t: terse, without the elements of sets, which may be a list of a million addresses */
-	const char *tables;  /* the kernel's list of those in use */
-} forward_questions[FORWARD_QUESTION_COUNT] = {
-	{{"nft", "-j", "-t", "list", "ruleset", NULL}, NULL},
-	{{"iptables-legacy", "-w", "-S", NULL}, "/proc/net/ip_tables_names"},
-	{{"ip6tables-legacy", "-w", "-S", NULL}, "/proc/net/ip6_tables_names"},
-};
-
-static bool is_filter_in_use(const char *tables)
-{
-	char name[64];
-	bool found = false;
-	FILE *file = fopen(tables, "re");
-
-	if (!file)
-		return false;
-	while (!found && fgets(name, sizeof(name), file))
-		found = strcmp(name, "filter\n") == 0;
-	fclose(file);
-	return found;
-}
-
-static void on_scan_closed(uv_handle_t *handle)
-{
-	struct forward_scan *scan = handle->data;
-
-	for (size_t i = 0; i < FORWARD_QUESTION_COUNT; i++)
-		free(scan->answers[i]);
-	free(scan);
-}
-
-void forward_scan_close(struct forward_scan *scan)
-{
-	if (!scan || uv_is_closing((uv_handle_t *)&scan->begin))
-		return;
-	command_close(scan->command);
-	scan->command = NULL;
-	uv_close((uv_handle_t *)&scan->begin, on_scan_closed);
-}
-
-static const char *answer_of(const struct forward_scan *scan, size_t question)
-{
-	return scan->answers[question] ? scan->answers[question] : "";
-}
-
-static void finish_scan(struct forward_scan *scan)
-{
-	struct forward_facts facts = {.nft_json = answer_of(scan, 0),
-		.legacy4 = answer_of(scan, 1),
-		.legacy6 = answer_of(scan, 2),
-		.has_iptables_nft = command_exists("iptables-nft") && command_exists("ip6tables-nft")};
-	struct forward_rules rules = {.count = 0};
-	struct err err = {""};
-
-	if (forward_find(&facts, &scan->setup, &rules, &err) < 0)
-		log_warning("firewall", "%s; another table may drop what is forwarded", err.text);
-	forward_scan_close(scan); /* the memory stays until on_scan_closed() */
-	scan->on_found(scan->owner, &rules);
-}
-
-static void ask_next(struct forward_scan *scan);
-
-static void on_question_answered(void *owner, int status, const char *output)
-{
-	struct forward_scan *scan = owner;
-	char reason[COMMAND_WHY_MAX];
-
-	scan->command = NULL;
-	if (status == 0)
-		scan->answers[scan->question] = strdup(output);
-	else
-		log_warning("firewall", "%s: %s; another table may drop what is forwarded",
-			forward_questions[scan->question].argv[0], command_why(reason, sizeof(reason), status, output));
-	scan->question++;
-	ask_next(scan);
-}
-
-/* Ask the next question that applies to this host. A program that is missing is skipped. */
-static void ask_next(struct forward_scan *scan)
-{
-	struct command_setup setup = {.timeout_ms = FORWARD_TIMEOUT_MS, .on_exit = on_question_answered, .owner = scan};
-
-	for (; scan->question < FORWARD_QUESTION_COUNT; scan->question++) {
-		const struct forward_question *question = &forward_questions[scan->question];
-
-		setup.argv = question->argv;
-		if ((!question->tables || is_filter_in_use(question->tables)) &&
-			command_start(&scan->command, scan->begin.loop, &setup, NULL) == 0)
-			return;
-	}
-	finish_scan(scan);
-}
-
-static void on_scan_begin(uv_timer_t *timer)
-{
-	ask_next(timer->data);
-}
-
-int forward_scan_start(struct forward_scan **ret, uv_loop_t *loop, const struct forward_setup *setup,
-	void (*on_found)(void *owner, const struct forward_rules *rules), void *owner, struct err *err)
-{
-	struct forward_scan *scan = calloc(1, sizeof(*scan));
-
-	if (!scan)
-		return err_system(err, -ENOMEM, "forwarding");
-	scan->setup = *setup;
-	scan->on_found = on_found;
-	scan->owner = owner;
-	scan->begin.data = scan;
-	uv_timer_init(loop, &scan->begin);
-	uv_timer_start(&scan->begin, on_scan_begin, 0, 0);
-	*ret = scan;
-	return 0;
 }

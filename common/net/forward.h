@@ -3,16 +3,16 @@
  * and are taken out again at the end. They accept what our own table (firewall.h) accepts and nothing else: what
  * another program's rules let through or drop beside that is none of our business.
  *
- * The chains are read and changed by nft(8) and iptables(8), which are programs and so run beside the loop.
+ * The rules are made by nft(8) and iptables(8), which are programs and so run beside the loop.
  */
 #pragma once
 
 #include "common/base/err.h"
 #include "common/net/firewall.h"
+#include "common/net/ruleset.h"
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <uv.h>
 
 #define FORWARD_RULES_MAX 48
 #define FORWARD_COMMAND_MAX 512
@@ -29,14 +29,7 @@ struct forward_rules {
 	size_t count;
 };
 
-/* The output of the programs; "" where there is no such program, or its tables are not in use. */
-struct forward_facts {
-	const char *nft_json;	       /* nft -j list ruleset */
-	const char *legacy4, *legacy6; /* iptables-legacy -S, ip6tables-legacy -S */
-	bool has_iptables_nft;	       /* its own tables are then changed by it, so that it can still read them */
-};
-
-/* Borrowed until the scan is over. */
+/* What we forward. */
 struct forward_setup {
 	const char *device;
 	const char *comment; /* "towpath-home", the name of our table */
@@ -46,13 +39,5 @@ struct forward_setup {
 };
 
 /* Pure. Return: 0, -EINVAL (not JSON, or a name that cannot stand in a command line), -E2BIG. */
-int forward_find(const struct forward_facts *facts, const struct forward_setup *setup, struct forward_rules *ret,
+int forward_find(const struct ruleset_texts *texts, const struct forward_setup *setup, struct forward_rules *ret,
 	struct err *err);
-
-/* Scan, beside the loop: run the programs, then forward_find(). @on_found is called once, from the loop; the scan is
- * gone after it. If a program fails, that is logged, and @rules has none for its tables. Return: 0 or a negative
- * errno. */
-struct forward_scan;
-int forward_scan_start(struct forward_scan **ret, uv_loop_t *loop, const struct forward_setup *setup,
-	void (*on_found)(void *owner, const struct forward_rules *rules), void *owner, struct err *err);
-void forward_scan_close(struct forward_scan *look);

@@ -15,6 +15,9 @@
  */
 #include "common/net/ruleset.h"
 
+#include "common/base/prefix.h"
+
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +25,7 @@
 
 #define DEPTH_MAX 16 /* the kernel's own limit of jumps */
 #define LINE_TEXT_MAX 256
+#define IPTABLES_TABLE_MAX 32 /* XT_TABLE_MAXNAMELEN */
 
 enum meets { NO, MAYBE, YES };
 
@@ -42,20 +46,22 @@ bool ruleset_is_word(const json_t *object, const char *key, const char *word)
 	return value && strcmp(value, word) == 0;
 }
 
+/* Also where neither has it, as with "program". */
 static bool is_same(const json_t *a, const json_t *b, const char *key)
 {
 	const char *value = json_string_value(json_object_get(b, key));
 
-	return value && ruleset_is_word(a, key, value);
+	return value ? ruleset_is_word(a, key, value) : !json_object_get(a, key);
 }
 
 const json_t *ruleset_rule_in(const json_t *object, const json_t *chain, const char *name)
 {
 	const json_t *rule = json_object_get(object, "rule");
 
-	return is_same(rule, chain, "family") && is_same(rule, chain, "table") && ruleset_is_word(rule, "chain", name)
-		       ? rule
-		       : NULL;
+	bool is_in = ruleset_is_word(rule, "chain", name) && is_same(rule, chain, "family") &&
+		     is_same(rule, chain, "table") && is_same(rule, chain, "program");
+
+	return is_in ? rule : NULL;
 }
 
 /* --- one condition --- */
@@ -118,6 +124,22 @@ static enum meets meets_meta(const struct ruleset_packet *packet, const char *ke
 	return MAYBE;
 }
 
+/* "192.168.1.1", "192.168.1.0/24", or {"prefix": {"addr": "192.168.1.0", "len": 24}} */
+static enum meets compare_address(const struct addr *addr, const json_t *right)
+{
+	const json_t *prefix = json_object_get(right, "prefix");
+	const char *text = json_string_value(prefix ? json_object_get(prefix, "addr") : right);
+	struct prefix own = {.bits = 128}, other;
+
+	if (!addr || !text || prefix_parse(text, &other) < 0 || other.addr.sa.sa_family != addr->sa.sa_family)
+		return MAYBE;
+	own.addr = *addr;
+	own.bits = addr->sa.sa_family == AF_INET6 ? 128 : 32;
+	if (prefix)
+		other.bits = (uint8_t)json_integer_value(json_object_get(prefix, "len"));
+	return prefix_contains(&other, &own) ? YES : NO;
+}
+
 /* A field of a header that the packet does not have is never equal, and never different either. */
 static enum meets meets_payload(
 	const struct ruleset_packet *packet, const json_t *payload, const json_t *right, bool *ret_has_header)
@@ -131,7 +153,7 @@ static enum meets meets_payload(
 		*ret_has_header = (strcmp(header, "ip6") == 0) == is_ipv6;
 		if (ruleset_is_word(payload, "field", "protocol") || ruleset_is_word(payload, "field", "nexthdr"))
 			return compare(packet->protocol, 0, right);
-		return MAYBE;
+		return ruleset_is_word(payload, "field", "daddr") ? compare_address(packet->to, right) : MAYBE;
 	}
 	*ret_has_header = !packet->protocol || strcmp(header, "th") == 0 || strcmp(header, packet->protocol) == 0;
 	return ruleset_is_word(payload, "field", "dport") ? compare(NULL, packet->port, right) : MAYBE;
@@ -367,6 +389,7 @@ static const struct option {
 	{" -o ", "meta", "key", "oifname"},
 	{" -p ", "meta", "key", "l4proto"},
 	{" --dport --dports ", "payload", "field", "dport"},
+	{" -d ", "payload", "field", "daddr"},
 	{" --ctstate --state ", "ct", "key", "state", true},
 	{" --dst-type ", "fib", "result", "type", true},
 };
@@ -395,7 +418,11 @@ static json_t *match_of(const char *name, char *value, bool is_not)
 		if (option->is_lower)
 			lower(value);
 		return json_pack("{s:{s:s, s:{s:{s:s, s:s}}, s:o}}", "match", "op", is_not ? "!=" : "==", "left",
-			option->object, option->member, option->word, "protocol", "th", "right", value_of(value));
+			option->object, option->member, option->word, "protocol",
+			strcmp(name, "-d") != 0	     ? "th"
+			: strchr(value, ':') != NULL ? "ip6"
+						     : "ip",
+			"right", value_of(value));
 	}
 	return json_pack("{s:{s:s, s:s}}", "xt", "type", "match", "name", name);
 }
@@ -473,8 +500,9 @@ static const char *hook_of(const char *chain)
 						: NULL;
 }
 
-/* iptables-save names a chain ":INPUT DROP [0:0]", iptables -S "-P INPUT DROP". */
-static void add_line(json_t *objects, const char *family, char table[RULESET_IPTABLES_TABLE_MAX], char *line)
+/* "*filter" begins a table, ":INPUT DROP [0:0]" is a chain and its policy, "-A INPUT …" a rule. */
+static void add_line(
+	json_t *objects, const char *family, const char *program, char table[IPTABLES_TABLE_MAX], char *line)
 {
 	char *rest = line, *kind, *name, *policy, text[LINE_TEXT_MAX];
 
@@ -483,28 +511,62 @@ static void add_line(json_t *objects, const char *family, char table[RULESET_IPT
 	if (!kind)
 		return;
 	if (kind[0] == '*')
-		snprintf(table, RULESET_IPTABLES_TABLE_MAX, "%s", kind + 1);
+		snprintf(table, IPTABLES_TABLE_MAX, "%s", kind + 1);
 	name = kind[0] == ':' ? kind + 1 : next_word(&rest);
 	if (!name)
 		return;
 	if (strcmp(kind, "-A") == 0) {
 		json_array_append_new(objects,
-			json_pack("{s:{s:s, s:s, s:s, s:s, s:o}}", "rule", "family", family, "table", table, "chain",
-				name, "text", text, "expr", expressions_of(rest)));
-	} else if ((kind[0] == ':' || strcmp(kind, "-P") == 0) && hook_of(name) && (policy = next_word(&rest))) {
+			json_pack("{s:{s:s, s:s, s:s, s:s, s:s, s:o}}", "rule", "family", family, "program", program,
+				"table", table, "chain", name, "text", text, "expr", expressions_of(rest)));
+	} else if (kind[0] == ':' && hook_of(name) && (policy = next_word(&rest))) {
 		lower(policy);
 		json_array_append_new(objects,
-			json_pack("{s:{s:s, s:s, s:s, s:s, s:s}}", "chain", "family", family, "table", table,
-				"name", name, "hook", hook_of(name), "policy", policy));
+			json_pack("{s:{s:s, s:s, s:s, s:s, s:s, s:s}}", "chain", "family", family, "program", program,
+				"table", table, "name", name, "hook", hook_of(name), "policy", policy));
 	}
 }
 
-void ruleset_add_iptables(json_t *objects, const char *family, const char *text)
+/* iptables-nft's tables are there already, as nft knows them. */
+static void drop_table(json_t *objects, const char *family, const char *table)
 {
-	char table[RULESET_IPTABLES_TABLE_MAX] = "filter";
+	for (size_t i = json_array_size(objects); i > 0; i--) {
+		const json_t *object = json_array_get(objects, i - 1), *rule = json_object_get(object, "rule");
+		const json_t *item = rule ? rule : json_object_get(object, "chain");
+
+		if (ruleset_is_word(item, "family", family) && ruleset_is_word(item, "table", table) &&
+			!json_object_get(item, "program"))
+			json_array_remove(objects, i - 1);
+	}
+}
+
+static void add_iptables(json_t *objects, const char *family, const char *program, const char *text)
+{
+	char table[IPTABLES_TABLE_MAX] = "";
 	char *copy = strdup(text), *rest = copy, *line;
 
-	while (copy && (line = strsep(&rest, "\n")))
-		add_line(objects, family, table, line);
+	while (copy && (line = strsep(&rest, "\n"))) {
+		add_line(objects, family, program, table, line);
+		if (line[0] == '*' && strstr(program, "-nft"))
+			drop_table(objects, family, table);
+	}
 	free(copy);
+}
+
+int ruleset_read(const struct ruleset_texts *texts, json_t **ret_objects, struct err *err)
+{
+	json_error_t error;
+	json_t *root = texts->nft[0] ? json_loads(texts->nft, 0, &error) : NULL, *objects;
+
+	if (!root && texts->nft[0])
+		return err_set(err, -EINVAL, "nft -j list ruleset: line %d: %s", error.line, error.text);
+	objects = json_object_get(root, "nftables");
+	objects = json_is_array(objects) ? json_incref(objects) : json_array();
+	json_decref(root);
+	add_iptables(objects, "ip", "iptables-nft", texts->nft4);
+	add_iptables(objects, "ip6", "ip6tables-nft", texts->nft6);
+	add_iptables(objects, "ip", "iptables-legacy", texts->legacy4);
+	add_iptables(objects, "ip6", "ip6tables-legacy", texts->legacy6);
+	*ret_objects = objects;
+	return 0;
 }

@@ -7,10 +7,11 @@
  */
 #pragma once
 
+#include "common/base/addr.h"
+#include "common/base/err.h"
+
 #include <jansson.h>
 #include <stdbool.h>
-
-#define RULESET_IPTABLES_TABLE_MAX 32 /* XT_TABLE_MAXNAMELEN */
 
 enum ruleset_fate {
 	RULESET_OPEN, /* no rule decides */
@@ -25,7 +26,8 @@ struct ruleset_packet {
 	const char *protocol; /* "tcp", "udp"; NULL: any */
 	unsigned port;	      /* of its destination; 0: any */
 	const char *state;    /* of its connection, in the words of conntrack: "new", "established" */
-	bool is_local;	      /* its destination is an address of this host; else it is not */
+	const struct addr *to; /* its destination; NULL: any */
+	bool is_local;	       /* that is an address of this host; else it is not */
 };
 
 struct ruleset_answer {
@@ -35,8 +37,18 @@ struct ruleset_answer {
 	const json_t *rule; /* that decides; NULL: the policy does. Lives as long as the rule set */
 };
 
-/* Append what `iptables-save` or `iptables -S` prints. @family: "ip" or "ip6". A rule has its line as "text", too. */
-void ruleset_add_iptables(json_t *objects, const char *family, const char *text);
+/* What the programs print; "" where there is none, or its tables are not in use. */
+struct ruleset_texts {
+	const char *nft; /* nft -j list ruleset */
+	/* iptables-nft-save, ip6tables-nft-save: their tables are in nft's text as well, but it has no words for all of
+	 * their conditions. */
+	const char *nft4, *nft6;
+	const char *legacy4, *legacy6; /* iptables-legacy-save, ip6tables-legacy-save */
+};
+
+/* All of it as one array. What iptables has printed has its name as "program" ("iptables-nft"), and a rule its line as
+ * "text". Return: 0 (json_decref() it), or -EINVAL: nft's is not JSON. */
+int ruleset_read(const struct ruleset_texts *texts, json_t **ret_objects, struct err *err);
 
 /* @chain: a base chain of @objects. */
 struct ruleset_answer ruleset_ask(

@@ -58,24 +58,33 @@ void endpoints_stop(struct endpoints *endpoints)
 	(void)endpoints;
 }
 
-int forward_scan_start(struct forward_scan **ret, uv_loop_t *loop, const struct forward_setup *setup,
-	void (*on_found)(void *owner, const struct forward_rules *rules), void *owner, struct err *err)
+int ruleset_scan_start(struct ruleset_scan **ret, uv_loop_t *loop,
+	void (*on_read)(void *owner, const struct ruleset_texts *texts), void *owner, struct err *err)
 {
-	struct forward_rules rules = {.count = finds_forward ? 1 : 0};
-
 	(void)ret;
 	(void)loop;
-	note("scan", setup->among_peers ? "" : "-for-gateways");
-	if (fails_at("scan"))
+	if (fails_at("scan")) {
+		note("scan", "");
 		return err_set(err, bed.failure, "refused");
-	strcpy(rules.rules[0].insert, "insert-it");
-	on_found(owner, &rules);
+	}
+	on_read(owner, NULL);
 	return 0;
 }
 
-void forward_scan_close(struct forward_scan *look)
+void ruleset_scan_close(struct ruleset_scan *scan)
 {
-	(void)look;
+	(void)scan;
+}
+
+int forward_find(const struct ruleset_texts *texts, const struct forward_setup *setup, struct forward_rules *ret,
+	struct err *err)
+{
+	(void)texts;
+	(void)err;
+	note("scan", setup->among_peers ? "" : "-for-gateways");
+	ret->count = finds_forward ? 1 : 0;
+	strcpy(ret->rules[0].insert, "insert-it");
+	return 0;
 }
 
 int wg_device_configure(const char *name, const struct wg_device_setup *plan, struct err *err)

@@ -44,25 +44,32 @@ int net_address_list(struct netlink *netlink, struct net_address **ret, size_t *
 	return 0;
 }
 
-int forward_scan_start(struct forward_scan **ret, uv_loop_t *loop, const struct forward_setup *setup,
-	void (*on_found)(void *owner, const struct forward_rules *rules), void *owner, struct err *err)
+int ruleset_scan_start(struct ruleset_scan **ret, uv_loop_t *loop,
+	void (*on_read)(void *owner, const struct ruleset_texts *texts), void *owner, struct err *err)
 {
-	struct forward_rules rules = {.count = finds_forward ? 1 : 0};
-
 	(void)ret;
 	(void)loop;
-	(void)setup;
 	(void)err;
 	scans++;
-	strcpy(rules.rules[0].check, "check-it");
-	strcpy(rules.rules[0].insert, "insert-it");
-	on_found(owner, &rules);
+	on_read(owner, NULL);
 	return 0;
 }
 
-void forward_scan_close(struct forward_scan *look)
+void ruleset_scan_close(struct ruleset_scan *scan)
 {
-	(void)look;
+	(void)scan;
+}
+
+int forward_find(const struct ruleset_texts *texts, const struct forward_setup *setup, struct forward_rules *ret,
+	struct err *err)
+{
+	(void)texts;
+	(void)setup;
+	(void)err;
+	ret->count = finds_forward ? 1 : 0;
+	strcpy(ret->rules[0].check, "check-it");
+	strcpy(ret->rules[0].insert, "insert-it");
+	return 0;
 }
 
 /* --- the bed --- */

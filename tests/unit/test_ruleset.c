@@ -2,6 +2,7 @@
  * be. */
 #include "common/net/ruleset.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -53,12 +54,19 @@ static const char *nft_fate(const char *text)
 	return fate_among(json_loads(text, 0, NULL), "c", &https);
 }
 
+static json_t *read_iptables(const char *text)
+{
+	const struct ruleset_texts texts = {.nft = "", .nft4 = "", .nft6 = "", .legacy4 = text, .legacy6 = ""};
+	struct err err = {""};
+	json_t *objects;
+
+	assert_int_equal(ruleset_read(&texts, &objects, &err), 0);
+	return objects;
+}
+
 static const char *iptables_fate(const char *chain, const char *text)
 {
-	json_t *objects = json_array();
-
-	ruleset_add_iptables(objects, "ip", text);
-	return fate_among(objects, chain, &https);
+	return fate_among(read_iptables(text), chain, &https);
 }
 
 static void policy_decides_where_no_rule_does(void **state)
@@ -148,26 +156,66 @@ static void iptables_lines_are_read(void **state)
 {
 	(void)state;
 	assert_string_equal(iptables_fate("INPUT", "*filter\n:INPUT DROP [0:0]\nCOMMIT\n"), "dropped");
-	assert_string_equal(iptables_fate("INPUT", "-P INPUT DROP\n-A INPUT -p tcp -m tcp --dport 443 -j ACCEPT\n"), "accepted");
-	assert_string_equal(iptables_fate("INPUT", "-P INPUT DROP\n-A INPUT -p udp -m udp --dport 443 -j ACCEPT\n"), "dropped");
+	assert_string_equal(iptables_fate("INPUT", "*filter\n:INPUT DROP [0:0]\n-A INPUT -p tcp -m tcp --dport 443 -j ACCEPT\n"), "accepted");
+	assert_string_equal(iptables_fate("INPUT", "*filter\n:INPUT DROP [0:0]\n-A INPUT -p udp -m udp --dport 443 -j ACCEPT\n"), "dropped");
 	assert_string_equal(
-		iptables_fate("INPUT", "-P INPUT DROP\n-A INPUT -p tcp -m multiport --dports 80,400:450 -j ACCEPT\n"), "accepted");
-	assert_string_equal(iptables_fate("INPUT", "-P INPUT ACCEPT\n-A INPUT ! -i lo -j REJECT --reject-with x\n"), "dropped");
-	assert_string_equal(iptables_fate("INPUT", "-P INPUT DROP\n-A INPUT -i eth+ -m comment --comment \"let -j DROP in\" "
+		iptables_fate("INPUT", "*filter\n:INPUT DROP [0:0]\n-A INPUT -p tcp -m multiport --dports 80,400:450 -j ACCEPT\n"), "accepted");
+	assert_string_equal(iptables_fate("INPUT", "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT ! -i lo -j REJECT --reject-with x\n"), "dropped");
+	assert_string_equal(iptables_fate("INPUT", "*filter\n:INPUT DROP [0:0]\n-A INPUT -i eth+ -m comment --comment \"let -j DROP in\" "
 						   "-j ACCEPT\n"),
 		"accepted");
-	assert_string_equal(iptables_fate("INPUT", "-P INPUT DROP\n-A INPUT -j mine\n-A mine -j RETURN\n-A mine -j ACCEPT\n"),
+	assert_string_equal(iptables_fate("INPUT", "*filter\n:INPUT DROP [0:0]\n-A INPUT -j mine\n-A mine -j RETURN\n-A mine -j ACCEPT\n"),
 		"dropped");
 }
 
 static void options_of_iptables_that_are_not_known_are_not_claimed(void **state)
 {
 	(void)state;
-	assert_string_equal(iptables_fate("INPUT", "-P INPUT DROP\n-A INPUT -m socket --transparent -j ACCEPT\n"), "dropped?");
-	assert_string_equal(iptables_fate("INPUT", "-P INPUT DROP\n-A INPUT -s 10.0.0.0/8 -j ACCEPT\n"), "dropped?");
-	assert_string_equal(iptables_fate("INPUT", "-P INPUT DROP\n-A INPUT -m geoip --source-country DE -j ACCEPT\n"), "dropped?");
+	assert_string_equal(iptables_fate("INPUT", "*filter\n:INPUT DROP [0:0]\n-A INPUT -m socket --transparent -j ACCEPT\n"), "dropped?");
+	assert_string_equal(iptables_fate("INPUT", "*filter\n:INPUT DROP [0:0]\n-A INPUT -s 10.0.0.0/8 -j ACCEPT\n"), "dropped?");
+	assert_string_equal(iptables_fate("INPUT", "*filter\n:INPUT DROP [0:0]\n-A INPUT -m geoip --source-country DE -j ACCEPT\n"), "dropped?");
 	assert_string_equal(
-		iptables_fate("INPUT", "-P INPUT ACCEPT\n-A INPUT -p tcp --tcp-flags FIN,SYN SYN -j DROP\n"), "accepted?");
+		iptables_fate("INPUT", "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -p tcp --tcp-flags FIN,SYN SYN -j DROP\n"), "accepted?");
+}
+
+/* An address that is known is compared; else it may be ours or not. */
+static void destinations_are_compared(void **state)
+{
+	struct ruleset_packet packet = https;
+	static const char text[] = "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -d 203.0.113.0/24 -j DROP\n";
+	struct addr addr;
+
+	(void)state;
+	assert_string_equal(fate_among(read_iptables(text), "INPUT", &packet), "accepted?");
+	assert_int_equal(addr_parse("203.0.113.10", 443, &addr), 0);
+	packet.to = &addr;
+	assert_string_equal(fate_among(read_iptables(text), "INPUT", &packet), "dropped");
+	assert_int_equal(addr_parse("192.0.2.1", 443, &addr), 0);
+	assert_string_equal(fate_among(read_iptables(text), "INPUT", &packet), "accepted");
+}
+
+/* The same table by nft and by iptables-nft-save is one: the second knows what the first has no words for. A table of
+ * legacy iptables with the same name is another one. */
+static void tables_of_iptables_are_taken_from_it(void **state)
+{
+	struct ruleset_texts texts = {
+		.nft = "{\"nftables\":[{\"metainfo\":{}},"
+		       "{\"chain\":{\"family\":\"ip\",\"table\":\"filter\",\"name\":\"INPUT\",\"hook\":\"input\"}},"
+		       "{\"rule\":{\"family\":\"ip\",\"table\":\"filter\",\"chain\":\"INPUT\",\"expr\":[{\"drop\":null}]}},"
+		       "{\"chain\":{\"family\":\"ip6\",\"table\":\"filter\",\"name\":\"six\",\"hook\":\"input\"}}]}",
+		.nft4 = "*filter\n:INPUT DROP [0:0]\n-A INPUT -p tcp -j ACCEPT\nCOMMIT\n",
+		.nft6 = "",
+		.legacy4 = "*filter\n:FORWARD DROP [0:0]\n-A INPUT -j DROP\nCOMMIT\n",
+		.legacy6 = ""};
+	struct err err = {""};
+	json_t *objects;
+
+	(void)state;
+	assert_int_equal(ruleset_read(&texts, &objects, &err), 0);
+	assert_int_equal(json_array_size(objects), 6);
+	assert_string_equal(fate_among(objects, "INPUT", &https), "accepted");
+	texts.nft = "{";
+	assert_int_equal(ruleset_read(&texts, &objects, &err), -EINVAL);
 }
 
 /* As Docker publishes a port. */
@@ -187,16 +235,15 @@ static void packet_is_sent_elsewhere(void **state)
 
 static void a_rule_that_drops_and_names_the_device_is_told(void **state)
 {
-	static const char *const texts[] = {"-P FORWARD DROP\n-A FORWARD -i wg0 -d 10.0.0.1 -j DROP\n",
-		"-P FORWARD DROP\n-A FORWARD -i eth0 -j DROP\n-A FORWARD -i wg0 -j ACCEPT\n"};
+	static const char *const texts[] = {"*filter\n:FORWARD DROP [0:0]\n-A FORWARD -i wg0 -d 10.0.0.1 -j DROP\n",
+		"*filter\n:FORWARD DROP [0:0]\n-A FORWARD -i eth0 -j DROP\n-A FORWARD -i wg0 -j ACCEPT\n"};
 	const struct ruleset_packet packet = {.family = AF_INET, .in = "wg0", .out = "wg0", .state = "new"};
 
 	(void)state;
 	for (size_t i = 0; i < 2; i++) {
-		json_t *objects = json_array();
+		json_t *objects = read_iptables(texts[i]);
 		struct ruleset_answer answer;
 
-		ruleset_add_iptables(objects, "ip", texts[i]);
 		answer = ruleset_ask(objects, json_object_get(json_array_get(objects, 0), "chain"), &packet);
 		assert_int_equal(answer.names_device, i == 0);
 		assert_int_equal(answer.fate, i == 0 ? RULESET_DROPPED : RULESET_ACCEPTED);
@@ -215,6 +262,8 @@ int main(void)
 		cmocka_unit_test(maps_of_verdicts_are_read),
 		cmocka_unit_test(iptables_lines_are_read),
 		cmocka_unit_test(options_of_iptables_that_are_not_known_are_not_claimed),
+		cmocka_unit_test(destinations_are_compared),
+		cmocka_unit_test(tables_of_iptables_are_taken_from_it),
 		cmocka_unit_test(packet_is_sent_elsewhere),
 		cmocka_unit_test(a_rule_that_drops_and_names_the_device_is_told),
 	};
