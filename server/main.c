@@ -1,6 +1,7 @@
 /* towpath-server: the hub. The command line is handled by common/command_line/program.h. */
 #include "common/command_line/program.h"
 #include "server/config.h"
+#include "server/reachable.h"
 #include "server/supervisor.h"
 #include "server/worker.h"
 
@@ -49,12 +50,18 @@ static int supervise(const void *config, const struct supervisor_options *option
 	return server_supervisor_run(config, options);
 }
 
+static void look_at_host(const void *config)
+{
+	reachable_check_now(config);
+}
+
 static const struct program program = {
 	.command_line = {.name = "towpath-server", .help = help},
 	.role = "server",
 	.section = "Server",
 	.configuration = {sizeof(struct server_config), read_config, server_config_done},
 	.identify = identify,
+	.look_at_host = look_at_host,
 	.supervise = supervise,
 	.work = server_worker_main,
 };

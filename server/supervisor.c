@@ -28,6 +28,7 @@
 #include "server/flow_socket.h"
 #include "server/listener.h"
 #include "server/open_port.h"
+#include "server/reachable.h"
 #include "server/restart.h"
 #include "server/settings_build.h"
 
@@ -38,6 +39,8 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#define REACHABLE_MS 5000 /* from a change of the rules to the next check: Docker makes dozens at a time */
 
 struct supervisor {
 	const struct supervisor_options *options;
@@ -55,7 +58,9 @@ struct supervisor {
 	int netns_fd;
 	struct certificate_watch watch;
 	uv_timer_t look_timer; /* at the certificate's files */
-	bool has_timer;
+	uv_timer_t reachable_timer;
+	struct reachable reachable;
+	bool has_timer; /* both */
 	char told_device[IFNAMSIZ]; /* see open_port.h */
 	char state[512];	    /* "up: listening on …" */
 };
@@ -263,6 +268,28 @@ static void warn_of_open_port(struct supervisor *s)
 		open_port_warn(addr_port(&s->first->target), s->told_device);
 }
 
+/* Not before the last hook, which may open what was closed. */
+static void on_up(void *owner)
+{
+	struct supervisor *s = owner;
+
+	reachable_check(&s->reachable);
+}
+
+static void on_ports_checked(void *owner)
+{
+	struct supervisor *s = owner;
+
+	supervise_flow(s->supervise);
+}
+
+static void on_reachable_timer(uv_timer_t *timer)
+{
+	struct supervisor *s = timer->data;
+
+	reachable_check(&s->reachable);
+}
+
 static void on_ready(void *owner)
 {
 	struct supervisor *s = owner;
@@ -273,15 +300,25 @@ static void on_ready(void *owner)
 	uv_timer_init(supervise_loop(s->supervise), &s->look_timer);
 	s->look_timer.data = s;
 	s->has_timer = true;
+	uv_timer_init(supervise_loop(s->supervise), &s->reachable_timer);
+	s->reachable_timer.data = s;
+	s->reachable = (struct reachable){.config = s->first,
+		.loop = supervise_loop(s->supervise),
+		.on_checked = on_ports_checked,
+		.owner = s};
 	uv_timer_start(&s->look_timer, on_look_timer, CERTIFICATE_LOOK_MS, CERTIFICATE_LOOK_MS);
 }
 
 /* wg-quick sets the device up last, when it already has its port: that is the event to wait for. */
 static void on_network(void *owner, struct channel *channel, unsigned kinds)
 {
+	struct supervisor *s = owner;
+
 	(void)channel;
 	if (kinds & NETMON_LINK)
-		warn_of_open_port(owner);
+		warn_of_open_port(s);
+	if (kinds & NETMON_FIREWALL && s->has_timer && !uv_is_active((uv_handle_t *)&s->reachable_timer))
+		uv_timer_start(&s->reachable_timer, on_reachable_timer, REACHABLE_MS, 0);
 }
 
 /* Return: NULL for a peer that is no client of ours. */
@@ -301,14 +338,16 @@ static const char *name_of_peer(const struct client_list *clients, const json_t 
 	return NULL;
 }
 
-/* Add the clients' names to the peers of `status`. */
-static void on_report(void *owner, json_t *wireguard)
+/* Add the clients' names to the peers of `status`, and why nobody gets in. */
+static void on_report(void *owner, json_t *object)
 {
 	const struct supervisor *s = owner;
 	json_t *peer;
 	size_t i;
 
-	json_array_foreach (json_object_get(wireguard, "peers"), i, peer) {
+	if (json_array_size(s->reachable.warnings) > 0)
+		json_object_set(object, "warnings", s->reachable.warnings);
+	json_array_foreach (json_object_get(json_object_get(object, "wireguard"), "peers"), i, peer) {
 		const char *name = name_of_peer(&s->settings.clients, peer);
 
 		if (name)
@@ -320,8 +359,11 @@ static void on_close(void *owner)
 {
 	struct supervisor *s = owner;
 
-	if (s->has_timer)
-		uv_close((uv_handle_t *)&s->look_timer, NULL);
+	reachable_close(&s->reachable);
+	if (!s->has_timer)
+		return;
+	uv_close((uv_handle_t *)&s->look_timer, NULL);
+	uv_close((uv_handle_t *)&s->reachable_timer, NULL);
 }
 
 /* --- listeners --- */
@@ -446,6 +488,7 @@ static int supervisor_run(struct supervisor *s)
 	static const struct supervise_program program = {.hand_down = hand_down,
 		.on_message = on_worker_message,
 		.on_ready = on_ready,
+		.on_up = on_up,
 		.on_network = on_network,
 		.reload = reload,
 		.on_report = on_report,

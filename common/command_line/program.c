@@ -61,9 +61,12 @@ static int with_config(const struct program *program, const struct options *opti
 		code = options_complain(&report, &err);
 	} else if (options->verb != OPTIONS_CHECK) {
 		code = start_tunnel(program, config, options);
-	} else if (!options->quiet) {
+	} else {
+		if (program->look_at_host)
+			program->look_at_host(config);
 		program->identify(config, &name, &path);
-		printf("%s: valid\n", path);
+		if (!options->quiet)
+			printf("%s: valid\n", path);
 	}
 	ini_report_done(&report);
 	if (config)

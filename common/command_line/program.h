@@ -14,6 +14,8 @@ struct program {
 	struct configuration_type configuration; /* context of its read(): the struct options */
 	/* The name and path of a configuration that was read. *ret_path: NULL for a URL. Borrowed from @config. */
 	void (*identify)(const void *config, const char **ret_name, const char **ret_path);
+	/* For `check`: warn in the log of what the host's rules do to a configuration that is valid. NULL: nothing. */
+	void (*look_at_host)(const void *config);
 	/* Run until SIGTERM, SIGINT or `down` (0), or until it cannot go on (1). Return: the exit code. */
 	int (*supervise)(const void *config, const struct supervisor_options *options);
 	/* Be a worker on the channel @channel_fd until it ends or CHANNEL_STOP comes. Return: the exit code. */

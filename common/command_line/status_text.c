@@ -293,7 +293,7 @@ static void write_unknown(FILE *out, const json_t *object)
 {
 	static const char *const known[] = {"name", "role", "state", "since", "pid", "worker_pid", "worker_restarts",
 		"sandbox_lacks", "pin", "server", "link", "sessions", "datagrams", "bytes", "queue", "dropped", "wireguard",
-		NULL};
+		"warnings", NULL};
 	const char *key;
 	json_t *value, *all = json_copy((json_t *)(uintptr_t)object);
 
@@ -308,12 +308,22 @@ static void write_unknown(FILE *out, const json_t *object)
 	json_decref(all);
 }
 
+static void write_warnings(FILE *out, const json_t *warnings)
+{
+	json_t *warning;
+	size_t i;
+
+	json_array_foreach (warnings, i, warning)
+		fprintf(out, "  warning: %s\n", json_string_value(warning));
+}
+
 /* Order: the tunnel, then the device with its peers, then the sessions, the longest list last. */
 void status_text_write(FILE *out, const json_t *object, int64_t now_s)
 {
 	const json_t *queue = json_object_get(object, "queue");
 
 	write_state(out, object, now_s);
+	write_warnings(out, json_object_get(object, "warnings"));
 	write_server(out, json_object_get(object, "server"));
 	write_link(out, json_object_get(object, "link"));
 	write_transfer(out, "  ", object);

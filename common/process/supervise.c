@@ -79,6 +79,7 @@ struct supervise {
 	bool was_worker_ready;	      /* once; is_ready, is_flowing: see above */
 	bool is_ready;
 	bool has_shaken_hands; /* WireGuard, with the hub, through the tunnel */
+	bool is_up; /* the program was told */
 	bool is_flowing;
 	char state[STATE_MAX]; /* as systemd and `status` know it */
 	int64_t state_since_s;
@@ -130,22 +131,11 @@ static bool is_linked(const struct supervise *s)
 
 /* --- ready, and flowing --- */
 
-/* Called whenever something of the worker or of the host has changed. */
-static void note_progress(struct supervise *s)
+void supervise_flow(struct supervise *s)
 {
-	bool is_host_up = s->host_phase == SUPERVISE_NONE || s->host_phase == SUPERVISE_UP;
 	struct channel *channel = supervise_worker_channel(s->worker);
 
-	tell_state(s);
-	if (s->is_ending)
-		return;
-	if (!s->is_ready && s->was_worker_ready && is_host_up) {
-		s->is_ready = true;
-		notify_ready();
-	}
-	if (s->is_flowing || !s->is_ready || !s->worker_state[0])
-		return;
-	if (s->setup->flows_when_linked && (!is_linked(s) || (s->host && !s->has_shaken_hands)))
+	if (s->is_flowing || s->is_ending)
 		return;
 	s->is_flowing = true;
 	if (s->setup->up_fd < 0)
@@ -156,6 +146,29 @@ static void note_progress(struct supervise *s)
 	notify_flowing(s->setup->up_fd);
 	if (channel)
 		channel_send(channel, CHANNEL_LOG, NULL, 0, STDERR_FILENO);
+}
+
+/* Called whenever something of the worker or of the host has changed. */
+static void note_progress(struct supervise *s)
+{
+	bool is_host_up = s->host_phase == SUPERVISE_NONE || s->host_phase == SUPERVISE_UP;
+
+	tell_state(s);
+	if (s->is_ending)
+		return;
+	if (!s->is_ready && s->was_worker_ready && is_host_up) {
+		s->is_ready = true;
+		notify_ready();
+	}
+	if (s->is_up || !s->is_ready || !s->worker_state[0])
+		return;
+	if (s->setup->flows_when_linked && (!is_linked(s) || (s->host && !s->has_shaken_hands)))
+		return;
+	s->is_up = true;
+	if (s->program->on_up)
+		s->program->on_up(s->owner);
+	else
+		supervise_flow(s);
 }
 
 /* A device whose link has just come up begins a handshake at once instead of at its next datagram. */
@@ -402,10 +415,10 @@ static json_t *describe(void *owner)
 	json_object_set_new(object, "worker_restarts", json_integer(supervise_worker_restarts(s->worker)));
 	if (s->setup->sandbox_lacks)
 		json_object_set_new(object, "sandbox_lacks", json_string(s->setup->sandbox_lacks));
-	if (wireguard && s->program->on_report)
-		s->program->on_report(s->owner, wireguard);
 	if (wireguard)
 		json_object_set_new(object, "wireguard", wireguard);
+	if (s->program->on_report)
+		s->program->on_report(s->owner, object);
 	return object;
 }
 

@@ -42,6 +42,9 @@ struct supervise_program {
 	void (*on_message)(void *owner, struct channel *channel, enum channel_kind kind, const void *payload);
 	/* The first worker is ready. Later ones are not told. */
 	void (*on_ready)(void *owner);
+	/* All is ready, for the first time. `up` returns when the program calls supervise_flow(), which it may do from
+	 * here. NULL: at once. */
+	void (*on_up)(void *owner);
 	/* The worker has died; another one will be started. NULL: not wanted. */
 	void (*on_worker_gone)(void *owner);
 	/* Something changed in the kernel (enum netmon_kind). @channel: NULL without a worker. NULL: not wanted. */
@@ -51,9 +54,9 @@ struct supervise_program {
 	 * nothing changed and @err set, lines of a report joined by newlines: CONFIGURATION_IS_WRONG where the file
 	 * alone is at fault. */
 	int (*reload)(void *owner, struct channel *channel, char *ret_restart, size_t restart_size, struct err *err);
-	/* For `status`: add to @wireguard, host_report()'s description of the device, what only the program knows, such
-	 * as names of peers. NULL: not wanted. */
-	void (*on_report)(void *owner, json_t *wireguard);
+	/* For `status`: add to @object what only the program knows. Its "wireguard" is host_report()'s description of
+	 * the device, missing where there is none. NULL: not wanted. */
+	void (*on_report)(void *owner, json_t *object);
 	/* The end: close what is open on supervise_loop(). No handler is called after this. NULL: not wanted. */
 	void (*on_close)(void *owner);
 };
@@ -80,5 +83,7 @@ int supervise_run(const struct supervise_setup *setup, const struct supervise_pr
 /* NULL: no device of ours. */
 struct host *supervise_host(struct supervise *supervise);
 uv_loop_t *supervise_loop(struct supervise *supervise);
+/* What on_up() has begun is over: `up` may return. */
+void supervise_flow(struct supervise *supervise);
 /* The channel to the worker. NULL: none runs at the moment. */
 struct channel *supervise_channel(struct supervise *supervise);
