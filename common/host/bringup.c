@@ -56,6 +56,7 @@ void bringup_run_hooks(struct hooks *hooks, const struct wg_config_interface *in
 {
 	hooks->kind = kind;
 	hooks->lines = interface->hooks[kind];
+	hooks->file_lines = interface->hook_lines[kind];
 	hooks->count = interface->hook_count[kind];
 	hooks->on_done = on_done;
 	hooks->owner = owner;
@@ -172,7 +173,7 @@ static void on_post_up_done(void *owner, const char *failure)
 	const struct wg_config_interface *interface = &applied->setup->wireguard->interface;
 
 	if (failure) {
-		fail_at(bringup, interface->hook_lines[HOOK_POST_UP], failure);
+		fail_at(bringup, bringup->setup.hooks->failed_line, failure);
 		return;
 	}
 	/* `PostUp = ip route del …` is meant so: the repair shall not put it back. */
@@ -268,7 +269,7 @@ static void on_pre_up_done(void *owner, const char *failure)
 	const struct wg_config *config = applied->setup->wireguard;
 
 	if (failure) {
-		fail_at(bringup, config->interface.hook_lines[HOOK_PRE_UP], failure);
+		fail_at(bringup, bringup->setup.hooks->failed_line, failure);
 		return;
 	}
 	bringup->endpoints = (struct endpoints){.loop = applied->loop,

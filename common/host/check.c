@@ -523,13 +523,12 @@ static int check_nft(const struct checking *checking)
 
 static int check_hooks(const struct checking *checking)
 {
-	static const char *const keys[] = {"PreUp", "PostUp", "PreDown", "PostDown"};
-	const unsigned *lines = checking->interface->hook_lines;
+	const struct wg_config_interface *interface = checking->interface;
 	struct spot spot = {0};
 
 	for (size_t i = 0; i < 4; i++)
-		if (lines[i] > 0 && (!spot.line || lines[i] < spot.line))
-			spot = spot_of(checking, lines[i], keys[i], NULL);
+		if (interface->hook_count[i] > 0 && (!spot.line || interface->hook_lines[i][0] < spot.line))
+			spot = spot_of(checking, interface->hook_lines[i][0], wg_config_hook_keys[i], NULL);
 	if (!spot.line || command_exists("bash"))
 		return 0;
 	return refuse(

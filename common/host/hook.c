@@ -14,8 +14,6 @@
 
 #define LINE_MAX_QUOTED 1024
 
-static const char *hook_words[] = {"PreUp", "PostUp", "PreDown", "PostDown"};
-
 static void hooks_next(struct hooks *hooks);
 
 /* Every %i in @line becomes the device. Return: the caller frees it; NULL: out of memory. */
@@ -41,17 +39,19 @@ static void on_line(void *owner, const char *line)
 {
 	/* Logs the output of a hook. A program that a hook has left in the background may still write after all hooks
 	 * are over, so this outlives them. */
-	const char *const *word = owner;
+	const char *const *key = owner;
 	char quoted[LINE_MAX_QUOTED];
 
-	log_info("wireguard", "%s: %s", *word, log_quote(quoted, sizeof(quoted), line, strlen(line)));
+	log_info("wireguard", "%s: %s", *key, log_quote(quoted, sizeof(quoted), line, strlen(line)));
 }
 
 static void fail(struct hooks *hooks, const char *reason)
 {
 	char text[LINE_MAX_QUOTED];
 
-	snprintf(text, sizeof(text), "%s = %s: %s", hook_words[hooks->kind], hooks->lines[hooks->next - 1], reason);
+	hooks->failed_line = hooks->file_lines[hooks->next - 1];
+	snprintf(text, sizeof(text), "%s = %s: %s", wg_config_hook_keys[hooks->kind], hooks->lines[hooks->next - 1],
+		reason);
 	if (hooks->kind == HOOK_PRE_UP || hooks->kind == HOOK_POST_UP) {
 		hooks->on_done(hooks->owner, text);
 		return;
@@ -82,7 +82,7 @@ static int start(struct hooks *hooks, const char *text, struct err *err)
 		"env", "LC_ALL=C", "bash", "-e", "-o", "pipefail", "-O", "extglob", "-c", text, NULL};
 	const struct command_setup setup = {.argv = argv,
 		.on_line = on_line,
-		.line_owner = &hook_words[hooks->kind],
+		.line_owner = &wg_config_hook_keys[hooks->kind],
 		.tails = hooks->tails,
 		.on_exit = on_exit_of,
 		.owner = hooks};

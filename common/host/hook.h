@@ -7,6 +7,7 @@
 #pragma once
 
 #include "common/net/command.h"
+#include "common/wireguard/wg_config.h"
 
 #include <stddef.h>
 #include <uv.h>
@@ -18,7 +19,9 @@ struct hooks {
 	enum hook_kind kind;
 	const char *device;
 	char *const *lines;
+	const unsigned *file_lines;
 	size_t count, next;
+	unsigned failed_line;	     /* in the file, of the last one that failed */
 	struct command *command;     /* the hook that runs; NULL: none */
 	struct command_tails *tails; /* output of programs left in the background; outlives these hooks */
 	/* @failure: NULL, or the words of the first PreUp or PostUp that failed. PreDown and PostDown never fail. */

@@ -289,16 +289,23 @@ static int parse_dns(void *owner, const char *text, const struct key_place *plac
 	return rc;
 }
 
+const char *wg_config_hook_keys[4] = {"PreUp", "PostUp", "PreDown", "PostDown"};
+
 /* The value goes to a shell as it stands; an empty one is no command. */
 static int parse_hook(void *owner, const char *text, const struct key_place *place)
 {
-	static const char *const names[] = {"PreUp", "PostUp", "PreDown", "PostDown"};
 	struct wg_config_interface *interface = owner;
-	size_t i = 0;
+	size_t i = 0, count;
+	unsigned *line;
 
-	while (strcmp(place->row->key, names[i]) != 0)
+	while (strcmp(place->row->key, wg_config_hook_keys[i]) != 0)
 		i++;
-	return *text ? add_string(text, &interface->hooks[i], &interface->hook_count[i], place) : 0;
+	count = interface->hook_count[i];
+	line = *text ? key_append(&interface->hook_lines[i], &count, sizeof(*line), place) : NULL;
+	if (!line)
+		return *text ? -EINVAL : 0;
+	*line = place->line;
+	return add_string(text, &interface->hooks[i], &interface->hook_count[i], place);
 }
 
 static int parse_save_config(void *owner, const char *text, const struct key_place *place)
@@ -434,10 +441,10 @@ static const struct key_row interface_rows[] = {
 	{"DNS", KEY_REPEATED, parse_dns, BY_WG_QUICK, LINE(dns_line)},
 	{"MTU", KEY_ONCE, parse_mtu, BY_WG_QUICK},
 	{"Table", KEY_ONCE, parse_table, BY_WG_QUICK, LINE(table_line)},
-	{"PreUp", KEY_REPEATED, parse_hook, BY_WG_QUICK, LINE(hook_lines[0])},
-	{"PostUp", KEY_REPEATED, parse_hook, BY_WG_QUICK, LINE(hook_lines[1])},
-	{"PreDown", KEY_REPEATED, parse_hook, BY_WG_QUICK, LINE(hook_lines[2])},
-	{"PostDown", KEY_REPEATED, parse_hook, BY_WG_QUICK, LINE(hook_lines[3])},
+	{"PreUp", KEY_REPEATED, parse_hook, BY_WG_QUICK},
+	{"PostUp", KEY_REPEATED, parse_hook, BY_WG_QUICK},
+	{"PreDown", KEY_REPEATED, parse_hook, BY_WG_QUICK},
+	{"PostDown", KEY_REPEATED, parse_hook, BY_WG_QUICK},
 	{"SaveConfig", KEY_ONCE, parse_save_config, BY_WG_QUICK},
 };
 
@@ -720,7 +727,9 @@ void wg_config_done(struct wg_config *config)
 	free(config->peers);
 	free(interface->addresses);
 	strings_done(interface->dns, interface->dns_count);
-	for (size_t i = 0; i < 4; i++)
+	for (size_t i = 0; i < 4; i++) {
 		strings_done(interface->hooks[i], interface->hook_count[i]);
+		free(interface->hook_lines[i]);
+	}
 	secret_wipe(config, sizeof(*config));
 }

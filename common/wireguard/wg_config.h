@@ -42,8 +42,10 @@ struct wg_config_interface {
 	unsigned dns_line;
 	char **hooks[4]; /* PreUp, PostUp, PreDown, PostDown, in order */
 	size_t hook_count[4];
-	unsigned hook_lines[4];
+	unsigned *hook_lines[4]; /* for each hook its own */
 };
+
+extern const char *wg_config_hook_keys[4]; /* "PreUp" … */
 
 struct wg_config_peer {
 	unsigned line; /* of the section's header */

@@ -31,8 +31,15 @@ static int tear_down(void **state)
 
 static void start(enum hook_kind kind, char *const *lines, size_t count)
 {
-	hooks = (struct hooks){
-		.loop = &bed.loop, .kind = kind, .device = "home", .lines = lines, .count = count, .on_done = on_done};
+	static const unsigned file_lines[] = {4, 7, 9};
+
+	hooks = (struct hooks){.loop = &bed.loop,
+		.kind = kind,
+		.device = "home",
+		.lines = lines,
+		.file_lines = file_lines,
+		.count = count,
+		.on_done = on_done};
 	hooks_start(&hooks);
 }
 
@@ -89,9 +96,10 @@ static void failure_going_up_is_the_end(void **state)
 	bed.fails = "ping home";
 	bed.failure = 1;
 	for (enum hook_kind kind = HOOK_PRE_UP; kind <= HOOK_POST_UP; kind++) {
-		start(kind, (char *[]){one, two}, 2);
+		start(kind, (char *[]){two, one, two}, 3);
 		end_programs();
-		assert_log("ping home");
+		assert_log("two ping home");
+		assert_int_equal(hooks.failed_line, 7);
 		assert_int_equal(calls, kind + 1);
 		assert_non_null(strstr(failure, kind == HOOK_PRE_UP ? "PreUp = ping %i: " : "PostUp = ping %i: "));
 	}

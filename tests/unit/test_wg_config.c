@@ -304,6 +304,9 @@ static void hooks_are_read(void **state)
 	assert_int_equal(f->config.interface.hook_count[1], 2);
 	assert_string_equal(f->config.interface.hooks[1][0], "iptables -A FORWARD -i %i -j ACCEPT; a=b");
 	assert_string_equal(f->config.interface.hooks[1][1], "second");
+	assert_int_equal(f->config.interface.hook_lines[1][0], 2);
+	assert_int_equal(f->config.interface.hook_lines[1][1], 4);
+	assert_int_equal(f->config.interface.hook_lines[0][0], 3);
 	assert_int_equal(f->config.interface.hook_count[2], 0);
 	assert_string_equal(f->config.interface.hooks[3][0], "last");
 }
