@@ -12,9 +12,11 @@
  */
 #include "common/wireguard/tunnel_file.h"
 
+#include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/secret.h"
 #include "common/base/text.h"
+#include "common/wireguard/wg_hook.h"
 
 #include <errno.h>
 #include <openssl/evp.h>
@@ -25,6 +27,7 @@
 #include <unistd.h>
 
 #define WG_KEY_TEXT_MAX 64 /* base64 of 32 bytes is 44 */
+#define UEVENT_MAX 4096	   /* a few short lines */
 
 /* Sections that are still to come. They are named, so that a user does not look for a misspelling. */
 static const char *const future_sections[] = {"Publish", "Claim"};
@@ -387,6 +390,39 @@ static void warn_own_key(const struct wg_config *wireguard, const char *path)
 				path, wireguard->peers[i].public_key_line);
 }
 
+/* True if @name, in a hook, is a WireGuard device that is not this tunnel's. One that is there and of another kind is
+ * meant. @owner: the tunnel's name, which is not its device's with WireGuard = PATH. */
+static bool is_other_device(const void *owner, const char *name)
+{
+	char path[sizeof("/sys/class/net//uevent") + WG_HOOK_NAME_MAX], *text = NULL;
+	bool is_wireguard;
+
+	snprintf(path, sizeof(path), "/etc/wireguard/%s.conf", name);
+	if (!wg_hook_is_usual_name(name) && strcmp(name, owner) != 0 && access(path, F_OK) < 0)
+		return false;
+	snprintf(path, sizeof(path), "/sys/class/net/%s/uevent", name);
+	if (file_read_text(path, UEVENT_MAX, &text, NULL) < 0)
+		return true;
+	is_wireguard = strstr(text, "DEVTYPE=wireguard\n") != NULL;
+	free(text);
+	return is_wireguard;
+}
+
+/* A file that was wg0.conf under wg-quick may have hooks for wg0: they would concern no device, or a wrong one. */
+static void warn_hooks(const struct wg_config_interface *interface, const char *path, const char *device,
+	const char *name)
+{
+	char other[WG_HOOK_NAME_MAX];
+
+	for (size_t i = 0; i < 4; i++)
+		for (size_t j = 0; j < interface->hook_count[i]; j++)
+			if (wg_hook_find_other(interface->hooks[i][j], device, is_other_device, name, other))
+				log_warning("config",
+					"%s:%u: %s: '%s': this tunnel's device is called %s; expected %%i, unless "
+					"another tunnel's device is meant",
+					path, interface->hook_lines[i][j], wg_config_hook_keys[i], other, device);
+}
+
 /* A device's name: wg-quick's rule, and without the two names that the kernel keeps for itself in /proc/sys/net.
  * Return: NULL, or what is wrong. */
 static const char *find_name_fault(const char *name)
@@ -429,6 +465,8 @@ bool tunnel_file_take_device(const char *wireguard_path, const char *path, const
 			base, fault);
 	else
 		memcpy(ret_device, base, strlen(base) + 1);
+	if (*ret_device)
+		warn_hooks(&wireguard->interface, wireguard_path ? wireguard_path : path, ret_device, name);
 	return true;
 }
 
