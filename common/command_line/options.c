@@ -26,7 +26,7 @@
 #define DEFAULT_CONFIG_DIR "/etc/towpath"
 #define DEFAULT_STATE_DIR "/var/lib/towpath"
 #define DEFAULT_TIMEOUT_MS 30000
-#define LONG_MAX_COUNT 96 /* 9 general ones, and each key up to twice; more are not accepted */
+#define LONG_MAX_COUNT 96 /* 10 general ones, and each key up to twice; more are not accepted */
 
 /* The values that getopt_long() returns. Letters are short options; 256 and up have no short form. */
 enum option_value {
@@ -35,6 +35,7 @@ enum option_value {
 	OPTION_QUIET = 'q',
 	OPTION_VERSION = 'V',
 	OPTION_JSON = 256,
+	OPTION_HOOKS,
 	OPTION_CONFIG_DIR,
 	OPTION_RUNTIME_DIR,
 	OPTION_STATE_DIR,
@@ -50,6 +51,7 @@ static const struct option general[] = {
 	{"quiet", no_argument, NULL, OPTION_QUIET},
 	{"version", no_argument, NULL, OPTION_VERSION},
 	{"json", no_argument, NULL, OPTION_JSON},
+	{"hooks", no_argument, NULL, OPTION_HOOKS},
 	{"config-dir", required_argument, NULL, OPTION_CONFIG_DIR},
 	{"runtime-dir", required_argument, NULL, OPTION_RUNTIME_DIR},
 	{"state-dir", required_argument, NULL, OPTION_STATE_DIR},
@@ -187,6 +189,9 @@ static int take_option(struct parsing *parsing, int value, int argc, char **argv
 	case OPTION_JSON:
 		options->json = true;
 		return -1;
+	case OPTION_HOOKS:
+		options->hooks = true;
+		return -1;
 	case OPTION_CONFIG_DIR:
 	case OPTION_RUNTIME_DIR:
 	case OPTION_STATE_DIR:
@@ -256,6 +261,8 @@ static int check_options(struct parsing *parsing)
 
 	if (options->json && options->verb != OPTIONS_STATUS)
 		return complain(parsing, "--json", "goes with status only", NULL);
+	if (options->hooks && options->verb != OPTIONS_DOWN)
+		return complain(parsing, "--hooks", "goes with down only", NULL);
 	if (parsing->has_timeout && options->verb != OPTIONS_UP)
 		return complain(parsing, "--timeout", "goes with up only", NULL);
 	if (options->key_count > 0 && !starts_a_tunnel(parsing))

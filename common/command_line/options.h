@@ -30,7 +30,7 @@ struct options_key {
 struct options {
 	enum options_verb verb;
 	const char *tunnel_word; /* NAME, FILE or URL as typed; NULL only with status */
-	bool json, quiet, verbose;
+	bool json, hooks, quiet, verbose;
 	const char *config_dir;
 	char runtime_dir[PATH_MAX];
 	bool is_users_runtime_dir; /* by default, because we are not root */

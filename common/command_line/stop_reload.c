@@ -13,6 +13,8 @@
 #include "common/base/log.h"
 #include "common/command_line/systemd_unit.h"
 #include "common/command_line/tunnel_ref.h"
+#include "common/host/host.h"
+#include "common/wireguard/tunnel_file.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -27,6 +29,7 @@ struct down {
 	const struct options *options;
 	struct tunnel_ref tunnel;
 	pid_t pid; /* of the running supervisor; 0: none */
+	struct tunnel_file_hooks hooks;
 	uint64_t begun_us;
 	bool is_waiting_told;
 };
@@ -92,11 +95,25 @@ static int stop_tunnel(struct down *down, struct err *err)
 	return rc == -ENOENT || rc == -EPROTO ? 0 : rc; /* it ended before it could answer */
 }
 
+/* A kill switch that PostUp has made is still there if no PreDown takes it out. */
+static void tell_cleaned(const struct down *down, int count, bool with_hooks)
+{
+	char remedy[TUNNEL_REF_NAME_MAX + 128];
+
+	log_notice(down->tunnel.name, "it had crashed; changes undone on this host, %s hooks: %d",
+		with_hooks ? "with" : "without", count);
+	snprintf(remedy, sizeof(remedy), "towpath-%s down --hooks %s runs them", down->tunnel.role,
+		down->options->tunnel_word);
+	if (!with_hooks)
+		host_tell_missed_hooks(&down->hooks.config.interface, down->hooks.path, remedy);
+}
+
 static int work_down(struct down *down, const char *section)
 {
 	const struct tunnel_ref *tunnel = &down->tunnel;
 	struct err err = {""};
 	json_t *status;
+	bool runs_hooks;
 	int rc = tunnel_ref_ask(tunnel, "status", &status, &err);
 
 	if (rc == 0) {
@@ -114,19 +131,26 @@ static int work_down(struct down *down, const char *section)
 	if (rc == -ENOENT && !tunnel_ref_has_file(tunnel, section) && !tunnel_ref_has_undo_list(tunnel) &&
 		access(tunnel->socket_path, F_OK) < 0)
 		return fail_no_such(down->options);
+	if (!tunnel_file_read_hooks(tunnel->file_path, section, &down->hooks) && down->options->hooks)
+		return fail_command(down, "no file has its PreDown and PostDown; down without --hooks helps");
 	rc = stop_tunnel(down, &err);
 	if (rc < 0)
 		return fail_command(down, err.text);
 	if (down->pid > 0)
 		await_process(down);
+	runs_hooks = down->options->hooks && down->pid == 0; /* one that runs has run them itself */
+	if (runs_hooks)
+		host_run_hooks(&down->hooks.config.interface, down->hooks.device, HOOK_PRE_DOWN);
 	while ((rc = tunnel_ref_clean(tunnel, down->options->state_dir, &err)) == -EBUSY) {
 		tell_waiting(down, "another process, which cleans up after this tunnel");
 		usleep(DOWN_ASK_AGAIN_MS * 1000);
 	}
 	if (rc < 0)
 		return fail_command(down, err.text);
+	if (runs_hooks)
+		host_run_hooks(&down->hooks.config.interface, down->hooks.device, HOOK_POST_DOWN);
 	if (rc > 0)
-		log_notice(tunnel->name, "it had crashed; changes undone on this host, without hooks: %d", rc);
+		tell_cleaned(down, rc, runs_hooks);
 	return EXIT_DONE;
 }
 
@@ -142,6 +166,7 @@ static int with_tunnel(const struct options *options, const char *role, const ch
 		code = options_complain(&report, NULL);
 	else
 		code = work(&down, section);
+	wg_config_done(&down.hooks.config);
 	ini_report_done(&report);
 	log_flush();
 	return code;

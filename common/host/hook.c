@@ -128,3 +128,17 @@ void hooks_stop(struct hooks *hooks)
 	command_close(hooks->command);
 	hooks->command = NULL;
 }
+
+bool hooks_format_missed(
+	const struct wg_config_interface *interface, const char *path, size_t at, char *buf, size_t size)
+{
+	int kind = HOOK_PRE_DOWN;
+
+	if (at >= interface->hook_count[kind])
+		at -= interface->hook_count[kind++];
+	if (at >= interface->hook_count[kind])
+		return false;
+	snprintf(buf, size, "%s:%u: %s = %s", path, interface->hook_lines[kind][at], wg_config_hook_keys[kind],
+		interface->hooks[kind][at]);
+	return true;
+}

@@ -35,3 +35,8 @@ void hooks_start(struct hooks *hooks);
 void hooks_kill(struct hooks *hooks);
 /* Kill the hook that runs; on_done does not come any more. */
 void hooks_stop(struct hooks *hooks);
+
+/* One PreDown or PostDown in its order, for a list after a crash: "hub.conf:9: PreDown = …". @path: of their file. @at:
+ * 0, 1, … Return: false past the last one. */
+bool hooks_format_missed(
+	const struct wg_config_interface *interface, const char *path, size_t at, char *buf, size_t size);

@@ -47,6 +47,7 @@
 #include "common/wireguard/wg_handshake.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -250,6 +251,20 @@ static void on_raised(void *owner)
 		wg_handshake_start(&host->handshake);
 }
 
+/* What a PostUp did before the crash it will do once more. */
+static void tell_cleaned(const struct host *host)
+{
+	const char *role = host->setup.is_hub ? "server" : "client", *name = host->setup.name;
+	char remedy[512];
+
+	log_notice("wireguard", "changes undone that a crash had left behind: %u", host->unwind.undone);
+	snprintf(remedy, sizeof(remedy),
+		"PostUp may now have its effect twice; towpath-%s down %.64s && towpath-%s down --hooks %.64s runs "
+		"them, then up",
+		role, name, role, name);
+	host_tell_missed_hooks(&host->setup.wireguard->interface, host->setup.wireguard_path, remedy);
+}
+
 static void on_cleaned(void *owner)
 {
 	struct host *host = owner;
@@ -261,7 +276,7 @@ static void on_cleaned(void *owner)
 		.owner = host};
 
 	if (host->unwind.undone > 0)
-		log_notice("wireguard", "changes undone that a crash had left behind: %u", host->unwind.undone);
+		tell_cleaned(host);
 	host->phase = HOST_STARTING;
 	if (host->is_stopping)
 		undo_bringup(host);
@@ -457,4 +472,34 @@ int host_clean(const char *state_dir, const char *name, struct err *err)
 	if (unwind.failed > 0)
 		return err_set(err, -EIO, "what could not be undone: %u changes, see above", unwind.failed);
 	return (int)unwind.undone;
+}
+
+static void on_hooks_done(void *owner, const char *failure)
+{
+	(void)owner; /* as above */
+	(void)failure;
+}
+
+void host_run_hooks(const struct wg_config_interface *interface, const char *device, enum hook_kind kind)
+{
+	uv_loop_t loop;
+	struct hooks hooks = {.loop = &loop, .device = device};
+
+	uv_loop_init(&loop);
+	bringup_run_hooks(&hooks, interface, kind, on_hooks_done, NULL);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	uv_loop_close(&loop);
+}
+
+void host_tell_missed_hooks(const struct wg_config_interface *interface, const char *path, const char *remedy)
+{
+	char text[ERR_TEXT_MAX];
+	size_t at = 0;
+
+	while (hooks_format_missed(interface, path, at, text, sizeof(text))) {
+		log_warning("wireguard", "%s: did not run, because of the crash", text);
+		at++;
+	}
+	if (at > 0)
+		log_warning("wireguard", "%s", remedy);
 }

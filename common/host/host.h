@@ -13,6 +13,7 @@
 
 #include "common/base/addr.h"
 #include "common/base/err.h"
+#include "common/host/hook.h"
 #include "common/host/host_setup.h"
 #include "common/wireguard/wg_config.h"
 
@@ -83,3 +84,9 @@ void host_close(struct host *host);
 /* Undo what a crashed tunnel left, without hooks; for `down` and ExecStopPost=. Runs a loop of its own. Return: how
  * many changes were undone, 0 where nothing was left, -EBUSY while the tunnel runs, or another negative errno. */
 int host_clean(const char *state_dir, const char *name, struct err *err);
+
+/* After a crash: run the PreDown or PostDown of @interface, on a loop of its own. One that fails is logged. */
+void host_run_hooks(const struct wg_config_interface *interface, const char *device, enum hook_kind kind);
+
+/* After a crash was cleaned up: name each PreDown and PostDown in @path, none of which has run, and then @remedy. */
+void host_tell_missed_hooks(const struct wg_config_interface *interface, const char *path, const char *remedy);

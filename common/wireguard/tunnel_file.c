@@ -490,3 +490,36 @@ int tunnel_file_read_secret(const char *path, size_t max, char **ret, const stru
 	tunnel_file_warn_readable_path(path);
 	return 0;
 }
+
+bool tunnel_file_read_hooks(const char *path, const char *section, struct tunnel_file_hooks *ret)
+{
+	struct ini_report ignored = {0};
+	struct ini ini = {0}, elsewhere = {0};
+	bool found = false;
+
+	memset(ret, 0, sizeof(*ret));
+	snprintf(ret->path, sizeof(ret->path), "%s", path);
+	ini_read(path, &ini, &ignored, NULL);
+	for (size_t i = 0; i < ini.section_count; i++) {
+		const struct ini_section *at = &ini.sections[i];
+
+		if (strcasecmp(at->name, section) != 0)
+			continue;
+		found = true;
+		for (size_t j = 0; j < at->entry_count; j++)
+			if (strcasecmp(at->entries[j].key, "WireGuard") == 0 && *at->entries[j].value == '/')
+				snprintf(ret->path, sizeof(ret->path), "%s", at->entries[j].value);
+	}
+	if (strcmp(ret->path, path) != 0) {
+		ini_read(ret->path, &elsewhere, &ignored, NULL);
+		ini_done(&ini);
+		ini = elsewhere;
+	}
+	for (size_t i = 0; i < ini.section_count; i++)
+		if (strcasecmp(ini.sections[i].name, "Interface") == 0)
+			wg_config_read_section(&ret->config, &ini, &ini.sections[i], &ignored);
+	base_name(ret->path, ret->device);
+	ini_done(&ini);
+	ini_report_done(&ignored);
+	return found;
+}

@@ -9,6 +9,7 @@
 #include "common/base/key_table.h"
 #include "common/wireguard/wg_config.h"
 
+#include <limits.h>
 #include <net/if.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -67,3 +68,14 @@ void tunnel_file_warn_readable_path(const char *path);
 /* The secret in the first line of a file a key points at; complains at @place.
  * Return: 0 (secret_free() it) or -EINVAL. */
 int tunnel_file_read_secret(const char *path, size_t max, char **ret, const struct key_place *place);
+
+/* The hooks as they stand in the file now, for `down` after a crash. */
+struct tunnel_file_hooks {
+	struct wg_config config; /* of [Interface] what could be read */
+	char path[PATH_MAX];	 /* of the file with [Interface] */
+	char device[TUNNEL_FILE_NAME_MAX + 8];
+};
+
+/* Read them, whatever else may be wrong with @path; nothing is complained about. @section: "Client". The caller calls
+ * wg_config_done() in any case. Return: false: there is no file with such a section. */
+bool tunnel_file_read_hooks(const char *path, const char *section, struct tunnel_file_hooks *ret);

@@ -78,6 +78,7 @@ def test_usage_is_one_line_with_the_nearest_word():
         ('down', 'a', '--timeout', '5s'): f'--timeout: goes with up only; {hint}',
         ('up', 'a', '--timeout', 'soon'): f'--timeout: not a time; expected for example 30s or 5min; {hint}',
         ('run', 'a', '--json'): f'--json: goes with status only; {hint}',
+        ('up', 'a', '--hooks'): f'--hooks: goes with down only; {hint}',
         ('run', 'wss://a', '--tokn-file=s3cret'): '--tokn-file: unknown option; did you mean --token-file?',
         ('run', 'wss://a', '--zzzzzz'): f'--zzzzzz: unknown option; {hint}',
         ('run', 'wss://a', '-x'): f'-x: unknown option; {hint}',
