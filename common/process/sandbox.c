@@ -351,6 +351,24 @@ static const char *resolver_folder(char path[PATH_MAX])
 	return "/etc";
 }
 
+/* c-ares passes over a file that it may not read, and asks 127.0.0.1 in vain. */
+static void warn_unreadable(void)
+{
+	static const char *const files[] = {"/etc/resolv.conf", "/etc/hosts"};
+	char path[PATH_MAX];
+
+	for (size_t i = 0; i < COUNT_OF(files); i++) {
+		if (access(files[i], R_OK) == 0 || errno != EACCES)
+			continue;
+		if (!realpath(files[i], path)) /* a folder above it may not be entered */
+			strcpy(path, files[i]);
+		log_warning("config",
+			"%s: our worker, user %u, may not read it, so names may not be found; chmod a+rx %.*s && chmod "
+			"a+r %s helps",
+			files[i], geteuid(), (int)(strrchr(path, '/') - path), path, path);
+	}
+}
+
 int sandbox_enter(enum sandbox_profile profile, struct err *err)
 {
 	char resolver[PATH_MAX];
@@ -361,6 +379,8 @@ int sandbox_enter(enum sandbox_profile profile, struct err *err)
 	size_t readable_count = profile == SANDBOX_CLIENT ? COUNT_OF(readable) : 0;
 	int rc;
 
+	if (profile == SANDBOX_CLIENT)
+		warn_unreadable();
 	tzset(); /* reads /etc/localtime while it can */
 	rc = drop_privileges(err);
 	if (rc < 0)
