@@ -16,16 +16,19 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/net/dns.h"
 #include "common/net/link.h"
 #include "common/net/netmon.h"
 #include "common/wireguard/wg_device.h"
 
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #define GATHER_MS 50
 #define SPACING_MS 300 /* from the end of a look to the next one */
 #define EVERY_MS 60000
+#define DEBIAN_RESOLV_CONF "/run/resolvconf/resolv.conf"
 #define REPAIRS_MAX 5
 #define REPAIRS_WINDOW_US (10 * CLOCK_US_PER_S)
 #define REPAIRS_PAUSE_US (30 * CLOCK_US_PER_S)
@@ -262,6 +265,34 @@ static void repair_endpoints(const struct host_setup *host)
 	wg_state_done(&state);
 }
 
+/* --- the resolver's file --- */
+
+/* A DHCP client that does not know resolvconf writes the plain file itself. The tunnel's DNS is then not asked, without
+ * any error: told once. It is not put back, as the two would write in turn. */
+static void look_at_resolver(struct repair *repair)
+{
+	struct applied *applied = repair->setup.applied;
+	const struct change *dns = applied_find(applied, CHANGE_DNS);
+	bool is_debians = access(DEBIAN_RESOLV_CONF, F_OK) == 0;
+
+	if (!dns || !dns->is_made)
+		return;
+	if (dns_is_asked_first("", dns->dns.set)) {
+		repair->asks_our_dns = true;
+		repair->has_lost_dns = false;
+	} else if (repair->asks_our_dns && !repair->has_lost_dns) {
+		repair->has_lost_dns = true;
+		repair->is_wanted = true;
+	} else if (repair->asks_our_dns) {
+		repair->asks_our_dns = false;
+		log_warning("wireguard",
+			"/etc/resolv.conf: another program has written it, and DNS = … is not asked any more: names "
+			"may be seen by others, or not be found; %sresolvconf -u helps, and a DHCP client that uses "
+			"resolvconf",
+			is_debians ? "ln -sf " DEBIAN_RESOLV_CONF " /etc/resolv.conf && " : "");
+	}
+}
+
 /* --- the whole --- */
 
 static void on_repair_timer(uv_timer_t *timer)
@@ -275,6 +306,7 @@ static void on_repair_timer(uv_timer_t *timer)
 	repair->is_under_way = true;
 	repair->put_back = 0;
 	repair_endpoints(applied->setup);
+	look_at_resolver(repair);
 	overlap_check(&repair->overlap, applied);
 	if (plan_forwards(applied->setup))
 		facts_follow_forwarding(&applied->facts, applied->setup->device);

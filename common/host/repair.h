@@ -30,6 +30,8 @@ struct repair {
 	bool scans_forwards; /* nftables or forwarding has changed: the look ends with a round of the forward watch */
 	bool device_is_gone; /* for good: nothing is looked for any more */
 	bool is_renamed;
+	bool asks_our_dns;  /* by /etc/resolv.conf, at the last look */
+	bool has_lost_dns;  /* not any more: so it was at the last look, which may have been in the midst of a write */
 	size_t put_back;    /* in this look */
 	uint64_t due_ms;    /* uv_now() of the next look */
 	uint64_t looked_ms; /* uv_now() when the last one ended */

@@ -303,6 +303,25 @@ static void read_resolv_conf(const char *path, const struct servers *except, str
 	free(text);
 }
 
+bool dns_is_asked_first(const char *root, const char *set)
+{
+	char path[DNS_PATH_MAX], *text, *at, address[ADDR_TEXT_MAX];
+	const char *found;
+	size_t len = 0;
+
+	snprintf(path, sizeof(path), "%s/etc/resolv.conf", root);
+	if (file_read_text(path, DNS_FILE_MAX, &text, NULL) < 0)
+		return false;
+	for (char *rest = text; len == 0 && (at = strsep(&rest, "\n"));)
+		if (sscanf(at, " nameserver %79s", address) == 1)
+			len = strlen(address);
+	free(text);
+	for (found = len > 0 ? strstr(set, address) : NULL; found; found = strstr(found + 1, address))
+		if (found > set && found[-1] == ' ' && strchr(" ;", found[len]))
+			return true;
+	return false;
+}
+
 /* All records of one folder, in the order of their names. A folder that is not there has none. */
 static void read_records(
 	const char *root, const char *folder, const char *except, struct servers *uplinks, struct servers *tunnels)

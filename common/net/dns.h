@@ -31,6 +31,10 @@ int dns_format_set(const struct dns_tools *tools, const char *device, char *cons
 	char ret[DNS_COMMAND_MAX], struct err *err);
 int dns_format_unset(const struct dns_tools *tools, const char *device, char ret[DNS_COMMAND_MAX], struct err *err);
 
+/* True if the first name server in /etc/resolv.conf, below @root, is one of those in @set, a command line of
+ * dns_format_set(). */
+bool dns_is_asked_first(const char *root, const char *set);
+
 /* The name servers of the physical links, which find the hub's name under a full tunnel: those of systemd-resolved,
  * link by link, by D-Bus; those in resolvconf's files of interfaces; or else those in /etc/resolv.conf. Devices of kind
  * wireguard, @except and loopback addresses are left out. Port 53. Waits for resolved at most 300 ms. Return: how many,

@@ -159,6 +159,10 @@ int change_take_back(const struct change_target *target, const struct change *ch
 
 void change_done(struct change *change)
 {
+	if (change->kind == CHANGE_DNS) {
+		free(change->dns.set);
+		free(change->dns.unset);
+	}
 	if (change->kind == CHANGE_FIREWALL)
 		free(change->firewall);
 }

@@ -369,6 +369,31 @@ static void a_resolved_that_does_not_answer_is_not_waited_for(void **state)
 
 #define IN_ROOT(name) cmocka_unit_test_setup_teardown(name, make_root, remove_root)
 
+/* Not asked first: overwritten, put behind another one, commented out, gone. */
+static void overwritten_resolv_conf_is_noticed(void **state)
+{
+	static const struct {
+		const char *text;
+		bool is_asked;
+	} cases[] = {{"nameserver 10.10.0.1\nnameserver fd10::1\n", true}, {"nameserver fd10::1", true},
+		{"# by resolvconf\nsearch a.lan\n\tnameserver 10.10.0.1\n", true}, {"nameserver 192.168.1.1\n", false},
+		{"nameserver 192.168.1.1\nnameserver 10.10.0.1\n", false}, {"#nameserver 10.10.0.1\n", false},
+		{"nameserver 10.10.0.11\n", false}, {"nameserver 0.10.0.1\n", false}, {"nameserver 10.10.0\n", false},
+		{"nameserver\n", false}, {"search 10.10.0.1\n", false}, {"\n", false}};
+	char command[512];
+
+	(void)state;
+	assert_int_equal(set(&resolvconf, "wg0", "10.10.0.1,fd10::1,home.lan", NULL), 0);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		put("/etc/resolv.conf", cases[i].text);
+		if (dns_is_asked_first(root, line) != cases[i].is_asked)
+			fail_msg("%s", cases[i].text);
+	}
+	snprintf(command, sizeof(command), "rm %s/etc/resolv.conf", root);
+	assert_int_equal(system(command), 0);
+	assert_false(dns_is_asked_first(root, line));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -388,6 +413,7 @@ int main(void)
 		IN_ROOT(openresolvs_records_are_read),
 		IN_ROOT(resolv_conf_without_what_the_tunnel_brought),
 		IN_ROOT(more_than_fit_are_left),
+		IN_ROOT(overwritten_resolv_conf_is_noticed),
 #ifdef HAVE_SYSTEMD
 		cmocka_unit_test(resolved_tells_its_servers_link_by_link),
 		cmocka_unit_test(a_resolved_that_does_not_answer_is_not_waited_for),

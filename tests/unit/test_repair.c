@@ -3,6 +3,7 @@
 
 #include "common/host/repair.h"
 #include "common/net/address.h"
+#include "common/net/dns.h"
 #include "common/net/link.h"
 #include "common/net/netmon.h"
 
@@ -12,7 +13,7 @@ static struct repair repair;
 static uv_timer_t timer;
 static unsigned looks, scans, raises;
 static enum { DEVICE_THERE, DEVICE_GONE, DEVICE_RENAMED } device;
-static bool finds_forward;
+static bool finds_forward, asks_dns;
 
 /* --- what the repair calls --- */
 
@@ -70,6 +71,13 @@ int forward_find(const struct ruleset_texts *texts, const struct forward_setup *
 	strcpy(ret->rules[0].check, "check-it");
 	strcpy(ret->rules[0].insert, "insert-it");
 	return 0;
+}
+
+bool dns_is_asked_first(const char *root, const char *set)
+{
+	(void)root;
+	assert_string_equal(set, "set-dns");
+	return asks_dns;
 }
 
 /* --- the bed --- */
@@ -427,6 +435,34 @@ static void table_follows_who_forwards(void **state)
 	assert_non_null(strstr(table_script(), "drop"));
 }
 
+/* One look that finds another program's file may have met it in the midst of a write: the second one tells. */
+static void overwritten_resolv_conf_is_told_at_the_second_look(void **state)
+{
+	const struct plan_facts facts = {.mtu = 1420, .dns_set = "set-dns", .dns_unset = "unset-dns"};
+
+	(void)state;
+	plan_done(&bed.applied.plan);
+	assert_int_equal(plan_make(&bed.applied.plan, &bed.setup, &facts, INDEX, NULL), 0);
+	assert_int_equal(plan_add_forwarding(&bed.applied.plan, &bed.setup, &facts), 0);
+	for (size_t i = 0; i < bed.applied.plan.count; i++)
+		bed.applied.plan.changes[i].is_made = true;
+	asks_dns = false; /* from the start: a resolver on this host is asked in its stead */
+	run_to_look(1);
+	assert_false(repair.has_lost_dns);
+	asks_dns = true;
+	repair_on_network(&repair, NETMON_ADDRESS);
+	run_to_look(2);
+	asks_dns = false;
+	repair_on_network(&repair, NETMON_ADDRESS);
+	run_to_look(3);
+	assert_true(repair.asks_our_dns && repair.has_lost_dns);
+	run_to_look(4); /* by itself */
+	assert_false(repair.asks_our_dns);
+	repair_on_network(&repair, NETMON_ADDRESS);
+	run_to_look(5);
+	assert_false(repair.is_wanted);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -451,6 +487,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(rule_that_is_missing_is_made_again, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(rule_without_a_chain_is_let_go, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(only_nftables_leads_to_a_scan, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(overwritten_resolv_conf_is_told_at_the_second_look, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests_name("repair", tests, NULL, NULL);
