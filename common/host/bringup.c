@@ -86,6 +86,7 @@ static bool was_taken(struct applied *applied, const struct change *change, stru
 static void fail_change(struct bringup *bringup, const struct change *change, int status, const char *why)
 {
 	struct applied *applied = bringup->setup.applied;
+	const char *module = change->kind == CHANGE_FIREWALL ? firewall_missing_module(why) : NULL;
 	char text[CHANGE_TEXT_MAX], whole[ERR_TEXT_MAX];
 	struct err err = {""};
 
@@ -96,6 +97,11 @@ static void fail_change(struct bringup *bringup, const struct change *change, in
 	if (status == -EADDRINUSE) /* only a UDP port can be in use */
 		snprintf(whole, sizeof(whole), "ListenPort: %u: taken by another program; `ss -lunp` names it",
 			applied->setup->wireguard->interface.listen_port);
+	else if (module)
+		snprintf(whole, sizeof(whole),
+			"device %s: nftables table: the kernel seems to have no %s, modprobe %s on the host helps: "
+			"%.400s",
+			applied->setup->device, module, module, why);
 	else
 		snprintf(whole, sizeof(whole), "device %s: %.300s: %.500s", applied->setup->device,
 			change_text(text, change), why);

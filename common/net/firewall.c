@@ -143,8 +143,12 @@ static void write_confinement(FILE *out, const struct firewall_setup *setup)
 
 	if (setup->confined_family != 0)
 		family = setup->confined_family == AF_INET6 ? "meta nfproto ipv6 " : "meta nfproto ipv4 ";
-	fprintf(out, "\t\tiifname \"%s\" ct state established,related accept\n", device);
-	fprintf(out, "\t\toifname \"%s\" ct state established,related accept\n", device);
+	/* A hub without a gateway lets nothing in or out that could have an answer, and needs no nft_ct. */
+	if (setup->gateway_count > 0)
+		fprintf(out,
+			"\t\tiifname \"%s\" ct state established,related accept\n"
+			"\t\toifname \"%s\" ct state established,related accept\n",
+			device, device);
 	if (setup->among_peers)
 		fprintf(out, "\t\tiifname \"%s\" oifname \"%s\" accept\n", device, device);
 	for (size_t i = 0; i < setup->gateway_count; i++)
@@ -236,6 +240,27 @@ char *firewall_format_removal(const char *table)
 		return NULL;
 	write_removal(out, table);
 	return text_of(out, &text);
+}
+
+const char *firewall_missing_module(const char *said)
+{
+	static const struct {
+		const char *word, *module;
+	} expressions[] = {
+		{" fib ", "nft_fib_inet"},
+		{"ct state", "nft_ct"},
+		{"ct mark", "nft_ct"},
+		{"maxseg", "nft_exthdr"},
+		{"masquerade", "nft_masq"},
+		{"type nat", "nft_chain_nat"},
+	};
+
+	if (!strstr(said, "No such file or directory") && !strstr(said, "not supported"))
+		return NULL;
+	for (size_t i = 0; i < sizeof(expressions) / sizeof(*expressions); i++)
+		if (strstr(said, expressions[i].word))
+			return expressions[i].module;
+	return "nf_tables";
 }
 
 /* Remove "@word NUMBER" from @line wherever it stands: counters and handles differ in two listings of the same

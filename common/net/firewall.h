@@ -63,6 +63,10 @@ char *firewall_format(const struct firewall_setup *setup);
 /* The text that takes it away; no error where it is gone already. */
 char *firewall_format_removal(const char *table);
 
+/* The kernel module that is missing where nft has refused a script of ours. @said: nft's words, which quote the rule.
+ * Return: NULL where the kernel has all. */
+const char *firewall_missing_module(const char *said);
+
 /* Cut counters and handles, which change by themselves, out of the output of `nft list table`, in place. Two listings
  * of an unchanged table are then equal. */
 void firewall_normalise(char *listing);

@@ -196,6 +196,36 @@ static void a_device_that_nft_cannot_quote_is_refused(void **state)
 	assert_null(firewall_format(&plan));
 }
 
+/* A hub without [Gateway] works on kernels without nft_ct and nft_fib_inet. */
+static void a_hub_alone_asks_for_no_module(void **state)
+{
+	struct firewall_setup plan = plan_of("hub");
+
+	(void)state;
+	plan.confines = plan.among_peers = true;
+	assert_has(text_of(&plan), "oifname \"wg0\" accept");
+	assert_lacks(text_of(&plan), " ct ");
+	assert_lacks(text_of(&plan), " fib ");
+}
+
+/* nft quotes the rule that the kernel refused. */
+static void a_missing_module_is_named(void **state)
+{
+#define REFUSED(rule) "/dev/stdin:5:3-40: Error: Could not process rule: No such file or directory; " rule
+	(void)state;
+	assert_string_equal(
+		firewall_missing_module(REFUSED("iifname != \"home\" ip daddr 10.10.0.3 fib saddr type != local drop")),
+		"nft_fib_inet");
+	assert_string_equal(firewall_missing_module(REFUSED("iifname \"home\" ct state established,related accept")),
+		"nft_ct");
+	assert_string_equal(firewall_missing_module(REFUSED("ct mark 0xca6c meta mark set ct mark")), "nft_ct");
+	assert_string_equal(firewall_missing_module(REFUSED("tcp option maxseg size set rt mtu")), "nft_exthdr");
+	assert_string_equal(firewall_missing_module(REFUSED("type nat hook postrouting priority srcnat")), "nft_chain_nat");
+	assert_string_equal(firewall_missing_module("netlink: Error: cache initialization failed: Protocol not supported"),
+		"nf_tables");
+	assert_null(firewall_missing_module("/dev/stdin:3:1-9: Error: syntax error, unexpected string"));
+}
+
 static void counters_and_handles_are_no_change(void **state)
 {
 	char listing[] =
@@ -644,6 +674,8 @@ int main(void)
 		cmocka_unit_test(without_masquerade_nothing_is_translated),
 		cmocka_unit_test(the_table_replaces_itself_in_one_go),
 		cmocka_unit_test(a_device_that_nft_cannot_quote_is_refused),
+		cmocka_unit_test(a_hub_alone_asks_for_no_module),
+		cmocka_unit_test(a_missing_module_is_named),
 		cmocka_unit_test(counters_and_handles_are_no_change),
 		cmocka_unit_test(nft_takes_every_text),
 		cmocka_unit_test(what_is_loaded_twice_stands_once),
