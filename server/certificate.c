@@ -349,7 +349,7 @@ static int own_complete(struct own *own, bool *ret_made, struct err *err)
 		*ret_made = false;
 		return 0;
 	}
-	rc = folder_ensure_parent(own->folder, err);
+	rc = folder_ensure_parent(own->folder, "--state-dir", err);
 	if (rc == 0 && mkdir(own->folder, 0700) < 0 && errno != EEXIST)
 		rc = err_system(err, -errno, "%s", own->folder);
 	if (rc == 0)

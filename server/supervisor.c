@@ -411,7 +411,7 @@ static int open_frame(struct supervisor *s, struct err *err)
 	if (snprintf(s->folder, sizeof(s->folder), "%s/%s", s->options->state_dir, s->first->name) >=
 		(int)sizeof(s->folder))
 		return err_system(err, -ENAMETOOLONG, "%s", s->options->state_dir);
-	rc = folder_ensure(s->folder, err);
+	rc = folder_ensure(s->folder, "--state-dir", err);
 	if (rc == 0)
 		rc = client_number_table_open(&s->sources, s->folder, err);
 	s->frame = (struct settings_build_frame){.folder = s->folder,

@@ -6,45 +6,41 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* mkdir() first, stat() only afterwards: another process may make the folder between the two. */
-static int folder_make(const char *path, struct err *err)
+static int folder_make(const char *path)
 {
 	struct stat status;
 	int rc = mkdir(path, 0755) < 0 ? -errno : 0;
 
-	if (rc == 0)
-		return 0;
-	if (stat(path, &status) == 0)
-		return S_ISDIR(status.st_mode) ? 0 : err_system(err, -ENOTDIR, "folder %s", path);
-	return err_system(err, rc, "folder %s", path);
+	if (rc < 0 && stat(path, &status) == 0)
+		return S_ISDIR(status.st_mode) ? 0 : -ENOTDIR;
+	return rc;
 }
 
 /* Levels that are there already are left as they are, with their mode and owner. */
-int folder_ensure(const char *path, struct err *err)
+int folder_ensure(const char *path, const char *option, struct err *err)
 {
 	char level[PATH_MAX];
 	size_t len = strlen(path);
+	int rc = 0;
 
 	if (len >= sizeof(level))
 		return err_system(err, -ENAMETOOLONG, "folder %s", path);
-	memcpy(level, path, len + 1);
-	/* Cut the path at each slash in turn, from the left; index 0 is the root's. */
-	for (size_t i = 1; i < len; i++) {
-		int rc;
-
-		if (level[i] != '/')
+	/* Cut the path behind each level in turn, from the left; index 0 is the root's. */
+	for (size_t i = 1; i <= len && rc == 0; i++) {
+		if (path[i] != '/' && path[i] != '\0')
 			continue;
-		level[i] = '\0';
-		rc = folder_make(level, err);
-		if (rc < 0)
-			return rc;
-		level[i] = '/';
+		snprintf(level, sizeof(level), "%.*s", (int)i, path);
+		rc = folder_make(level);
 	}
-	return folder_make(level, err);
+	if (rc == 0 && access(path, W_OK) < 0 && errno == EROFS)
+		rc = -EROFS;
+	return rc < 0 ? err_set(err, rc, "folder %s: %s; %s DIR names another one", level, strerror(-rc), option) : 0;
 }
 
-int folder_ensure_parent(const char *path, struct err *err)
+int folder_ensure_parent(const char *path, const char *option, struct err *err)
 {
 	char parent[PATH_MAX];
 	const char *slash = strrchr(path, '/');
@@ -54,5 +50,5 @@ int folder_ensure_parent(const char *path, struct err *err)
 	if ((size_t)(slash - path) >= sizeof(parent))
 		return err_system(err, -ENAMETOOLONG, "folder of %s", path);
 	snprintf(parent, sizeof(parent), "%.*s", (int)(slash - path), path);
-	return folder_ensure(parent, err);
+	return folder_ensure(parent, option, err);
 }

@@ -3,8 +3,10 @@
 
 #include "common/base/err.h"
 
-/* Make @path and what lacks above it, mode 0755; an existing folder stays as it is. Return: 0 or a negative errno. */
-int folder_ensure(const char *path, struct err *err);
+/* Make @path and what lacks above it, mode 0755; an existing folder stays as it is. @option: of the command line, by which
+ * the operator can name another place, "--state-dir". Return: 0, or a negative errno, also where the folder is there and
+ * read-only. */
+int folder_ensure(const char *path, const char *option, struct err *err);
 
 /* The same for the folder that holds the file @path. */
-int folder_ensure_parent(const char *path, struct err *err);
+int folder_ensure_parent(const char *path, const char *option, struct err *err);

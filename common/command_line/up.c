@@ -76,7 +76,7 @@ static int open_log_file(const struct up_setup *setup, struct err *err)
 
 	if (snprintf(path, sizeof(path), "%s/%s.log", setup->runtime_dir, setup->tunnel->name) >= (int)sizeof(path))
 		return err_system(err, -ENAMETOOLONG, "log in %s", setup->runtime_dir);
-	rc = folder_ensure_parent(path, err);
+	rc = folder_ensure_parent(path, "--runtime-dir", err);
 	if (rc < 0)
 		return rc;
 	fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);

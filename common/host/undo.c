@@ -509,7 +509,7 @@ static int check_writers(const struct undo *undo, struct err *err)
 
 static int open_files(struct undo *undo, struct err *err)
 {
-	int rc = folder_ensure_parent(undo->path, err);
+	int rc = folder_ensure_parent(undo->path, "--state-dir", err);
 
 	if (rc < 0)
 		return rc;

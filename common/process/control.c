@@ -278,7 +278,7 @@ int control_open(struct control **ret, uv_loop_t *loop, const char *path, const 
 
 	rc = make_address(path, &address, err);
 	if (rc == 0)
-		rc = folder_ensure_parent(path, err);
+		rc = folder_ensure_parent(path, "--runtime-dir", err);
 	if (rc == 0)
 		rc = clear_path(&address, err);
 	if (rc < 0)
