@@ -3,7 +3,7 @@
  * the nearest one that is known. Nothing ends the walk early.
  *
  *    [Server] or [Client]   the program's table; may repeat, and goes on then
- *    [Interface]            wg_config's table, and PrivateKeyFile from here; once, and not with WireGuard = PATH
+ *    [Interface]            wg_config's table, and PrivateKeyFile from here; the same, and not with WireGuard = PATH
  *    [Peer]                 wg_config's table, and the program's for a peer; each is a new one
  *    [Gateway]              gateway.c's table; each is a new one
  *
@@ -42,6 +42,7 @@ struct walk {
 	struct key_reader readers[READERS_MAX];
 	size_t reader_count;
 	unsigned lines[READERS_MAX][KEY_ROWS_MAX];
+	unsigned key_file_lines[KEY_ROWS_MAX]; /* of PrivateKeyFile's table, for all [Interface] */
 };
 
 bool tunnel_file_is_name(const char *name)
@@ -182,6 +183,7 @@ static int walk_open_interface(struct walk *walk)
 		return -EINVAL;
 	walk->readers[1].table = &interface_table;
 	walk->readers[1].owner = walk->readers[0].owner;
+	walk->readers[1].lines = walk->key_file_lines;
 	walk->reader_count = 2;
 	return 0;
 }
@@ -237,7 +239,7 @@ static bool walk_is_main(const struct walk *walk)
 	return strcasecmp(walk->section->name, walk->file->main.table->section) == 0;
 }
 
-/* Sections that repeat begin without keys each time; the main section goes on where the last one stopped. */
+/* [Peer] and [Gateway] begin without keys each time; the others go on where the last one stopped. */
 static int walk_open_section(struct walk *walk)
 {
 	const char *name = walk->section->name;

@@ -481,13 +481,11 @@ int wg_config_open_section(struct wg_config *config, const struct ini *ini, cons
 		reader->owner = peer;
 		return 0;
 	}
-	place.key = "[Interface]";
-	if (config->interface.line)
-		return key_complain(
-			&place, "given already, in line %u; expected one such section", config->interface.line);
-	config->interface.line = section->line;
+	if (!config->interface.line)
+		config->interface.line = section->line;
 	reader->table = &wg_config_interface_table;
 	reader->owner = &config->interface;
+	reader->lines = config->interface.lines;
 	return 0;
 }
 

@@ -23,7 +23,8 @@ struct wg_config_prefix {
 };
 
 struct wg_config_interface {
-	unsigned line; /* of the section's header; 0: there is none */
+	unsigned line; /* of the section's first header; 0: there is none */
+	unsigned lines[KEY_ROWS_MAX]; /* see key_reader: the section may repeat, and goes on then */
 	uint8_t private_key[WG_CONFIG_KEY_LEN];
 	bool has_private_key;
 	unsigned private_key_line; /* lines, here and below: 0: not given; the first one of a key that may repeat */
@@ -77,9 +78,9 @@ extern const struct key_table wg_config_peer_table;
  * plain WireGuard, else kept for one complaint in wg_config_finish(). Return: false: not such a key. */
 bool wg_config_take_amnezia(struct wg_config *config, const struct ini_section *section, const struct ini_entry *entry);
 
-/* Open a section, [Peer] where it is called so, else [Interface]: the table and the owner of its keys go into *reader,
- * whose lines are the caller's. The owner of a [Peer] is good until the next one is opened. Return: 0, or -EINVAL with
- * a line in @report (a second [Interface]). */
+/* Open a section, [Peer] where it is called so, else [Interface]: the table and the owner of its keys go into *reader.
+ * Its lines stay the caller's for a [Peer], which is a new one each time; an [Interface] goes on where the last one
+ * stopped. The owner of a [Peer] is good until the next one is opened. Return: 0, or -EINVAL with a line in @report. */
 int wg_config_open_section(struct wg_config *config, const struct ini *ini, const struct ini_section *section,
 	struct key_reader *reader, struct ini_report *report);
 

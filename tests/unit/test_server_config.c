@@ -434,6 +434,8 @@ static void each_mistake_has_its_line(void **state)
 			"hub.conf:4: PrivateKeyFile: '/x': PrivateKey is given already, in line 3; expected one of the two"},
 		{"[Server]\n[Interface]\nPrivateKeyFile = DIR/key\nPrivateKey = " KEY_A "\n",
 			"hub.conf:4: PrivateKey: PrivateKeyFile is given already, in line 3; expected one of the two"},
+		{"[Server]\n[Interface]\nPrivateKeyFile = DIR/key\n[Interface]\nPrivateKey = " KEY_A "\n",
+			"hub.conf:5: PrivateKey: PrivateKeyFile is given already, in line 3; expected one of the two"},
 		{"[Server]\n[Interface]\nPrivateKeyFile = /nowhere\n",
 			"hub.conf:3: PrivateKeyFile: /nowhere: No such file or directory; expected the path of a readable file with the secret in its first line"},
 		{"[Server]\n" INTERFACE "ListenPort = 70000\n",

@@ -115,6 +115,17 @@ static void example_of_the_manual_is_read(void **state)
 	assert_int_equal(f->config.peers[1].line, 10);
 }
 
+/* As wg-quick has it: an [Interface] that comes again goes on where the last one stopped. */
+static void second_interface_goes_on(void **state)
+{
+	struct fixture *f = *state;
+
+	take_valid(f, INTERFACE "Address = 10.0.0.1/24\n" PEER "[interface]\nAddress = fd10::1/64\nMTU = 1300\n");
+	assert_int_equal(f->config.interface.line, 1);
+	assert_int_equal(f->config.interface.address_count, 2);
+	assert_int_equal(f->config.interface.mtu, 1300);
+}
+
 static int print_prefix(char *out, size_t size, const struct wg_config_prefix *prefix)
 {
 	char host[ADDR_TEXT_MAX];
@@ -411,7 +422,7 @@ static void odd_values_are_refused(void **state)
 		{INTERFACE "MTU = 1420\nmtu = 1400", "3: MTU: '1400': given already, in line 2"},
 		{INTERFACE "PrivateKey = " KEY_A "\nPrivateKey = " KEY_A, "3: PrivateKey: given already, in line 2"},
 		{PEER PEER, "4: PublicKey: '" KEY_B "': belongs to the peer of line 2 already"},
-		{INTERFACE "\n[interface]", "3: [Interface]: given already, in line 1"},
+		{INTERFACE "MTU = 1420\n" PEER "[interface]\nmtu = 1400", "6: MTU: '1400': given already, in line 2"},
 	};
 	struct fixture *f = *state;
 	char expected[256];
@@ -556,6 +567,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		WG_TEST(example_of_the_manual_is_read),
+		WG_TEST(second_interface_goes_on),
 		WG_TEST(interface_numbers_are_read),
 		WG_TEST(addresses_are_read),
 		WG_TEST(allowed_ips_are_read),
