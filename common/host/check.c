@@ -31,7 +31,6 @@
 #include <unistd.h>
 
 #define PATH_TEXT_MAX 128
-#define MTU_MIN_IPV6 1280u   /* RFC 8200, 5: the kernel takes IPv6 from a device with less */
 #define STATE_FILE_MAX 65536 /* what NetworkManager and systemd-networkd write about one device is a few lines */
 
 struct checking {
@@ -331,16 +330,12 @@ static int check_address(const struct checking *checking, const struct wg_config
 	const struct net_address *taken, size_t count)
 {
 	char text[PREFIX_TEXT_MAX];
-	uint32_t mtu = checking->interface->mtu;
 	const struct addr *addr = &written->prefix.addr;
 	struct spot spot =
 		spot_of(checking, written->line, "Address", prefix_format(text, sizeof(text), &written->prefix));
 
 	if (addr->sa.sa_family == AF_INET6 && ipv6_is_off())
 		return refuse_ipv6(checking, &spot, "address");
-	if (addr->sa.sa_family == AF_INET6 && mtu > 0 && mtu < MTU_MIN_IPV6)
-		return refuse(checking, -EINVAL, &spot,
-			"MTU = %u is too small for IPv6; MTU = %u helps, or no IPv6 address", mtu, MTU_MIN_IPV6);
 	for (size_t i = 0; i < count; i++)
 		if (addr_equal(&taken[i].prefix.addr, addr))
 			return refuse_address(checking, &spot, &taken[i]);

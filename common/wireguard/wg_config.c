@@ -27,6 +27,7 @@
 
 #define KEY_TEXT_LEN 44	      /* base64 of 32 bytes */
 #define MTU_MIN 576	      /* what every IPv4 host must take, RFC 791 §3.1 */
+#define MTU_MIN_IPV6 1280     /* RFC 8200 §5: a device with less has no IPv6 */
 #define HOST_NAME_LEN_MAX 253 /* RFC 1035 §2.3.4, as text */
 #define DNS_LABEL_MAX 63      /* RFC 1035 §2.3.4 */
 #define ITEM_MAX 256	      /* longer than everything that can be right in a list */
@@ -651,6 +652,41 @@ static void check_peers_without_key(const struct wg_config *config, const struct
 	}
 }
 
+/* Complain about the first of @prefixes that is of IPv6. Return: false: there is none. */
+static bool complain_small_mtu(const struct wg_config_prefix *prefixes, size_t count, const char *key,
+	const char *otherwise, unsigned mtu, const struct ini *ini, struct ini_report *report)
+{
+	char text[PREFIX_TEXT_MAX];
+	size_t i = 0;
+
+	while (i < count && prefixes[i].prefix.addr.sa.sa_family != AF_INET6)
+		i++;
+	if (i == count)
+		return false;
+	ini_report_add(report, ini->path, prefixes[i].line,
+		"%s: '%s': MTU = %u is too small for IPv6; expected MTU = %d or more, or %s", key,
+		prefix_format(text, sizeof(text), &prefixes[i].prefix), mtu, MTU_MIN_IPV6, otherwise);
+	return true;
+}
+
+/* The kernel would take the addresses away again, and refuse the routes with "No such device". */
+static void check_small_mtu(const struct wg_config *config, const struct ini *ini, struct ini_report *report)
+{
+	const struct wg_config_interface *interface = &config->interface;
+	size_t i = 0;
+
+	if (interface->mtu == 0 || interface->mtu >= MTU_MIN_IPV6)
+		return;
+	complain_small_mtu(interface->addresses, interface->address_count, "Address", "no IPv6 address", interface->mtu,
+		ini, report);
+	if (interface->table_kind == WG_CONFIG_TABLE_OFF)
+		return;
+	while (i < config->peer_count &&
+		!complain_small_mtu(config->peers[i].allowed_ips, config->peers[i].allowed_ip_count, "AllowedIPs",
+			"no IPv6 network, or Table = off", interface->mtu, ini, report))
+		i++;
+}
+
 void wg_config_finish(const struct wg_config *config, const struct ini *ini, struct ini_report *report)
 {
 	if (config->amnezia_line)
@@ -662,6 +698,7 @@ void wg_config_finish(const struct wg_config *config, const struct ini *ini, str
 	check_peers_without_key(config, ini, report);
 	check_keys(config, ini, report);
 	check_allowed_ips(config, ini, report);
+	check_small_mtu(config, ini, report);
 }
 
 static void strings_done(char **array, size_t count)

@@ -89,7 +89,7 @@ void wg_config_read_section(
 	struct wg_config *config, const struct ini *ini, const struct ini_section *section, struct ini_report *report);
 
 /* Check what only the whole shows: two peers with one key, two with the same allowed IP, a peer that has what only a
- * key gives a meaning to. Mistakes go to @report. */
+ * key gives a meaning to, IPv6 with an MTU that it cannot have. Mistakes go to @report. */
 void wg_config_finish(const struct wg_config *config, const struct ini *ini, struct ini_report *report);
 
 /* Return: the peer with this key, or NULL. */

@@ -322,18 +322,6 @@ static void address_of_ipv6_needs_ipv6(void **state)
 	assert_allowed(INTERFACE "Address = 10.10.0.3/24\n");
 }
 
-/* The kernel would take the address away again, and refuse the routes with "No such device". */
-static void small_mtu_has_no_ipv6(void **state)
-{
-	(void)state;
-	need_wireguard();
-	assert_refused(INTERFACE "MTU = 1279\nAddress = fd10::3/64\n", -EINVAL,
-		"home.conf:4: Address: 'fd10::3/64': MTU = 1279 is too small for IPv6; MTU = 1280 helps, or no IPv6 "
-		"address");
-	assert_allowed(INTERFACE "MTU = 1279\nAddress = 10.10.0.3/24\n");
-	assert_allowed(INTERFACE "MTU = 1280\nAddress = fd10::3/64\n");
-}
-
 /* Routes and addresses that would end in EEXIST after half of the changes. */
 static void route_that_is_there_is_refused(void **state)
 {
@@ -490,7 +478,6 @@ int main(void)
 		TEST(port_by_default_has_the_section_for_a_line),
 		TEST(address_of_another_device_is_refused),
 		TEST(address_of_ipv6_needs_ipv6),
-		TEST(small_mtu_has_no_ipv6),
 		TEST(route_that_is_there_is_refused),
 		TEST(table_in_use_is_refused),
 		TEST(gateway_must_have_a_device),

@@ -445,6 +445,29 @@ static void all_faults_are_told(void **state)
 	assert_int_equal(f->report.count, 3);
 }
 
+/* A device with less than 1280 bytes has no IPv6: told for the first address and the first route. */
+static void small_mtu_has_no_ipv6(void **state)
+{
+	struct fixture *f = *state;
+	char expected[256];
+
+	assert_int_equal(take(f, INTERFACE "MTU = 1279\nAddress = 10.0.0.1/24, fd10::1/64, fd11::1/64\n" PEER
+				 "AllowedIPs = 0.0.0.0/0, ::/0, fd12::/64\n"), -EINVAL);
+	assert_int_equal(f->report.count, 2);
+	snprintf(expected, sizeof(expected),
+		"%s:3: Address: 'fd10::1/64': MTU = 1279 is too small for IPv6; expected MTU = 1280 or more, or no IPv6 "
+		"address",
+		path);
+	assert_string_equal(f->report.lines[0], expected);
+	snprintf(expected, sizeof(expected),
+		"%s:6: AllowedIPs: '::/0': MTU = 1279 is too small for IPv6; expected MTU = 1280 or more, or no IPv6 "
+		"network, or Table = off",
+		path);
+	assert_string_equal(f->report.lines[1], expected);
+	take_valid(f, INTERFACE "MTU = 1279\nAddress = 10.0.0.1/24\nTable = off\n" PEER "AllowedIPs = ::/0\n");
+	take_valid(f, INTERFACE "MTU = 1280\nAddress = fd10::1/64\n" PEER "AllowedIPs = ::/0\n");
+}
+
 /* The same prefix for two peers is told with both lines, in whatever spelling; for one peer it is fine. */
 static void same_allowed_ip_is_refused(void **state)
 {
@@ -578,6 +601,7 @@ int main(void)
 		WG_TEST(hooks_are_read),
 		WG_TEST(odd_values_are_refused),
 		WG_TEST(all_faults_are_told),
+		WG_TEST(small_mtu_has_no_ipv6),
 		WG_TEST(same_allowed_ip_is_refused),
 		WG_TEST(other_allowed_ips_are_no_clash),
 		WG_TEST(other_keys_are_not_taken),
