@@ -67,7 +67,7 @@ static void mistakes_are_passed_over(void **state)
 	(void)state;
 	write_file("home.conf", "x\n[Client]\nServer = ?\n[Peer]\nPublicKey = x\n[Interface]\nMTU = x\nPreDown = one\nNo =\n"
 				"PrivateKeyFile = /none\n[Interface]\nPreDown = two\n[Other]\n");
-	check("home.conf", "Client", "home", "home.conf:8: PreDown = one\n");
+	check("home.conf", "Client", "home", "home.conf:8: PreDown = one\nhome.conf:12: PreDown = two\n");
 }
 
 static void hooks_stand_in_the_file_of_wireguard(void **state)
