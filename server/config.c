@@ -209,6 +209,13 @@ static void *open_gateway(void *owner, const struct key_place *place)
 	return gateway_open(&config->gateways, &config->gateway_count, place);
 }
 
+static void *open_publish(void *owner, const struct key_place *place)
+{
+	struct server_config *config = owner;
+
+	return publish_open(&config->publishes, &config->publish_count, place);
+}
+
 /* A device of ours answers at one port, which the default target is. */
 static void fill_defaults(struct reading *reading)
 {
@@ -367,6 +374,25 @@ static void check_cleartext(struct reading *reading)
 				config->listens[i].text);
 }
 
+/* Our own ports would be heard of by nobody any more. */
+static void check_publish(struct reading *reading, const struct publish *publish)
+{
+	const struct server_config *config = reading->config;
+	uint16_t wireguard_port = config->wireguard.interface.listen_port;
+	struct addr any = {.sa = {.sa_family = publish->to.sa.sa_family}};
+	char port[PUBLISH_TEXT_MAX];
+
+	for (size_t i = 0; i < config->listen_count; i++)
+		if (publish_has(publish, IPPROTO_TCP, &config->listens[i].addr, addr_port(&config->listens[i].addr)))
+			ini_report_add(reading->report, config->path, publish->port_line,
+				"Port: '%s': Listen = %s is ours; expected another port here, or in Listen",
+				publish_format_port(port, publish), config->listens[i].text);
+	if (config->has_device && !config->hidden && publish_has(publish, IPPROTO_UDP, &any, wireguard_port))
+		ini_report_add(reading->report, config->path, publish->port_line,
+			"Port: '%s': WireGuard's own ListenPort is %u; expected another port here, or there",
+			publish_format_port(port, publish), wireguard_port);
+}
+
 /* A [Peer] must be a peer of WireGuard, or admit a client, or both. */
 static void check_peers(struct reading *reading)
 {
@@ -492,6 +518,10 @@ static void finish(struct reading *reading)
 	check_hidden(reading);
 	check_certificate(reading);
 	check_cleartext(reading);
+	publish_check(config->publishes, config->publish_count, config->has_device ? &config->wireguard : NULL,
+		config->path, reading->report);
+	for (size_t i = 0; i < config->publish_count; i++)
+		check_publish(reading, &config->publishes[i]);
 	check_peers(reading);
 	for (size_t i = 0; i < config->client_count; i++) {
 		struct server_client *client = &config->clients[i];
@@ -517,6 +547,7 @@ static int read_into(struct reading *reading, const char *path, struct err *err)
 		.main = {&table, reading->config, reading->lines},
 		.peer = {&peer_table, open_peer},
 		.gateway = {&gateway_table, open_gateway},
+		.publish = {&publish_table, open_publish},
 		.wireguard_path = &reading->config->wireguard_path,
 		.wireguard = &reading->config->wireguard};
 	rc = tunnel_file_read(&reading->file, path, reading->report, err);
@@ -557,6 +588,7 @@ void server_config_done(void *owner)
 	free(config->settings.trusted_proxies); /* the only one of the settings that is memory */
 	free(config->wireguard_path);
 	gateways_done(config->gateways, config->gateway_count);
+	free(config->publishes);
 	wg_config_done(&config->wireguard);
 	*config = (struct server_config){0};
 }

@@ -5,6 +5,7 @@
 #include "common/base/err.h"
 #include "common/base/ini.h"
 #include "common/host/gateway.h"
+#include "common/host/publish.h"
 #include "common/wireguard/wg_config.h"
 #include "server/settings.h"
 
@@ -48,6 +49,8 @@ struct server_config {
 	bool hidden;	       /* its UDP port answers to the tunnel only */
 	struct gateway *gateways;
 	size_t gateway_count;
+	struct publish *publishes;
+	size_t publish_count;
 	unsigned main_line; /* of [Server]'s header */
 	struct server_client *clients;
 	size_t client_count;

@@ -31,14 +31,6 @@ struct checking {
 
 /* --- the way in --- */
 
-static bool is_wildcard(const struct addr *addr)
-{
-	static const struct in6_addr any = IN6ADDR_ANY_INIT;
-
-	return addr->sa.sa_family == AF_INET6 ? memcmp(&addr->in6.sin6_addr, &any, sizeof(any)) == 0
-					      : addr->in4.sin_addr.s_addr == 0;
-}
-
 /* @addr: a local address, or the wildcard, for which the first address of the default route's device is taken. Return:
  * true with the device and that address. */
 static bool find_way(
@@ -50,7 +42,7 @@ static bool find_way(
 	bool found = false;
 	size_t count;
 
-	if (is_wildcard(addr) && net_route_default(checking->netlink, addr->sa.sa_family, &way, NULL) < 0)
+	if (addr_is_any(addr) && net_route_default(checking->netlink, addr->sa.sa_family, &way, NULL) < 0)
 		return false;
 	if (net_address_list(checking->netlink, &addresses, &count, NULL) < 0)
 		return false;

@@ -213,6 +213,13 @@ bool addr_is_loopback(const struct addr *addr)
 	return addr->sa.sa_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&addr->in6.sin6_addr);
 }
 
+bool addr_is_any(const struct addr *addr)
+{
+	if (addr->sa.sa_family == AF_INET6)
+		return IN6_IS_ADDR_UNSPECIFIED(&addr->in6.sin6_addr);
+	return addr->sa.sa_family != AF_INET || addr->in4.sin_addr.s_addr == INADDR_ANY;
+}
+
 bool addr_equal(const struct addr *a, const struct addr *b)
 {
 	if (a->sa.sa_family != b->sa.sa_family)

@@ -36,6 +36,7 @@ socklen_t addr_len(const struct addr *addr); /* for bind() and connect() */
 uint16_t addr_port(const struct addr *addr); /* host order */
 void addr_set_port(struct addr *addr, uint16_t port);
 bool addr_is_loopback(const struct addr *addr);		     /* 127.0.0.0/8, ::1 */
+bool addr_is_any(const struct addr *addr);		     /* 0.0.0.0, ::, or none at all */
 bool addr_equal(const struct addr *a, const struct addr *b); /* family, address and port */
 /* Read a socket address as the kernel gave it; IPv4-mapped IPv6 becomes IPv4. */
 void addr_from_sockaddr(const struct sockaddr *sa, struct addr *ret);

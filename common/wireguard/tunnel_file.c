@@ -6,6 +6,7 @@
  *    [Interface]            wg_config's table, and PrivateKeyFile from here; the same, and not with WireGuard = PATH
  *    [Peer]                 wg_config's table, and the program's for a peer; each is a new one
  *    [Gateway]              gateway.c's table; each is a new one
+ *    [Publish]              publish.c's table, in a hub's file; each is a new one
  *
  * With WireGuard = PATH the device is described in that file, which is read as wg-quick would: two tables, no keys of
  * ours. Its [Interface] and [Peer] then take the place of ours, which only say who may come in.
@@ -30,7 +31,7 @@
 #define UEVENT_MAX 4096	   /* a few short lines */
 
 /* Sections that are still to come. They are named, so that a user does not look for a misspelling. */
-static const char *const future_sections[] = {"Publish", "Claim"};
+static const char *const future_sections[] = {"Claim"};
 
 #define READERS_MAX 2 /* of one section: WireGuard's keys and ours */
 
@@ -145,7 +146,7 @@ static void walk_entry(struct walk *walk, const struct ini_entry *entry)
 {
 	const struct tunnel_file *file = walk->file;
 	const struct key_table *const tables[] = {file->main.table, &wg_config_interface_table, &interface_table,
-		&wg_config_peer_table, file->peer.table, file->gateway.table, NULL};
+		&wg_config_peer_table, file->peer.table, file->gateway.table, file->publish.table, NULL};
 
 	walk_note_secret(walk, entry);
 	if (!walk_refuse_elsewhere(walk, entry) && !wg_config_take_amnezia(file->wireguard, walk->section, entry) &&
@@ -212,7 +213,8 @@ static int walk_open_peer(struct walk *walk)
 static int walk_complain_section(struct walk *walk)
 {
 	const char *name = walk->section->name, *main_name = walk->file->main.table->section;
-	const char *const known[] = {main_name, "Interface", "Peer", "Gateway", NULL};
+	bool publishes = walk->file->publish.table;
+	const char *const known[] = {main_name, "Interface", "Peer", "Gateway", publishes ? "Publish" : NULL, NULL};
 	const char *nearest = ini_nearest(name, known);
 	const char *path = walk->ini->path;
 	unsigned line = walk->section->line;
@@ -223,14 +225,15 @@ static int walk_complain_section(struct walk *walk)
 				"[%s]: not known to this version; take the section out", name);
 			return -EINVAL;
 		}
-	if (strcasecmp(name, walk->file->other_section) == 0)
+	if (strcasecmp(name, walk->file->other_section) == 0 || strcasecmp(name, "Publish") == 0)
 		ini_report_add(walk->report, path, line, "[%s]: is for %s; a file is for one of the two programs", name,
 			walk->file->other_program);
 	else if (nearest)
 		ini_report_add(walk->report, path, line, "[%s]: not a section; did you mean [%s]?", name, nearest);
 	else
 		ini_report_add(walk->report, path, line,
-			"[%s]: not a section; expected [%s], [Interface], [Peer] or [Gateway]", name, main_name);
+			"[%s]: not a section; expected [%s], [Interface], [Peer]%s or [Gateway]", name, main_name,
+			publishes ? ", [Publish]" : "");
 	return -EINVAL;
 }
 
@@ -239,7 +242,7 @@ static bool walk_is_main(const struct walk *walk)
 	return strcasecmp(walk->section->name, walk->file->main.table->section) == 0;
 }
 
-/* [Peer] and [Gateway] begin without keys each time; the others go on where the last one stopped. */
+/* [Peer], [Gateway] and [Publish] begin without keys each time; the others go on where the last one stopped. */
 static int walk_open_section(struct walk *walk)
 {
 	const char *name = walk->section->name;
@@ -254,6 +257,8 @@ static int walk_open_section(struct walk *walk)
 		return walk_open_peer(walk);
 	if (strcasecmp(name, "Gateway") == 0)
 		return walk_open_repeated(walk, &walk->file->gateway, "[Gateway]");
+	if (strcasecmp(name, "Publish") == 0 && walk->file->publish.table)
+		return walk_open_repeated(walk, &walk->file->publish, "[Publish]");
 	if (!walk_is_main(walk))
 		return walk_complain_section(walk);
 	if (!walk->file->main_line)

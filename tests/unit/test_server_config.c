@@ -163,6 +163,164 @@ static void no_device_is_touched_without(void **state)
 	server_config_done(&config);
 }
 
+/* A hub with a device, in eight lines, whose peer leads to the home network. */
+#define PUBLISHING                                                                                                     \
+	"[Server]\n" INTERFACE "Address = 10.10.0.1/24, fd10::1/64\n[Peer]\nPublicKey = " KEY_B                        \
+	"\nAllowedIPs = 10.10.0.2/32, 192.168.1.0/24, fd10::2/128\n[Publish]\n"
+
+/* [Publish] repeats; ports and addresses arrive in every form that they have. */
+static void publications_arrive(void **state)
+{
+	static const struct {
+		const char *port, *to;
+	} cases[] = {
+		{"tcp/80", "192.168.1.30:8080"},
+		{"udp/27015", "10.10.0.2:27015"},
+		{"tcp/8000-8010", "192.168.1.30:9000-9010"},
+		{"tcp/203.0.113.10:81", "192.168.1.30:81"},
+		{"tcp/[2001:db8:1::10]:80-81", "[fd10::2]:80-81"},
+		{"tcp/65535", "192.168.1.30:1"},
+		{"udp/1-65535", "[fd10::2]:1-65535"},
+	};
+	struct ini_report report = {0};
+	struct server_config config;
+	char text[2048] = PUBLISHING, port[PUBLISH_TEXT_MAX], to[PUBLISH_TEXT_MAX];
+
+	(void)state;
+	for (size_t i = 0; i < 7; i++)
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), "Port = %s\nTo = %s\n%s", cases[i].port,
+			cases[i].to, i < 6 ? "[publish]\n" : "KEEPSOURCE = yes\n");
+	assert_int_equal(read_text(text, &config, &report), 0);
+	assert_int_equal(config.publish_count, 7);
+	for (size_t i = 0; i < 7; i++) {
+		assert_string_equal(publish_format_port(port, &config.publishes[i]), cases[i].port);
+		assert_string_equal(publish_format_to(to, &config.publishes[i]), cases[i].to);
+		assert_int_equal(config.publishes[i].keep_source, i == 6);
+		assert_int_equal(config.publishes[i].port_line, 9 + 3 * i);
+		for (size_t j = 0; j < 7; j++)
+			assert_int_equal(publish_is_same(&config.publishes[i], &config.publishes[j]), i == j);
+	}
+	server_config_done(&config);
+}
+
+#define PORT(value) PUBLISHING "Port = " value "\nTo = 192.168.1.30:80\n"
+#define TO(value) PUBLISHING "Port = tcp/80\nTo = " value "\n"
+#define PORT_HINT "expected for example tcp/80, udp/27015, tcp/8000-8010, tcp/203.0.113.10:80"
+#define TO_HINT "expected an address with its port, as in 192.168.1.30:8080 or [fd10::2]:80"
+#define NO_PORT "no port, and no address with its port, behind tcp/ or udp/; " PORT_HINT " or tcp/[2001:db8:1::10]:80"
+
+static void each_wrong_publication_has_its_line(void **state)
+{
+	static const struct {
+		const char *text, *complaint;
+	} cases[] = {
+		{PORT("80"), "hub.conf:9: Port: '80': begins with neither tcp/ nor udp/; " PORT_HINT},
+		{PORT("sctp/80"), "hub.conf:9: Port: 'sctp/80': begins with neither tcp/ nor udp/; " PORT_HINT},
+		{PORT("tcp/"), "hub.conf:9: Port: 'tcp/': " NO_PORT},
+		{PORT("tcp/0"), "hub.conf:9: Port: 'tcp/0': " NO_PORT},
+		{PORT("tcp/65536"), "hub.conf:9: Port: 'tcp/65536': " NO_PORT},
+		{PORT("tcp/http"), "hub.conf:9: Port: 'tcp/http': " NO_PORT},
+		{PORT("tcp/80-"), "hub.conf:9: Port: 'tcp/80-': " NO_PORT},
+		{PORT("tcp/-80"), "hub.conf:9: Port: 'tcp/-80': " NO_PORT},
+		{PORT("tcp/81-80"), "hub.conf:9: Port: 'tcp/81-80': " NO_PORT},
+		{PORT("tcp/80-81-82"), "hub.conf:9: Port: 'tcp/80-81-82': " NO_PORT},
+		{PORT("tcp/80, tcp/81"), "hub.conf:9: Port: 'tcp/80, tcp/81': " NO_PORT},
+		{PORT("tcp/203.0.113.10"), "hub.conf:9: Port: 'tcp/203.0.113.10': " NO_PORT},
+		{PORT("tcp/vps.example.org:80"), "hub.conf:9: Port: 'tcp/vps.example.org:80': " NO_PORT},
+		{PORT("tcp/2001:db8:1::10:80"), "hub.conf:9: Port: 'tcp/2001:db8:1::10:80': " NO_PORT},
+		{PORT("tcp/[2001:db8:1::10]"), "hub.conf:9: Port: 'tcp/[2001:db8:1::10]': " NO_PORT},
+		{PORT("tcp/127.0.0.1:80"),
+			"hub.conf:9: Port: 'tcp/127.0.0.1:80': not an address that others reach; expected one of this "
+			"host's, or none for all but the loopback, as in tcp/80"},
+		{PORT("tcp/0.0.0.0:80"),
+			"hub.conf:9: Port: 'tcp/0.0.0.0:80': not an address that others reach; expected one of this "
+			"host's, or none for all but the loopback, as in tcp/80"},
+		{TO("192.168.1.30"), "hub.conf:10: To: '192.168.1.30': not an address with its port; " TO_HINT},
+		{TO("8080"), "hub.conf:10: To: '8080': not an address with its port; " TO_HINT},
+		{TO("nas.home:80"), "hub.conf:10: To: 'nas.home:80': not an address with its port; " TO_HINT},
+		{TO("192.168.1.300:80"), "hub.conf:10: To: '192.168.1.300:80': not an address with its port; " TO_HINT},
+		{TO("192.168.1.30:80:80"),
+			"hub.conf:10: To: '192.168.1.30:80:80': not an address with its port; " TO_HINT},
+		{TO("fd10::2:80"), "hub.conf:10: To: 'fd10::2:80': not an address with its port; " TO_HINT},
+		{TO("127.0.0.1:80"), "hub.conf:10: To: '127.0.0.1:80': not a host behind the tunnel; " TO_HINT},
+		{TO("[::]:80"), "hub.conf:10: To: '[::]:80': not a host behind the tunnel; " TO_HINT},
+		{TO("[::ffff:10.10.0.2]:80"),
+			"hub.conf:10: To: '[::ffff:10.10.0.2]:80': not a host behind the tunnel; " TO_HINT},
+		{TO("10.10.0.1:80"),
+			"hub.conf:10: To: '10.10.0.1:80': is this host's own address in the tunnel; expected one behind "
+			"a [Peer]"},
+		{TO("192.168.2.30:80"),
+			"hub.conf:10: To: '192.168.2.30:80': in the AllowedIPs of no [Peer], so it would be looked for on "
+			"the Internet; expected 192.168.2.30 in the AllowedIPs of the peer that leads there"},
+		{TO("192.168.1.30:80-81"),
+			"hub.conf:10: To: '192.168.1.30:80-81': 2 ports for the 1 of Port in line 9; expected as many"},
+		{PUBLISHING "Port = tcp/80-89\nTo = 192.168.1.30:80\n",
+			"hub.conf:10: To: '192.168.1.30:80': 1 ports for the 10 of Port in line 9; expected as many"},
+		{PUBLISHING "Port = tcp/203.0.113.10:80\nTo = [fd10::2]:80\n",
+			"hub.conf:10: To: '[fd10::2]:80': is IPv6, and the address of Port in line 9 is IPv4; expected one "
+			"family, and a section for each"},
+		{PUBLISHING "To = 192.168.1.30:80\n", "hub.conf:8: Port: missing; " PORT_HINT},
+		{PUBLISHING "Port = tcp/80\n", "hub.conf:8: To: missing; " TO_HINT},
+		{PUBLISHING "Port = tcp/80\nServerName = a.example.org\nTo = 192.168.1.30:80\n",
+			"hub.conf:10: ServerName: not a key of [Publish]; take the line out"},
+		{TO("192.168.1.30:80") "KeepSource = 1\n",
+			"hub.conf:11: KeepSource: '1': neither yes nor no; expected one of the two"},
+		{TO("192.168.1.30:80") "[Publish]\nPort = tcp/79-81\nTo = 192.168.1.30:79-81\n",
+			"hub.conf:12: Port: 'tcp/79-81': published already, as tcp/80 in line 9; expected a port in one "
+			"[Publish] only"},
+		{TO("192.168.1.30:80") "[Publish]\nPort = tcp/203.0.113.10:80\nTo = 192.168.1.31:80\n",
+			"hub.conf:12: Port: 'tcp/203.0.113.10:80': published already, as tcp/80 in line 9; expected a port in "
+			"one [Publish] only"},
+		{PUBLISHING "Port = tcp/400-443\nTo = 192.168.1.30:400-443\n",
+			"hub.conf:9: Port: 'tcp/400-443': Listen = 0.0.0.0:443 is ours; expected another port here, or in "
+			"Listen"},
+		{"[Server]\n[Publish]\nPort = tcp/80\nTo = [fd10::2]:8443\n",
+			"hub.conf:2: [Publish]: needs a device of ours; expected [Interface] in this file, or WireGuard = PATH"},
+		{"[Server]\nHidden = no\n" INTERFACE "Address = 10.10.0.1/24\n[Peer]\nPublicKey = " KEY_B
+		 "\nAllowedIPs = "
+		 "10.10.0.2/32, fd10::2/128\n[Publish]\nPort = udp/51820\nTo = 10.10.0.2:51820\n",
+			"hub.conf:10: Port: 'udp/51820': WireGuard's own ListenPort is 51820; expected another port here, or "
+			"there"},
+		{"[Server]\nHidden = no\n" INTERFACE "Address = 10.10.0.1/24\n[Peer]\nPublicKey = " KEY_B
+		 "\nAllowedIPs = "
+		 "10.10.0.2/32, fd10::2/128\n[Publish]\nPort = tcp/80\nTo = [fd10::2]:80\n",
+			"hub.conf:11: To: '[fd10::2]:80': the device has no IPv6 address, and answers would not come back; "
+			"expected one in Address of [Interface]"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct ini_report report = {0};
+		struct server_config config;
+
+		assert_int_equal(read_text(cases[i].text, &config, &report), -EINVAL);
+		assert_only_line(&report, cases[i].text, cases[i].complaint);
+		ini_report_done(&report);
+	}
+}
+
+/* Neither a port of the other protocol, nor of the other family, nor another address is the same port. */
+static void neighbours_of_a_publication_are_free(void **state)
+{
+	struct ini_report report = {0};
+	struct server_config config;
+
+	(void)state;
+	assert_int_equal(read_text("[Server]\nListen = 203.0.113.11:80, 127.0.0.1:81\n" INTERFACE
+				   "Address = 10.10.0.1/24, fd10::1/64\n[Peer]\nPublicKey = " KEY_B
+				   "\nAllowedIPs = 0.0.0.0/0, ::/0\n"
+				   "[Publish]\nPort = tcp/203.0.113.10:80\nTo = 192.168.1.30:80\n"
+				   "[Publish]\nPort = tcp/203.0.113.12:80\nTo = 192.168.1.30:80\n"
+				   "[Publish]\nPort = udp/80\nTo = 192.168.1.30:80\n"
+				   "[Publish]\nPort = tcp/80\nTo = [fd10::2]:80\n"
+				   "[Publish]\nPort = tcp/81\nTo = 192.168.1.30:81\n"
+				   "[Publish]\nPort = udp/51820\nTo = 192.168.1.30:81\n",
+				 &config, &report),
+		0);
+	assert_int_equal(config.publish_count, 6);
+	server_config_done(&config);
+}
+
 /* [Gateway] repeats; its networks grow, without the bits behind their length. */
 static void gateways_arrive(void **state)
 {
@@ -329,12 +487,10 @@ static void each_mistake_has_its_line(void **state)
 	} cases[] = {
 		{"", "hub.conf:1: [Server]: missing section; a line [Server] begins it"},
 		{"[Peer]\nToken = " TOKEN "\n", "hub.conf:1: [Server]: missing section; a line [Server] begins it"},
-		{"[Server]\n[publish]\nPort = tcp/80\n",
-			"hub.conf:2: [publish]: not known to this version; take the section out"},
 		{"[Server]\n[Claim]\n", "hub.conf:2: [Claim]: not known to this version; take the section out"},
 		{"[Server]\n[Pear]\n", "hub.conf:2: [Pear]: not a section; did you mean [Peer]?"},
 		{"[Server]\n[Fortress]\nX = 1\n",
-			"hub.conf:2: [Fortress]: not a section; expected [Server], [Interface], [Peer] or [Gateway]"},
+			"hub.conf:2: [Fortress]: not a section; expected [Server], [Interface], [Peer], [Publish] or [Gateway]"},
 		{"[Server]\n[Client]\nServer = x\n",
 			"hub.conf:2: [Client]: is for towpath-client; a file is for one of the two programs"},
 		{"[Server]\nWebsite = /var/www\n",
@@ -383,7 +539,8 @@ static void each_mistake_has_its_line(void **state)
 			"hub.conf:2: Listen: '0.0.0.0:443,,[::]:443': an element of the list is empty; expected one comma between two elements"},
 		{"[Server]\nTarget = 192.0.2.1:51820\n",
 			"hub.conf:2: Target: '192.0.2.1:51820': not a loopback address; expected WireGuard's port on this host, as in 127.0.0.1:51820 (for WireGuard in a container: docker run -p 127.0.0.1:51820:51820/udp …)"},
-		{"[Server]\nTarget = 172.20.0.4:4500\n", "hub.conf:2: Target: '172.20.0.4:4500': not a loopback address; expected WireGuard's port on this host, as in 127.0.0.1:51820 (for WireGuard in a container: docker run -p 127.0.0.1:51820:4500/udp …)"},
+		{"[Server]\nTarget = 172.20.0.4:4500\n",
+			"hub.conf:2: Target: '172.20.0.4:4500': not a loopback address; expected WireGuard's port on this host, as in 127.0.0.1:51820 (for WireGuard in a container: docker run -p 127.0.0.1:51820:4500/udp …)"},
 		{"[Server]\nTarget = localhost:51820\n",
 			"hub.conf:2: Target: 'localhost:51820': not an address; expected WireGuard's port on this host, as in 127.0.0.1:51820"},
 		{"[Server]\nTrustedProxies = 10.0.0.1:80\n",
@@ -412,8 +569,10 @@ static void each_mistake_has_its_line(void **state)
 			"hub.conf:3: StockPath: has a character that is not allowed; expected letters, digits, '_', '-' and '/'"},
 		{"[Server]\n[Peer]\nStockPath = /a\n",
 			"hub.conf:3: StockPath: has a '/' too many; expected a word, or words with one '/' between them"},
-		{"[Server]\n[Peer]\nStockPath = a/\n", "hub.conf:3: StockPath: has a '/' too many; expected a word, or words with one '/' between them"},
-		{"[Server]\n[Peer]\nStockPath = a//b\n", "hub.conf:3: StockPath: has a '/' too many; expected a word, or words with one '/' between them"},
+		{"[Server]\n[Peer]\nStockPath = a/\n",
+			"hub.conf:3: StockPath: has a '/' too many; expected a word, or words with one '/' between them"},
+		{"[Server]\n[Peer]\nStockPath = a//b\n",
+			"hub.conf:3: StockPath: has a '/' too many; expected a word, or words with one '/' between them"},
 		{"[Server]\n[Peer]\nToken = " TOKEN "\n[Peer]\nName = x\nToken = " TOKEN "\n",
 			"hub.conf:6: Token: the same as the Token in line 3; expected one of its own for every peer"},
 		{"[Server]\n[Peer]\nToken = " TOKEN "\nStockPath = " TOKEN "\n",
@@ -639,6 +798,9 @@ int main(void)
 		cmocka_unit_test(interface_makes_a_device),
 		cmocka_unit_test(wireguard_names_a_device),
 		cmocka_unit_test(no_device_is_touched_without),
+		cmocka_unit_test(publications_arrive),
+		cmocka_unit_test(each_wrong_publication_has_its_line),
+		cmocka_unit_test(neighbours_of_a_publication_are_free),
 		cmocka_unit_test(gateways_arrive),
 		cmocka_unit_test(each_mistake_about_the_device_has_its_line),
 		cmocka_unit_test(device_must_have_a_name),

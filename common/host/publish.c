@@ -1,0 +1,306 @@
+/* See publish.h. Happy path: each section opens one element, its keys are parsed into it, and the whole is checked when
+ * the device is known. Every mistake becomes a line of the report; nothing is looked up on the host.
+ */
+#include "common/host/publish.h"
+
+#include "common/base/prefix.h"
+#include "common/base/text.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#define EXPECTED_PORT "expected for example tcp/80, udp/27015, tcp/8000-8010, tcp/203.0.113.10:80"
+#define EXPECTED_TO "expected an address with its port, as in 192.168.1.30:8080 or [fd10::2]:80"
+
+struct publish *publish_open(struct publish **publishes, size_t *count, const struct key_place *place)
+{
+	struct publish *publish = key_append(publishes, count, sizeof(*publish), place);
+
+	if (publish)
+		publish->line = place->line;
+	return publish;
+}
+
+/* --- parsers --- */
+
+/* "80" or "8000-8010". Return: 0 or -EINVAL. */
+static int parse_ports(const char *text, struct publish_ports *ret)
+{
+	size_t len = strcspn(text, "-");
+	uint64_t first, last;
+	char word[8];
+
+	if (len >= sizeof(word))
+		return -EINVAL;
+	memcpy(word, text, len);
+	word[len] = '\0';
+	if (text_parse_number(word, 10, UINT16_MAX, &first) < 0 || first == 0)
+		return -EINVAL;
+	last = first;
+	if (text[len] == '-' && (text_parse_number(text + len + 1, 10, UINT16_MAX, &last) < 0 || last < first))
+		return -EINVAL;
+	*ret = (struct publish_ports){(uint16_t)first, (uint16_t)last};
+	return 0;
+}
+
+/* "192.168.1.30:8080" or "[fd10::2]:80-89". Return: 0 or -EINVAL. */
+static int parse_place(const char *text, struct addr *ret_addr, struct publish_ports *ret_ports)
+{
+	const char *colon = strrchr(text, ':');
+	size_t len = colon ? (size_t)(colon - text) : 0;
+	char host[ADDR_TEXT_MAX];
+
+	if (len == 0 || len >= sizeof(host))
+		return -EINVAL;
+	memcpy(host, text, len);
+	host[len] = '\0';
+	/* an IPv6 address without brackets would take the port for its last part */
+	if ((host[0] != '[' && strchr(host, ':')) || addr_parse(host, 1, ret_addr) < 0 || addr_port(ret_addr) != 1 ||
+		(ret_addr->sa.sa_family == AF_INET6 && ret_addr->in6.sin6_scope_id != 0))
+		return -EINVAL;
+	addr_set_port(ret_addr, 0);
+	return parse_ports(colon + 1, ret_ports);
+}
+
+/* The address of one host, not of many, of none, or of this host alone. */
+static bool is_one_host(const struct addr *addr)
+{
+	if (addr_is_loopback(addr) || addr_is_any(addr))
+		return false;
+	if (addr->sa.sa_family == AF_INET6)
+		return !IN6_IS_ADDR_MULTICAST(&addr->in6.sin6_addr) && !IN6_IS_ADDR_V4MAPPED(&addr->in6.sin6_addr);
+	return !IN_MULTICAST(ntohl(addr->in4.sin_addr.s_addr)) && addr->in4.sin_addr.s_addr != INADDR_NONE;
+}
+
+static int parse_port(void *owner, const char *text, const struct key_place *place)
+{
+	struct publish *publish = owner;
+	struct publish_ports ports;
+	struct addr address = {.sa = {0}};
+	const char *rest;
+	uint8_t protocol;
+
+	if (strncasecmp(text, "tcp/", 4) == 0)
+		protocol = IPPROTO_TCP;
+	else if (strncasecmp(text, "udp/", 4) == 0)
+		protocol = IPPROTO_UDP;
+	else
+		return key_complain(place, "begins with neither tcp/ nor udp/; " EXPECTED_PORT);
+	rest = text + 4;
+	if (strchr(rest, ':') ? parse_place(rest, &address, &ports) < 0 : parse_ports(rest, &ports) < 0)
+		return key_complain(place, "no port, and no address with its port, behind tcp/ or udp/; " EXPECTED_PORT
+					   " or tcp/[2001:db8:1::10]:80");
+	if (address.sa.sa_family && !is_one_host(&address))
+		return key_complain(place,
+			"not an address that others reach; expected one of this host's, or none for all but the "
+			"loopback, as in tcp/80");
+	publish->protocol = protocol;
+	publish->address = address;
+	publish->ports = ports;
+	return 0;
+}
+
+static int parse_to(void *owner, const char *text, const struct key_place *place)
+{
+	struct publish *publish = owner;
+	struct publish_ports ports;
+	struct addr to;
+
+	if (parse_place(text, &to, &ports) < 0)
+		return key_complain(place, "not an address with its port; " EXPECTED_TO);
+	if (!is_one_host(&to))
+		return key_complain(place, "not a host behind the tunnel; " EXPECTED_TO);
+	publish->to = to;
+	publish->to_ports = ports;
+	return 0;
+}
+
+#define AT(field) offsetof(struct publish, field)
+
+static const struct key_row rows[] = {
+	{"Port", KEY_ONCE, parse_port, .line_offset = AT(port_line)},
+	{"To", KEY_ONCE, parse_to, .line_offset = AT(to_line)},
+	{"KeepSource", KEY_ONCE, key_set_bool, AT(keep_source), .line_offset = AT(keep_source_line)},
+};
+const struct key_table publish_table = {"Publish", rows, sizeof(rows) / sizeof(*rows)};
+
+/* --- the whole --- */
+
+static bool is_whole(const struct publish *publish)
+{
+	return publish->protocol != 0 && publish->to.sa.sa_family != 0;
+}
+
+static unsigned count_of(const struct publish_ports *ports)
+{
+	return ports->last - ports->first + 1u;
+}
+
+static const char *name_of(int family)
+{
+	return family == AF_INET6 ? "IPv6" : "IPv4";
+}
+
+/* Masquerading takes an address of the device, and answers go to it. */
+static bool has_address(const struct wg_config *wireguard, int family)
+{
+	for (size_t i = 0; i < wireguard->interface.address_count; i++)
+		if (wireguard->interface.addresses[i].prefix.addr.sa.sa_family == family)
+			return true;
+	return false;
+}
+
+static bool is_own(const struct wg_config *wireguard, const struct addr *to)
+{
+	for (size_t i = 0; i < wireguard->interface.address_count; i++)
+		if (addr_equal(&wireguard->interface.addresses[i].prefix.addr, to))
+			return true;
+	return false;
+}
+
+static bool has_peer(const struct wg_config *wireguard, const struct addr *to)
+{
+	struct prefix host = prefix_of_host(to);
+
+	for (size_t i = 0; i < wireguard->peer_count; i++)
+		for (size_t j = 0; j < wireguard->peers[i].allowed_ip_count; j++)
+			if (prefix_contains(&wireguard->peers[i].allowed_ips[j].prefix, &host))
+				return true;
+	return false;
+}
+
+/* Without a peer that has it, a packet for To would leave by the default route. */
+static void check_to(
+	const struct publish *publish, const struct wg_config *wireguard, const char *path, struct ini_report *report)
+{
+	int family = publish->to.sa.sa_family;
+	char to[PUBLISH_TEXT_MAX], host[ADDR_TEXT_MAX];
+
+	publish_format_to(to, publish);
+	addr_format_host(host, sizeof(host), &publish->to);
+	if (is_own(wireguard, &publish->to))
+		ini_report_add(report, path, publish->to_line,
+			"To: '%s': is this host's own address in the tunnel; expected one behind a [Peer]", to);
+	else if (!has_peer(wireguard, &publish->to))
+		ini_report_add(report, path, publish->to_line,
+			"To: '%s': in the AllowedIPs of no [Peer], so it would be looked for on the Internet; expected %s in "
+			"the AllowedIPs of the peer that leads there",
+			to, host);
+	else if (!has_address(wireguard, family))
+		ini_report_add(report, path, publish->to_line,
+			"To: '%s': the device has no %s address, and answers would not come back; expected one in Address "
+			"of [Interface]",
+			to, name_of(family));
+}
+
+static void check_one(
+	const struct publish *publish, const struct wg_config *wireguard, const char *path, struct ini_report *report)
+{
+	int family = publish->to.sa.sa_family;
+	char to[PUBLISH_TEXT_MAX];
+
+	if (!publish->port_line)
+		ini_report_add(report, path, publish->line, "Port: missing; " EXPECTED_PORT);
+	if (!publish->to_line)
+		ini_report_add(report, path, publish->line, "To: missing; " EXPECTED_TO);
+	if (!wireguard)
+		ini_report_add(report, path, publish->line,
+			"[Publish]: needs a device of ours; expected [Interface] in this file, or WireGuard = PATH");
+	if (!is_whole(publish))
+		return;
+	publish_format_to(to, publish);
+	if (count_of(&publish->to_ports) != count_of(&publish->ports))
+		ini_report_add(report, path, publish->to_line,
+			"To: '%s': %u ports for the %u of Port in line %u; expected as many", to,
+			count_of(&publish->to_ports), count_of(&publish->ports), publish->port_line);
+	if (publish->address.sa.sa_family && publish->address.sa.sa_family != family)
+		ini_report_add(report, path, publish->to_line,
+			"To: '%s': is %s, and the address of Port in line %u is %s; expected one family, and a section for "
+			"each",
+			to, name_of(family), publish->port_line, name_of(publish->address.sa.sa_family));
+	if (wireguard)
+		check_to(publish, wireguard, path, report);
+}
+
+/* @family: of the place that is asked about. */
+static bool meets(const struct publish *publish, uint8_t protocol, const struct addr *address, int family,
+	const struct publish_ports *ports)
+{
+	return publish->protocol == protocol && publish->to.sa.sa_family == family &&
+	       publish->ports.first <= ports->last && ports->first <= publish->ports.last &&
+	       (!publish->address.sa.sa_family || addr_is_any(address) || addr_equal(&publish->address, address));
+}
+
+/* With and without an address is one port twice, too: which of the two it is must not hang on the order of rules. */
+static void check_two(
+	const struct publish *first, const struct publish *second, const char *path, struct ini_report *report)
+{
+	char port[PUBLISH_TEXT_MAX], other[PUBLISH_TEXT_MAX];
+
+	if (is_whole(first) && is_whole(second) &&
+		meets(first, second->protocol, &second->address, second->to.sa.sa_family, &second->ports))
+		ini_report_add(report, path, second->port_line,
+			"Port: '%s': published already, as %s in line %u; expected a port in one [Publish] only",
+			publish_format_port(port, second), publish_format_port(other, first), first->port_line);
+}
+
+void publish_check(const struct publish *publishes, size_t count, const struct wg_config *wireguard, const char *path,
+	struct ini_report *report)
+{
+	for (size_t i = 0; i < count; i++) {
+		check_one(&publishes[i], wireguard, path, report);
+		for (size_t j = 0; j < i; j++)
+			check_two(&publishes[j], &publishes[i], path, report);
+	}
+}
+
+bool publish_has(const struct publish *publish, uint8_t protocol, const struct addr *address, uint16_t port)
+{
+	const struct publish_ports ports = {port, port};
+	struct addr host = *address;
+
+	addr_set_port(&host, 0);
+	return !addr_is_loopback(&host) && meets(publish, protocol, &host, host.sa.sa_family, &ports);
+}
+
+bool publish_is_same(const struct publish *a, const struct publish *b)
+{
+	return a->protocol == b->protocol && addr_equal(&a->address, &b->address) && addr_equal(&a->to, &b->to) &&
+	       memcmp(&a->ports, &b->ports, sizeof(a->ports)) == 0 &&
+	       memcmp(&a->to_ports, &b->to_ports, sizeof(a->to_ports)) == 0 && a->keep_source == b->keep_source;
+}
+
+/* --- as text --- */
+
+/* "80", "203.0.113.10:8000-8010" */
+static void format_place(char *buf, size_t size, const struct addr *addr, const struct publish_ports *ports)
+{
+	struct addr with_port = *addr;
+	char text[ADDR_TEXT_MAX];
+
+	addr_set_port(&with_port, ports->first);
+	if (addr->sa.sa_family)
+		addr_format(text, sizeof(text), &with_port);
+	else
+		snprintf(text, sizeof(text), "%u", ports->first);
+	if (ports->last > ports->first)
+		snprintf(buf, size, "%s-%u", text, ports->last);
+	else
+		snprintf(buf, size, "%s", text);
+}
+
+const char *publish_format_port(char buf[PUBLISH_TEXT_MAX], const struct publish *publish)
+{
+	size_t len = (size_t)snprintf(buf, PUBLISH_TEXT_MAX, publish->protocol == IPPROTO_UDP ? "udp/" : "tcp/");
+
+	format_place(buf + len, PUBLISH_TEXT_MAX - len, &publish->address, &publish->ports);
+	return buf;
+}
+
+const char *publish_format_to(char buf[PUBLISH_TEXT_MAX], const struct publish *publish)
+{
+	format_place(buf, PUBLISH_TEXT_MAX, &publish->to, &publish->to_ports);
+	return buf;
+}
