@@ -1,8 +1,8 @@
 /* See reload.h.
  *
  * Happy path: everything new is made beside the old; sessions of clients that may not come in any more are revoked,
- * then their flows, which have no session now, are closed; then new takes the place of old. It fails before anything is
- * changed.
+ * and all that a proxy has brought which is not trusted any more; then the clients' flows, which have no session now,
+ * are closed; then new takes the place of old. It fails before anything is changed.
  */
 #include "server/reload.h"
 
@@ -28,8 +28,10 @@ static void revoke_clients(struct hub *hub, const struct server_settings *settin
 		const struct admit_grant *grant = session_grant(node->session);
 
 		next = node->next;
-		if (grant && !is_admitted(hub, settings, grant->client, grant->is_stock))
-			session_revoke(node->session);
+		if (session_lost_proxy(node->session, settings))
+			session_revoke(node->session, "its proxy is none of TrustedProxies any more");
+		else if (grant && !is_admitted(hub, settings, grant->client, grant->is_stock))
+			session_revoke(node->session, "it may not come in any more");
 	}
 	/* Only flows of clients that came by a token outlive their sessions. */
 	for (size_t i = 0; i < hub->settings.client_count; i++)

@@ -83,6 +83,7 @@ struct session {
 	uint64_t answer_us;   /* throttled: no answer before; 0: nothing is to be answered */
 	int64_t since_s;      /* a tunnel since, wall clock */
 	struct addr from;     /* the visitor, as far as it is known; port 0 from X-Forwarded-For */
+	struct addr sender;   /* the visitor, or the proxy that has brought it */
 	char from_text[ADDR_TEXT_MAX];
 	struct admit_grant grant;	    /* from ADMITTED on */
 	char key[UPGRADE_KEY_TEXT_LEN + 1]; /* of the request, for the 101 */
@@ -158,10 +159,10 @@ const struct admit_grant *session_grant(const struct session *session)
 	return rules[session->state].has_grant ? &session->grant : NULL;
 }
 
-void session_revoke(struct session *session)
+void session_revoke(struct session *session, const char *why)
 {
-	log_notice(
-		"session", "%s: ended from %s: it may not come in any more", client_name(session), session->from_text);
+	if (rules[session->state].has_grant)
+		log_notice("session", "%s: ended from %s: %s", client_name(session), session->from_text, why);
 	close_with(session, FRAME_CLOSE_POLICY);
 }
 
@@ -601,14 +602,19 @@ static const struct state_rule rules[SESSION_STATE_COUNT] = {
 
 /* --- from the worker --- */
 
-static bool is_trusted_proxy(const struct hub *hub, const struct addr *from)
+static bool is_trusted_proxy(const struct server_settings *settings, const struct addr *from)
 {
 	const struct prefix host = {.addr = *from, .bits = from->sa.sa_family == AF_INET6 ? 128 : 32};
 
-	for (size_t i = 0; i < hub->settings.trusted_proxy_count; i++)
-		if (prefix_contains(&hub->settings.trusted_proxies[i], &host))
+	for (size_t i = 0; i < settings->trusted_proxy_count; i++)
+		if (prefix_contains(&settings->trusted_proxies[i], &host))
 			return true;
 	return false;
+}
+
+bool session_lost_proxy(const struct session *session, const struct server_settings *settings)
+{
+	return session->is_trusted && !is_trusted_proxy(settings, &session->sender);
 }
 
 /* In the clear and reachable from other hosts, a listener is the proxy's alone. */
@@ -628,7 +634,7 @@ static void refuse_stranger(struct hub *hub, const char *listener_text, const st
 
 void session_open(struct hub *hub, int fd, const struct server_settings_listener *listener, const struct addr *from)
 {
-	bool is_trusted = is_trusted_proxy(hub, from), is_let_in = is_trusted || !listener->only_proxies;
+	bool is_trusted = is_trusted_proxy(&hub->settings, from), is_let_in = is_trusted || !listener->only_proxies;
 	bool has_tls = !listener->cleartext && !is_trusted;
 	struct session *session = is_let_in ? calloc(1, sizeof(*session)) : NULL;
 	struct proxy_header *header = is_trusted ? calloc(1, sizeof(*header)) : NULL;
@@ -648,6 +654,7 @@ void session_open(struct hub *hub, int fd, const struct server_settings_listener
 	session->is_cleartext = listener->cleartext;
 	session->is_trusted = is_trusted;
 	session->header = header;
+	session->sender = *from;
 	set_from(session, from);
 	session->is_throttled = !is_trusted && throttle_count(&hub->throttle, from, clock_now_us());
 	enter(session, is_trusted ? SESSION_PROXIED : SESSION_TLS);

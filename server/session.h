@@ -7,6 +7,7 @@
 
 #include "common/base/addr.h"
 #include "server/flow_table.h"
+#include "server/settings.h"
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -32,8 +33,12 @@ void session_close(struct session *session);
 /* The client of the session and its grant; NULL if it is no client's. Borrowed. */
 const struct admit_grant *session_grant(const struct session *session);
 
-/* After a reload: the client is no longer admitted. Close now, with WebSocket close 1008 (policy). */
-void session_revoke(struct session *session);
+/* True if a reverse proxy has brought it that is none of @settings' TrustedProxies. */
+bool session_lost_proxy(const struct session *session, const struct server_settings *settings);
+
+/* After a reload: it would not be let in any more. Close now, a tunnel with WebSocket close 1008 (policy). @why: for
+ * the log, which has a line for each client. */
+void session_revoke(struct session *session, const char *why);
 
 /* The session's object in status, owned by the caller; NULL where it is no tunnel. */
 json_t *session_report(const struct session *session);

@@ -36,10 +36,14 @@ def link_from(source, listener=0):
     return stream.Stream(stream.dial((hub().hosts[listener], hub().ports[listener]), source=source))
 
 
+def open_by(link):
+    request = http.upgrade(tunnel.stock_token(hub()), programs.STOCK_PATH, extra=['X-Forwarded-For: 192.0.2.50'])
+    return tunnel.open_with(link, request)
+
+
 def works(link):
     """The tunnel opens, and the hub knows the visitor's address from the proxy."""
-    request = http.upgrade(tunnel.stock_token(hub()), programs.STOCK_PATH, extra=['X-Forwarded-For: 192.0.2.50'])
-    with tunnel.open_with(link, request) as carrier:
+    with open_by(link) as carrier:
         carrier.echo()
         return hub().status()['sessions'][0]['from']
 
@@ -73,11 +77,37 @@ def test_loopback_is_open_to_this_host():
     assert works(link_from('127.0.0.1', 2)).startswith('127.0.0.1:')
 
 
-def test_reload_takes_other_proxies():
-    """After a reload other proxies are let in, and those of before are not."""
-    lines = [line.replace('172.18.0.0/24', '172.19.0.2') for line in hub().lines]
+def trust(proxies):
+    """Reload with other TrustedProxies."""
+    lines = [f'TrustedProxies = {proxies}' if 'TrustedProxies' in line else line for line in hub().lines]
     hub().write('\n'.join(lines) + '\n')
     os.kill(hub().process.pid, signal.SIGHUP)
+
+
+def test_reload_ends_what_removed_proxies_have_brought():
+    """Tunnels and visitors of a proxy that is not trusted any more end at the reload; others notice nothing."""
+    visitor, waiting = link_from(HUB), link_from(HUB)
+    visitor.send(b'GET / HTTP/1.1\r\nHost: a\r\n\r\n')
+    assert visitor.recv()
+    with open_by(link_from(PROXY)) as stays, open_by(link_from(PROXY_6, 1)) as stays_6, \
+            open_by(link_from('127.0.0.1', 2)) as local, open_by(link_from(HUB)) as goes:
+        for carrier in (stays, stays_6, local, goes):
+            carrier.echo()
+        trust(f'{PROXY}, 172.19.0.2, fd18::/64')
+        assert goes.close_code() == 1008
+        assert is_closed(visitor) and is_closed(waiting)
+        for carrier in (stays, stays_6, local):
+            carrier.echo()
+        assert len(re.findall('laptop: ended from 192.0.2.50: its proxy is none of TrustedProxies', hub().log)) == 1
+        trust('fd18::/64, 172.19.0.2')
+        assert stays.close_code() == 1008
+        stays_6.echo()
+        local.echo()
+
+
+def test_reload_takes_other_proxies():
+    """After a reload other proxies are let in, and those of before are not."""
+    trust('172.19.0.2')
     claims.wait_for(lambda: not is_closed_now(STRANGER), 'the new proxy to be let in')
     assert works(link_from(STRANGER)) == '192.0.2.50'
     assert is_closed(link_from(PROXY))

@@ -579,7 +579,7 @@ static void revoked_client_is_closed_by_policy(void **state)
 {
 	(void)state;
 	reach(TUNNEL);
-	session_revoke(bed.session);
+	session_revoke(bed.session, "it may not come in any more");
 	expect("carrier_close(1008) detach");
 }
 
