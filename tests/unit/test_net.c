@@ -518,7 +518,8 @@ static void routes_are_as_ip_makes_them(void **state)
 	assert_int_equal(add_route("0.0.0.0", 0, 51820), 0);
 	assert_int_equal(add_route("fd20::7", 64, NET_ROUTE_TABLE_MAIN), 0);
 	assert_int_equal(add_route("::", 0, 51820), 0);
-#define ROUTES "(ip -d route show table all; ip -d -6 route show table all) | grep -e 20 -e default"
+#define ROUTES                                                                                                         \
+	"(ip -d route show table all; ip -d -6 route show table all) | grep -e ' 10.20.0.0/16 ' -e ' fd20::/64 ' -e ' default '"
 	strcpy(ours, said(ROUTES));
 	assert_non_null(strstr(ours, "10.20.0.0/16"));
 	assert_non_null(strstr(ours, "default dev left table 51820"));
