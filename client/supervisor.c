@@ -400,6 +400,7 @@ static int run(struct supervisor *s)
 		.name = config->name,
 		.config_path = config->path,
 		.wireguard_path = wireguard_path(config),
+		.typed = s->options->typed,
 		.state_dir = s->options->state_dir,
 		.wireguard = &config->wireguard,
 		.gateways = config->gateways,

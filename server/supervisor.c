@@ -472,6 +472,7 @@ static struct host_setup describe_host(const struct supervisor *s)
 	struct host_setup setup = {.name = config->name,
 		.config_path = config->path,
 		.wireguard_path = wireguard_path(config),
+		.typed = s->options->typed,
 		.state_dir = s->options->state_dir,
 		.wireguard = &config->wireguard,
 		.gateways = config->gateways,

@@ -12,6 +12,7 @@
 #include "common/base/clock.h"
 #include "common/base/key_table.h"
 #include "common/base/log.h"
+#include "common/base/text.h"
 #include "common/wireguard/tunnel_file.h"
 
 #include <ctype.h>
@@ -136,15 +137,21 @@ static int take_key(struct parsing *parsing, int value, const char *text)
 static int take_folder(struct parsing *parsing, int value, const char *text)
 {
 	struct options *options = parsing->options;
+	size_t len = strlen(options->places);
+	const char *name = "--runtime-dir", *quote = text_is_argument(text, "_-./+=@:~") ? "" : "'";
 
 	if (*text == '\0' || strlen(text) >= sizeof(options->runtime_dir))
 		return complain(parsing, "a folder", "empty or too long", NULL);
-	if (value == OPTION_CONFIG_DIR)
-		options->config_dir = text;
-	else if (value == OPTION_STATE_DIR)
-		options->state_dir = text;
-	else
+	if (value == OPTION_RUNTIME_DIR) {
 		snprintf(options->runtime_dir, sizeof(options->runtime_dir), "%s", text);
+	} else if (value == OPTION_CONFIG_DIR) {
+		options->config_dir = text;
+		name = "--config-dir";
+	} else {
+		options->state_dir = text;
+		name = "--state-dir";
+	}
+	snprintf(options->places + len, sizeof(options->places) - len, " %s %s%s%s", name, quote, text, quote);
 	return -1;
 }
 

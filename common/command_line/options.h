@@ -35,6 +35,7 @@ struct options {
 	char runtime_dir[PATH_MAX];
 	bool is_users_runtime_dir; /* by default, because we are not root */
 	const char *state_dir;
+	char places[1024];	  /* " --state-dir DIR": those that were given, for commands that a message names */
 	uint64_t timeout_ms;	  /* of `up` */
 	struct options_key *keys; /* in the order given */
 	size_t key_count;

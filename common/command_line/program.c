@@ -21,12 +21,13 @@
  * first. */
 static int start_tunnel(const struct program *program, const void *config, const struct options *options)
 {
+	struct tunnel_ref tunnel;
 	struct supervisor_options how = {.runtime_dir = options->runtime_dir,
 		.state_dir = options->state_dir,
+		.typed = tunnel.typed,
 		.up_fd = -1,
 		.type = &program->configuration,
 		.context = options};
-	struct tunnel_ref tunnel;
 	const struct up_setup up = {.program = program->command_line.name,
 		.tunnel = &tunnel,
 		.runtime_dir = options->runtime_dir,

@@ -98,12 +98,11 @@ static int stop_tunnel(struct down *down, struct err *err)
 /* A kill switch that PostUp has made is still there if no PreDown takes it out. */
 static void tell_cleaned(const struct down *down, int count, bool with_hooks)
 {
-	char remedy[TUNNEL_REF_NAME_MAX + 128];
+	char remedy[TUNNEL_REF_TYPED_MAX + 64];
 
 	log_notice(down->tunnel.name, "it had crashed; changes undone on this host, %s hooks: %d",
 		with_hooks ? "with" : "without", count);
-	snprintf(remedy, sizeof(remedy), "towpath-%s down --hooks %s runs them", down->tunnel.role,
-		down->options->tunnel_word);
+	snprintf(remedy, sizeof(remedy), "towpath-%s down --hooks %s runs them", down->tunnel.role, down->tunnel.typed);
 	if (!with_hooks)
 		host_tell_missed_hooks(&down->hooks.config.interface, down->hooks.path, remedy);
 }

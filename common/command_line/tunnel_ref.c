@@ -20,6 +20,7 @@ int tunnel_ref_set(struct tunnel_ref *ret, const struct options *options, const 
 {
 	struct tunnel_ref tunnel = {.role = role};
 	const char *twin_role = strcmp(role, "client") == 0 ? "server" : "client";
+	const char *word = options->tunnel_word;
 	size_t max = sizeof(tunnel.socket_path);
 
 	if ((size_t)snprintf(tunnel.name, sizeof(tunnel.name), "%s", name) >= sizeof(tunnel.name) ||
@@ -28,6 +29,8 @@ int tunnel_ref_set(struct tunnel_ref *ret, const struct options *options, const 
 		(size_t)snprintf(tunnel.twin_path, max, "%s/%s.%s", options->runtime_dir, name, twin_role) >= max ||
 		(size_t)snprintf(tunnel.undo_path, max, "%s/%s/undo", options->state_dir, name) >= max)
 		return err_set(err, -ENAMETOOLONG, "%s: its name or the folders are too long", name);
+	/* A tunnel from a URL is called after its host; a status of all tunnels has no word. */
+	snprintf(tunnel.typed, sizeof(tunnel.typed), "%.255s%s", file_path && word ? word : name, options->places);
 	*ret = tunnel;
 	return 0;
 }
@@ -133,7 +136,7 @@ int tunnel_ref_refuse_running(const struct tunnel_ref *tunnel, struct err *err)
 		return err_wrap(err, rc, "%s", tunnel->name);
 	err_set(err, -EEXIST, "%s: runs already, state: %s, process %.0f; 'towpath-%s down %s' stops it", tunnel->name,
 		tunnel_ref_text(status, "state"), json_number_value(json_object_get(status, "pid")), tunnel->role,
-		tunnel->name);
+		tunnel->typed);
 	json_decref(status);
 	return -EEXIST;
 }

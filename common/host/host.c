@@ -254,14 +254,14 @@ static void on_raised(void *owner)
 /* What a PostUp did before the crash it will do once more. */
 static void tell_cleaned(const struct host *host)
 {
-	const char *role = host->setup.is_hub ? "server" : "client", *name = host->setup.name;
-	char remedy[512];
+	const char *role = host->setup.is_hub ? "server" : "client", *typed = host->setup.typed;
+	char remedy[3072];
 
 	log_notice("wireguard", "changes undone that a crash had left behind: %u", host->unwind.undone);
 	snprintf(remedy, sizeof(remedy),
-		"PostUp may now have its effect twice; towpath-%s down %.64s && towpath-%s down --hooks %.64s runs "
-		"them, then up",
-		role, name, role, name);
+		"PostUp may now have its effect twice; towpath-%s down %s && towpath-%s down --hooks %s runs them, "
+		"then up",
+		role, typed, role, typed);
 	host_tell_missed_hooks(&host->setup.wireguard->interface, host->setup.wireguard_path, remedy);
 }
 

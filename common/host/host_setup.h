@@ -19,6 +19,7 @@ struct host_servers {
 
 struct host_setup {
 	const char *name;	    /* of the tunnel */
+	const char *typed;	    /* the same as on the command line, for commands that a message names */
 	const char *config_path;    /* of the tunnel's file, for complaints */
 	const char *wireguard_path; /* of the file with [Interface], which may be the same */
 	const char *state_dir;

@@ -30,6 +30,7 @@ struct supervise;
 struct supervisor_options {
 	const char *runtime_dir;	       /* control socket: RUNTIME_DIR/NAME.ROLE */
 	const char *state_dir;		       /* undo list, own certificate: STATE_DIR/NAME/ */
+	const char *typed;		       /* "home --state-dir DIR": behind the verb of a command in a message */
 	int up_fd;			       /* the pipe of `up`, see notify.h; -1: in the foreground */
 	const struct configuration_type *type; /* for a reload: read the configuration again, as main() did */
 	const void *context;		       /* for its read() */

@@ -318,10 +318,12 @@ def test_up_of_one_that_runs():
         done = tunnel.client(verb, 'home')
         expect(done, 1)
         assert 'runs already' in done.stderr, done.stderr
-    expect(tunnel.client('up', 'home'), 1, f"home: runs already, state: up, process {status['pid']}; "
-           "'towpath-client down home' stops it\n")
+    done = tunnel.client('up', 'home')
+    expect(done, 1, f"home: runs already, state: up, process {status['pid']}; 'towpath-client down home --config-dir ")
     assert tunnel.status()['pid'] == status['pid']
-    expect(tunnel.client('down', 'home'), 0)
+    typed = done.stderr.split("'")[1].split()
+    assert subprocess.run([programs.executable('client'), *typed[1:]], timeout=30).returncode == 0, typed
+    tunnel.wait_gone()
 
 
 def test_up_from_a_url():

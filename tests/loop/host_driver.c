@@ -242,7 +242,7 @@ static void set_up(struct driver *driver, const char *state_dir, const char *pat
 	name[strcspn(name, ".")] = '\0';
 	driver->path = path;
 	driver->file = read_file(path);
-	driver->setup.name = name;
+	driver->setup.name = driver->setup.typed = name;
 	driver->setup.config_path = driver->setup.wireguard_path = path;
 	driver->setup.state_dir = state_dir;
 	snprintf(driver->setup.device, sizeof(driver->setup.device), "%.15s", name);
