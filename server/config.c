@@ -379,18 +379,18 @@ static void check_publish(struct reading *reading, const struct publish *publish
 {
 	const struct server_config *config = reading->config;
 	uint16_t wireguard_port = config->wireguard.interface.listen_port;
-	struct addr any = {.sa = {.sa_family = publish->to.sa.sa_family}};
+	struct addr any = {.sa = {.sa_family = publish->service.to.sa.sa_family}};
 	char port[PUBLISH_TEXT_MAX];
 
 	for (size_t i = 0; i < config->listen_count; i++)
-		if (publish_has(publish, IPPROTO_TCP, &config->listens[i].addr, addr_port(&config->listens[i].addr)))
+		if (publish_has(&publish->service, IPPROTO_TCP, &config->listens[i].addr, addr_port(&config->listens[i].addr)))
 			ini_report_add(reading->report, config->path, publish->port_line,
 				"Port: '%s': Listen = %s is ours; expected another port here, or in Listen",
-				publish_format_port(port, publish), config->listens[i].text);
-	if (config->has_device && !config->hidden && publish_has(publish, IPPROTO_UDP, &any, wireguard_port))
+				publish_format_port(port, &publish->service), config->listens[i].text);
+	if (config->has_device && !config->hidden && publish_has(&publish->service, IPPROTO_UDP, &any, wireguard_port))
 		ini_report_add(reading->report, config->path, publish->port_line,
 			"Port: '%s': WireGuard's own ListenPort is %u; expected another port here, or there",
-			publish_format_port(port, publish), wireguard_port);
+			publish_format_port(port, &publish->service), wireguard_port);
 }
 
 /* A [Peer] must be a peer of WireGuard, or admit a client, or both. */

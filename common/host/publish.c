@@ -26,7 +26,7 @@ struct publish *publish_open(struct publish **publishes, size_t *count, const st
 /* --- parsers --- */
 
 /* "80" or "8000-8010". Return: 0 or -EINVAL. */
-static int parse_ports(const char *text, struct publish_ports *ret)
+static int parse_ports(const char *text, struct service_ports *ret)
 {
 	size_t len = strcspn(text, "-");
 	uint64_t first, last;
@@ -41,12 +41,12 @@ static int parse_ports(const char *text, struct publish_ports *ret)
 	last = first;
 	if (text[len] == '-' && (text_parse_number(text + len + 1, 10, UINT16_MAX, &last) < 0 || last < first))
 		return -EINVAL;
-	*ret = (struct publish_ports){(uint16_t)first, (uint16_t)last};
+	*ret = (struct service_ports){(uint16_t)first, (uint16_t)last};
 	return 0;
 }
 
 /* "192.168.1.30:8080" or "[fd10::2]:80-89". Return: 0 or -EINVAL. */
-static int parse_place(const char *text, struct addr *ret_addr, struct publish_ports *ret_ports)
+static int parse_place(const char *text, struct addr *ret_addr, struct service_ports *ret_ports)
 {
 	const char *colon = strrchr(text, ':');
 	size_t len = colon ? (size_t)(colon - text) : 0;
@@ -77,7 +77,7 @@ static bool is_one_host(const struct addr *addr)
 static int parse_port(void *owner, const char *text, const struct key_place *place)
 {
 	struct publish *publish = owner;
-	struct publish_ports ports;
+	struct service_ports ports;
 	struct addr address = {.sa = {0}};
 	const char *rest;
 	uint8_t protocol;
@@ -96,24 +96,24 @@ static int parse_port(void *owner, const char *text, const struct key_place *pla
 		return key_complain(place,
 			"not an address that others reach; expected one of this host's, or none for all but the "
 			"loopback, as in tcp/80");
-	publish->protocol = protocol;
-	publish->address = address;
-	publish->ports = ports;
+	publish->service.protocol = protocol;
+	publish->service.address = address;
+	publish->service.ports = ports;
 	return 0;
 }
 
 static int parse_to(void *owner, const char *text, const struct key_place *place)
 {
 	struct publish *publish = owner;
-	struct publish_ports ports;
+	struct service_ports ports;
 	struct addr to;
 
 	if (parse_place(text, &to, &ports) < 0)
 		return key_complain(place, "not an address with its port; " EXPECTED_TO);
 	if (!is_one_host(&to))
 		return key_complain(place, "not a host behind the tunnel; " EXPECTED_TO);
-	publish->to = to;
-	publish->to_ports = ports;
+	publish->service.to = to;
+	publish->service.to_ports = ports;
 	return 0;
 }
 
@@ -122,18 +122,18 @@ static int parse_to(void *owner, const char *text, const struct key_place *place
 static const struct key_row rows[] = {
 	{"Port", KEY_ONCE, parse_port, .line_offset = AT(port_line)},
 	{"To", KEY_ONCE, parse_to, .line_offset = AT(to_line)},
-	{"KeepSource", KEY_ONCE, key_set_bool, AT(keep_source), .line_offset = AT(keep_source_line)},
+	{"KeepSource", KEY_ONCE, key_set_bool, AT(service.keeps_source), .line_offset = AT(keep_source_line)},
 };
 const struct key_table publish_table = {"Publish", rows, sizeof(rows) / sizeof(*rows)};
 
 /* --- the whole --- */
 
-static bool is_whole(const struct publish *publish)
+static bool is_whole(const struct service *service)
 {
-	return publish->protocol != 0 && publish->to.sa.sa_family != 0;
+	return service->protocol != 0 && service->to.sa.sa_family != 0;
 }
 
-static unsigned count_of(const struct publish_ports *ports)
+static unsigned count_of(const struct service_ports *ports)
 {
 	return ports->last - ports->first + 1u;
 }
@@ -175,15 +175,15 @@ static bool has_peer(const struct wg_config *wireguard, const struct addr *to)
 static void check_to(
 	const struct publish *publish, const struct wg_config *wireguard, const char *path, struct ini_report *report)
 {
-	int family = publish->to.sa.sa_family;
+	int family = publish->service.to.sa.sa_family;
 	char to[PUBLISH_TEXT_MAX], host[ADDR_TEXT_MAX];
 
-	publish_format_to(to, publish);
-	addr_format_host(host, sizeof(host), &publish->to);
-	if (is_own(wireguard, &publish->to))
+	publish_format_to(to, &publish->service);
+	addr_format_host(host, sizeof(host), &publish->service.to);
+	if (is_own(wireguard, &publish->service.to))
 		ini_report_add(report, path, publish->to_line,
 			"To: '%s': is this host's own address in the tunnel; expected one behind a [Peer]", to);
-	else if (!has_peer(wireguard, &publish->to))
+	else if (!has_peer(wireguard, &publish->service.to))
 		ini_report_add(report, path, publish->to_line,
 			"To: '%s': in the AllowedIPs of no [Peer], so it would be looked for on the Internet; expected %s in "
 			"the AllowedIPs of the peer that leads there",
@@ -198,7 +198,7 @@ static void check_to(
 static void check_one(
 	const struct publish *publish, const struct wg_config *wireguard, const char *path, struct ini_report *report)
 {
-	int family = publish->to.sa.sa_family;
+	int family = publish->service.to.sa.sa_family;
 	char to[PUBLISH_TEXT_MAX];
 
 	if (!publish->port_line)
@@ -208,42 +208,42 @@ static void check_one(
 	if (!wireguard)
 		ini_report_add(report, path, publish->line,
 			"[Publish]: needs a device of ours; expected [Interface] in this file, or WireGuard = PATH");
-	if (!is_whole(publish))
+	if (!is_whole(&publish->service))
 		return;
-	publish_format_to(to, publish);
-	if (count_of(&publish->to_ports) != count_of(&publish->ports))
+	publish_format_to(to, &publish->service);
+	if (count_of(&publish->service.to_ports) != count_of(&publish->service.ports))
 		ini_report_add(report, path, publish->to_line,
 			"To: '%s': %u ports for the %u of Port in line %u; expected as many", to,
-			count_of(&publish->to_ports), count_of(&publish->ports), publish->port_line);
-	if (publish->address.sa.sa_family && publish->address.sa.sa_family != family)
+			count_of(&publish->service.to_ports), count_of(&publish->service.ports), publish->port_line);
+	if (publish->service.address.sa.sa_family && publish->service.address.sa.sa_family != family)
 		ini_report_add(report, path, publish->to_line,
 			"To: '%s': is %s, and the address of Port in line %u is %s; expected one family, and a section for "
 			"each",
-			to, name_of(family), publish->port_line, name_of(publish->address.sa.sa_family));
+			to, name_of(family), publish->port_line, name_of(publish->service.address.sa.sa_family));
 	if (wireguard)
 		check_to(publish, wireguard, path, report);
 }
 
 /* @family: of the place that is asked about. */
-static bool meets(const struct publish *publish, uint8_t protocol, const struct addr *address, int family,
-	const struct publish_ports *ports)
+static bool meets(const struct service *service, uint8_t protocol, const struct addr *address, int family,
+	const struct service_ports *ports)
 {
-	return publish->protocol == protocol && publish->to.sa.sa_family == family &&
-	       publish->ports.first <= ports->last && ports->first <= publish->ports.last &&
-	       (!publish->address.sa.sa_family || addr_is_any(address) || addr_equal(&publish->address, address));
+	return service->protocol == protocol && service->to.sa.sa_family == family &&
+	       service->ports.first <= ports->last && ports->first <= service->ports.last &&
+	       (!service->address.sa.sa_family || addr_is_any(address) || addr_equal(&service->address, address));
 }
 
 /* With and without an address is one port twice, too: which of the two it is must not hang on the order of rules. */
 static void check_two(
 	const struct publish *first, const struct publish *second, const char *path, struct ini_report *report)
 {
+	const struct service *a = &first->service, *b = &second->service;
 	char port[PUBLISH_TEXT_MAX], other[PUBLISH_TEXT_MAX];
 
-	if (is_whole(first) && is_whole(second) &&
-		meets(first, second->protocol, &second->address, second->to.sa.sa_family, &second->ports))
+	if (is_whole(a) && is_whole(b) && meets(a, b->protocol, &b->address, b->to.sa.sa_family, &b->ports))
 		ini_report_add(report, path, second->port_line,
 			"Port: '%s': published already, as %s in line %u; expected a port in one [Publish] only",
-			publish_format_port(port, second), publish_format_port(other, first), first->port_line);
+			publish_format_port(port, b), publish_format_port(other, a), first->port_line);
 }
 
 void publish_check(const struct publish *publishes, size_t count, const struct wg_config *wireguard, const char *path,
@@ -256,26 +256,26 @@ void publish_check(const struct publish *publishes, size_t count, const struct w
 	}
 }
 
-bool publish_has(const struct publish *publish, uint8_t protocol, const struct addr *address, uint16_t port)
+bool publish_has(const struct service *service, uint8_t protocol, const struct addr *address, uint16_t port)
 {
-	const struct publish_ports ports = {port, port};
+	const struct service_ports ports = {port, port};
 	struct addr host = *address;
 
 	addr_set_port(&host, 0);
-	return !addr_is_loopback(&host) && meets(publish, protocol, &host, host.sa.sa_family, &ports);
+	return !addr_is_loopback(&host) && meets(service, protocol, &host, host.sa.sa_family, &ports);
 }
 
-bool publish_is_same(const struct publish *a, const struct publish *b)
+bool publish_is_same(const struct service *a, const struct service *b)
 {
 	return a->protocol == b->protocol && addr_equal(&a->address, &b->address) && addr_equal(&a->to, &b->to) &&
 	       memcmp(&a->ports, &b->ports, sizeof(a->ports)) == 0 &&
-	       memcmp(&a->to_ports, &b->to_ports, sizeof(a->to_ports)) == 0 && a->keep_source == b->keep_source;
+	       memcmp(&a->to_ports, &b->to_ports, sizeof(a->to_ports)) == 0 && a->keeps_source == b->keeps_source;
 }
 
 /* --- as text --- */
 
 /* "80", "203.0.113.10:8000-8010" */
-static void format_place(char *buf, size_t size, const struct addr *addr, const struct publish_ports *ports)
+static void format_place(char *buf, size_t size, const struct addr *addr, const struct service_ports *ports)
 {
 	struct addr with_port = *addr;
 	char text[ADDR_TEXT_MAX];
@@ -291,16 +291,16 @@ static void format_place(char *buf, size_t size, const struct addr *addr, const 
 		snprintf(buf, size, "%s", text);
 }
 
-const char *publish_format_port(char buf[PUBLISH_TEXT_MAX], const struct publish *publish)
+const char *publish_format_port(char buf[PUBLISH_TEXT_MAX], const struct service *service)
 {
-	size_t len = (size_t)snprintf(buf, PUBLISH_TEXT_MAX, publish->protocol == IPPROTO_UDP ? "udp/" : "tcp/");
+	size_t len = (size_t)snprintf(buf, PUBLISH_TEXT_MAX, service->protocol == IPPROTO_UDP ? "udp/" : "tcp/");
 
-	format_place(buf + len, PUBLISH_TEXT_MAX - len, &publish->address, &publish->ports);
+	format_place(buf + len, PUBLISH_TEXT_MAX - len, &service->address, &service->ports);
 	return buf;
 }
 
-const char *publish_format_to(char buf[PUBLISH_TEXT_MAX], const struct publish *publish)
+const char *publish_format_to(char buf[PUBLISH_TEXT_MAX], const struct service *service)
 {
-	format_place(buf, PUBLISH_TEXT_MAX, &publish->to, &publish->to_ports);
+	format_place(buf, PUBLISH_TEXT_MAX, &service->to, &service->to_ports);
 	return buf;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "common/base/key_table.h"
+#include "common/net/service.h"
 #include "common/wireguard/wg_config.h"
 
 #include <stdbool.h>
@@ -10,20 +11,8 @@
 
 #define PUBLISH_TEXT_MAX (ADDR_TEXT_MAX + 8) /* "tcp/[2001:db8:1::10]:8000-8010" */
 
-/* Ports in a row; first 0: none. */
-struct publish_ports {
-	uint16_t first, last;
-};
-
 struct publish {
-	/* Port: */
-	uint8_t protocol;    /* IPPROTO_TCP, IPPROTO_UDP; 0: no Port */
-	struct addr address; /* only there; family 0: at every local address but the loopback, of To's family */
-	struct publish_ports ports;
-	/* To: */
-	struct addr to; /* without a port; family 0: none */
-	struct publish_ports to_ports;
-	bool keep_source;
+	struct service service;
 	unsigned line;				       /* of the section's header */
 	unsigned port_line, to_line, keep_source_line; /* 0: not given */
 };
@@ -44,13 +33,13 @@ struct publish *publish_open(struct publish **publishes, size_t *count, const st
 void publish_check(const struct publish *publishes, size_t count, const struct wg_config *wireguard, const char *path,
 	struct ini_report *report);
 
-/* Do packets to @address at port @port belong to @publish, whose family is @address's? A wildcard is every address. */
-bool publish_has(const struct publish *publish, uint8_t protocol, const struct addr *address, uint16_t port);
+/* Do packets to @address at port @port belong to @service, whose family is @address's? A wildcard is every address. */
+bool publish_has(const struct service *service, uint8_t protocol, const struct addr *address, uint16_t port);
 
-/* The same service at the same port in the same way; lines are not compared. */
-bool publish_is_same(const struct publish *a, const struct publish *b);
+/* The same service at the same port in the same way. */
+bool publish_is_same(const struct service *a, const struct service *b);
 
 /* "tcp/80", "udp/203.0.113.10:8000-8010". Return: @buf. */
-const char *publish_format_port(char buf[PUBLISH_TEXT_MAX], const struct publish *publish);
+const char *publish_format_port(char buf[PUBLISH_TEXT_MAX], const struct service *service);
 /* "192.168.1.30:8080", "[fd10::2]:9000-9010". Return: @buf. */
-const char *publish_format_to(char buf[PUBLISH_TEXT_MAX], const struct publish *publish);
+const char *publish_format_to(char buf[PUBLISH_TEXT_MAX], const struct service *service);

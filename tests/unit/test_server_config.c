@@ -193,12 +193,12 @@ static void publications_arrive(void **state)
 	assert_int_equal(read_text(text, &config, &report), 0);
 	assert_int_equal(config.publish_count, 7);
 	for (size_t i = 0; i < 7; i++) {
-		assert_string_equal(publish_format_port(port, &config.publishes[i]), cases[i].port);
-		assert_string_equal(publish_format_to(to, &config.publishes[i]), cases[i].to);
-		assert_int_equal(config.publishes[i].keep_source, i == 6);
+		assert_string_equal(publish_format_port(port, &config.publishes[i].service), cases[i].port);
+		assert_string_equal(publish_format_to(to, &config.publishes[i].service), cases[i].to);
+		assert_int_equal(config.publishes[i].service.keeps_source, i == 6);
 		assert_int_equal(config.publishes[i].port_line, 9 + 3 * i);
 		for (size_t j = 0; j < 7; j++)
-			assert_int_equal(publish_is_same(&config.publishes[i], &config.publishes[j]), i == j);
+			assert_int_equal(publish_is_same(&config.publishes[i].service, &config.publishes[j].service), i == j);
 	}
 	server_config_done(&config);
 }
