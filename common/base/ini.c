@@ -88,6 +88,16 @@ void ini_report_done(struct ini_report *report)
 #define reject(reader, ...)                                                                                            \
 	((reader)->rc = -EINVAL, ini_report_add((reader)->report, (reader)->ini->path, (reader)->line, __VA_ARGS__))
 
+/* The same about @words, which stand in that line: they are not quoted, only a character among them that is not
+ * ASCII. */
+static void reject_words(struct ini_reader *reader, const char *words, const char *what)
+{
+	char foreign[TEXT_FOREIGN_MAX];
+
+	text_name_foreign(foreign, words);
+	reject(reader, "%s%s%s", what, *foreign ? "; " : "", foreign);
+}
+
 /* Take surrounding blanks off, in place. */
 static char *trim(char *text, size_t len)
 {
@@ -105,17 +115,19 @@ static void read_header(struct ini_reader *reader, char *text)
 	struct ini *ini = reader->ini;
 	struct ini_section *section;
 	size_t len = strlen(text);
-	char *name;
+	char *name, foreign[TEXT_FOREIGN_MAX];
 
 	reader->has_section = true;
 	reader->skip = true;
 	if (text[len - 1] != ']') {
-		reject(reader, "a section's header has no \"]\" at its end; expected [Section] on a line of its own");
+		reject_words(reader, text,
+			"a section's header has no \"]\" at its end; expected [Section] on a line of its own");
 		return;
 	}
 	name = trim(text + 1, len - 2);
-	if (*name == '\0' || strpbrk(name, "[]")) {
-		reject(reader, "a section's header has no single name; expected [Section] on a line of its own");
+	if (*name == '\0' || strpbrk(name, "[]") || *text_name_foreign(foreign, name)) {
+		reject_words(reader, name,
+			"a section's header has no single name; expected [Section] on a line of its own");
 		return;
 	}
 	reader->skip = false;
@@ -150,7 +162,7 @@ static void read_entry(struct ini_reader *reader, char *text)
 	size_t key_len;
 
 	if (!equals) {
-		reject(reader, "the line has no \"=\"; expected KEY = VALUE");
+		reject_words(reader, text, "the line has no \"=\"; expected KEY = VALUE");
 		return;
 	}
 	key = trim(text, (size_t)(equals - text));
@@ -159,7 +171,8 @@ static void read_entry(struct ini_reader *reader, char *text)
 	/* Short, and made of few characters: anything else may be a secret whose key was forgotten, and is not
 	 * quoted. */
 	if (key_len == 0 || key_len > INI_KEY_MAX || !text_is_made_of(key, key_len, "-_"))
-		reject(reader, "what stands before \"=\" is no key; expected KEY = VALUE, where KEY is one word");
+		reject_words(reader, key,
+			"what stands before \"=\" is no key; expected KEY = VALUE, where KEY is one word");
 	else if (!reader->has_section)
 		reject(reader,
 			"%s: a key stands before the first section; expected a header such as [Interface] above it",

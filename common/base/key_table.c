@@ -34,12 +34,16 @@
 
 int key_complain(const struct key_place *place, const char *format, ...)
 {
-	char text[ERR_TEXT_MAX];
+	const char *value = place->text ? place->text : place->value;
+	char text[ERR_TEXT_MAX], foreign[TEXT_FOREIGN_MAX];
+	size_t len;
 	va_list args;
 
 	va_start(args, format);
-	vsnprintf(text, sizeof(text), format, args);
+	len = (size_t)vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
+	if (value && *text_name_foreign(foreign, value) && len < sizeof(text))
+		snprintf(text + len, sizeof(text) - len, "; %s", foreign);
 	if (place->key && place->text)
 		ini_report_add(
 			place->report, place->path, place->line, "%s: '%.200s': %s", place->key, place->text, text);
@@ -61,29 +65,10 @@ int key_table_find(const struct key_table *table, const char *key)
 	return -1;
 }
 
-/* Length of the UTF-8 sequence that begins at @text, 0 where there is none (RFC 3629; surrogates are refused). */
-static size_t utf8_len(const unsigned char *text)
-{
-	size_t len = text[0] < 0x80   ? 1
-		     : text[0] < 0xc2 ? 0
-		     : text[0] < 0xe0 ? 2
-		     : text[0] < 0xf0 ? 3
-		     : text[0] < 0xf5 ? 4
-				      : 0;
-
-	for (size_t i = 1; i < len; i++)
-		if ((text[i] & 0xc0) != 0x80)
-			return 0;
-	if ((text[0] == 0xe0 && text[1] < 0xa0) || (text[0] == 0xed && text[1] > 0x9f) ||
-		(text[0] == 0xf0 && text[1] < 0x90) || (text[0] == 0xf4 && text[1] > 0x8f))
-		return 0;
-	return len;
-}
-
 bool key_is_text(const char *text)
 {
-	for (const unsigned char *at = (const unsigned char *)text; *at; at += utf8_len(at))
-		if (utf8_len(at) == 0 || (*at < 0x20 && *at != '\t') || *at == 0x7f)
+	for (; *text; text += text_utf8_len(text))
+		if (text_utf8_len(text) == 0 || ((unsigned char)*text < 0x20 && *text != '\t') || *text == 0x7f)
 			return false;
 	return true;
 }
@@ -137,6 +122,7 @@ int key_parse(const struct key_row *row, void *owner, const char *text, const st
 	int rc = 0;
 
 	here.row = row;
+	here.value = text;
 	if (row->rules == KEY_RULES_OURS)
 		rc = check_text(text, &here);
 	if (rc < 0 || key_copy(text, &copy, &here) < 0)

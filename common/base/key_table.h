@@ -45,6 +45,7 @@ struct key_place {
 	const char *text; /* NULL for a secret */
 	struct ini_report *report;
 	const struct key_row *row;
+	const char *value; /* the whole, also a secret, of which not more is told than a character that is not ASCII */
 };
 
 /* Return: 0, or -EINVAL after key_complain(). */

@@ -588,7 +588,8 @@ static void each_mistake_has_its_line(void **state)
 		{"[Server]\n[Peer]\nName = a\n",
 			"hub.conf:2: Token: missing; a [Peer] without PublicKey needs a Token or a StockPath"},
 		{"[Server]\n[Peer]\nName = \xff\nToken = " TOKEN "\n",
-			"hub.conf:3: Name: the value has a control character or is not UTF-8; expected plain text"},
+			"hub.conf:3: Name: the value has a control character or is not UTF-8; expected plain text; character 1 is the byte "
+			"0xff, which is not UTF-8"},
 		{"[Server]\n[Interface]\nPrivateKey = " KEY_A "\nPrivateKeyFile = /x\n",
 			"hub.conf:4: PrivateKeyFile: '/x': PrivateKey is given already, in line 3; expected one of the two"},
 		{"[Server]\n[Interface]\nPrivateKeyFile = DIR/key\nPrivateKey = " KEY_A "\n",

@@ -436,6 +436,42 @@ static void odd_values_are_refused(void **state)
 	}
 }
 
+/* What does not show in an editor is named, also in a secret, in front of a key, and in a header. */
+static void foreign_characters_are_named(void **state)
+{
+#define NBSP "U+00A0, a no-break space: type it anew"
+	static const char *const cases[][2] = {
+		{INTERFACE "Address = 10.0.0.1/24\u00a0", "2: Address: '10.0.0.1/24\u00a0': no prefix length"},
+		{INTERFACE "Address = 10.0.0.1/24\u00a0", "; character 12 is " NBSP},
+		{INTERFACE "Address = 10.0.0.1/24,\u00a0fd00::1/64", "; character 1 is " NBSP},
+		{INTERFACE "Address\u00a0= 10.0.0.1/24", "2: what stands before \"=\" is no key"},
+		{INTERFACE "Address\u00a0= 10.0.0.1/24", "; character 8 is " NBSP},
+		{INTERFACE "\u00a0 Address = 10.0.0.1/24", "; character 1 is " NBSP},
+		{INTERFACE "Address \uff1d 10.0.0.1/24", "; character 9 is U+FF1D, a wide character: type it anew"},
+		{"[Interface]\u00a0", "1: a section's header has no \"]\" at its end"},
+		{"[Interface]\u00a0", "; character 12 is " NBSP},
+		{"[Interface\u200b]", "; character 10 is U+200B, an invisible character: type it anew"},
+		{INTERFACE "PrivateKey = \u201c" KEY_A "\u201d", "2: PrivateKey: not a key"},
+		{INTERFACE "PrivateKey = \u201c" KEY_A "\u201d", "; character 1 is U+201C, a typographic quotation mark"},
+		{INTERFACE "PrivateKey = " KEY_A "\u200b", "; character 45 is U+200B"},
+		{INTERFACE "MTU = \u22121420", "2: MTU: '\u22121420': not an MTU"},
+		{INTERFACE "MTU = \u22121420", "; character 1 is U+2212, a minus sign"},
+		{INTERFACE "DNS = 10.0.0.1, b\u00fcro.example", "; character 2 is U+00FC, '\u00fc'"},
+		{PEER "Endpoint = vps\u2011a.example:51820", "; character 4 is U+2011, a typographic dash"},
+		{PEER "AllowedIPs = 10.0.0.0\u20448", "; character 9 is U+2044, '\u2044'"},
+		{PEER "PersistentKeepalive = 25\u00a0", "; character 3 is " NBSP},
+		{PEER "PersistentKeepalive = 25\xa0", "; character 3 is the byte 0xa0, which is not UTF-8"},
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++)
+		if (take(f, cases[i][0]) != -EINVAL || f->report.count != 1 || !strstr(f->report.lines[0], cases[i][1]) ||
+			strstr(f->report.lines[0], KEY_A))
+			fail_msg("'%s': %zu lines, '%s'", cases[i][0], f->report.count,
+				f->report.count ? f->report.lines[0] : "");
+	assert_int_equal(take(f, INTERFACE "PostUp = echo \u201cx\u201d # \u00a0\n# \u2026"), 0);
+}
+
 /* All faults of a file are told in one go. */
 static void all_faults_are_told(void **state)
 {
@@ -600,6 +636,7 @@ int main(void)
 		WG_TEST(too_many_words_of_dns_are_told),
 		WG_TEST(hooks_are_read),
 		WG_TEST(odd_values_are_refused),
+		WG_TEST(foreign_characters_are_named),
 		WG_TEST(all_faults_are_told),
 		WG_TEST(small_mtu_has_no_ipv6),
 		WG_TEST(same_allowed_ip_is_refused),
