@@ -501,31 +501,41 @@ static bool is_range(const char *text)
 
 bool wg_config_take_amnezia(struct wg_config *config, const struct ini_section *section, const struct ini_entry *entry)
 {
-	/* The value that changes nothing; NULL: any value, because the key only counts beside Jc. */
+	/* The value that changes nothing: of a time WireGuard's own; NULL: any, because the key only counts beside
+	 * Jc. */
 	static const struct {
 		const char *key, *neutral;
 	} keys[] = {{"Jc", "0"}, {"Jmin", NULL}, {"Jmax", NULL}, {"S1", "0"}, {"S2", "0"}, {"S3", "0"}, {"S4", "0"},
 		{"H1", "1"}, {"H2", "2"}, {"H3", "3"}, {"H4", "4"}, {"I1", ""}, {"I2", ""}, {"I3", ""}, {"I4", ""},
-		{"I5", ""}, {"J1", ""}, {"J2", ""}, {"J3", ""}, {"ITime", "0"}, {"HeaderProtectionKey", ""}};
-	size_t i = 0, used = strlen(config->amnezia);
-	const char *key = "PersistentKeepalive";
+		{"I5", ""}, {"J1", ""}, {"J2", ""}, {"J3", ""}, {"ITime", "0"}, {"HeaderProtectionKey", ""},
+		{"ContentPaddingAddition", "0"}, {"RekeyAfterTime", "120"}, {"RekeyTimeout", "5"},
+		{"RejectAfterTime", "180"}, {"KeepaliveTimeout", "10"}, {"MaxHandshakeAttempts", "18"},
+		{"RandomTrailers", "off"}, {"DisableCookies", "off"}, {"AdvancedSecurity", "off"},
+		{"PersistentKeepalive", "one number"}};
+	const size_t count = sizeof(keys) / sizeof(*keys);
+	bool is_peer = strcasecmp(section->name, "Peer") == 0;
+	char plain[64];
+	size_t i = 0;
 
-	if (strcasecmp(section->name, "Peer") == 0) {
-		if (strcasecmp(entry->key, "PersistentKeepalive") != 0 || !is_range(entry->value))
-			return false;
-	} else {
-		while (i < sizeof(keys) / sizeof(*keys) && strcasecmp(keys[i].key, entry->key) != 0)
-			i++;
-		if (i == sizeof(keys) / sizeof(*keys) || strcasecmp(section->name, "Interface") != 0)
-			return false;
-		if (!keys[i].neutral || strcmp(entry->value, keys[i].neutral) == 0)
-			return true;
-		key = keys[i].key; /* in one case: each is listed once, and all fit */
-	}
+	while (i < count && strcasecmp(keys[i].key, entry->key) != 0)
+		i++;
+	/* The last two are a peer's. */
+	if (i == count || is_peer != (i + 2 >= count) || (!is_peer && strcasecmp(section->name, "Interface") != 0) ||
+		(i + 1 == count && !is_range(entry->value)))
+		return false;
+	if (!keys[i].neutral || strcmp(entry->value, keys[i].neutral) == 0 ||
+		(strcmp(keys[i].neutral, "off") == 0 && strcmp(entry->value, "0") == 0))
+		return true;
 	if (!config->amnezia_line)
 		config->amnezia_line = entry->line;
-	if (!strstr(config->amnezia, key))
-		snprintf(config->amnezia + used, sizeof(config->amnezia) - used, "%s%s", used > 0 ? ", " : "", key);
+	if (strstr(config->amnezia, keys[i].key)) /* in one case: each is listed once, and all fit */
+		return true;
+	text_append_word(config->amnezia, sizeof(config->amnezia), keys[i].key);
+	if (*keys[i].neutral)
+		snprintf(plain, sizeof(plain), "%s = %s", keys[i].key, keys[i].neutral);
+	else
+		snprintf(plain, sizeof(plain), "no %s", keys[i].key);
+	text_append_word(config->amnezia_plain, sizeof(config->amnezia_plain), plain);
 	return true;
 }
 
@@ -691,10 +701,9 @@ void wg_config_finish(const struct wg_config *config, const struct ini *ini, str
 {
 	if (config->amnezia_line)
 		ini_report_add(report, ini->path, config->amnezia_line,
-			"%s: AmneziaWG's, which changes WireGuard's messages; expected no such lines, at both ends, or the "
-			"values of plain WireGuard (Jc, S1 to S4 = 0; H1 to H4 = 1, 2, 3, 4; no I1 to I5; one number in "
-			"PersistentKeepalive)",
-			config->amnezia);
+			"%s: AmneziaWG's, which changes WireGuard's messages and times; expected no such lines, at both "
+			"ends, or the values of plain WireGuard (%s)",
+			config->amnezia, config->amnezia_plain);
 	check_peers_without_key(config, ini, report);
 	check_keys(config, ini, report);
 	check_allowed_ips(config, ini, report);

@@ -281,7 +281,10 @@ static void dns_is_read(void **state)
 {
 	CHECK_TAKEN(*state, INTERFACE, print_dns, {"DNS = 10.0.0.1, fd00::1", "10.0.0.1;fd00::1;"},
 		{"DNS = 10.0.0.1 home.arpa\nDNS = example.org", "10.0.0.1;home.arpa;example.org;"}, {"DNS = ~.", "~.;"},
-		{"Jc = 0\nJmin = 5\nS1 = 0\nS4 = 0\nH1 = 1\nh4 = 4\nI1 =\nDNS = 1.1.1.1", "1.1.1.1;"}, {"DNS = ~example.org, a_b.c.", "~example.org;a_b.c.;"},
+		{"Jc = 0\nJmin = 5\nS1 = 0\nS4 = 0\nH1 = 1\nh4 = 4\nI1 =\nDNS = 1.1.1.1", "1.1.1.1;"},
+		{"RekeyAfterTime=120\nrekeytimeout=5\nRejectAfterTime=180\nKeepaliveTimeout=10\nMaxHandshakeAttempts=18\n"
+		 "RandomTrailers=off\nDisableCookies=0\nContentPaddingAddition=0\nDNS=1.1.1.1\n" PEER "AdvancedSecurity=off",
+			"1.1.1.1;"}, {"DNS = ~example.org, a_b.c.", "~example.org;a_b.c.;"},
 		{"DNS = fe80::1%eth0.5", "fe80::1%eth0.5;"},
 		{"DNS =", ""});
 }
@@ -376,13 +379,26 @@ static void odd_values_are_refused(void **state)
 		{INTERFACE "DNS = 10.0.0.1, fe80::1%a$b", "2: DNS: 'fe80::1%a$b': neither an address nor a search domain"},
 		{INTERFACE "DNS = 10.0.0.1, xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx.org", "2: DNS: 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx.org': neither an address nor a search domain"},
 		{INTERFACE "Jc = 4\nJmin = 40\nJmax = 70\nS1 = 0\nS2 = 7\nH1 = 99\n" PEER "PersistentKeepalive = 20-30",
-			"2: Jc, S2, H1, PersistentKeepalive: AmneziaWG's"},
+			"2: Jc, S2, H1, PersistentKeepalive: AmneziaWG's, which changes WireGuard's messages and times; "
+			"expected no such lines, at both ends, or the values of plain WireGuard (Jc = 0, S2 = 0, H1 = 1, "
+			"PersistentKeepalive = one number)"},
 		{INTERFACE
 			"Jc=1\njc=1\nS1=1\ns1=1\nS2=1\ns2=2\nS3=1\nS4=1\nH1=5\nh1=5\nH2=5\nh2=5\nH3=5\nH4=5\n"
-			"I1=x\ni1=x\nI2=x\nI3=x\nI4=x\nI5=x\nJ1=x\nJ2=x\nJ3=x\nItime=9\nheaderprotectionkey=x\n" PEER
-			"PersistentKeepalive = 20-30",
+			"I1=x\ni1=x\nI2=x\nI3=x\nI4=x\nI5=x\nJ1=x\nJ2=x\nJ3=x\nItime=9\nheaderprotectionkey=x\n"
+			"ContentPaddingAddition=33-97\nRekeyAfterTime=110-135\nRekeyTimeout=5-8\nRejectAfterTime=175-200\n"
+			"KeepaliveTimeout=9\nMaxHandshakeAttempts=20\nRandomTrailers=on\nDisableCookies=1\n" PEER
+			"AdvancedSecurity=on\nPersistentKeepalive = 20-30",
 			"2: Jc, S1, S2, S3, S4, H1, H2, H3, H4, I1, I2, I3, I4, I5, J1, J2, J3, ITime, "
-			"HeaderProtectionKey, PersistentKeepalive: AmneziaWG's"},
+			"HeaderProtectionKey, ContentPaddingAddition, RekeyAfterTime, RekeyTimeout, RejectAfterTime, "
+			"KeepaliveTimeout, MaxHandshakeAttempts, RandomTrailers, DisableCookies, AdvancedSecurity, "
+			"PersistentKeepalive: AmneziaWG's, which changes WireGuard's messages and times; expected no such "
+			"lines, at both ends, or the values of plain WireGuard (Jc = 0, S1 = 0, S2 = 0, S3 = 0, S4 = 0, "
+			"H1 = 1, H2 = 2, H3 = 3, H4 = 4, no I1, no I2, no I3, no I4, no I5, no J1, no J2, no J3, ITime = 0, "
+			"no HeaderProtectionKey, ContentPaddingAddition = 0, RekeyAfterTime = 120, RekeyTimeout = 5, "
+			"RejectAfterTime = 180, KeepaliveTimeout = 10, MaxHandshakeAttempts = 18, RandomTrailers = off, "
+			"DisableCookies = off, AdvancedSecurity = off, PersistentKeepalive = one number)"},
+		{PEER "Jc = 4", "3: Jc: not a key of [Peer]"},
+		{INTERFACE "AdvancedSecurity = on", "2: AdvancedSecurity: not a key of [Interface]"},
 		{INTERFACE "H1 = 2", "2: H1: AmneziaWG's"}, {INTERFACE "I1 = <b 0x01>", "2: I1: AmneziaWG's"},
 		{INTERFACE "HeaderProtectionKey = x", "2: HeaderProtectionKey: AmneziaWG's"},
 		{INTERFACE "DNS = $(reboot)", "2: DNS: '$(reboot)'"},
@@ -425,7 +441,7 @@ static void odd_values_are_refused(void **state)
 		{INTERFACE "MTU = 1420\n" PEER "[interface]\nmtu = 1400", "6: MTU: '1400': given already, in line 2"},
 	};
 	struct fixture *f = *state;
-	char expected[256];
+	char expected[1100];
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		snprintf(expected, sizeof(expected), "%s:%s", path, cases[i].shown);
