@@ -113,8 +113,22 @@ static int parse_fwmark(void *owner, const char *text, const struct key_place *p
 	return 0;
 }
 
+/* The kernel refuses these of IPv6. It takes those of IPv4, and the tunnel does not work, or the loopback does not. */
+static bool is_no_devices(const struct addr *addr)
+{
+	static const char *const texts[] = {"0.0.0.0/32", "127.0.0.0/8", "224.0.0.0/4", "255.255.255.255/32", "::/128",
+		"::1/128", "ff00::/8"};
+	const struct prefix host = prefix_of_host(addr);
+	struct prefix prefix;
+	bool is_one = false;
+
+	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++)
+		is_one |= prefix_parse(texts[i], &prefix) == 0 && prefix_contains(&prefix, &host);
+	return is_one;
+}
+
 /* "10.0.0.1/24"; an address alone is a prefix of its full length. */
-static int add_prefix(const char *item, bool clears_host_bits, struct wg_config_prefix **array, size_t *count,
+static int add_prefix(const char *item, bool is_address, struct wg_config_prefix **array, size_t *count,
 	const struct key_place *place)
 {
 	struct prefix prefix;
@@ -126,7 +140,11 @@ static int add_prefix(const char *item, bool clears_host_bits, struct wg_config_
 			prefix.addr.sa.sa_family == AF_INET ? 32 : 128);
 	if (rc < 0)
 		return key_complain(place, "not an address; expected one such as 10.0.0.1/24 or fd00::1/64");
-	if (clears_host_bits)
+	if (is_address && is_no_devices(&prefix.addr))
+		return key_complain(place,
+			"no device can have this address; expected one of the tunnel's own network, such as 10.10.0.2/24 or "
+			"fd10::2/64");
+	if (!is_address)
 		prefix = prefix_network(&prefix);
 	slot = key_append(array, count, sizeof(*slot), place);
 	if (!slot)
@@ -146,7 +164,7 @@ static int parse_addresses(void *owner, const char *text, const struct key_place
 	here.text = item;
 	while (rc == 0 && next_item(&text, ", \t", item))
 		if (*item)
-			rc = add_prefix(item, false, &interface->addresses, &interface->address_count, &here);
+			rc = add_prefix(item, true, &interface->addresses, &interface->address_count, &here);
 	return rc;
 }
 
@@ -355,7 +373,7 @@ static int parse_allowed_ips(void *owner, const char *text, const struct key_pla
 				"takes a prefix away from a running device; in a file, leave out what the peer is not "
 				"to have");
 		rc = add_prefix(
-			*item == '+' ? item + 1 : item, true, &peer->allowed_ips, &peer->allowed_ip_count, &here);
+			*item == '+' ? item + 1 : item, false, &peer->allowed_ips, &peer->allowed_ip_count, &here);
 	}
 	return rc;
 }

@@ -212,7 +212,7 @@ static void addresses_are_read(void **state)
 		{"Address = 10.10.0.3", "10.10.0.3/32 "}, {"Address = fd10::3", "fd10::3/128 "},
 		{"Address = 10.10.0.3/24\naddress = 10.10.0.4/24", "10.10.0.3/24 10.10.0.4/24 "},
 		{"Address = 10.10.0.3/24 10.10.0.4/24,,", "10.10.0.3/24 10.10.0.4/24 "}, {"Address =", ""},
-		{"Address = 10.10.0.3/0, ::1/0", "10.10.0.3/0 ::1/0 "});
+		{"Address = 10.10.0.3/0, fd00::1/0", "10.10.0.3/0 fd00::1/0 "});
 }
 
 static void print_allowed_ips(struct fixture *f, char *out, size_t size)
@@ -366,6 +366,18 @@ static void odd_values_are_refused(void **state)
 		{INTERFACE "Address = 10.0.0.1/", "2: Address: '10.0.0.1/'"},
 		{INTERFACE "Address = -10.0.0.1/24", "2: Address: '-10.0.0.1/24'"},
 		{INTERFACE "Address = host", "2: Address: 'host'"},
+		{INTERFACE "Address = 10.0.0.1/24, ::/0", "2: Address: '::/0': no device can have this address"},
+		{INTERFACE "Address = ::1/64", "2: Address: '::1/64': no device can have this address"},
+		{INTERFACE "Address = 0::01", "2: Address: '0::01': no device can have this address"},
+		{INTERFACE "Address = ff02::1/128", "2: Address: 'ff02::1/128': no device can have this address"},
+		{INTERFACE "Address = 0.0.0.0/0", "2: Address: '0.0.0.0/0': no device can have this address"},
+		{INTERFACE "Address = 127.0.0.1/8", "2: Address: '127.0.0.1/8': no device can have this address"},
+		{INTERFACE "Address = 127.9.9.9", "2: Address: '127.9.9.9': no device can have this address"},
+		{INTERFACE "Address = 224.0.0.1/4", "2: Address: '224.0.0.1/4': no device can have this address"},
+		{INTERFACE "Address = 239.255.255.255", "2: Address: '239.255.255.255': no device can have this address"},
+		{INTERFACE "Address = 255.255.255.255/32", "2: Address: '255.255.255.255/32': no device can have this "
+							   "address; expected one of the tunnel's own network, "
+							   "such as 10.10.0.2/24 or fd10::2/64"},
 		{INTERFACE "DNS = 10.0.0.256", "2: DNS: '10.0.0.256': neither an address nor a search domain"},
 		{INTERFACE "DNS = 10.0.0.1, fd00:::1", "2: DNS: 'fd00:::1'"},
 		{INTERFACE "DNS = 10.0.0.1, ~", "2: DNS: '~': neither an address nor a search domain"},
