@@ -7,6 +7,7 @@
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/secret.h"
+#include "common/host/full_tunnel.h"
 #include "common/tunnel/tls.h"
 #include "common/wireguard/tunnel_file.h"
 
@@ -157,6 +158,7 @@ static void take_device(struct client_config *config, struct ini_report *report)
 		config->wireguard_path, config->path, config->name, &config->wireguard, config->device, &place);
 	gateway_check(config->gateways, config->gateway_count, config->has_device ? config->device : NULL, config->path,
 		report);
+	full_tunnel_check(&config->wireguard, device_path(config), report);
 	if (config->wireguard.peer_count > 0 && !config->has_device)
 		log_warning("config", "%s:%u: [Peer] without [Interface] is of no use", config->path,
 			config->wireguard.peers[0].line);

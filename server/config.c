@@ -12,6 +12,7 @@
 #include "common/base/log.h"
 #include "common/base/secret.h"
 #include "common/base/text.h"
+#include "common/host/full_tunnel.h"
 #include "common/wireguard/tunnel_file.h"
 #include "server/certificate.h"
 
@@ -305,6 +306,8 @@ static void take_device(struct reading *reading)
 	warn_no_device(config);
 	gateway_check(config->gateways, config->gateway_count, config->has_device ? config->device : NULL, config->path,
 		reading->report);
+	full_tunnel_check(
+		&config->wireguard, config->wireguard_path ? config->wireguard_path : config->path, reading->report);
 }
 
 /* A hidden device's UDP socket is in a network namespace that only the tunnel leads into: it cannot send to an

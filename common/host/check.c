@@ -449,11 +449,15 @@ static int check_every_route(const struct checking *checking)
 	const struct wg_config *config = checking->setup->wireguard;
 	struct full_tunnel full;
 	struct net_routes there;
-	int rc = net_routes_read(checking->netlink, 0, 0, &there, checking->err);
+	struct spot spot = spot_of(checking, checking->interface->fwmark_line, "FwMark", NULL);
+	int rc;
 
+	full_tunnel_find(&full, checking->setup);
+	if (full_tunnel_mark_fault(&full))
+		return refuse(checking, -EEXIST, &spot, "%s", full_tunnel_mark_fault(&full));
+	rc = net_routes_read(checking->netlink, 0, 0, &there, checking->err);
 	if (rc < 0)
 		return rc;
-	full_tunnel_find(&full, checking->setup);
 	for (size_t i = 0; i < config->peer_count; i++)
 		for (size_t j = 0; j < config->peers[i].allowed_ip_count && rc == 0; j++)
 			rc = check_route(checking, &full, &there, &config->peers[i].allowed_ips[j]);

@@ -4,6 +4,7 @@
  */
 #include "common/host/full_tunnel.h"
 
+#include <linux/rtnetlink.h>
 #include <sys/socket.h>
 
 #define HALF_OF_ALL ((uint64_t)1 << 31) /* all is 2^32: IPv4's addresses, or the /35 of 2000::/3 */
@@ -78,4 +79,26 @@ void full_tunnel_find(struct full_tunnel *ret, const struct host_setup *setup)
 	for (size_t peer = 0, at = 0; next_allowed(setup->wireguard, &peer, &at, &to);)
 		tunnel.is_full[slot_of(to.addr.sa.sa_family)] |= full_tunnel_has(&tunnel, &to);
 	*ret = tunnel;
+}
+
+const char *full_tunnel_mark_fault(const struct full_tunnel *tunnel)
+{
+	uint32_t mark = tunnel->setup->wireguard->interface.fwmark;
+
+	if (mark < RT_TABLE_DEFAULT || mark > RT_TABLE_LOCAL || (!tunnel->is_full[0] && !tunnel->is_full[1]))
+		return NULL;
+	return "a full tunnel's routing table has the number of its mark, and 253 to 255 are the host's own tables; "
+	       "expected another mark, or none";
+}
+
+void full_tunnel_check(const struct wg_config *wireguard, const char *path, struct ini_report *report)
+{
+	const struct host_setup setup = {.wireguard = wireguard};
+	const struct wg_config_interface *interface = &wireguard->interface;
+	struct full_tunnel tunnel;
+
+	full_tunnel_find(&tunnel, &setup);
+	if (full_tunnel_mark_fault(&tunnel))
+		ini_report_add(report, path, interface->fwmark_line, "FwMark: '%u': %s", interface->fwmark,
+			full_tunnel_mark_fault(&tunnel));
 }

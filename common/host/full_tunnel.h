@@ -30,5 +30,12 @@ void full_tunnel_find(struct full_tunnel *ret, const struct host_setup *setup);
 /* True if the tunnel is a full one of @family (AF_INET, AF_INET6). */
 bool full_tunnel_is_of(const struct full_tunnel *tunnel, int family);
 
+/* Return: NULL, or why FwMark is none for this full tunnel, whose table has its number. */
+const char *full_tunnel_mark_fault(const struct full_tunnel *tunnel);
+
+/* Complain about such a mark by the file alone. It does not show where a server's address makes the tunnel a full
+ * one. @path: of the file with [Interface]. */
+void full_tunnel_check(const struct wg_config *wireguard, const char *path, struct ini_report *report);
+
 /* True if the route to the allowed IPs @to goes to the table of its own. */
 bool full_tunnel_has(const struct full_tunnel *tunnel, const struct prefix *to);

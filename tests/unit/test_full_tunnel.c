@@ -37,11 +37,9 @@ static void server_is(const char *text)
 	assert_int_equal(addr_parse(text, 443, &bed.servers.addrs[bed.servers.count++]), 0);
 }
 
-/* @apart: those of @allowed that go to the table of their own. */
-static void assert_apart(const char *allowed, const char *apart)
+static void take_allowed(const char *allowed)
 {
 	char *copy = strdup(allowed), *rest = copy, *one;
-	size_t len = 0;
 
 	bed.peers[1].allowed_ip_count = 0;
 	while ((one = strsep(&rest, " "))) {
@@ -51,6 +49,14 @@ static void assert_apart(const char *allowed, const char *apart)
 	}
 	free(copy);
 	full_tunnel_find(&bed.tunnel, &bed.setup);
+}
+
+/* @apart: those of @allowed that go to the table of their own. */
+static void assert_apart(const char *allowed, const char *apart)
+{
+	size_t len = 0;
+
+	take_allowed(allowed);
 	bed.text[0] = '\0';
 	for (size_t i = 0; i < bed.peers[1].allowed_ip_count; i++) {
 		const struct prefix *to = &bed.allowed[i].prefix;
@@ -165,6 +171,37 @@ static void hub_has_no_server(void **state)
 	assert_all_apart("0.0.0.0/1 128.0.0.0/1");
 }
 
+/* Its table has the number of the mark: the host's three are taken, whatever makes the tunnel a full one. */
+static void marks_of_the_hosts_tables_are_none(void **state)
+{
+	static const struct {
+		uint32_t mark;
+		const char *allowed;
+		bool is_fault;
+	} cases[] = {
+		{253, "0.0.0.0/0", true}, {254, "0.0.0.0/0", true}, {255, "::/0", true}, {254, "0.0.0.0/1 128.0.0.0/1", true},
+		{254, "10.10.0.0/24 203.0.113.0/24", true}, {252, "0.0.0.0/0", false}, {256, "0.0.0.0/0", false},
+		{0, "0.0.0.0/0", false}, {254, "10.10.0.0/24", false}, {254, "::1:0:0/96", false},
+	};
+
+	(void)state;
+	server_is("203.0.113.7");
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct ini_report report = {0};
+
+		bed.wireguard.interface.fwmark = cases[i].mark;
+		bed.wireguard.interface.fwmark_line = 7;
+		take_allowed(cases[i].allowed);
+		assert_int_equal(full_tunnel_mark_fault(&bed.tunnel) != NULL, cases[i].is_fault);
+		full_tunnel_check(&bed.wireguard, "home.conf", &report);
+		/* The file alone does not show which addresses the server's name has. */
+		assert_int_equal(report.count, cases[i].is_fault && !strstr(cases[i].allowed, "203."));
+		if (report.count > 0)
+			assert_memory_equal(report.lines[0], "home.conf:7: FwMark: '25", 24);
+		ini_report_done(&report);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -179,6 +216,7 @@ int main(void)
 		cmocka_unit_test_setup(private_network_that_holds_the_server, set_up),
 		cmocka_unit_test_setup(another_table_has_nothing_apart, set_up),
 		cmocka_unit_test_setup(hub_has_no_server, set_up),
+		cmocka_unit_test_setup(marks_of_the_hosts_tables_are_none, set_up),
 	};
 
 	return cmocka_run_group_tests_name("full_tunnel", tests, NULL, NULL);
