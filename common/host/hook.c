@@ -7,6 +7,7 @@
 #include "common/host/hook.h"
 
 #include "common/base/log.h"
+#include "common/base/text.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,11 +48,13 @@ static void on_line(void *owner, const char *line)
 
 static void fail(struct hooks *hooks, const char *reason)
 {
-	char text[LINE_MAX_QUOTED];
+	const char *line = hooks->lines[hooks->next - 1];
+	char text[LINE_MAX_QUOTED + TEXT_FOREIGN_MAX], foreign[TEXT_FOREIGN_MAX];
 
 	hooks->failed_line = hooks->file_lines[hooks->next - 1];
-	snprintf(text, sizeof(text), "%s = %s: %s", wg_config_hook_keys[hooks->kind], hooks->lines[hooks->next - 1],
-		reason);
+	text_name_foreign(foreign, line);
+	snprintf(text, sizeof(text), "%s = %.800s: %s%s%s", wg_config_hook_keys[hooks->kind], line, reason,
+		*foreign ? "; " : "", foreign);
 	if (hooks->kind == HOOK_PRE_UP || hooks->kind == HOOK_POST_UP) {
 		hooks->on_done(hooks->owner, text);
 		return;

@@ -29,6 +29,7 @@
 
 #define WG_KEY_TEXT_MAX 64 /* base64 of 32 bytes is 44 */
 #define UEVENT_MAX 4096	   /* a few short lines */
+#define HOOK_LEN_MAX 131071u /* MAX_ARG_STRLEN of binfmts.h without the NUL: a hook is one argument of its shell */
 
 /* Sections that are still to come. They are named, so that a user does not look for a misspelling. */
 static const char *const future_sections[] = {"Claim"};
@@ -415,19 +416,41 @@ static bool is_other_device(const void *owner, const char *name)
 	return is_wireguard;
 }
 
+/* Bytes of @hook when each %i has become @device. */
+static size_t hook_len(const char *hook, const char *device)
+{
+	size_t len = strlen(hook);
+
+	for (; (hook = strstr(hook, "%i")); hook += 2)
+		len = len - 2 + strlen(device);
+	return len;
+}
+
 /* A file that was wg0.conf under wg-quick may have hooks for wg0: they would concern no device, or a wrong one. */
-static void warn_hooks(const struct wg_config_interface *interface, const char *path, const char *device,
-	const char *name)
+static void check_hook(const char *hook, const char *key, unsigned line, const char *path, const char *device,
+	const char *name, struct ini_report *report)
 {
 	char other[WG_HOOK_NAME_MAX];
 
+	if (hook_len(hook, device) > HOOK_LEN_MAX)
+		ini_report_add(report, path, line,
+			"%s: too long, %zu bytes with %s for %%i; expected at most %u, which the kernel lets a command have, "
+			"or a script's path",
+			key, hook_len(hook, device), device, HOOK_LEN_MAX);
+	if (wg_hook_find_other(hook, device, is_other_device, name, other))
+		log_warning("config",
+			"%s:%u: %s: '%s': this tunnel's device is called %s; expected %%i, unless another tunnel's device "
+			"is meant",
+			path, line, key, other, device);
+}
+
+static void check_hooks(const struct wg_config_interface *interface, const char *path, const char *device,
+	const char *name, struct ini_report *report)
+{
 	for (size_t i = 0; i < 4; i++)
 		for (size_t j = 0; j < interface->hook_count[i]; j++)
-			if (wg_hook_find_other(interface->hooks[i][j], device, is_other_device, name, other))
-				log_warning("config",
-					"%s:%u: %s: '%s': this tunnel's device is called %s; expected %%i, unless "
-					"another tunnel's device is meant",
-					path, interface->hook_lines[i][j], wg_config_hook_keys[i], other, device);
+			check_hook(interface->hooks[i][j], wg_config_hook_keys[i], interface->hook_lines[i][j], path, device,
+				name, report);
 }
 
 /* A device's name: wg-quick's rule, and without the two names that the kernel keeps for itself in /proc/sys/net.
@@ -473,7 +496,7 @@ bool tunnel_file_take_device(const char *wireguard_path, const char *path, const
 	else
 		memcpy(ret_device, base, strlen(base) + 1);
 	if (*ret_device)
-		warn_hooks(&wireguard->interface, wireguard_path ? wireguard_path : path, ret_device, name);
+		check_hooks(&wireguard->interface, wireguard_path ? wireguard_path : path, ret_device, name, place->report);
 	return true;
 }
 

@@ -105,6 +105,24 @@ static void failure_going_up_is_the_end(void **state)
 	}
 }
 
+/* A shell takes typographic characters as they are: they are named where the hook has failed. */
+static void failure_names_a_character_that_is_not_ascii(void **state)
+{
+	char dash[] = "two \u2013A", plain[] = "two -A";
+
+	(void)state;
+	bed.fails = dash;
+	bed.failure = 1;
+	start(HOOK_POST_UP, (char *[]){dash}, 1);
+	end_programs();
+	assert_non_null(strstr(failure, "PostUp = two \u2013A: "));
+	assert_non_null(strstr(failure, "; character 5 is U+2013, a typographic dash: type it anew"));
+	bed.fails = plain;
+	start(HOOK_POST_UP, (char *[]){plain}, 1);
+	end_programs();
+	assert_null(strstr(failure, "character"));
+}
+
 static void failure_going_down_is_passed_over(void **state)
 {
 	char one[] = "one", two[] = "two";
@@ -140,6 +158,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(lines_run_in_order, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(device_stands_in_for_percent_i, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(failure_going_up_is_the_end, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(failure_names_a_character_that_is_not_ascii, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(failure_going_down_is_passed_over, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(after_a_stop_nothing_follows, set_up, tear_down),
 	};

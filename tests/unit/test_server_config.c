@@ -149,6 +149,44 @@ static void wireguard_names_a_device(void **state)
 	server_config_done(&config);
 }
 
+/* A hook is one argument of its shell, and longer when the device stands in the place of %i. */
+static void hook_fits_one_argument(void **state)
+{
+	static const struct {
+		size_t letters, devices;
+		const char *line;
+	} cases[] = {
+		{131071, 0, ""},
+		{131072, 0, "too long, 131072 bytes with hub for %i"},
+		{131068, 1, ""},
+		{131069, 1, "too long, 131072 bytes with hub for %i"},
+		{0, 43690, ""},
+		{0, 43691, "too long, 131073 bytes with hub for %i"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct server_config config;
+		struct ini_report report = {0};
+		FILE *file = fopen("hub.conf", "w");
+
+		assert_non_null(file);
+		fputs("[Server]\n" INTERFACE "PostUp = true\nPreDown = ", file);
+		for (size_t j = 0; j < cases[i].letters; j++)
+			fputc('x', file);
+		for (size_t j = 0; j < cases[i].devices; j++)
+			fputs("%i", file);
+		fclose(file);
+		assert_int_equal(server_config_read("hub.conf", &config, &report, NULL), 0 - (*cases[i].line ? EINVAL : 0));
+		if (report.count > 0)
+			assert_non_null(strstr(report.lines[0], cases[i].line));
+		if (report.count > 0)
+			assert_memory_equal(report.lines[0], "hub.conf:5: PreDown: ", 21);
+		server_config_done(&config);
+		ini_report_done(&report);
+	}
+}
+
 /* Without either, another program has the device. */
 static void no_device_is_touched_without(void **state)
 {
@@ -798,6 +836,7 @@ int main(void)
 		cmocka_unit_test(every_key_arrives),
 		cmocka_unit_test(interface_makes_a_device),
 		cmocka_unit_test(wireguard_names_a_device),
+		cmocka_unit_test(hook_fits_one_argument),
 		cmocka_unit_test(no_device_is_touched_without),
 		cmocka_unit_test(publications_arrive),
 		cmocka_unit_test(each_wrong_publication_has_its_line),
