@@ -15,7 +15,7 @@
 #include <sys/syscall.h>
 #include <time.h>
 
-#define RACES 1000
+#define RACES 400
 /* Longest wait of the one who removes: about as long as a revival takes. */
 #define RACE_MAX_US 6000 /* of a revival, to begin with */
 #define RACE_LEAST_US 100
@@ -554,7 +554,7 @@ static void race(int (*repair)(struct err *err), uint32_t max_us)
 		assert_in_range(too_early, 10, RACES - 10);
 }
 
-/* At any moment: gone at the end, a thousand times each. */
+/* At any moment: gone at the end, four hundred times each. */
 static void removed_in_a_race_stays_removed(void **state)
 {
 	(void)state;
