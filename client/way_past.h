@@ -22,6 +22,6 @@ bool way_past_is_needed(const char *tunnel);
  * tunnel. Return: true if it was said. */
 bool way_past_warn(const struct addr *to);
 
-/* Bind @fd, on its way to @to or connected to it, past @tunnel (""; there is none), or let it go. What changes is told.
+/* Bind @fd, on its way to @to or connected to it, past @tunnel (""; there is none), or let it go. A change is told.
  * Without CAP_NET_RAW a socket can be bound once. */
 void way_past_bind(int fd, const char *tunnel, uint32_t mark, const struct addr *to);

@@ -21,7 +21,7 @@ struct reachable {
 	json_t *warnings;	   /* of the last check: texts; NULL: none yet */
 };
 
-/* Check all ports, beside the loop. What is new goes to the log. on_checked may come before this returns. */
+/* Check all ports, beside the loop. A new finding goes to the log. on_checked may come before this returns. */
 void reachable_check(struct reachable *reachable);
 void reachable_close(struct reachable *reachable);
 

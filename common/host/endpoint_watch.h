@@ -30,5 +30,5 @@ void endpoint_watch_start(struct endpoint_watch *watch);
 /* Also before endpoint_watch_start(). */
 void endpoint_watch_stop(struct endpoint_watch *watch);
 
-/* What the timer does. @now_ms, @wall_s: of the monotonic and of the wall clock. Return: milliseconds to the next. */
+/* To be called by the timer. @now_ms: of the monotonic clock. @wall_s: of the wall clock. Return: milliseconds to the next. */
 uint64_t endpoint_watch_look(struct endpoint_watch *watch, uint64_t now_ms, int64_t wall_s);

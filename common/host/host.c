@@ -251,7 +251,7 @@ static void on_raised(void *owner)
 		wg_handshake_start(&host->handshake);
 }
 
-/* What a PostUp did before the crash it will do once more. */
+/* The PostUp hooks ran before the crash, and will run once more. */
 static void tell_cleaned(const struct host *host)
 {
 	const char *role = host->setup.is_hub ? "server" : "client", *typed = host->setup.typed;

@@ -8,8 +8,8 @@
  * asks for another one, because the look may have passed that change already.
  *
  * Another program may want the opposite of what we want. After REPAIRS_MAX repairs in REPAIRS_WINDOW_US a change is
- * left alone for REPAIRS_PAUSE_US, then it is tried again. What a full tunnel cannot be without is put back all the
- * same, at growing intervals, and meanwhile the barrier keeps traffic from leaving in clear (barrier.h). A change that
+ * left alone for REPAIRS_PAUSE_US, then it is tried again. The rules and routes of a full tunnel are put back
+ * all the same, at growing intervals, and meanwhile the barrier keeps traffic from leaving in clear (barrier.h). A change that
  * cannot be put back is logged and looked for again like the rest.
  */
 #include "common/host/repair.h"

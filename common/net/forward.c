@@ -27,7 +27,7 @@ struct search {
 	struct err *err;
 };
 
-/* What a rule lets through. */
+/* The packets that a rule lets through. */
 struct passage {
 	const char *in, *out;
 	const struct prefix *lan; /* only from or to this network; NULL: any */

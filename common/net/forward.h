@@ -29,7 +29,7 @@ struct forward_rules {
 	size_t count;
 };
 
-/* What we forward. */
+/* The packets that we forward. */
 struct forward_setup {
 	const char *device;
 	const char *comment; /* "towpath-home", the name of our table */

@@ -1,4 +1,4 @@
-/* What keeps packets from a port (reach.h): each base chain on the way is asked, first those of the hook prerouting,
+/* Finds the rule that keeps packets from a port (reach.h): each base chain on the way is asked, first those of the hook prerouting,
  * then those of input. The first that surely sends or drops them is told, with the command of the program that keeps
  * the chain: ufw's and firewalld's own where they are known by their names, else iptables or nft.
  */
@@ -49,7 +49,7 @@ static void format_program(const struct finding *finding, char *buf, size_t size
 		strcmp(table, "filter") == 0 ? "" : " -t ", strcmp(table, "filter") == 0 ? "" : table);
 }
 
-/* What lets the port through. */
+/* The command that opens the port. */
 static void format_opening(const struct finding *finding, char ret[REMEDY_MAX])
 {
 	const struct reach_port *port = finding->port;

@@ -216,7 +216,7 @@ static bool is_device(const struct ruleset_packet *packet, const json_t *match)
 
 /* --- one rule --- */
 
-/* What it decides is the last expression; whatever chooses packets stands before. */
+/* The last expression decides; those before it choose packets. */
 static const json_t *verdict_of(const json_t *rule)
 {
 	const json_t *expressions = json_object_get(rule, "expr");

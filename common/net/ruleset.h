@@ -37,7 +37,7 @@ struct ruleset_answer {
 	const json_t *rule; /* that decides; NULL: the policy does. Lives as long as the rule set */
 };
 
-/* What the programs print; "" where there is none, or its tables are not in use. */
+/* The output of each program; "" where it is not installed, or its tables are not in use. */
 struct ruleset_texts {
 	const char *nft; /* nft -j list ruleset */
 	/* iptables-nft-save, ip6tables-nft-save: their tables are in nft's text as well, but it has no words for all of
@@ -46,8 +46,8 @@ struct ruleset_texts {
 	const char *legacy4, *legacy6; /* iptables-legacy-save, ip6tables-legacy-save */
 };
 
-/* All of it as one array. What iptables has printed has its name as "program" ("iptables-nft"), and a rule its line as
- * "text". Return: 0 (json_decref() it), or -EINVAL: nft's is not JSON. */
+/* All of it as one array. A chain or rule from iptables has the program's name as "program" ("iptables-nft"), and a
+ * rule its line as "text". Return: 0 (json_decref() it), or -EINVAL: nft's is not JSON. */
 int ruleset_read(const struct ruleset_texts *texts, json_t **ret_objects, struct err *err);
 
 /* @chain: a base chain of @objects. */

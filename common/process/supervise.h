@@ -84,7 +84,7 @@ int supervise_run(const struct supervise_setup *setup, const struct supervise_pr
 /* NULL: no device of ours. */
 struct host *supervise_host(struct supervise *supervise);
 uv_loop_t *supervise_loop(struct supervise *supervise);
-/* What on_up() has begun is over: `up` may return. */
+/* Say that the work begun by on_up() is done: `up` may return. */
 void supervise_flow(struct supervise *supervise);
 /* The channel to the worker. NULL: none runs at the moment. */
 struct channel *supervise_channel(struct supervise *supervise);

@@ -33,5 +33,5 @@ void wg_entry_done(struct wg_entry *entry);
 size_t wg_entry_sort_prefixes(struct prefix *prefixes, size_t count);
 
 extern const uint8_t wg_entry_no_key[WG_CONFIG_KEY_LEN]; /* zeros: the kernel takes them for no key */
-/* Of the auxiliary peer that a revival needs for a moment (wg_device_repair.c). No private key belongs to it. */
+/* The key of the auxiliary peer that a revival needs for a moment (wg_device_repair.c). No private key fits it. */
 extern const uint8_t wg_entry_witness_key[WG_CONFIG_KEY_LEN];

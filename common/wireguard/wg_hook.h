@@ -1,8 +1,8 @@
 /* Names of devices in hooks (PreUp, PostUp, PreDown, PostDown).
  *
  * Pure: a hook is looked through as text, nothing is run or expanded. Words count only where ip, iptables, nft, sysctl,
- * wg, resolvconf and the like want a device. What cannot be told is passed over: a warning that is wrong is worse than
- * none.
+ * wg, resolvconf and the like want a device. A word whose meaning is not clear is passed over: a wrong warning is worse
+ * than none.
  */
 #pragma once
 

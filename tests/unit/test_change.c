@@ -137,7 +137,7 @@ static void read_routes_of_device(char *ret, size_t size)
 	assert_int_equal(pclose(ip), 0);
 }
 
-/* @takes_away leaves the address. What is seen of its routes is the same afterwards, and a second time nothing is
+/* @takes_away leaves the address. Afterwards the routes look the same, and a second time nothing is
  * added. */
 static void assert_brought_back(const struct change *change, const char *takes_away)
 {
