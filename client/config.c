@@ -6,6 +6,7 @@
 #include "client/proxy.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
+#include "common/base/place.h"
 #include "common/base/secret.h"
 #include "common/host/full_tunnel.h"
 #include "common/tunnel/tls.h"
@@ -52,7 +53,7 @@ const char *client_config_listen_place(const struct client_config *config, char 
 	const struct key_place place = place_of(config, "Listen", NULL, option, NULL);
 
 	if (place.key)
-		snprintf(buf, size, "%s:%u: %s", place.path, place.line ? place.line : config->main_line, place.key);
+		snprintf(buf, size, "%s: %s", PLACE(place.path, place.line ? place.line : config->main_line), place.key);
 	else
 		snprintf(buf, size, "%s", place.path);
 	return buf;
@@ -160,8 +161,8 @@ static void take_device(struct client_config *config, struct ini_report *report)
 		report);
 	full_tunnel_check(&config->wireguard, device_path(config), report);
 	if (config->wireguard.peer_count > 0 && !config->has_device)
-		log_warning("config", "%s:%u: [Peer] without [Interface] is of no use", config->path,
-			config->wireguard.peers[0].line);
+		log_warning("config", "%s: [Peer] without [Interface] is of no use",
+			PLACE(config->path, config->wireguard.peers[0].line));
 }
 
 /* Our own device is told which port was chosen for port 0; another program cannot learn it. */
@@ -210,13 +211,13 @@ static void warn_unreached(const struct client_config *config)
 		if (wg_config_is_through(wireguard, &wireguard->peers[i], &config->listen))
 			return;
 	if (wireguard->peer_count == 0)
-		log_warning("config", "%s:%u: [Interface]: no [Peer] is there to be reached through the tunnel",
-			device_path(config), wireguard->interface.line);
+		log_warning("config", "%s: [Interface]: no [Peer] is there to be reached through the tunnel",
+			PLACE(device_path(config), wireguard->interface.line));
 	else
 		log_warning("config",
-			"%s:%u: Endpoint: '%s': WireGuard goes there by itself, and nothing through the tunnel; take "
+			"%s: Endpoint: '%s': WireGuard goes there by itself, and nothing through the tunnel; take "
 			"the line out of the hub's [Peer]",
-			device_path(config), wireguard->peers[0].endpoint_line, wireguard->peers[0].endpoint);
+			PLACE(device_path(config), wireguard->peers[0].endpoint_line), wireguard->peers[0].endpoint);
 }
 
 /* @path: may be NULL. Return: NULL if there is none, and after a complaint. */

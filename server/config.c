@@ -10,6 +10,7 @@
 
 #include "common/base/base64.h"
 #include "common/base/log.h"
+#include "common/base/place.h"
 #include "common/base/secret.h"
 #include "common/base/text.h"
 #include "common/host/full_tunnel.h"
@@ -53,7 +54,8 @@ static int parse_listen(void *owner, const char *text, const struct key_place *p
 			addr_port(&listen.addr), addr_port(&listen.addr));
 	for (size_t i = 0; i < config->listen_count; i++)
 		if (addr_equal(&config->listens[i].addr, &listen.addr))
-			return key_complain(place, "given already, in line %u; expected once", config->listens[i].line);
+			return key_complain(place, "given already, in %s; expected once",
+				PLACE_REFER(place->path, config->listens[i].line, place->line));
 	addr_format(listen.text, sizeof(listen.text), &listen.addr);
 	slot = key_append(&config->listens, &config->listen_count, sizeof(*slot), place);
 	if (!slot)
@@ -288,8 +290,8 @@ static void warn_no_device(const struct server_config *config)
 
 		if (peer->allowed_ip_count == 0)
 			continue;
-		log_warning("config", "%s:%u: AllowedIPs: without [Interface] no device is made that could have them",
-			config->path, peer->allowed_ips[0].line);
+		log_warning("config", "%s: AllowedIPs: without [Interface] no device is made that could have them",
+			PLACE(config->path, peer->allowed_ips[0].line));
 		return;
 	}
 }
@@ -347,10 +349,12 @@ static void check_certificate(struct reading *reading)
 
 	if (line && !key_line)
 		ini_report_add(reading->report, config->path, reading->file.main_line,
-			"CertificateKey: missing; Certificate in line %u needs its key", line);
+			"CertificateKey: missing; Certificate in %s needs its key",
+			PLACE_REFER(config->path, line, reading->file.main_line));
 	if (key_line && !line)
 		ini_report_add(reading->report, config->path, reading->file.main_line,
-			"Certificate: missing; CertificateKey in line %u needs its certificate", key_line);
+			"Certificate: missing; CertificateKey in %s needs its certificate",
+			PLACE_REFER(config->path, key_line, reading->file.main_line));
 	if (!config->certificate_path || !config->certificate_key_path)
 		return;
 	if (certificate_load(config->certificate_path, config->certificate_key_path, &certificate, &key, &err) < 0) {
@@ -432,8 +436,9 @@ static void complain_words(struct reading *reading, struct own_word *words, size
 	for (size_t i = 1; i < count; i++)
 		if (strcmp(words[i - 1].word, words[i].word) == 0)
 			ini_report_add(reading->report, reading->config->path, words[i].line,
-				"%s: the same as the %s in line %u; expected one of its own for every peer",
-				words[i].key, words[i - 1].key, words[i - 1].line);
+				"%s: the same as the %s in %s; expected one of its own for every peer", words[i].key,
+				words[i - 1].key,
+				PLACE_REFER(reading->config->path, words[i - 1].line, words[i].line));
 }
 
 /* Tokens and stock paths are one set: a stock path can be read in the log of every proxy on the way, so it must not be

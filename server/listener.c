@@ -6,6 +6,7 @@
  */
 #include "server/listener.h"
 
+#include "common/base/place.h"
 #include "common/process/socket_tune.h"
 
 #include <errno.h>
@@ -34,8 +35,9 @@ static int fail_with_line(
 	else
 		socket_bind_remedy(remedy, sizeof(remedy), code, "-ltnp", listen->cleartext ? own : any,
 			addr_port(&listen->addr));
-	return err_set(err, code, "%s:%u: Listen: '%s': %s; %s", config->path,
-		listen->line ? listen->line : config->main_line, listen->text, strerror(-code), remedy);
+	return err_set(err, code, "%s: Listen: '%s': %s; %s",
+		PLACE(config->path, listen->line ? listen->line : config->main_line), listen->text, strerror(-code),
+		remedy);
 }
 
 /* SO_REUSEADDR: a restart must not wait for connections of before in TIME_WAIT. IPV6_V6ONLY: [::] beside 0.0.0.0, as

@@ -7,6 +7,7 @@
 #include "server/reachable.h"
 
 #include "common/base/log.h"
+#include "common/base/place.h"
 #include "common/net/address.h"
 #include "common/net/link.h"
 #include "common/net/netlink.h"
@@ -71,7 +72,7 @@ static bool find_way(
 static void check_port(const struct checking *checking, const char *key, unsigned line, const struct addr *addr,
 	const char *protocol, bool is_on_device)
 {
-	char device[IFNAMSIZ], place[16] = "", value[ADDR_TEXT_MAX], text[REACH_TEXT_MAX];
+	char device[IFNAMSIZ], value[ADDR_TEXT_MAX], text[REACH_TEXT_MAX];
 	struct addr to;
 	const struct reach_port port = {.family = addr->sa.sa_family,
 		.protocol = protocol,
@@ -83,10 +84,8 @@ static void check_port(const struct checking *checking, const char *key, unsigne
 	if (addr_is_loopback(addr) || !find_way(checking, addr, device, &to) ||
 		!reach_find(checking->objects, &port, text))
 		return;
-	if (line > 0)
-		snprintf(place, sizeof(place), ":%u", line);
 	json_array_append_new(checking->warnings,
-		json_sprintf("%s%s: %s: '%s': %s", checking->config->path, place, key,
+		json_sprintf("%s: %s: '%s': %s", PLACE(checking->config->path, line), key,
 			addr_format(value, sizeof(value), addr), text));
 }
 

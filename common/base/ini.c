@@ -11,6 +11,7 @@
 #include "common/base/ini.h"
 
 #include "common/base/array.h"
+#include "common/base/place.h"
 #include "common/base/secret.h"
 #include "common/base/text.h"
 
@@ -51,7 +52,7 @@ void ini_report_add(struct ini_report *report, const char *path, unsigned line, 
 	for (char *at = text; *at; at++)
 		if (iscntrl((unsigned char)*at))
 			*at = '?';
-	if ((line ? asprintf(&whole, "%s:%u: %s", path, line, text) : asprintf(&whole, "%s: %s", path, text)) < 0)
+	if (asprintf(&whole, "%s: %s", PLACE(path, line), text) < 0)
 		return;
 	slot = array_append(&report->lines, &report->count, sizeof(*slot));
 	if (slot)

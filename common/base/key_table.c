@@ -18,6 +18,7 @@
 
 #include "common/base/array.h"
 #include "common/base/clock.h"
+#include "common/base/place.h"
 #include "common/base/secret.h"
 #include "common/base/text.h"
 
@@ -168,27 +169,27 @@ static struct match match_row(const struct key_reader *readers, size_t count, co
 	return match;
 }
 
-/* Where the earlier one stands, in words. */
-static const char *format_line(char *buf, size_t size, unsigned line)
+/* The position of the earlier one, in words. @buf: PLACE_TEXT_MAX bytes. */
+static const char *format_line(char *buf, unsigned line, const struct key_place *place)
 {
 	if (line == KEY_LINE_OPTION)
-		snprintf(buf, size, "as another option");
-	else
-		snprintf(buf, size, "in line %u", line);
+		return "as another option";
+	memcpy(buf, "in ", 4);
+	place_refer(buf + 3, place->path, line, place->line);
 	return buf;
 }
 
 /* May the row be set (once more)? */
 static int check_repetition(const struct match *match, const struct key_place *place)
 {
-	char where[48];
+	char where[PLACE_TEXT_MAX + 3];
 
 	if (match->twin_line)
 		return key_complain(place, "%s is given already, %s; expected one of the two", match->row->twin,
-			format_line(where, sizeof(where), match->twin_line));
+			format_line(where, match->twin_line, place));
 	if (match->row->kind == KEY_ONCE && *match->line)
 		return key_complain(
-			place, "given already, %s; expected once", format_line(where, sizeof(where), *match->line));
+			place, "given already, %s; expected once", format_line(where, *match->line, place));
 	return 0;
 }
 

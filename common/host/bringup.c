@@ -21,6 +21,7 @@
 #include "common/host/bringup.h"
 
 #include "common/base/log.h"
+#include "common/base/place.h"
 #include "common/host/check.h"
 #include "common/host/full_tunnel.h"
 
@@ -46,8 +47,8 @@ static void fail_at(struct bringup *bringup, unsigned line, const char *reason)
 	if (strncmp(reason, host->wireguard_path, strlen(host->wireguard_path)) == 0)
 		snprintf(text, sizeof(text), "%s", reason);
 	else
-		snprintf(text, sizeof(text), "%.300s:%u: %.600s", host->wireguard_path,
-			line ? line : host->wireguard->interface.line, reason);
+		snprintf(text, sizeof(text), "%.300s: %.600s",
+			PLACE(host->wireguard_path, line ? line : host->wireguard->interface.line), reason);
 	fail(bringup, text);
 }
 

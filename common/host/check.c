@@ -10,6 +10,7 @@
 #include "common/host/check.h"
 
 #include "common/base/file.h"
+#include "common/base/place.h"
 #include "common/host/facts.h"
 #include "common/host/full_tunnel.h"
 #include "common/host/plan.h"
@@ -64,9 +65,9 @@ static int refuse(const struct checking *checking, int code, const struct spot *
 	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
 	if (!spot->value)
-		return err_set(checking->err, code, "%s:%u: %s: %s", spot->path, spot->line, spot->key, text);
-	return err_set(
-		checking->err, code, "%s:%u: %s: '%s': %s", spot->path, spot->line, spot->key, spot->value, text);
+		return err_set(checking->err, code, "%s: %s: %s", PLACE(spot->path, spot->line), spot->key, text);
+	return err_set(checking->err, code, "%s: %s: '%s': %s", PLACE(spot->path, spot->line), spot->key, spot->value,
+		text);
 }
 
 /* @line 0: the key is missing, which is reported at its section's header. */

@@ -8,6 +8,7 @@
 #include "common/host/endpoints.h"
 
 #include "common/base/log.h"
+#include "common/base/place.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -56,8 +57,8 @@ static void give_up(struct endpoints *endpoints)
 
 	if (!endpoints->failure[0])
 		snprintf(endpoints->failure, sizeof(endpoints->failure),
-			"%.200s:%u: Endpoint: '%.200s': name not found; check its spelling, and DNS (getent ahosts)",
-			endpoints->path, peer->endpoint_line, peer->endpoint);
+			"%.200s: Endpoint: '%.200s': name not found; check its spelling, and DNS (getent ahosts)",
+			PLACE(endpoints->path, peer->endpoint_line), peer->endpoint);
 	endpoints->next++;
 	endpoints_next(endpoints);
 }

@@ -7,6 +7,7 @@
 #include "common/host/facts.h"
 
 #include "common/base/array.h"
+#include "common/base/place.h"
 #include "common/host/full_tunnel.h"
 #include "common/host/table_lock.h"
 #include "common/net/link.h"
@@ -218,8 +219,8 @@ static int take_named(struct facts *facts, const struct host_setup *setup, const
 		if (strcmp(links[i].name, gateway->interface) == 0)
 			return add_gateway(
 				facts, gateway, gateway->interface, gateway->lans, gateway->lan_count, err);
-	return err_set(err, -ENODEV, "%s:%u: Interface: '%s': no such device; `ip link` names those that are there",
-		setup->config_path, gateway->interface_line, gateway->interface);
+	return err_set(err, -ENODEV, "%s: Interface: '%s': no such device; `ip link` names those that are there",
+		PLACE(setup->config_path, gateway->interface_line), gateway->interface);
 }
 
 /* Without Interface each network may lie on another device. */
@@ -234,8 +235,8 @@ static int take_found(struct facts *facts, struct netlink *netlink, const struct
 
 		if (at < 0)
 			return err_set(err, -ENODEV,
-				"%s:%u: Lan: '%s': on no device of this host; connect it, or say Interface = DEVICE",
-				setup->config_path, gateway->lan_line, prefix_format(text, sizeof(text), lan));
+				"%s: Lan: '%s': on no device of this host; connect it, or say Interface = DEVICE",
+				PLACE(setup->config_path, gateway->lan_line), prefix_format(text, sizeof(text), lan));
 		rc = add_gateway(facts, gateway, links[at].name, lan, 1, err);
 		if (rc < 0)
 			return rc;
@@ -249,9 +250,9 @@ static int check_names(const struct facts *facts, const struct host_setup *setup
 	for (size_t i = 0; i < facts->plan.gateway_count; i++)
 		if (!firewall_can_name(facts->gateways[i].device))
 			return err_set(err, -EINVAL,
-				"%s:%u: [Gateway]: nft has no words for a device called '%s'; `ip link set … name …` "
+				"%s: [Gateway]: nft has no words for a device called '%s'; `ip link set … name …` "
 				"helps",
-				setup->config_path, setup->gateways[0].line, facts->gateways[i].device);
+				PLACE(setup->config_path, setup->gateways[0].line), facts->gateways[i].device);
 	return 0;
 }
 
@@ -375,9 +376,9 @@ static int find_priorities(
 				lock_rules(facts, i == 0 ? "rules-ipv4" : "rules-ipv6", facts->plan.free_priority[i]);
 		if (facts->plan.free_priority[i] < 2 && is_full)
 			return err_set(err, -EEXIST,
-				"%s:%u: a full tunnel needs two routing rules ahead of all others, and another program "
+				"%s: a full tunnel needs two routing rules ahead of all others, and another program "
 				"has taken priority %u; `ip%s rule` shows it, a larger number for it helps",
-				setup->wireguard_path, setup->wireguard->interface.line,
+				PLACE(setup->wireguard_path, setup->wireguard->interface.line),
 				facts->plan.free_priority[i] + 1, i == 0 ? "" : " -6");
 	}
 	return 0;
@@ -399,7 +400,7 @@ static int format_dns(struct facts *facts, const struct host_setup *setup, struc
 	if (rc == 0)
 		rc = dns_format_unset(&tools, setup->device, facts->dns_unset, err);
 	if (rc < 0)
-		return err_wrap(err, rc, "%s:%u: DNS", setup->wireguard_path, interface->dns_line);
+		return err_wrap(err, rc, "%s: DNS", PLACE(setup->wireguard_path, interface->dns_line));
 	facts->plan.dns_set = facts->dns_set;
 	facts->plan.dns_unset = facts->dns_unset;
 	return 0;

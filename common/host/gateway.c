@@ -3,6 +3,8 @@
  */
 #include "common/host/gateway.h"
 
+#include "common/base/place.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -78,9 +80,9 @@ static void check_two(
 			if (!prefix_contains(a, b) && !prefix_contains(b, a))
 				continue;
 			ini_report_add(report, path, second->lan_line,
-				"Lan: '%s': overlaps with %s in line %u; expected an address in one [Gateway] only",
+				"Lan: '%s': overlaps with %s in %s; expected an address in one [Gateway] only",
 				prefix_format(b_text, sizeof(b_text), b), prefix_format(a_text, sizeof(a_text), a),
-				first->lan_line);
+				PLACE_REFER(path, first->lan_line, second->lan_line));
 		}
 }
 

@@ -7,6 +7,7 @@
 #include "common/host/hook.h"
 
 #include "common/base/log.h"
+#include "common/base/place.h"
 #include "common/base/text.h"
 
 #include <stdio.h>
@@ -141,7 +142,7 @@ bool hooks_format_missed(
 		at -= interface->hook_count[kind++];
 	if (at >= interface->hook_count[kind])
 		return false;
-	snprintf(buf, size, "%s:%u: %s = %s", path, interface->hook_lines[kind][at], wg_config_hook_keys[kind],
+	snprintf(buf, size, "%s: %s = %s", PLACE(path, interface->hook_lines[kind][at]), wg_config_hook_keys[kind],
 		interface->hooks[kind][at]);
 	return true;
 }

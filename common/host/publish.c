@@ -3,6 +3,7 @@
  */
 #include "common/host/publish.h"
 
+#include "common/base/place.h"
 #include "common/base/prefix.h"
 #include "common/base/text.h"
 
@@ -213,13 +214,15 @@ static void check_one(
 	publish_format_to(to, &publish->service);
 	if (count_of(&publish->service.to_ports) != count_of(&publish->service.ports))
 		ini_report_add(report, path, publish->to_line,
-			"To: '%s': %u ports for the %u of Port in line %u; expected as many", to,
-			count_of(&publish->service.to_ports), count_of(&publish->service.ports), publish->port_line);
+			"To: '%s': %u ports for the %u of Port in %s; expected as many", to,
+			count_of(&publish->service.to_ports), count_of(&publish->service.ports),
+			PLACE_REFER(path, publish->port_line, publish->to_line));
 	if (publish->service.address.sa.sa_family && publish->service.address.sa.sa_family != family)
 		ini_report_add(report, path, publish->to_line,
-			"To: '%s': is %s, and the address of Port in line %u is %s; expected one family, and a section for "
+			"To: '%s': is %s, and the address of Port in %s is %s; expected one family, and a section for "
 			"each",
-			to, name_of(family), publish->port_line, name_of(publish->service.address.sa.sa_family));
+			to, name_of(family), PLACE_REFER(path, publish->port_line, publish->to_line),
+			name_of(publish->service.address.sa.sa_family));
 	if (wireguard)
 		check_to(publish, wireguard, path, report);
 }
@@ -242,8 +245,9 @@ static void check_two(
 
 	if (is_whole(a) && is_whole(b) && meets(a, b->protocol, &b->address, b->to.sa.sa_family, &b->ports))
 		ini_report_add(report, path, second->port_line,
-			"Port: '%s': published already, as %s in line %u; expected a port in one [Publish] only",
-			publish_format_port(port, b), publish_format_port(other, a), first->port_line);
+			"Port: '%s': published already, as %s in %s; expected a port in one [Publish] only",
+			publish_format_port(port, b), publish_format_port(other, a),
+			PLACE_REFER(path, first->port_line, second->port_line));
 }
 
 void publish_check(const struct publish *publishes, size_t count, const struct wg_config *wireguard, const char *path,

@@ -15,6 +15,7 @@
 
 #include "common/base/file.h"
 #include "common/base/log.h"
+#include "common/base/place.h"
 #include "common/base/secret.h"
 #include "common/base/text.h"
 #include "common/wireguard/wg_hook.h"
@@ -165,11 +166,11 @@ static int walk_complain_second_device(struct walk *walk, unsigned wireguard_lin
 	if (wireguard_line == KEY_LINE_OPTION)
 		return key_complain(&header, "--wireguard says where the device comes from; expected one of the two");
 	if (wireguard_line < header.line)
-		return key_complain(&header,
-			"WireGuard in line %u says where the device comes from; expected one of the two",
-			wireguard_line);
+		return key_complain(&header, "WireGuard in %s says where the device comes from; expected one of the two",
+			PLACE_REFER(walk->ini->path, wireguard_line, header.line));
 	return key_complain(&wireguard,
-		"this file describes a device itself, from line %u on; expected WireGuard or [Interface]", header.line);
+		"this file describes a device itself, from %s on; expected WireGuard or [Interface]",
+		PLACE_REFER(walk->ini->path, header.line, wireguard_line));
 }
 
 /* Return: 0, or -EINVAL: the section's keys are passed over. */
@@ -393,9 +394,9 @@ static void warn_own_key(const struct wg_config *wireguard, const char *path)
 	for (size_t i = 0; i < wireguard->peer_count; i++)
 		if (wireguard->peers[i].has_public_key && memcmp(wireguard->peers[i].public_key, own, sizeof(own)) == 0)
 			log_warning("config",
-				"%s:%u: PublicKey: belongs to our own PrivateKey, WireGuard leaves this [Peer] out; "
+				"%s: PublicKey: belongs to our own PrivateKey, WireGuard leaves this [Peer] out; "
 				"expected the other side's",
-				path, wireguard->peers[i].public_key_line);
+				PLACE(path, wireguard->peers[i].public_key_line));
 }
 
 /* True if @name, in a hook, is a WireGuard device that is not this tunnel's. One that is there and of another kind is
@@ -439,9 +440,9 @@ static void check_hook(const char *hook, const char *key, unsigned line, const c
 			key, hook_len(hook, device), device, HOOK_LEN_MAX);
 	if (wg_hook_find_other(hook, device, is_other_device, name, other))
 		log_warning("config",
-			"%s:%u: %s: '%s': this tunnel's device is called %s; expected %%i, unless another tunnel's device "
+			"%s: %s: '%s': this tunnel's device is called %s; expected %%i, unless another tunnel's device "
 			"is meant",
-			path, line, key, other, device);
+			PLACE(path, line), key, other, device);
 }
 
 static void check_hooks(const struct wg_config_interface *interface, const char *path, const char *device,

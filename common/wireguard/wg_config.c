@@ -13,6 +13,7 @@
 #include "common/wireguard/wg_config.h"
 
 #include "common/base/base64.h"
+#include "common/base/place.h"
 #include "common/base/secret.h"
 #include "common/base/text.h"
 
@@ -608,8 +609,8 @@ static void check_keys(const struct wg_config *config, const struct ini *ini, st
 			continue;
 		base64_encode(text, sizeof(text), sorted[i]->public_key, WG_CONFIG_KEY_LEN, BASE64_STANDARD);
 		ini_report_add(report, ini->path, sorted[i]->public_key_line,
-			"PublicKey: '%s': belongs to the peer of line %u already; expected a key of its own for every peer",
-			text, sorted[i - 1]->public_key_line);
+			"PublicKey: '%s': belongs to the peer of %s already; expected a key of its own for every peer", text,
+			PLACE_REFER(ini->path, sorted[i - 1]->public_key_line, sorted[i]->public_key_line));
 	}
 	free(sorted);
 }
@@ -660,9 +661,10 @@ static void check_allowed_ips(const struct wg_config *config, const struct ini *
 	for (size_t i = 1; i < count; i++)
 		if (owned[i].peer != owned[i - 1].peer && prefix_equal(&owned[i].prefix, &owned[i - 1].prefix))
 			ini_report_add(report, ini->path, owned[i].line,
-				"AllowedIPs: '%s': belongs to the peer of line %u already; WireGuard gives a prefix to "
-				"one peer only",
-				prefix_format(text, sizeof(text), &owned[i].prefix), owned[i - 1].line);
+				"AllowedIPs: '%s': belongs to the peer of %s already; WireGuard gives a prefix to one peer "
+				"only",
+				prefix_format(text, sizeof(text), &owned[i].prefix),
+				PLACE_REFER(ini->path, owned[i - 1].line, owned[i].line));
 	free(owned);
 }
 
