@@ -9,6 +9,7 @@
 #include "server/config.h"
 
 #include "common/base/base64.h"
+#include "common/base/dropins.h"
 #include "common/base/log.h"
 #include "common/base/place.h"
 #include "common/base/secret.h"
@@ -29,6 +30,7 @@
 #define PING_INTERVAL_MIN_MS 1000    /* more often is load without use */
 #define PING_INTERVAL_MAX_MS 3600000 /* no middlebox keeps a silent connection for longer */
 #define NAME_LEN_MAX 63
+#define DROPIN_NAME_MAX 40 /* as part of a name */
 #define TOKEN_LEN_MIN 16 /* 96 bits of base64url, which nobody guesses over the network */
 #define STOCK_PATH_LEN_MAX 256
 
@@ -488,6 +490,24 @@ static void check_words(struct reading *reading)
 	free(words);
 }
 
+/* "peer-12", by its line; "peer-laptop-1" in a drop-in that is called laptop.conf. */
+static void name_by_place(struct reading *reading, struct server_client *client)
+{
+	const char *path = reading->config->path, *slash;
+	unsigned line = place_split(&path, client->line);
+	size_t len = dropins_stem_len(path);
+
+	slash = memrchr(path, '/', len);
+	len -= slash ? (size_t)(slash + 1 - path) : 0;
+	if (path == reading->config->path || len > DROPIN_NAME_MAX || !text_is_made_of(slash + 1, len, "_=+.-@"))
+		len = 0;
+	if (asprintf(&client->name, len ? "peer-%.*s-%u" : "peer-%.*s%u", (int)len, len ? slash + 1 : "",
+		    len ? line : client->line) >= 0)
+		return;
+	client->name = NULL;
+	ini_report_add(reading->report, reading->config->path, client->line, "out of memory");
+}
+
 static void client_done(struct server_client *client)
 {
 	free(client->name);
@@ -531,14 +551,9 @@ static void finish(struct reading *reading)
 	for (size_t i = 0; i < config->publish_count; i++)
 		check_publish(reading, &config->publishes[i]);
 	check_peers(reading);
-	for (size_t i = 0; i < config->client_count; i++) {
-		struct server_client *client = &config->clients[i];
-
-		if (!client->name && asprintf(&client->name, "peer-%u", client->line) < 0) {
-			client->name = NULL;
-			ini_report_add(reading->report, config->path, client->line, "out of memory");
-		}
-	}
+	for (size_t i = 0; i < config->client_count; i++)
+		if (!config->clients[i].name)
+			name_by_place(reading, &config->clients[i]);
 	check_words(reading);
 	keep_clients(reading);
 }

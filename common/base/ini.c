@@ -32,8 +32,9 @@
 
 struct ini_reader {
 	struct ini *ini;
+	const char *path; /* of this file: a drop-in's is not the configuration's */
 	struct ini_report *report;
-	unsigned line;
+	unsigned line, last_line; /* last_line: further ones have no number */
 	bool has_section; /* a header was seen, right or wrong */
 	bool skip;	  /* the last header was wrong: its keys are passed over, they would only be reported again */
 	int rc;
@@ -246,6 +247,10 @@ static int read_lines(struct ini_reader *reader, char *text, size_t len)
 	while (text < end && reader->rc != -ENOMEM) {
 		char *line_end = memchr(text, '\n', (size_t)(end - text));
 
+		if (reader->line == reader->last_line) {
+			reject(reader, "a drop-in has at most %u lines; expected the others in one more", PLACE_LINES_MAX);
+			break;
+		}
 		if (!line_end)
 			line_end = end;
 		reader->line++;
@@ -306,41 +311,54 @@ static int read_file(int fd, struct ini_reader *reader, struct err *err)
 	int rc;
 
 	if (fstat(fd, &st) < 0)
-		return err_system(err, -errno, "%s", reader->ini->path);
+		return err_system(err, -errno, "%s", reader->path);
 	if (S_ISDIR(st.st_mode))
-		return err_system(err, -EISDIR, "%s", reader->ini->path);
+		return err_system(err, -EISDIR, "%s", reader->path);
 	if (!S_ISREG(st.st_mode))
-		return err_set(err, -ENODEV, "%s: not a regular file", reader->ini->path);
-	reader->ini->mode = st.st_mode;
-	reader->ini->owner = st.st_uid;
+		return err_set(err, -ENODEV, "%s: not a regular file", reader->path);
 	rc = read_all(fd, &text, &size, &len);
 	if (rc == 0)
-		rc = check_encoding(reader->ini->path, text, len, err);
+		rc = check_encoding(reader->path, text, len, err);
 	if (rc == 0)
 		rc = read_lines(reader, text, len);
 	secret_wipe(text, size);
 	free(text);
-	return rc < 0 && rc != -EINVAL && rc != -EILSEQ ? err_system(err, rc, "%s", reader->ini->path) : rc;
+	return rc < 0 && rc != -EINVAL && rc != -EILSEQ ? err_system(err, rc, "%s", reader->path) : rc;
+}
+
+/* -EINVAL: lines were wrong and are in the report; the right ones are kept, so that their values are checked too. */
+static int open_and_read(struct ini_reader *reader, struct err *err)
+{
+	int fd = open(reader->path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK); /* a pipe must not hold us up */
+	int rc = fd < 0 ? err_system(err, -errno, "%s", reader->path) : read_file(fd, reader, err);
+
+	if (fd >= 0)
+		close(fd);
+	return rc;
 }
 
 int ini_read(const char *path, struct ini *ret, struct ini_report *report, struct err *err)
 {
-	struct ini_reader reader = {.ini = ret, .report = report};
-	int fd, rc;
+	struct ini_reader reader = {.ini = ret, .path = path, .report = report, .last_line = UINT_MAX};
+	int rc;
 
 	memset(ret, 0, sizeof(*ret));
 	ret->path = strdup(path);
 	if (!ret->path)
 		return err_system(err, -ENOMEM, "%s", path);
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK); /* a pipe must not hold us up */
-	rc = fd < 0 ? err_system(err, -errno, "%s", path) : read_file(fd, &reader, err);
-	if (fd >= 0)
-		close(fd);
-	/* -EINVAL: lines were wrong and are in the report; the right ones are kept, so that their values are checked
-	 * too. */
+	rc = open_and_read(&reader, err);
 	if (rc < 0 && rc != -EINVAL)
 		ini_done(ret);
 	return rc;
+}
+
+int ini_read_dropin(const char *path, struct ini *ini, struct ini_report *report, struct err *err)
+{
+	unsigned base = place_base(path);
+	struct ini_reader reader = {
+		.ini = ini, .path = path, .report = report, .line = base, .last_line = base + PLACE_LINES_MAX};
+
+	return base ? open_and_read(&reader, err) : err_set(err, -ENOMEM, "%s: one drop-in too many", path);
 }
 
 void ini_done(struct ini *ini)

@@ -7,6 +7,7 @@
 
 #include "common/base/err.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #define INI_FILE_MAX (16u << 20)
@@ -14,22 +15,21 @@
 struct ini_entry {
 	char *key;     /* as written; NULL where the entry opens a section */
 	char *value;   /* without surrounding blanks and comment; "" allowed */
-	unsigned line; /* 1… */
+	unsigned line; /* its place, see place.h */
 };
 
 struct ini_section {
 	char *name; /* as written */
 	unsigned line;
+	bool has_secret; /* for the caller: the file that it stands in must not be read by others */
 	struct ini_entry *entries;
 	size_t entry_count;
 };
 
 struct ini {
-	char *path;
+	char *path; /* with a line that says where: PLACE() */
 	struct ini_section *sections;
 	size_t section_count;
-	unsigned mode; /* st_mode of the file */
-	unsigned owner;
 };
 
 /* One message per wrong line, collected so that all of them are told in one go. */
@@ -41,6 +41,9 @@ struct ini_report {
 /* Return: 0; -EINVAL with lines in @report, @ret then holds what could be read and is freed as usual; -EILSEQ with @err
  * set where it is UTF-16 or UTF-32; another negative errno with @err set where the file cannot be read. */
 int ini_read(const char *path, struct ini *ret, struct ini_report *report, struct err *err);
+/* Add the sections of a drop-in behind those of @ini. Return: as above, -EINVAL with lines in @report; @ini is good and the
+ * caller's after any failure. */
+int ini_read_dropin(const char *path, struct ini *ini, struct ini_report *report, struct err *err);
 void ini_done(struct ini *ini); /* wipes the values: some are keys */
 
 /* @line 0: @path is no file but an option or a variable, and stands alone. */

@@ -3,6 +3,7 @@
  */
 #include "common/command_line/tunnel_ref.h"
 
+#include "common/base/dropins.h"
 #include "common/host/host.h"
 #include "common/process/control.h"
 #include "common/wireguard/tunnel_file.h"
@@ -83,7 +84,7 @@ bool tunnel_ref_has_file(const struct tunnel_ref *tunnel, const char *section)
 
 	if (!tunnel->file_path[0])
 		return false;
-	rc = ini_read(tunnel->file_path, &ini, &report, &err);
+	rc = dropins_read(tunnel->file_path, &ini, &report, &err);
 	/* A file that cannot be read (-EACCES) may have the section; one with mistakes (-EINVAL) was read, and shows
 	 * it. */
 	found = rc < 0 && rc != -EINVAL && rc != -ENOENT && rc != -ENOTDIR;

@@ -20,6 +20,7 @@
  */
 #include "common/host/bringup.h"
 
+#include "common/base/dropins.h"
 #include "common/base/log.h"
 #include "common/base/place.h"
 #include "common/host/check.h"
@@ -38,13 +39,14 @@ static void fail(struct bringup *bringup, const char *text)
 	bringup->setup.on_done(bringup->setup.owner, text);
 }
 
-/* With FILE:LINE in front, unless the reason begins with the file already. @line 0: the line of [Interface]. */
+/* With FILE:LINE in front, unless the reason begins with the file, or one of its drop-ins, already. @line 0: the line of
+ * [Interface]. */
 static void fail_at(struct bringup *bringup, unsigned line, const char *reason)
 {
 	const struct host_setup *host = bringup->setup.applied->setup;
 	char text[ERR_TEXT_MAX];
 
-	if (strncmp(reason, host->wireguard_path, strlen(host->wireguard_path)) == 0)
+	if (strncmp(reason, host->wireguard_path, dropins_stem_len(host->wireguard_path)) == 0)
 		snprintf(text, sizeof(text), "%s", reason);
 	else
 		snprintf(text, sizeof(text), "%.300s: %.600s",

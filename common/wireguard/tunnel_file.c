@@ -1,4 +1,4 @@
-/* See tunnel_file.h. Happy path: read the INI file, then open section by section, the program's own first, as readers
+/* See tunnel_file.h. Happy path: read the INI file and its drop-ins, then open section by section, the program's own first, as readers
  * of the tables that have its keys, and offer each entry to these. A key that no table has is complained about, with
  * the nearest one that is known. Nothing ends the walk early.
  *
@@ -13,6 +13,7 @@
  */
 #include "common/wireguard/tunnel_file.h"
 
+#include "common/base/dropins.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/place.h"
@@ -41,7 +42,7 @@ struct walk {
 	struct tunnel_file *file;
 	const struct ini *ini;
 	struct ini_report *report;
-	const struct ini_section *section; /* this and what follows: of the one that is open */
+	struct ini_section *section; /* this and what follows: of the one that is open */
 	struct key_reader readers[READERS_MAX];
 	size_t reader_count;
 	unsigned lines[READERS_MAX][KEY_ROWS_MAX];
@@ -140,7 +141,7 @@ static void walk_note_secret(struct walk *walk, const struct ini_entry *entry)
 		int row = key_table_find(table, entry->key);
 
 		if (row >= 0 && key_is_secret(&table->rows[row], entry->value))
-			walk->file->has_secret = true;
+			walk->section->has_secret = true;
 	}
 }
 
@@ -299,26 +300,45 @@ static void walk_all(struct walk *walk)
 /* --- files that others can read --- */
 
 /* A warning only: the host may protect the folder instead. */
-static void warn_readable(const char *path, unsigned mode, unsigned owner)
+void tunnel_file_warn_readable_path(const char *path)
 {
-	if (mode & (S_IRGRP | S_IROTH))
+	struct stat st;
+
+	if (stat(path, &st) < 0)
+		return;
+	if (st.st_mode & (S_IRGRP | S_IROTH))
 		log_warning("config", "%s holds a secret, and others can read it; chmod 600 %s", path, path);
-	else if (owner != 0 && owner != geteuid())
+	else if (st.st_uid != 0 && st.st_uid != geteuid())
 		log_warning("config", "%s holds a secret, and its owner is user %u; chown root %s; chmod 600 %s", path,
-			owner, path, path);
+			st.st_uid, path, path);
+}
+
+/* The sections of one file stand one behind the other. */
+static void warn_readable(const struct ini *ini)
+{
+	const char *warned = NULL;
+
+	for (size_t i = 0; i < ini->section_count; i++) {
+		const char *path = ini->path;
+
+		place_split(&path, ini->sections[i].line);
+		if (!ini->sections[i].has_secret || path == warned)
+			continue;
+		tunnel_file_warn_readable_path(path);
+		warned = path;
+	}
 }
 
 int tunnel_file_read(struct tunnel_file *file, const char *path, struct ini_report *report, struct err *err)
 {
 	struct ini ini;
 	struct walk walk = {.file = file, .ini = &ini, .report = report};
-	int rc = ini_read(path, &ini, report, err);
+	int rc = dropins_read(path, &ini, report, err);
 
 	if (rc < 0 && rc != -EINVAL)
 		return rc;
 	walk_all(&walk);
-	if (file->has_secret)
-		warn_readable(path, ini.mode, ini.owner);
+	warn_readable(&ini);
 	ini_done(&ini);
 	return 0;
 }
@@ -357,7 +377,7 @@ static void read_wg_quick(const char *path, struct wg_config *ret, const struct 
 	if (!ret->interface.line)
 		ini_report_add(place->report, path, 1, "[Interface]: missing section; a wg-quick file has one");
 	if (has_secret(ret))
-		warn_readable(path, ini.mode, ini.owner);
+		tunnel_file_warn_readable_path(path);
 	ini_done(&ini);
 }
 
@@ -501,14 +521,6 @@ bool tunnel_file_take_device(const char *wireguard_path, const char *path, const
 	return true;
 }
 
-void tunnel_file_warn_readable_path(const char *path)
-{
-	struct stat st;
-
-	if (stat(path, &st) == 0)
-		warn_readable(path, st.st_mode, st.st_uid);
-}
-
 int tunnel_file_read_secret(const char *path, size_t max, char **ret, const struct key_place *place)
 {
 	struct key_place unquoted = *place;
@@ -530,7 +542,7 @@ bool tunnel_file_read_hooks(const char *path, const char *section, struct tunnel
 
 	memset(ret, 0, sizeof(*ret));
 	snprintf(ret->path, sizeof(ret->path), "%s", path);
-	ini_read(path, &ini, &ignored, NULL);
+	dropins_read(path, &ini, &ignored, NULL);
 	for (size_t i = 0; i < ini.section_count; i++) {
 		const struct ini_section *at = &ini.sections[i];
 

@@ -33,7 +33,6 @@ struct tunnel_file {
 	struct wg_config *wireguard;
 	/* Filled in: */
 	unsigned main_line; /* header of the first main section, 0: there is none */
-	bool has_secret;    /* something in it must not be read by others */
 };
 
 /* The tunnel's name: the base name without ".conf". Return: 0, or -EINVAL with a line in @report. */
@@ -41,7 +40,7 @@ int tunnel_file_name(const char *path, char name[TUNNEL_FILE_NAME_MAX + 1], stru
 /* Letters, digits and "_=+.-@", not a dot first, at most TUNNEL_FILE_NAME_MAX. */
 bool tunnel_file_is_name(const char *name);
 
-/* Walk through @path. Return: 0 (what is wrong is in @report), or a negative errno where it cannot be read. */
+/* Walk through @path and its drop-ins. Return: 0 (what is wrong is in @report), or a negative errno where it cannot be read. */
 int tunnel_file_read(struct tunnel_file *file, const char *path, struct ini_report *report, struct err *err);
 
 /**

@@ -19,6 +19,7 @@ from peer import claims, programs, udp  # noqa: E402
 
 KEY = 'yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk='
 TOKEN = programs.TOKEN
+OTHER_TOKEN = 'another-token-0123456789'
 
 
 class Folder:
@@ -143,6 +144,46 @@ def test_check_tells_all_mistakes():
     expect(folder.run('server', 'check', 'nothing'), 2, f'{folder.path}/nothing.conf: No such file or directory')
     expect(folder.run('server', 'check', 'a b'), 2, 'a b: not a tunnel\'s name')
     expect(folder.run('server', 'check', folder.path + '/'), 2, 'Is a directory')
+
+
+def test_check_reads_drop_ins():
+    """Each message names the file that it is about, also where a key stands in two of them."""
+    folder = Folder(hub=f'[Server]\nMaxClients = 9\n[Peer]\nName = laptop\nToken = {TOKEN}\n')
+    os.mkdir(os.path.join(folder.path, 'hub.d'))
+    first = folder.write('hub.d/10-limits.conf', '[Server]\nMaxClients = 8\nTargett = 1\n')
+    second = folder.write('hub.d/20-pi.conf', f'\n[Peer]\nName = laptop\nToken = {OTHER_TOKEN}\n')
+    third = folder.write('hub.d/30-pi.conf', f'[Peer]\nToken = {OTHER_TOKEN}\n[Peer]\nName = peer-30-pi-1\nToken = x\n')
+    folder.write('hub.d/30-pi.conf~', 'nonsense\n')
+    done = folder.run('server', 'check', 'hub')
+    expect(done, 2)
+    assert done.stderr.splitlines() == [
+        f"{first}:2: MaxClients: '8': given already, in line 2 of {folder.path}/hub.conf; expected once",
+        f'{first}:3: Targett: not a key of [Server]; did you mean Target?',
+        f'{third}:5: Token: too short, 1 characters; expected 16 or more',
+        f'{third}:2: Token: the same as the Token in line 4 of {second}; expected one of its own for every peer',
+        f'{second}:3: Name: the same as the Name in line 4 of {folder.path}/hub.conf; expected one of its own for every '
+        'peer',
+        f'{third}:4: Name: the same as the Name in line 1; expected one of its own for every peer',
+    ], done.stderr
+    os.unlink(first)
+    os.unlink(second)
+    folder.write('hub.d/30-pi.conf', f'[Peer]\nToken = {OTHER_TOKEN}\n', 0o644)
+    done = folder.run('server', 'check', 'hub')
+    expect(done, 0, stdout=f'{folder.path}/hub.conf: valid')
+    assert done.stderr.splitlines() == [
+        f'config: {third} holds a secret, and others can read it; chmod 600 {third}'], done.stderr
+
+
+def test_a_section_may_stand_in_a_drop_in():
+    """A client's [Client] and the rest may be in files of their own."""
+    folder = Folder(home='# see home.d\n')
+    os.mkdir(os.path.join(folder.path, 'home.d'))
+    folder.write('home.d/a.conf', '[Client]\nServer = wss://a\n')
+    expect(folder.run('client', 'check', './home.conf'), 2)
+    expect(folder.run('client', 'check', 'home'), 2, f'{folder.path}/home.d/a.conf:1: Token: missing; ')
+    folder.write('home.d/b.conf', f'[Client]\nToken = {TOKEN}\n')
+    expect(folder.run('client', 'check', 'home'), 0)
+    expect(folder.run('client', 'status', 'home'), 3)
 
 
 def test_check_opens_what_the_file_points_at():

@@ -132,6 +132,42 @@ def test_changed_token_ends_its_sessions_only():
     target.close()
 
 
+def test_drop_ins_are_read_again():
+    """A drop-in that is added lets its client in, one that is changed or deleted ends its session; a mistake in one is
+    told with its file, and changes nothing."""
+    target = udp.Target()
+    with programs.Hub(target) as hub, tunnel.open_ours(hub) as laptop:
+        laptop.echo()
+        folder = hub.config.removesuffix('.conf') + '.d'
+        os.mkdir(folder)
+        file = os.path.join(folder, 'phone.conf')
+
+        def write(token):
+            with open(file, 'w') as out:
+                out.write('\n'.join(peer('phone', token)) + '\n')
+            os.chmod(file, 0o600)
+
+        write(PHONE)
+        is_refused(hub, lambda: tunnel.open_ours(hub, token=PHONE))
+        reload(hub, hub.lines)
+        with tunnel.open_ours(hub, token=PHONE) as phone:
+            phone.echo()
+            write('short')
+            reload(hub, hub.lines, error=f'{file}:3: Token: too short, 5 characters')
+            phone.echo()
+            write(OTHER)
+            reload(hub, hub.lines)
+            assert phone.close_code() == 1008
+        with tunnel.open_ours(hub, token=OTHER) as phone:
+            phone.echo()
+            os.unlink(file)
+            reload(hub, hub.lines)
+            assert phone.close_code() == 1008
+        is_refused(hub, lambda: tunnel.open_ours(hub, token=OTHER))
+        laptop.echo()
+    target.close()
+
+
 def test_added_client_comes_in():
     """A client that is added, in front of the others, comes in; these keep their sessions, and their addresses also
     when they come again."""

@@ -230,20 +230,6 @@ static void file_size_is_limited(void **state)
 	assert_non_null(strstr(f->err.text, path));
 }
 
-/* Mode and owner are those of the file. */
-static void mode_and_owner_are_told(void **state)
-{
-	struct fixture *f = *state;
-
-	assert_int_equal(read_text(f, "[A]\n"), 0);
-	ini_done(&f->ini);
-	assert_int_equal(chmod(path, 0640), 0);
-	assert_int_equal(ini_read(path, &f->ini, &f->report, &f->err), 0);
-	assert_int_equal(f->ini.mode & 07777, 0640);
-	assert_true(S_ISREG(f->ini.mode));
-	assert_int_equal(f->ini.owner, getuid());
-}
-
 /* A file that cannot be read is named with the system's words, and nothing is left over. */
 static void missing_file_is_named(void **state)
 {
@@ -350,7 +336,6 @@ int main(void)
 		INI_TEST(byte_order_marks_and_carriage_returns_are_passed_over),
 		INI_TEST(other_encodings_are_named_once),
 		INI_TEST(file_size_is_limited),
-		INI_TEST(mode_and_owner_are_told),
 		INI_TEST(missing_file_is_named),
 		INI_TEST(pipe_is_no_file),
 		INI_TEST(many_entries_are_read),
