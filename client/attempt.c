@@ -149,6 +149,7 @@ static int make_jwt(const struct attempt *attempt, char *out, size_t size)
 	snprintf(claims.host, sizeof(claims.host), "%s", settings->stock_target_host);
 	if (settings->token) {
 		claims.has_kid = claims.has_instance = true;
+		claims.takes_any = settings->takes_any_target;
 		jwt_make_kid(claims.kid, settings->token);
 		memcpy(claims.instance, attempt->setup.instance, sizeof(claims.instance));
 		claims.has_binding = attempt->stream.ssl && !settings->interception &&

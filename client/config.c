@@ -124,6 +124,7 @@ static void fill_defaults(struct client_config *config, struct ini_report *repor
 	const struct key_reader reader = reader_of(config);
 
 	key_fill_presets(&reader, report);
+	config->settings.takes_any_target = !line_of(config, "Target");
 	if (!line_of(config, "Listen"))
 		default_listen(config, report);
 	if (!line_of(config, "Proxy"))

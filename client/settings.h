@@ -44,6 +44,7 @@ struct client_settings {
 	uint64_t ping_interval_ms;
 	enum carrier_mask mask;
 	char *stock_path;	 /* NULL: our own server */
+	bool takes_any_target;	 /* Target is not said: a hub of ours is asked for whatever it serves */
 	char *stock_target_host; /* `r` and `rp` of the JWT; set also for our own server */
 	uint16_t stock_target_port;
 	char *basic_auth; /* "user:password"; NULL: none */

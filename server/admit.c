@@ -1,7 +1,7 @@
 /* Decides which requests may open the tunnel (admit.h).
  *
  * Happy path, our client: the key id in the JWT finds a token, the token's HMAC fits, the JWT is bound to this TLS
- * session and asks for our target. Happy path, a stock client: the path prefix is its own; its JWT is signed with a key
+ * session and asks for our target, or for any. Happy path, a stock client: the path prefix is its own; its JWT is signed with a key
  * that we do not have, and only its target counts.
  *
  * A request that fails is a visitor's, with a reason for the debug log. Every request with a JWT costs the same,
@@ -202,6 +202,16 @@ static const char *check_credentials(const struct admit_table *table, const stru
 	return NULL;
 }
 
+/* Stock clients may be told to forward to "localhost", which they name as it is. */
+static bool is_target(const struct admit_table *table, const struct jwt_claims *claims, bool is_stock)
+{
+	if (claims->takes_any && !is_stock)
+		return true;
+	return claims->port == table->port &&
+	       (strcmp(claims->host, table->host) == 0 || strcmp(claims->host, table->host_in_brackets) == 0 ||
+		       strcmp(claims->host, "localhost") == 0);
+}
+
 /* A request without a JWT may return early: there is no secret to compare. */
 static const char *check_request(const struct admit_table *table, const struct upgrade_request *request,
 	const uint8_t *binding, struct admit_grant *ret)
@@ -217,10 +227,7 @@ static const char *check_request(const struct admit_table *table, const struct u
 	why = check_credentials(table, request, &claims, binding, &grant);
 	if (why)
 		return why;
-	/* Stock clients may be told to forward to "localhost", which they name as it is. */
-	if (!claims.is_udp || claims.port != table->port ||
-		(strcmp(claims.host, table->host) != 0 && strcmp(claims.host, table->host_in_brackets) != 0 &&
-			strcmp(claims.host, "localhost") != 0))
+	if (!claims.is_udp || !is_target(table, &claims, grant.is_stock))
 		return "asks for something else than the target";
 	*ret = grant;
 	return NULL;

@@ -115,6 +115,8 @@ static int add_own_claims(json_t *object, const struct jwt_claims *claims)
 		base64_encode(binding, sizeof(binding), claims->binding, JWT_BINDING_LEN, BASE64_URL);
 		rc |= json_object_set_new(object, "cb", json_string(binding));
 	}
+	if (claims->takes_any)
+		rc |= json_object_set_new(object, "any", json_true());
 	return rc;
 }
 
@@ -298,6 +300,7 @@ static bool take_iat(const json_t *value, struct jwt_claims *ret)
 static bool take_claims(const json_t *object, struct jwt_claims *ret)
 {
 	const json_t *instance = json_object_get(object, "inst"), *binding = json_object_get(object, "cb");
+	const json_t *any = json_object_get(object, "any");
 	const char *text;
 	json_int_t port;
 
@@ -315,7 +318,8 @@ static bool take_claims(const json_t *object, struct jwt_claims *ret)
 	text = json_string_value(binding);
 	ret->has_binding =
 		text && base64_decode(ret->binding, JWT_BINDING_LEN, text, strlen(text), BASE64_URL) == JWT_BINDING_LEN;
-	if ((instance && !ret->has_instance) || (binding && !ret->has_binding))
+	ret->takes_any = json_is_true(any);
+	if ((instance && !ret->has_instance) || (binding && !ret->has_binding) || (any && !json_is_boolean(any)))
 		return false;
 	return take_kid(json_object_get(object, "kid"), ret) && take_iat(json_object_get(object, "iat"), ret);
 }

@@ -25,6 +25,7 @@ struct jwt_claims {
 	int64_t iat_s;
 	bool has_binding;
 	uint8_t binding[JWT_BINDING_LEN];
+	bool takes_any; /* any: r and rp are for a stock server; a hub of ours is asked for whatever it serves */
 };
 
 /* A new random UUID, version 7 (RFC 9562 §5.7), terminated. */

@@ -14,13 +14,13 @@ COUNT = 6000
 
 
 class Pair:
-    """A target, a hub, a client, a local application; the tunnel is up and nothing has been sent."""
+    """A target, a hub, a client, a local application; the tunnel is up and nothing has been sent. The client's file has
+    no Target, and the hub's has a port of its own."""
 
     def __init__(self, echo=False, extra=()):
         self.target = udp.Target(echo)
         self.hub = programs.Hub(self.target, certificate=programs.certificate())
-        self.client = programs.Client(self.hub.url, ca=programs.certificate('ca'),
-                                      extra=[f'Target = 127.0.0.1:{self.target.port}', *extra])
+        self.client = programs.Client(self.hub.url, ca=programs.certificate('ca'), extra=extra)
         self.local = self.client.local()
 
     def __enter__(self):

@@ -74,6 +74,15 @@ def test_target_is_asked_for():
     assert (said['r'], said['rp']) == ('127.0.0.1', 4711)
 
 
+def test_without_a_target_any_is_right():
+    """Only where the file has no Target, and only with a token: a stock server is asked for 127.0.0.1:51820."""
+    for extra, token, any_target in (([], programs.TOKEN, True), (['Target = 127.0.0.1:51820'], programs.TOKEN, None),
+                                     (['Path = v1'], None, None)):
+        head, _, _ = first_request(extra, token=token)
+        said = tokens.read(jwt_of(head))[1]
+        assert (said.get('any'), said['r'], said['rp']) == (any_target, '127.0.0.1', 51820), said
+
+
 def test_interception_leaves_the_binding_out():
     """With Interception = yes there is no binding; everything else stays."""
     head, _, _ = first_request(['Interception = yes'])

@@ -131,6 +131,23 @@ static void own_client(void **state)
 	assert_int_equal(grant.iat_s, 1763690000);
 }
 
+/* A client that knows no target is given ours, whatever the request names for stock servers; one that comes by a stock
+ * path is not, since any program can write that claim. */
+static void own_client_takes_any_target(void **state)
+{
+	struct ask ask = ask_of_laptop(), stock = ask_of_stock("old-word");
+	struct admit_grant grant = {0};
+
+	(void)state;
+	assert_false(check_at("127.0.0.1:51871", &ask, &grant));
+	ask.claims.takes_any = true;
+	assert_true(check_at("127.0.0.1:51871", &ask, &grant));
+	assert_int_equal(grant.client, LAPTOP);
+	assert_true(check_at("[::1]:51820", &ask, &grant));
+	stock.claims.takes_any = true;
+	assert_false(check_at("127.0.0.1:51871", &stock, &grant));
+}
+
 /* A token longer than a block of the hash works like any other. */
 static void long_token(void **state)
 {
@@ -362,6 +379,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(own_client),
+		cmocka_unit_test(own_client_takes_any_target),
 		cmocka_unit_test(long_token),
 		cmocka_unit_test(stock_client),
 		cmocka_unit_test(wrong_paths),
