@@ -89,6 +89,58 @@ static bool stream_put(struct tls_stream *stream, const void *data, size_t len)
 	return true;
 }
 
+/* --- the ClientHello --- */
+
+static void kept_done(struct tls_stream *stream)
+{
+	stream->keeps_hello = false;
+	free(stream->kept.bytes);
+	stream->kept = (struct tls_kept){NULL, 0};
+}
+
+/* Without memory, and beyond the limit, the hello is not asked for: the connection stays here. */
+static void keep(struct tls_stream *stream, const void *bytes, size_t len)
+{
+	uint8_t *grown = stream->kept.len + len <= TLS_STREAM_KEPT_MAX
+				 ? realloc(stream->kept.bytes, stream->kept.len + len)
+				 : NULL;
+
+	if (!grown) {
+		kept_done(stream);
+		return;
+	}
+	memcpy(grown + stream->kept.len, bytes, len);
+	stream->kept.bytes = grown;
+	stream->kept.len += len;
+}
+
+/* OpenSSL has parsed a ClientHello: the first one, or the one that follows a HelloRetryRequest of ours. */
+static int on_client_hello(SSL *ssl, int *alert, void *argument)
+{
+	struct tls_stream *stream = BIO_get_data(SSL_get_rbio(ssl));
+
+	(void)alert;
+	(void)argument;
+	if (!stream->keeps_hello)
+		return SSL_CLIENT_HELLO_SUCCESS;
+	if (stream->handlers->on_hello(stream->owner))
+		return SSL_CLIENT_HELLO_RETRY;
+	kept_done(stream);
+	return SSL_CLIENT_HELLO_SUCCESS;
+}
+
+void tls_stream_ask_for_hello(SSL_CTX *context)
+{
+	SSL_CTX_set_client_hello_cb(context, on_client_hello, NULL);
+}
+
+void tls_stream_keep_hello(struct tls_stream *stream)
+{
+	stream->keeps_hello = true;
+}
+
+/* --- the socket --- */
+
 /* Read from the socket as far as the budget goes. Return: as recv(). */
 static ssize_t stream_receive(struct tls_stream *stream, void *buf, size_t len)
 {
@@ -122,6 +174,8 @@ static int bio_read(BIO *bio, char *buf, int len)
 		stream->error = errno;
 	if (n == 0)
 		stream->at_end = true;
+	if (n > 0 && stream->keeps_hello)
+		keep(stream, buf, (size_t)n);
 	return (int)n;
 }
 
@@ -240,6 +294,10 @@ static void stream_handshake(struct tls_stream *stream)
 	ERR_clear_error();
 	rc = SSL_do_handshake(stream->ssl);
 	code = rc == 1 ? SSL_ERROR_NONE : SSL_get_error(stream->ssl, rc);
+	if (code == SSL_ERROR_WANT_CLIENT_HELLO_CB) {
+		stream->handlers->on_let_go(stream->owner);
+		return;
+	}
 	if (code != SSL_ERROR_NONE && code != SSL_ERROR_WANT_READ) {
 		tls_explain_failure(stream->ssl, reason, sizeof(reason));
 		tls_stream_flush(stream); /* the alert */
@@ -481,8 +539,12 @@ static void stream_on_handle_closed(uv_handle_t *handle)
 
 	SSL_free(stream->ssl);
 	stream->ssl = NULL;
-	shutdown(stream->fd, SHUT_RDWR); /* close() alone says nothing while another process holds a duplicate */
-	close(stream->fd);
+	kept_done(stream);
+	if (stream->fd >= 0) {
+		/* close() alone says nothing while another process holds a duplicate. */
+		shutdown(stream->fd, SHUT_RDWR);
+		close(stream->fd);
+	}
 	stream->fd = -1;
 	buffer_give(stream->buffers, stream->out);
 	stream->out = NULL;
@@ -502,4 +564,16 @@ void tls_stream_close(struct tls_stream *stream)
 	ERR_clear_error();
 	stream->is_closing = true;
 	uv_close((uv_handle_t *)&stream->poll, stream_on_handle_closed);
+}
+
+int tls_stream_let_go(struct tls_stream *stream, struct tls_kept *ret_kept)
+{
+	int fd = stream->fd;
+
+	*ret_kept = stream->kept;
+	stream->kept = (struct tls_kept){NULL, 0};
+	stream->fd = -1;
+	stream->is_closing = true;
+	uv_close((uv_handle_t *)&stream->poll, stream_on_handle_closed); /* the loop forgets the socket at once */
+	return fd;
 }

@@ -6,6 +6,10 @@
  *
  * Happy path: open → on_open (handshake done) → on_readable … → close → on_closed. A failure at any time is one
  * on_failed with a reason in words; the owner closes then. Inside callbacks everything is allowed, also closing.
+ *
+ * A server may let a connection go to another server unread, by what its ClientHello says: tls_stream_keep_hello(),
+ * then on_hello when the hello is whole and nothing has been answered. OpenSSL itself reads the hello, so that a
+ * connection that stays here is served as if nobody had asked.
  */
 #pragma once
 
@@ -20,7 +24,8 @@
 #define TLS_RECORD_MAX 16384u	      /* plaintext bytes of a record, RFC 8446 §5.1 */
 #define TLS_STREAM_BURST 65536u	      /* plaintext that goes into one send at most */
 #define TLS_STREAM_CONTROL 24576u     /* room kept for handshake messages, pongs and closes beside the burst */
-#define TLS_STREAM_RECEIVE_LEN 65536u /* bytes asked of the socket in one read */
+/* Bytes kept of a ClientHello: one of 16 KiB in records of one byte, 5 + 1 each, and early data behind it. */
+#define TLS_STREAM_KEPT_MAX 131072u
 
 /* Send buffers, shared by the streams of a loop: few are ever busy at the same time. */
 struct tls_buffers {
@@ -39,6 +44,16 @@ struct tls_stream_handlers {
 	/* The connection is of no use any more. @reason: for the log, borrowed. */
 	void (*on_failed)(void *owner, const char *reason);
 	void (*on_closed)(void *owner); /* the last call: the memory is the owner's again */
+	/* Only after tls_stream_keep_hello(): the ClientHello is whole, ->kept has it, and SSL_client_hello_…() may be
+	 * called for ->ssl, but nothing else of the stream. Return: true to let the connection go; on_let_go comes. */
+	bool (*on_hello)(void *owner);
+	void (*on_let_go)(void *owner); /* call tls_stream_let_go() */
+};
+
+/* What came of a ClientHello so far. */
+struct tls_kept {
+	uint8_t *bytes;
+	size_t len;
 };
 
 struct tls_stream {
@@ -52,6 +67,8 @@ struct tls_stream {
 	int events;		/* what the poll handle is armed for */
 	int error;		/* errno of a recv() that failed for good; 0: none yet */
 	int receive_budget;	/* bytes that may still be read before the loop gets its turn */
+	struct tls_kept kept;	/* all that was read, while keeps_hello */
+	bool keeps_hello;
 	bool is_open;		/* handshake done */
 	bool is_blocked;	/* the socket took less than was there */
 	bool is_paused;		/* no reading */
@@ -73,6 +90,17 @@ void tls_stream_set_handlers(struct tls_stream *stream, const struct tls_stream_
 /* Speak TLS from now on, on a stream that was opened in the clear: behind a proxy's CONNECT, or its PROXY header.
  * on_open comes once more. Owns @ssl from now on, also on failure. Return: 0 or a negative errno. */
 int tls_stream_secure(struct tls_stream *stream, SSL *ssl, bool is_server, struct err *err);
+
+/* Let the context's server streams ask their owners about the ClientHello, where tls_stream_keep_hello() was called. */
+void tls_stream_ask_for_hello(SSL_CTX *context);
+
+/* Keep what is read until the ClientHello is whole. Call before the first turn of the loop. A hello that takes more
+ * than TLS_STREAM_KEPT_MAX bytes with its records is not asked for. */
+void tls_stream_keep_hello(struct tls_stream *stream);
+
+/* Give the socket up, with all that was read from it; the owner of both is the caller. The stream is closed: on_closed
+ * follows, from the loop. Return: the socket. */
+int tls_stream_let_go(struct tls_stream *stream, struct tls_kept *ret_kept);
 
 /* Return: bytes read, 0 where no more is there now, -EPIPE at the end of the stream, another negative errno after a
  * failure, -EIO where TLS knows more. No handler is called from inside. */
