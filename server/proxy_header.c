@@ -5,6 +5,7 @@
  * connection. */
 #include "server/proxy_header.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -145,6 +146,64 @@ enum proxy_header_result proxy_header_receive(struct proxy_header *header, int f
 		return PROXY_HEADER_LOST;
 	header->len = 0;
 	return result;
+}
+
+/* IPv4 becomes IPv4-mapped IPv6. */
+static struct addr as_ipv6(const struct addr *addr)
+{
+	struct addr mapped = {.in6 = {.sin6_family = AF_INET6}};
+
+	if (addr->sa.sa_family == AF_INET6)
+		return *addr;
+	mapped.in6.sin6_addr.s6_addr[10] = mapped.in6.sin6_addr.s6_addr[11] = 0xff;
+	memcpy(mapped.in6.sin6_addr.s6_addr + 12, &addr->in4.sin_addr, 4);
+	addr_set_port(&mapped, addr_port(addr));
+	return mapped;
+}
+
+static size_t write_v1(uint8_t *buf, const struct addr *from, const struct addr *to)
+{
+	char from_text[INET6_ADDRSTRLEN], to_text[INET6_ADDRSTRLEN];
+	int family = from->sa.sa_family;
+
+	inet_ntop(family, family == AF_INET ? (const void *)&from->in4.sin_addr : &from->in6.sin6_addr, from_text,
+		sizeof(from_text));
+	inet_ntop(family, family == AF_INET ? (const void *)&to->in4.sin_addr : &to->in6.sin6_addr, to_text,
+		sizeof(to_text));
+	return (size_t)snprintf((char *)buf, PROXY_HEADER_WRITE_MAX, "PROXY TCP%c %s %s %u %u\r\n",
+		family == AF_INET ? '4' : '6', from_text, to_text, addr_port(from), addr_port(to));
+}
+
+/* As drawn at parse_v2(), with the command PROXY; addresses and then ports, as v2_address() reads them. */
+static size_t write_v2(uint8_t *buf, const struct addr *from, const struct addr *to)
+{
+	bool is_ipv4 = from->sa.sa_family == AF_INET;
+	size_t len = is_ipv4 ? 4 : 16;
+	uint8_t *at = buf + V2_FIXED_LEN;
+
+	memcpy(buf, v2_signature, V2_SIGNATURE_LEN);
+	buf[12] = 0x21;
+	buf[13] = is_ipv4 ? 0x11 : 0x21;
+	buf[14] = 0;
+	buf[15] = (uint8_t)(2 * len + 4);
+	memcpy(at, is_ipv4 ? (const void *)&from->in4.sin_addr : &from->in6.sin6_addr, len);
+	memcpy(at + len, is_ipv4 ? (const void *)&to->in4.sin_addr : &to->in6.sin6_addr, len);
+	memcpy(at + 2 * len, is_ipv4 ? &from->in4.sin_port : &from->in6.sin6_port, 2);
+	memcpy(at + 2 * len + 2, is_ipv4 ? &to->in4.sin_port : &to->in6.sin6_port, 2);
+	return V2_FIXED_LEN + buf[15];
+}
+
+size_t proxy_header_write(
+	uint8_t buf[PROXY_HEADER_WRITE_MAX], unsigned version, const struct addr *from, const struct addr *to)
+{
+	bool is_mixed = from->sa.sa_family != to->sa.sa_family;
+	const struct addr from6 = as_ipv6(from), to6 = as_ipv6(to);
+
+	if (is_mixed) {
+		from = &from6;
+		to = &to6;
+	}
+	return version == 1 ? write_v1(buf, from, to) : write_v2(buf, from, to);
 }
 
 /* The last field and its last entry: each proxy appends, so all before it may be the visitor's invention. */

@@ -1,6 +1,7 @@
 /* The visitor's address as a reverse proxy in front of us tells it: in the PROXY protocol's header in front of the
  * first byte (haproxy's proxy-protocol.txt, versions 1 and 2), or in X-Forwarded-For. The caller believes it only from
- * one of TrustedProxies. All pure, except proxy_header_receive(), which reads a socket. */
+ * one of TrustedProxies. And the header in the other direction, to a published server. All pure, except
+ * proxy_header_receive(), which reads a socket. */
 #pragma once
 
 #include "common/base/addr.h"
@@ -39,6 +40,19 @@ struct proxy_header {
  * is empty. PROXY_HEADER_NONE: @header holds what was taken, the beginning of what the peer says.
  */
 enum proxy_header_result proxy_header_receive(struct proxy_header *header, int fd, struct addr *ret_from);
+
+#define PROXY_HEADER_WRITE_MAX 108 /* version 1 with its terminator; version 2 with IPv6 has 52 */
+
+/**
+ * proxy_header_write() - The header that tells another server of a connection
+ * @version: 1 or 2
+ * @from: the visitor
+ * @to: where it has connected to; where only one of the two is IPv6, both are told as IPv6
+ *
+ * Return: bytes in @buf.
+ */
+size_t proxy_header_write(
+	uint8_t buf[PROXY_HEADER_WRITE_MAX], unsigned version, const struct addr *from, const struct addr *to);
 
 /* The last address of X-Forwarded-For, which is the one our own proxy has seen. Return: 0 or -ENOENT. Port 0. */
 int proxy_header_forwarded_for(const struct http_head *head, struct addr *ret_from);

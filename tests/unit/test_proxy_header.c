@@ -197,6 +197,52 @@ static void the_last_forwarded_address_counts(void **state)
 	expect_forwarded("", "");
 }
 
+/* Write a header and read it again: the visitor, and the length. */
+static void expect_written(unsigned version, const char *from_text, const char *to_text, const char *read)
+{
+	uint8_t header[PROXY_HEADER_WRITE_MAX];
+	char text[ADDR_TEXT_MAX] = "";
+	struct addr from, to;
+	size_t len, used = 0;
+
+	assert_int_equal(addr_parse(from_text, 0, &from), 0);
+	assert_int_equal(addr_parse(to_text, 0, &to), 0);
+	len = proxy_header_write(header, version, &from, &to);
+	assert_int_equal(parse(header, len, &used, text), PROXY_HEADER_OK);
+	assert_int_equal(used, len);
+	assert_string_equal(text, read);
+}
+
+static void written_header_is_read_again(void **state)
+{
+	(void)state;
+	for (unsigned version = 1; version <= 2; version++) {
+		expect_written(version, "203.0.113.7:51544", "192.0.2.1:443", "203.0.113.7:51544");
+		expect_written(version, "[2001:db8::7]:51544", "[2001:db8::1]:443", "[2001:db8::7]:51544");
+		expect_written(version, "[ff02:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535",
+			"[2001:db8:ffff:ffff:ffff:ffff:ffff:ffff]:65535",
+			"[ff02:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535");
+	}
+}
+
+static void written_header_is_as_the_specification_has_it(void **state)
+{
+	uint8_t header[PROXY_HEADER_WRITE_MAX];
+	struct addr from, to;
+
+	(void)state;
+	assert_int_equal(addr_parse("203.0.113.7:51544", 0, &from), 0);
+	assert_int_equal(addr_parse("192.0.2.1:443", 0, &to), 0);
+	assert_int_equal(proxy_header_write(header, 1, &from, &to), strlen(LINE));
+	assert_memory_equal(header, LINE, strlen(LINE));
+	assert_int_equal(proxy_header_write(header, 2, &from, &to), 28);
+	assert_memory_equal(header, V2 "\x21\x11\0\x0c\xcb\0\x71\x07\xc0\0\x02\x01\xc9\x58\x01\xbb", 28);
+	/* A proxy in front of us has told of a visitor by IPv6, and has come by IPv4 itself. */
+	assert_int_equal(addr_parse("[2001:db8::7]:51544", 0, &from), 0);
+	header[proxy_header_write(header, 1, &from, &to)] = '\0';
+	assert_string_equal((char *)header, "PROXY TCP6 2001:db8::7 ::ffff:192.0.2.1 51544 443\r\n");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -210,6 +256,8 @@ int main(void)
 		cmocka_unit_test(beginning_that_is_no_header_is_kept),
 		cmocka_unit_test(end_within_a_header_is_told),
 		cmocka_unit_test(the_last_forwarded_address_counts),
+		cmocka_unit_test(written_header_is_read_again),
+		cmocka_unit_test(written_header_is_as_the_specification_has_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
