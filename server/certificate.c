@@ -32,6 +32,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -163,6 +164,35 @@ static void own_name(char name[COMMON_NAME_MAX + 1])
 	if (len == 0 || len > COMMON_NAME_MAX || strspn(host, allowed) != len)
 		snprintf(host, sizeof(host), "localhost");
 	memcpy(name, host, strlen(host) + 1);
+}
+
+/* "localhost" is no name of a host's own. */
+void certificate_each_name(const char *pem, void (*on_name)(void *owner, const char *name), void *owner)
+{
+	char host[COMMON_NAME_MAX + 1] = "";
+	X509 *certificate = NULL;
+	GENERAL_NAMES *names;
+
+	if (!pem) {
+		own_name(host);
+		if (strcmp(host, "localhost") != 0)
+			on_name(owner, host);
+		return;
+	}
+	if (parse_certificate(pem, "", &certificate, NULL) < 0)
+		return;
+	if (X509_NAME_get_text_by_NID(X509_get_subject_name(certificate), NID_commonName, host, sizeof(host)) > 0)
+		on_name(owner, host);
+	names = X509_get_ext_d2i(certificate, NID_subject_alt_name, NULL, NULL);
+	for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) {
+		const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, i);
+
+		if (name->type == GEN_DNS &&
+			strcasecmp((const char *)ASN1_STRING_get0_data(name->d.dNSName), host) != 0)
+			on_name(owner, (const char *)ASN1_STRING_get0_data(name->d.dNSName)); /* terminated */
+	}
+	GENERAL_NAMES_free(names);
+	X509_free(certificate);
 }
 
 /* A random serial number. */

@@ -18,6 +18,10 @@ int certificate_ensure(
 int certificate_load(const char *certificate_path, const char *key_path, char **ret_certificate_pem, char **ret_key_pem,
 	struct err *err);
 
+/* Call @on_name with the common name and each other DNS name of @pem, the first certificate of a chain; where @pem is
+ * NULL, with the name that our own would have. */
+void certificate_each_name(const char *pem, void (*on_name)(void *owner, const char *name), void *owner);
+
 /* Log that @pem, of the file @path, takes the place of @before_pem for new connections; and the new pin, if its key is
  * another one. */
 void certificate_tell_change(const char *path, const char *before_pem, const char *pem);

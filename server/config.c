@@ -340,6 +340,24 @@ static void check_hidden(struct reading *reading)
 			&target_place, "our hidden device answers at %s; expected that address, or Hidden = no", right);
 }
 
+/* One of our own names: where it was published, our clients would be sent away. */
+static void check_own_name(void *owner, const char *name)
+{
+	struct reading *reading = owner;
+	const struct server_config *config = reading->config;
+
+	for (size_t i = 0; i < config->publish_count; i++)
+		for (size_t j = 0; j < config->publishes[i].name_count; j++) {
+			const struct server_name *published = &config->publishes[i].names[j];
+
+			if (strcasecmp(published->text, name) == 0)
+				ini_report_add(reading->report, config->path, published->line,
+					"ServerName: '%s': is our own, %s; expected a name of the server behind To",
+					published->text,
+					config->certificate_path ? "by Certificate" : "this host's name");
+		}
+}
+
 /* The files are read and matched here, so that `check` finds what would stop `up`. */
 static void check_certificate(struct reading *reading)
 {
@@ -357,6 +375,8 @@ static void check_certificate(struct reading *reading)
 		ini_report_add(reading->report, config->path, reading->file.main_line,
 			"Certificate: missing; CertificateKey in %s needs its certificate",
 			PLACE_REFER(config->path, key_line, reading->file.main_line));
+	if (!config->certificate_path && !config->certificate_key_path)
+		certificate_each_name(NULL, check_own_name, reading);
 	if (!config->certificate_path || !config->certificate_key_path)
 		return;
 	if (certificate_load(config->certificate_path, config->certificate_key_path, &certificate, &key, &err) < 0) {
@@ -365,6 +385,7 @@ static void check_certificate(struct reading *reading)
 		return;
 	}
 	certificate_warn_dates(config->certificate_path, certificate);
+	certificate_each_name(certificate, check_own_name, reading);
 	free(certificate);
 	secret_free(key);
 	tunnel_file_warn_readable_path(config->certificate_key_path);
@@ -384,7 +405,7 @@ static void check_cleartext(struct reading *reading)
 }
 
 /* Our own ports would be heard of by nobody any more. */
-static void check_publish(struct reading *reading, const struct publish *publish)
+static void check_publish_port(struct reading *reading, const struct publish *publish)
 {
 	const struct server_config *config = reading->config;
 	uint16_t wireguard_port = config->wireguard.interface.listen_port;
@@ -392,14 +413,31 @@ static void check_publish(struct reading *reading, const struct publish *publish
 	char port[PUBLISH_TEXT_MAX];
 
 	for (size_t i = 0; i < config->listen_count; i++)
-		if (publish_has(&publish->service, IPPROTO_TCP, &config->listens[i].addr, addr_port(&config->listens[i].addr)))
+		if (publish_has(&publish->service, IPPROTO_TCP, &config->listens[i].addr,
+			    addr_port(&config->listens[i].addr)))
 			ini_report_add(reading->report, config->path, publish->port_line,
-				"Port: '%s': Listen = %s is ours; expected another port here, or in Listen",
+				"Port: '%s': Listen = %s is ours; expected ServerName in its place, by which TLS servers "
+				"share our port, or another port here or in Listen",
 				publish_format_port(port, &publish->service), config->listens[i].text);
 	if (config->has_device && !config->hidden && publish_has(&publish->service, IPPROTO_UDP, &any, wireguard_port))
 		ini_report_add(reading->report, config->path, publish->port_line,
 			"Port: '%s': WireGuard's own ListenPort is %u; expected another port here, or there",
 			publish_format_port(port, &publish->service), wireguard_port);
+}
+
+/* Names are read in TLS only, and only where we end it, or could. */
+static void check_publish_name(struct reading *reading, const struct publish *publish)
+{
+	const struct server_config *config = reading->config;
+
+	for (size_t i = 0; i < config->listen_count; i++)
+		if (!config->listens[i].cleartext)
+			return;
+	if (publish->name_line)
+		ini_report_add(reading->report, config->path, publish->name_line,
+			"ServerName: '%s': needs TLS on our own port, and every Listen is ws://, behind a reverse proxy "
+			"that has ended it; expected Listen = 0.0.0.0:443, or the name in that proxy's configuration",
+			publish->name_count > 0 ? publish->names[0].text : "");
 }
 
 /* A [Peer] must be a peer of WireGuard, or admit a client, or both. */
@@ -548,8 +586,10 @@ static void finish(struct reading *reading)
 	check_cleartext(reading);
 	publish_check(config->publishes, config->publish_count, config->has_device ? &config->wireguard : NULL,
 		config->path, reading->report);
-	for (size_t i = 0; i < config->publish_count; i++)
-		check_publish(reading, &config->publishes[i]);
+	for (size_t i = 0; i < config->publish_count; i++) {
+		check_publish_port(reading, &config->publishes[i]);
+		check_publish_name(reading, &config->publishes[i]);
+	}
 	check_peers(reading);
 	for (size_t i = 0; i < config->client_count; i++)
 		if (!config->clients[i].name)
@@ -611,7 +651,7 @@ void server_config_done(void *owner)
 	free(config->settings.trusted_proxies); /* the only one of the settings that is memory */
 	free(config->wireguard_path);
 	gateways_done(config->gateways, config->gateway_count);
-	free(config->publishes);
+	publishes_done(config->publishes, config->publish_count);
 	wg_config_done(&config->wireguard);
 	*config = (struct server_config){0};
 }

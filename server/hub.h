@@ -5,6 +5,7 @@
 #include "common/tunnel/pump.h"
 #include "server/admit.h"
 #include "server/flow_table.h"
+#include "server/passage.h"
 #include "server/session_list.h"
 #include "server/settings.h"
 #include "server/throttle.h"
@@ -26,6 +27,7 @@ struct hub {
 	uint64_t stranger_count; /* connections that were not let in, see session_open() */
 	uint64_t stranger_us;	 /* when that was last told; 0: never */
 	struct session_list sessions; /* all connections, tunnels or not */
+	struct passages passages;     /* but for these, which went on to other servers */
 };
 
 /* Make what TLS needs of @settings. Return: 0 or a negative errno. */

@@ -62,6 +62,10 @@ int hub_reload(struct hub *hub, struct server_settings *settings, struct err *er
 	rc = renew_tls(&tls, hub, settings, err);
 	if (rc == 0)
 		rc = admit_table_open(&admit, settings->clients, settings->client_count, &settings->target, err);
+	if (rc == 0 && passages_reload(hub, settings) < 0) {
+		admit_table_close(admit);
+		rc = err_system(err, -ENOMEM, "published services");
+	}
 	if (rc < 0) {
 		SSL_CTX_free(tls);
 		return rc;

@@ -10,7 +10,8 @@
  *                  FLUSHING ──all bytes have left──▶ LINGERING              any state ──▶ CLOSED
  *
  *    PROXIED    From one of TrustedProxies: its PROXY header is awaited, if it sends one. The stream is not TLS yet.
- *    TLS        The handshake. On a listener without TLS only the first turn of the loop.
+ *    TLS        The handshake. On a listener without TLS only the first turn of the loop. A ClientHello for a published
+ *               server takes the socket out of here: it becomes a passage, and this session ends.
  *    REQUEST    ->visitor reads HTTP requests and answers them. It has a timeout of its own.
  *    ADMITTED   on_upgrade() has said yes inside visitor_feed(), which must return before the visitor may go. Nothing
  *               else can happen meanwhile. Bytes behind the request are in ->rest from then on.
@@ -41,11 +42,13 @@
 #include "common/tunnel/tls.h"
 #include "common/tunnel/tls_stream.h"
 #include "common/tunnel/upgrade.h"
+#include "server/client_hello.h"
 #include "server/client_number.h"
 #include "server/hub.h"
 #include "server/proxy_header.h"
 #include "server/visitor.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -75,6 +78,7 @@ struct session {
 	struct visitor *visitor;     /* from REQUEST until ADMITTED or CLOSED; else NULL */
 	struct hub_flow *flow;	     /* attached to it; else NULL */
 	struct proxy_header *header; /* PROXIED; else NULL */
+	struct passage *passage;     /* from the ClientHello of a published server until it starts; else NULL */
 	enum session_state state;
 	bool is_cleartext;    /* of the listener */
 	bool is_trusted;      /* a reverse proxy of TrustedProxies: it may say the visitor's address */
@@ -510,6 +514,8 @@ static void leave_proxied(struct session *session)
 		enter(session, SESSION_TLS);
 		if (!ssl || tls_stream_secure(&session->stream, ssl, true, &err) < 0)
 			session_close(session);
+		else if (session->hub->settings.publish_count > 0)
+			tls_stream_keep_hello(&session->stream);
 	}
 	free(header);
 }
@@ -540,6 +546,42 @@ static void read_proxy_header(struct session *session)
 		session_close(session);
 		return;
 	}
+}
+
+/* --- a ClientHello for another server --- */
+
+/* OpenSSL has read all of the hello and said nothing yet. Where this says no, and where it is not asked, the connection
+ * goes on as if nothing was published. */
+static bool on_stream_hello(void *owner)
+{
+	struct session *session = owner;
+	const struct tls_kept *kept = &session->stream.kept;
+	size_t message_len = client_hello_len(kept->bytes, kept->len), extension_len, len;
+	const unsigned char *extension;
+	const char *name;
+	int publish;
+
+	if (message_len == 0 || message_len > CLIENT_HELLO_MAX ||
+		SSL_client_hello_get0_ext(session->stream.ssl, TLSEXT_TYPE_server_name, &extension, &extension_len) !=
+			1)
+		return false;
+	name = client_hello_name(extension, extension_len, &len);
+	publish = name ? server_settings_find_publish(&session->hub->settings, name, len) : -ENOENT;
+	if (publish < 0)
+		return false;
+	session->passage = passage_new(session->hub, (size_t)publish, name, len);
+	return session->passage != NULL;
+}
+
+static void on_stream_let_go(void *owner)
+{
+	struct session *session = owner;
+	struct tls_kept kept;
+	int fd = tls_stream_let_go(&session->stream, &kept);
+
+	enter(session, SESSION_CLOSED);
+	session_list_remove(&session->hub->sessions, &session->node);
+	passage_start(session->passage, fd, &kept, &session->from);
 }
 
 /* --- the stream's events, until a carrier has it --- */
@@ -582,6 +624,8 @@ static const struct tls_stream_handlers stream_handlers = {
 	.on_writable = on_stream_writable,
 	.on_failed = on_stream_failed,
 	.on_closed = on_stream_closed,
+	.on_hello = on_stream_hello,
+	.on_let_go = on_stream_let_go,
 };
 
 /* REQUEST ends by the visitor's timeout, a tunnel by the carrier's pings: neither has a time here. */
@@ -664,6 +708,8 @@ void session_open(struct hub *hub, int fd, const struct server_settings_listener
 		on_stream_closed(session);
 		return;
 	}
+	if (has_tls && hub->settings.publish_count > 0)
+		tls_stream_keep_hello(&session->stream);
 	session_list_add(&hub->sessions, &session->node, session);
 }
 

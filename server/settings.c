@@ -14,6 +14,7 @@
 #include <string.h>
 
 #define CLIENTS_MAX 100000
+#define NAMES_MAX 100000 /* published ones; a file of so many is read in seconds */
 #define NAME_LEN_MAX 63
 #define WORD_LEN_MAX 256 /* of a token and a stock path */
 #define TOKEN_LEN_MIN 16
@@ -64,6 +65,23 @@ static const struct record proxy_record = {
 	"proxy", proxy_fields, sizeof(proxy_fields) / sizeof(*proxy_fields), sizeof(struct prefix)};
 
 #undef FIELD
+
+static const struct record_field name_fields[] = {
+	{NULL, RECORD_TEXT, 0, sizeof(char *), 1, SERVER_NAME_MAX, .find_fault = server_name_find_fault},
+};
+static const struct record name_record = {"name", name_fields, 1, sizeof(struct server_name)};
+
+#define FIELD(...) RECORD_FIELD(struct server_settings_publish, __VA_ARGS__)
+
+static const struct record_field publish_fields[] = {
+	{RECORD_LIST(struct server_settings_publish, names, name_count, &name_record, 1, NAMES_MAX)},
+	{FIELD(to, RECORD_ADDR, 0, 0)},
+	{FIELD(proxy_protocol, RECORD_NUMBER, 0, 2)},
+};
+static const struct record publish_record = {"publish", publish_fields,
+	sizeof(publish_fields) / sizeof(*publish_fields), sizeof(struct server_settings_publish)};
+
+#undef FIELD
 #define FIELD(...) RECORD_FIELD(struct server_settings, __VA_ARGS__)
 #define LIST(...) RECORD_LIST(struct server_settings, __VA_ARGS__)
 
@@ -79,6 +97,9 @@ static const struct record_field fields[] = {
 	{FIELD(ping_interval_ms, RECORD_NUMBER, 1, PING_MAX_MS)},
 	{LIST(trusted_proxies, trusted_proxy_count, &proxy_record, 0, SERVER_SETTINGS_PROXIES_MAX)},
 	{FIELD(page_html, RECORD_TEXT, 0, PAGE_LEN_MAX)},
+	{LIST(publishes, publish_count, &publish_record, 0, NAMES_MAX)},
+	{FIELD(publish_number, RECORD_NUMBER, 0, UINT32_MAX)},
+	{LIST(own_names, own_name_count, &name_record, 0, NAMES_MAX)},
 };
 static const struct record record = {
 	"settings", fields, sizeof(fields) / sizeof(*fields), sizeof(struct server_settings)};
@@ -134,6 +155,29 @@ const struct server_settings_client *server_settings_find(const struct server_se
 	return settings->client_count == 0 ? NULL
 					   : bsearch(&number, settings->clients, settings->client_count,
 						     sizeof(*settings->clients), compare_number);
+}
+
+int server_settings_find_publish(const struct server_settings *settings, const char *name, size_t len)
+{
+	int by_star = -ENOENT;
+
+	if (len > SERVER_NAME_MAX) /* a star stands for any label */
+		return -ENOENT;
+	for (size_t i = 0; i < settings->own_name_count; i++)
+		if (server_name_fits(settings->own_names[i].text, name, len))
+			return -ENOENT;
+	for (size_t i = 0; i < settings->publish_count; i++)
+		for (size_t j = 0; j < settings->publishes[i].name_count; j++) {
+			const char *pattern = settings->publishes[i].names[j].text;
+
+			if (!server_name_fits(pattern, name, len))
+				continue;
+			if (*pattern != '*')
+				return (int)i;
+			if (by_star == -ENOENT)
+				by_star = (int)i;
+		}
+	return by_star;
 }
 
 void server_settings_done(struct server_settings *settings)

@@ -4,6 +4,7 @@
 #include "common/base/addr.h"
 #include "common/base/err.h"
 #include "common/base/prefix.h"
+#include "common/base/server_name.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -30,6 +31,14 @@ struct server_settings_client {
 	char *stock_path; /* NULL: none */
 };
 
+/* A [Publish] with ServerName. */
+struct server_settings_publish {
+	struct server_name *names;
+	size_t name_count;
+	struct addr to;		/* for logs and status: the supervisor connects */
+	uint8_t proxy_protocol; /* version of the PROXY header that To is sent; 0: none */
+};
+
 struct server_settings {
 	char name[64];
 	struct server_settings_listener *listeners; /* in the order of CHANNEL_LISTENER's index */
@@ -45,6 +54,11 @@ struct server_settings {
 	struct prefix *trusted_proxies;
 	size_t trusted_proxy_count;
 	char *page_html; /* the plain page for visitors */
+	struct server_settings_publish *publishes;
+	size_t publish_count;
+	uint32_t publish_number;       /* channel_home.publish of the first one; the others follow */
+	struct server_name *own_names; /* whole ones of the certificate: not published, whatever a star says */
+	size_t own_name_count;
 };
 
 /* Supervisor: write into a new sealed memfd. Return: descriptor or a negative errno. */
@@ -53,4 +67,7 @@ int server_settings_write(const struct server_settings *settings, struct err *er
 int server_settings_read(int fd, struct server_settings *ret, struct err *err);
 /* The client with this number. Return: borrowed, or NULL. */
 const struct server_settings_client *server_settings_find(const struct server_settings *settings, uint32_t number);
+/* Which of ->publishes the server @name is: a whole name goes before a star, and our own before both. Return: its
+ * index, or -ENOENT. */
+int server_settings_find_publish(const struct server_settings *settings, const char *name, size_t len);
 void server_settings_done(struct server_settings *settings); /* wipes the secrets */

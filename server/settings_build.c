@@ -2,6 +2,7 @@
  * memory file. Fails with the first of these that cannot be had; nothing that was in use has changed then. */
 #include "server/settings_build.h"
 
+#include "common/base/array.h"
 #include "common/base/log.h"
 #include "common/base/secret.h"
 #include "common/tunnel/tls.h"
@@ -11,6 +12,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 /* Log the pin once, not at each reload: clients need it to trust a certificate that no CA has signed. */
@@ -48,6 +50,49 @@ static int read_files(struct settings_build_frame *frame, const struct server_co
 	rc = certificate_ensure(
 		frame->folder, &settings->certificate_pem, &settings->certificate_key_pem, &is_made, err);
 	return rc < 0 ? rc : tell_pin(frame, settings->certificate_pem, is_made, err);
+}
+
+/* A certificate with a star may be for others, too. */
+static void add_own_name(void *owner, const char *text)
+{
+	struct server_settings *settings = owner;
+	struct server_name *name = NULL;
+
+	if (!server_name_find_fault(text) && *text != '*')
+		name = array_append(&settings->own_names, &settings->own_name_count, sizeof(*name));
+	if (name)
+		name->text = strdup(text);
+	if (name && !name->text)
+		settings->own_name_count--;
+}
+
+/* What is published by name. The names stay the configuration's. */
+static int take_publishes(struct settings_build *build, struct settings_build_frame *frame,
+	const struct server_config *config, struct server_settings *settings, struct err *err)
+{
+	build->home_number = settings->publish_number = frame->home_number;
+	settings->publishes = calloc(config->publish_count + 1, sizeof(*settings->publishes));
+	build->homes = calloc(config->publish_count + 1, sizeof(*build->homes));
+	if (!settings->publishes || !build->homes)
+		return err_system(err, -ENOMEM, "settings");
+	for (size_t i = 0; i < config->publish_count; i++) {
+		const struct publish *publish = &config->publishes[i];
+		struct server_settings_publish *slot = &settings->publishes[settings->publish_count];
+
+		if (publish->name_count == 0)
+			continue;
+		*slot = (struct server_settings_publish){.names = publish->names,
+			.name_count = publish->name_count,
+			.to = publish->service.to,
+			.proxy_protocol = (uint8_t)publish->proxy_protocol};
+		addr_set_port(&slot->to, publish->service.to_ports.first);
+		build->homes[settings->publish_count++] = slot->to;
+	}
+	build->home_count = settings->publish_count;
+	frame->home_number += (uint32_t)build->home_count;
+	if (settings->certificate_pem && settings->publish_count > 0)
+		certificate_each_name(settings->certificate_pem, add_own_name, settings);
+	return 0;
 }
 
 /* A memory file, because the worker may open none and gets all it needs by a descriptor; a sealed one cannot be changed
@@ -88,10 +133,16 @@ static int build_settings(struct settings_build *build, struct settings_build_fr
 	if (rc == 0)
 		rc = page_ensure(frame->folder, &settings.page_html, err);
 	if (rc == 0)
+		rc = take_publishes(build, frame, config, &settings, err);
+	if (rc == 0)
 		rc = write_settings(build, frame, config, &settings, err);
 	build->certificate_pem = settings.certificate_pem;
 	secret_free(settings.certificate_key_pem);
 	free(settings.page_html);
+	free(settings.publishes);
+	for (size_t i = 0; i < settings.own_name_count; i++)
+		free(settings.own_names[i].text);
+	free(settings.own_names);
 	return rc;
 }
 
@@ -117,6 +168,8 @@ void settings_build_close(struct settings_build *build)
 	client_list_close(&build->clients);
 	free(build->certificate_pem);
 	build->certificate_pem = NULL;
+	free(build->homes);
+	build->homes = NULL;
 	if (build->settings_fd >= 0)
 		close(build->settings_fd);
 	build->settings_fd = -1;

@@ -11,6 +11,9 @@ struct settings_build {
 	struct client_list clients;
 	int settings_fd; /* handed to every worker, also after a restart of it */
 	char *certificate_pem; /* NULL: none is needed */
+	struct addr *homes;    /* To of each [Publish] with ServerName, in the order of the settings */
+	size_t home_count;
+	uint32_t home_number;		/* of the first, for the worker */
 	struct certificate_marks marks; /* of the files that certificate and key were read from */
 };
 
@@ -22,6 +25,7 @@ struct settings_build_frame {
 	struct addr target;
 	struct client_number_table *sources;
 	bool has_told_pin;
+	uint32_t home_number; /* of the next build's first */
 };
 
 /* Reads the certificate, makes or renews our own. Borrows the clients of @config. Return: 0 or a negative errno. */

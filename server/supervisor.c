@@ -22,6 +22,7 @@
 #include "common/host/check.h"
 #include "common/net/netmon.h"
 #include "common/process/configuration.h"
+#include "common/process/socket_tune.h"
 #include "common/process/spawn.h"
 #include "common/process/supervise.h"
 #include "server/certificate.h"
@@ -40,6 +41,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#define HOME_USER_TIMEOUT_MS 20000 /* as a listener's connections have it */
 #define REACHABLE_MS 5000 /* from a change of the rules to the next check: Docker makes dozens at a time */
 
 struct supervisor {
@@ -107,6 +109,38 @@ static int open_flow_socket(struct supervisor *s, const struct channel_flow *wan
 	return fd;
 }
 
+/* A socket on its way to the service that @wanted names. The worker never names an address. Return: descriptor or a
+ * negative errno; -ESTALE: a reload has given the services new numbers. */
+static int open_home_socket(const struct settings_build *settings, const struct channel_home *wanted)
+{
+	uint32_t index = wanted->publish - settings->home_number;
+	const struct addr *to;
+	int fd, rc = 0;
+
+	if (index >= settings->home_count)
+		return -ESTALE;
+	to = &settings->homes[index];
+	fd = socket(to->sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -errno;
+	socket_tune_tcp(fd, "", HOME_USER_TIMEOUT_MS);
+	if (connect(fd, &to->sa, addr_len(to)) < 0 && errno != EINPROGRESS)
+		rc = -errno;
+	if (rc == 0)
+		return fd;
+	close(fd);
+	return rc;
+}
+
+static void answer(struct channel *channel, enum channel_kind kind, uint64_t ticket, int fd)
+{
+	const struct channel_reply reply = {.ticket = ticket, .error = fd < 0 ? fd : 0};
+
+	channel_send(channel, kind, &reply, sizeof(reply), fd < 0 ? -1 : fd);
+	if (fd >= 0)
+		close(fd);
+}
+
 static void on_worker_message(void *owner, struct channel *channel, enum channel_kind kind, const void *payload)
 {
 	struct supervisor *s = owner;
@@ -114,12 +148,12 @@ static void on_worker_message(void *owner, struct channel *channel, enum channel
 
 	if (kind == CHANNEL_FLOW_WANTED) {
 		const struct channel_flow *wanted = payload;
-		int fd = open_flow_socket(s, wanted);
-		const struct channel_reply reply = {.ticket = wanted->ticket, .error = fd < 0 ? fd : 0};
 
-		channel_send(channel, CHANNEL_FLOW_SOCKET, &reply, sizeof(reply), fd);
-		if (fd >= 0)
-			close(fd);
+		answer(channel, CHANNEL_FLOW_SOCKET, wanted->ticket, open_flow_socket(s, wanted));
+	} else if (kind == CHANNEL_HOME_WANTED) {
+		const struct channel_home *wanted = payload;
+
+		answer(channel, CHANNEL_HOME_SOCKET, wanted->ticket, open_home_socket(&s->settings, wanted));
 	} else if (kind == CHANNEL_CLOCK && host) {
 		/* A client whose clock has gone back: WireGuard would refuse its handshakes as replays. */
 		const struct channel_clock *clock = payload;

@@ -88,6 +88,8 @@ static int worker_open(void *owner, struct err *err)
 		rc = admit_table_open(&hub->admit, settings->clients, settings->client_count, &settings->target, err);
 	if (rc == 0)
 		rc = pump_init(&hub->pump, POOL_CELLS, err);
+	if (rc == 0 && passages_open(&hub->passages, settings) < 0)
+		rc = err_system(err, -ENOMEM, "published services");
 	return rc < 0 ? rc : website_open(&hub->website, &hub->loop, settings->page_html, err);
 }
 
@@ -123,6 +125,7 @@ static void listener_rest(struct listener *listener, int error)
 static void on_listener_readable(uv_poll_t *poll, int status, int events)
 {
 	struct listener *listener = poll->data;
+	struct hub *hub = &listener->worker->hub;
 
 	(void)status;
 	(void)events;
@@ -132,7 +135,7 @@ static void on_listener_readable(uv_poll_t *poll, int status, int events)
 		struct addr from;
 		int fd;
 
-		if (listener->worker->hub.sessions.count >= listener->worker->connections_max) {
+		if (hub->sessions.count + hub->passages.count >= listener->worker->connections_max) {
 			listener_rest(listener, EMFILE);
 			return;
 		}
@@ -143,7 +146,7 @@ static void on_listener_readable(uv_poll_t *poll, int status, int events)
 			return;
 		}
 		addr_from_sockaddr((const struct sockaddr *)&storage, &from);
-		session_open(&listener->worker->hub, fd, settings_of(listener), &from);
+		session_open(hub, fd, settings_of(listener), &from);
 	}
 }
 
@@ -191,6 +194,7 @@ static uint64_t on_tick(void *owner, uint64_t now_us)
 		next = node->next;
 		session_tick(node->session, now_us); /* may close this session, but no other one */
 	}
+	passages_tick(&worker->hub.passages, now_us);
 	flow_table_tick(&worker->hub.flows, now_us);
 	wake_listeners(worker);
 	return worker->hub.pump.turns;
@@ -215,9 +219,13 @@ static void reload(struct worker *worker, int fd)
 
 static void on_message(void *owner, enum channel_kind kind, const void *payload, int fd)
 {
-	(void)payload;
+	const struct channel_reply *reply = payload;
+	struct worker *worker = owner;
+
 	if (kind == CHANNEL_RELOAD)
-		reload(owner, fd);
+		reload(worker, fd);
+	else if (kind == CHANNEL_HOME_SOCKET)
+		passages_on_socket(&worker->hub, reply->ticket, reply->error, fd);
 	else if (fd >= 0)
 		close(fd);
 }
@@ -243,6 +251,8 @@ static json_t *report(void *owner)
 	if (hub->settings.certificate_pem && tls_pin_of_pem(hub->settings.certificate_pem, pin, NULL) == 0)
 		json_object_set_new(object, "pin", json_string(tls_pin_format(pin_text, pin)));
 	json_object_set_new(object, "sessions", sessions); /* owns the list from here on */
+	if (hub->settings.publish_count > 0)
+		json_object_set_new(object, "publish", passages_report(hub));
 	flow_table_sum(&hub->flows, &total, &depth, &sojourn_us);
 	flow_counters_report(&total, object);
 	json_object_set_new(object, "queue",
@@ -262,6 +272,7 @@ static void worker_close(void *owner)
 		uv_close((uv_handle_t *)&worker->listeners[i].poll, NULL);
 	while (hub->sessions.first)
 		session_close(hub->sessions.first->session);
+	passages_close(&hub->passages);
 	flow_table_done(&hub->flows);
 	website_close(hub->website);
 }
@@ -272,6 +283,7 @@ static void worker_done(void *owner)
 	struct hub *hub = &((struct worker *)owner)->hub;
 
 	admit_table_close(hub->admit);
+	free(hub->passages.counters);
 	pump_done(&hub->pump);
 	SSL_CTX_free(hub->tls);
 	server_settings_done(&hub->settings);

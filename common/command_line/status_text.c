@@ -197,6 +197,34 @@ static void write_sessions(FILE *out, const json_t *sessions, int64_t now_s)
 		write_session(out, session, now_s);
 }
 
+/* A published service: "tcp/80 to 192.168.1.30:8080", or with its server names in front. */
+static void write_service(FILE *out, const json_t *service)
+{
+	const json_t *connections = json_object_get(service, "connections");
+	const char *error = tunnel_ref_text(service, "last_error");
+	char quoted[1536];
+	json_t *name;
+	size_t i;
+
+	fprintf(out, "\n  publish: %s", tunnel_ref_text(service, "port"));
+	json_array_foreach (json_object_get(service, "server_names"), i, name)
+		fprintf(out, "%s%s", i > 0 ? ", " : "", json_string_value(name));
+	fprintf(out, " to %s\n    connections: %.0f now, %.0f in all\n", tunnel_ref_text(service, "to"),
+		number_of(connections, "now"), number_of(connections, "total"));
+	write_transfer(out, "    ", service);
+	if (*error)
+		fprintf(out, "    last error: %s\n", log_quote(quoted, sizeof(quoted), error, strlen(error)));
+}
+
+static void write_publish(FILE *out, const json_t *publish)
+{
+	json_t *service;
+	size_t i;
+
+	json_array_foreach (publish, i, service)
+		write_service(out, service);
+}
+
 /* --- the device, in wg show's own words --- */
 
 /* "(none)" as wg show has it: such a peer can send nothing through the tunnel, which an operator wants to see. */
@@ -292,8 +320,8 @@ static void write_wireguard(FILE *out, const json_t *wireguard, int64_t now_s)
 static void write_unknown(FILE *out, const json_t *object)
 {
 	static const char *const known[] = {"name", "role", "state", "since", "pid", "worker_pid", "worker_restarts",
-		"sandbox_lacks", "pin", "server", "link", "sessions", "datagrams", "bytes", "queue", "dropped", "wireguard",
-		"warnings", NULL};
+		"sandbox_lacks", "pin", "server", "link", "sessions", "datagrams", "bytes", "queue", "dropped",
+		"wireguard", "warnings", "publish", NULL};
 	const char *key;
 	json_t *value, *all = json_copy((json_t *)(uintptr_t)object);
 
@@ -317,7 +345,7 @@ static void write_warnings(FILE *out, const json_t *warnings)
 		fprintf(out, "  warning: %s\n", json_string_value(warning));
 }
 
-/* Order: the tunnel, then the device with its peers, then the sessions, the longest list last. */
+/* Order: the tunnel, what it publishes, the device with its peers, the sessions: the longest list last. */
 void status_text_write(FILE *out, const json_t *object, int64_t now_s)
 {
 	const json_t *queue = json_object_get(object, "queue");
@@ -332,6 +360,7 @@ void status_text_write(FILE *out, const json_t *object, int64_t now_s)
 			number_of(queue, "depth"));
 	write_dropped(out, "  ", object);
 	write_unknown(out, object);
+	write_publish(out, json_object_get(object, "publish"));
 	write_wireguard(out, json_object_get(object, "wireguard"), now_s);
 	write_sessions(out, json_object_get(object, "sessions"), now_s);
 }

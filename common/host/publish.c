@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -118,12 +119,32 @@ static int parse_to(void *owner, const char *text, const struct key_place *place
 	return 0;
 }
 
+static int parse_name(void *owner, const char *text, const struct key_place *place)
+{
+	struct publish *publish = owner;
+	const char *fault = server_name_find_fault(text);
+	struct server_name *name;
+
+	if (fault)
+		return key_complain(place, "%s", fault);
+	name = key_append(&publish->names, &publish->name_count, sizeof(*name), place);
+	if (!name)
+		return -EINVAL;
+	name->line = place->line;
+	return key_copy(text, &name->text, place);
+}
+
+static const char *const proxy_protocols[] = {"no", "v1", "v2", NULL};
+
 #define AT(field) offsetof(struct publish, field)
 
 static const struct key_row rows[] = {
 	{"Port", KEY_ONCE, parse_port, .line_offset = AT(port_line)},
+	{"ServerName", KEY_LIST, parse_name, .line_offset = AT(name_line)},
 	{"To", KEY_ONCE, parse_to, .line_offset = AT(to_line)},
 	{"KeepSource", KEY_ONCE, key_set_bool, AT(service.keeps_source), .line_offset = AT(keep_source_line)},
+	{"ProxyProtocol", KEY_ONCE, key_set_choice, AT(proxy_protocol), .words = proxy_protocols,
+		.line_offset = AT(proxy_protocol_line)},
 };
 const struct key_table publish_table = {"Publish", rows, sizeof(rows) / sizeof(*rows)};
 
@@ -196,23 +217,48 @@ static void check_to(
 			to, name_of(family));
 }
 
+/* Keys that do not go together, or are missing. */
+static void check_keys(const struct publish *publish, const char *path, struct ini_report *report)
+{
+	const char *name = publish->name_count > 0 ? publish->names[0].text : "";
+
+	if (!publish->port_line && !publish->name_line)
+		ini_report_add(report, path, publish->line,
+			"Port: missing; " EXPECTED_PORT
+			", or ServerName = home.example.org for a TLS server on our own "
+			"port");
+	if (publish->port_line && publish->name_line)
+		ini_report_add(report, path, publish->name_line,
+			"ServerName: '%s': stands beside Port in %s; expected one of them, and a [Publish] for each", name,
+			PLACE_REFER(path, publish->port_line, publish->name_line));
+	if (publish->name_line && publish->keep_source_line)
+		ini_report_add(report, path, publish->keep_source_line,
+			"KeepSource: is for Port; with ServerName the connection to To is the hub's own; expected "
+			"ProxyProtocol = v1 or v2, which tells To the visitor's address");
+	if (!publish->name_line && publish->proxy_protocol_line)
+		ini_report_add(report, path, publish->proxy_protocol_line,
+			"ProxyProtocol: is for ServerName; with Port To sees the visitor's address by KeepSource = yes");
+	if (!publish->to_line)
+		ini_report_add(report, path, publish->line, "To: missing; " EXPECTED_TO);
+}
+
 static void check_one(
 	const struct publish *publish, const struct wg_config *wireguard, const char *path, struct ini_report *report)
 {
 	int family = publish->service.to.sa.sa_family;
 	char to[PUBLISH_TEXT_MAX];
 
-	if (!publish->port_line)
-		ini_report_add(report, path, publish->line, "Port: missing; " EXPECTED_PORT);
-	if (!publish->to_line)
-		ini_report_add(report, path, publish->line, "To: missing; " EXPECTED_TO);
+	check_keys(publish, path, report);
 	if (!wireguard)
 		ini_report_add(report, path, publish->line,
 			"[Publish]: needs a device of ours; expected [Interface] in this file, or WireGuard = PATH");
-	if (!is_whole(&publish->service))
+	if (!publish->service.to.sa.sa_family || (publish->service.protocol == 0 && publish->name_count == 0))
 		return;
 	publish_format_to(to, &publish->service);
-	if (count_of(&publish->service.to_ports) != count_of(&publish->service.ports))
+	if (publish->name_count > 0 && count_of(&publish->service.to_ports) > 1)
+		ini_report_add(report, path, publish->to_line,
+			"To: '%s': a range of ports is for Port; expected one port with ServerName", to);
+	if (publish->service.protocol != 0 && count_of(&publish->service.to_ports) != count_of(&publish->service.ports))
 		ini_report_add(report, path, publish->to_line,
 			"To: '%s': %u ports for the %u of Port in %s; expected as many", to,
 			count_of(&publish->service.to_ports), count_of(&publish->service.ports),
@@ -236,6 +282,19 @@ static bool meets(const struct service *service, uint8_t protocol, const struct 
 	       (!service->address.sa.sa_family || addr_is_any(address) || addr_equal(&service->address, address));
 }
 
+static void check_names(
+	const struct publish *first, const struct publish *second, const char *path, struct ini_report *report)
+{
+	for (size_t i = 0; i < second->name_count; i++)
+		for (size_t j = 0; j < (first == second ? i : first->name_count); j++) {
+			if (strcasecmp(first->names[j].text, second->names[i].text) == 0)
+				ini_report_add(report, path, second->names[i].line,
+					"ServerName: '%s': published already, in %s; expected a name once",
+					second->names[i].text,
+					PLACE_REFER(path, first->names[j].line, second->names[i].line));
+		}
+}
+
 /* With and without an address is one port twice, too: which of the two it is must not hang on the order of rules. */
 static void check_two(
 	const struct publish *first, const struct publish *second, const char *path, struct ini_report *report)
@@ -257,7 +316,19 @@ void publish_check(const struct publish *publishes, size_t count, const struct w
 		check_one(&publishes[i], wireguard, path, report);
 		for (size_t j = 0; j < i; j++)
 			check_two(&publishes[j], &publishes[i], path, report);
+		for (size_t j = 0; j <= i; j++)
+			check_names(&publishes[j], &publishes[i], path, report);
 	}
+}
+
+void publishes_done(struct publish *publishes, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		for (size_t j = 0; j < publishes[i].name_count; j++)
+			free(publishes[i].names[j].text);
+		free(publishes[i].names);
+	}
+	free(publishes);
 }
 
 bool publish_has(const struct service *service, uint8_t protocol, const struct addr *address, uint16_t port)

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "common/base/key_table.h"
+#include "common/base/server_name.h"
 #include "common/net/service.h"
 #include "common/wireguard/wg_config.h"
 
@@ -12,9 +13,12 @@
 #define PUBLISH_TEXT_MAX (ADDR_TEXT_MAX + 8) /* "tcp/[2001:db8:1::10]:8000-8010" */
 
 struct publish {
-	struct service service;
+	struct service service;	   /* with ServerName only ->to and ->to_ports */
+	struct server_name *names; /* ServerName: on our own port, by TLS */
+	size_t name_count;
+	int proxy_protocol;			       /* the version of the header that To is sent; 0: none */
 	unsigned line;				       /* of the section's header */
-	unsigned port_line, to_line, keep_source_line; /* 0: not given */
+	unsigned port_line, name_line, to_line, keep_source_line, proxy_protocol_line; /* 0: not given */
 };
 
 /* The keys of [Publish], parsed into a struct publish. */
@@ -28,10 +32,14 @@ struct publish *publish_open(struct publish **publishes, size_t *count, const st
  * publish_check() - Complain about what only the whole file shows
  * @wireguard: the device's; NULL: we bring none up
  *
- * A key that is missing, ranges of different size, two families, two sections for one port, and a To that no peer has.
+ * A key that is missing, or does not go with the others, ranges of different size, two families, two sections for one
+ * port or name, and a To that no peer has.
  */
 void publish_check(const struct publish *publishes, size_t count, const struct wg_config *wireguard, const char *path,
 	struct ini_report *report);
+
+/* Free all of it. */
+void publishes_done(struct publish *publishes, size_t count);
 
 /* Do packets to @address at port @port belong to @service, whose family is @address's? A wildcard is every address. */
 bool publish_has(const struct service *service, uint8_t protocol, const struct addr *address, uint16_t port);

@@ -49,6 +49,7 @@ static const struct channel_rule channel_rules[] = {
 	[CHANNEL_LOG] = {CHANNEL_SUPERVISOR, 0, CHANNEL_FD_ALWAYS, true},
 	[CHANNEL_NETWORK] = {CHANNEL_SUPERVISOR, 0, CHANNEL_FD_NEVER, true},
 	[CHANNEL_NAMESERVERS] = {CHANNEL_SUPERVISOR, CHANNEL_LEN_TEXT, CHANNEL_FD_NEVER, true},
+	[CHANNEL_HOME_SOCKET] = {CHANNEL_SUPERVISOR, sizeof(struct channel_reply), CHANNEL_FD_UNLESS_ERROR, true},
 	[CHANNEL_READY] = {CHANNEL_WORKER, 0, CHANNEL_FD_NEVER, true},
 	[CHANNEL_FAILED] = {CHANNEL_WORKER, CHANNEL_LEN_TEXT, CHANNEL_FD_NEVER, true},
 	[CHANNEL_FLOW_WANTED] = {CHANNEL_WORKER, sizeof(struct channel_flow), CHANNEL_FD_NEVER, true},
@@ -57,6 +58,7 @@ static const struct channel_rule channel_rules[] = {
 	[CHANNEL_STATE] = {CHANNEL_WORKER, CHANNEL_LEN_TEXT, CHANNEL_FD_NEVER, true},
 	[CHANNEL_ADDRESSES] = {CHANNEL_WORKER, CHANNEL_LEN_TEXT, CHANNEL_FD_NEVER, true},
 	[CHANNEL_CLOCK] = {CHANNEL_WORKER, sizeof(struct channel_clock), CHANNEL_FD_NEVER, true},
+	[CHANNEL_HOME_WANTED] = {CHANNEL_WORKER, sizeof(struct channel_home), CHANNEL_FD_NEVER, true},
 };
 
 struct channel_packet {

@@ -32,6 +32,7 @@ enum channel_kind {
 	CHANNEL_LOG,	 /* fd: where standard error goes from now on */
 	CHANNEL_NETWORK, /* client: the host's network has changed; a waiting attempt is made now */
 	CHANNEL_NAMESERVERS, /* client: char text[]: "192.168.1.1,2001:db8::53", the links'; "" for the system's */
+	CHANNEL_HOME_SOCKET, /* struct channel_reply; server: TCP socket that connects to To; fd where error is 0 */
 	/* worker → supervisor */
 	CHANNEL_READY = 32,  /* the server listens; the client's local port is open */
 	CHANNEL_FAILED,	     /* char text[]: set-up failed for good; the supervisor prints it and exits 1 */
@@ -41,6 +42,7 @@ enum channel_kind {
 	CHANNEL_STATE,	     /* char text[]: "up", "connecting: …", for sd_notify's STATUS= */
 	CHANNEL_ADDRESSES,   /* client: char text[]: "2 203.0.113.10,2001:db8:1::10": addresses of server 2's name */
 	CHANNEL_CLOCK,	     /* server: struct channel_clock: the time that a client has told while it came in */
+	CHANNEL_HOME_WANTED, /* server: struct channel_home */
 };
 
 struct channel_index {
@@ -77,6 +79,12 @@ struct channel_link {
 struct channel_clock {
 	int64_t wall_s;	 /* `iat` of its JWT: seconds since 1970 */
 	uint32_t client; /* its number in the settings */
+	uint32_t reserved;
+};
+
+struct channel_home {
+	uint64_t ticket;
+	uint32_t publish; /* number of a published service; no settings have the same ones again */
 	uint32_t reserved;
 };
 

@@ -116,8 +116,11 @@ static void status_answer(struct status_asks *asks, struct status_ask *ask, json
 	char *text;
 	size_t len;
 
-	if (object && from_worker)
+	if (object && from_worker) {
+		/* Services are published by both, by port above and by name below. */
+		json_array_extend(json_object_get(object, "publish"), json_object_get(from_worker, "publish"));
 		json_object_update_missing(object, from_worker);
+	}
 	text = object ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
 	len = text ? strlen(text) : 0;
 	if (text)

@@ -193,6 +193,20 @@ static void refusal_goes_without_descriptor(void **state)
 	assert_int_equal(channel_send(f->supervisor.channel, CHANNEL_LINK_SOCKET, &reply, sizeof(reply), -1), 0);
 	run_until(f, &f->worker.messages, 1);
 	assert_int_equal(f->worker.last_fd, -1);
+	assert_int_equal(channel_send(f->supervisor.channel, CHANNEL_HOME_SOCKET, &reply, sizeof(reply), -1), 0);
+	run_until(f, &f->worker.messages, 2);
+	assert_int_equal(f->worker.last_fd, -1);
+}
+
+static void worker_asks_for_a_published_service_by_its_number(void **state)
+{
+	const struct channel_home wanted = {.ticket = 7, .publish = 40};
+	struct fixture *f = *state;
+
+	assert_int_equal(channel_send(f->worker.channel, CHANNEL_HOME_WANTED, &wanted, sizeof(wanted), -1), 0);
+	run_until(f, &f->supervisor.messages, 1);
+	assert_int_equal(f->supervisor.last_kind, CHANNEL_HOME_WANTED);
+	assert_memory_equal(f->supervisor.last_payload, &wanted, sizeof(wanted));
 }
 
 /* Run the loop while no descriptor can be had. */
@@ -495,6 +509,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		BOTH(descriptor_goes_down),
 		BOTH(refusal_goes_without_descriptor),
+		BOTH(worker_asks_for_a_published_service_by_its_number),
 		BOTH(without_a_free_descriptor_a_reply_is_a_refusal),
 		BOTH(text_arrives_terminated_and_cut),
 		BOTH(queue_keeps_order),

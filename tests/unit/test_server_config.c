@@ -6,6 +6,7 @@
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
+#include <openssl/x509v3.h>
 
 /* Read @text as hub.conf. */
 static int read_text(const char *text, struct server_config *config, struct ini_report *report)
@@ -242,6 +243,7 @@ static void publications_arrive(void **state)
 }
 
 #define PORT(value) PUBLISHING "Port = " value "\nTo = 192.168.1.30:80\n"
+#define NAME(value) PUBLISHING "ServerName = " value "\nTo = 192.168.1.30:443\n"
 #define TO(value) PUBLISHING "Port = tcp/80\nTo = " value "\n"
 #define PORT_HINT "expected for example tcp/80, udp/27015, tcp/8000-8010, tcp/203.0.113.10:80"
 #define TO_HINT "expected an address with its port, as in 192.168.1.30:8080 or [fd10::2]:80"
@@ -297,10 +299,43 @@ static void each_wrong_publication_has_its_line(void **state)
 		{PUBLISHING "Port = tcp/203.0.113.10:80\nTo = [fd10::2]:80\n",
 			"hub.conf:10: To: '[fd10::2]:80': is IPv6, and the address of Port in line 9 is IPv4; expected one "
 			"family, and a section for each"},
-		{PUBLISHING "To = 192.168.1.30:80\n", "hub.conf:8: Port: missing; " PORT_HINT},
+		{PUBLISHING "To = 192.168.1.30:80\n", "hub.conf:8: Port: missing; " PORT_HINT
+						      ", or ServerName = home.example.org for a TLS server on our "
+						      "own port"},
 		{PUBLISHING "Port = tcp/80\n", "hub.conf:8: To: missing; " TO_HINT},
 		{PUBLISHING "Port = tcp/80\nServerName = a.example.org\nTo = 192.168.1.30:80\n",
-			"hub.conf:10: ServerName: not a key of [Publish]; take the line out"},
+			"hub.conf:10: ServerName: 'a.example.org': stands beside Port in line 9; expected one of them, and a "
+			"[Publish] for each"},
+		{TO("192.168.1.30:80") "ProxyProtocol = v1\n",
+			"hub.conf:11: ProxyProtocol: is for ServerName; with Port To sees the visitor's address by KeepSource = "
+			"yes"},
+		{NAME("a.example.org") "KeepSource = no\n",
+			"hub.conf:11: KeepSource: is for Port; with ServerName the connection to To is the hub's own; expected "
+			"ProxyProtocol = v1 or v2, which tells To the visitor's address"},
+		{NAME("a.example.org") "ProxyProtocol = yes\n",
+			"hub.conf:11: ProxyProtocol: 'yes': not one of the choices; expected one of no, v1, v2"},
+		{PUBLISHING "ServerName = a.example.org\nTo = 192.168.1.30:443-444\n",
+			"hub.conf:10: To: '192.168.1.30:443-444': a range of ports is for Port; expected one port with "
+			"ServerName"},
+		{PUBLISHING "ServerName = a.example.org\nTo = 192.168.2.30:443\n",
+			"hub.conf:10: To: '192.168.2.30:443': in the AllowedIPs of no [Peer], so it would be looked for on the "
+			"Internet; expected 192.168.2.30 in the AllowedIPs of the peer that leads there"},
+		{NAME("a.*.org"),
+			"hub.conf:9: ServerName: 'a.*.org': a star in the wrong place; expected it as the whole left label, as "
+			"in *.home.example.org"},
+		{NAME("203.0.113.10"),
+			"hub.conf:9: ServerName: '203.0.113.10': an address, or with a port, which no TLS server name is; "
+			"expected a name, as in home.example.org"},
+		{NAME("a_.example.org, B.example.org, b.example.ORG"),
+			"hub.conf:9: ServerName: 'b.example.ORG': published already, in line 9; expected a name once"},
+		{NAME("a.example.org, *.example.org") "[Publish]\nTo = 192.168.1.31:443\nServerName = *.EXAMPLE.org\n",
+			"hub.conf:13: ServerName: '*.EXAMPLE.org': published already, in line 9; expected a name once"},
+		{"[Server]\nListen = ws://127.0.0.1:8080\n" INTERFACE
+		 "Address = 10.10.0.1/24\n[Peer]\nPublicKey = " KEY_B
+		 "\nAllowedIPs = 10.10.0.2/32\n[Publish]\nServerName = a.example.org\nTo = 10.10.0.2:443\n",
+			"hub.conf:10: ServerName: 'a.example.org': needs TLS on our own port, and every Listen is ws://, behind "
+			"a reverse proxy that has ended it; expected Listen = 0.0.0.0:443, or the name in that proxy's "
+			"configuration"},
 		{TO("192.168.1.30:80") "KeepSource = 1\n",
 			"hub.conf:11: KeepSource: '1': neither yes nor no; expected one of the two"},
 		{TO("192.168.1.30:80") "[Publish]\nPort = tcp/79-81\nTo = 192.168.1.30:79-81\n",
@@ -310,8 +345,8 @@ static void each_wrong_publication_has_its_line(void **state)
 			"hub.conf:12: Port: 'tcp/203.0.113.10:80': published already, as tcp/80 in line 9; expected a port in "
 			"one [Publish] only"},
 		{PUBLISHING "Port = tcp/400-443\nTo = 192.168.1.30:400-443\n",
-			"hub.conf:9: Port: 'tcp/400-443': Listen = 0.0.0.0:443 is ours; expected another port here, or in "
-			"Listen"},
+			"hub.conf:9: Port: 'tcp/400-443': Listen = 0.0.0.0:443 is ours; expected ServerName in its place, by "
+			"which TLS servers share our port, or another port here or in Listen"},
 		{"[Server]\n[Publish]\nPort = tcp/80\nTo = [fd10::2]:8443\n",
 			"hub.conf:2: [Publish]: needs a device of ours; expected [Interface] in this file, or WireGuard = PATH"},
 		{"[Server]\nHidden = no\n" INTERFACE "Address = 10.10.0.1/24\n[Peer]\nPublicKey = " KEY_B
@@ -335,6 +370,95 @@ static void each_wrong_publication_has_its_line(void **state)
 		assert_only_line(&report, cases[i].text, cases[i].complaint);
 		ini_report_done(&report);
 	}
+}
+
+static void write_key(const char *name, EVP_PKEY *key)
+{
+	FILE *file = fopen(name, "w");
+
+	assert_int_equal(PEM_write_PrivateKey(file, key, NULL, NULL, 0, NULL, NULL), 1);
+	fclose(file);
+	chmod(name, 0600);
+}
+
+static void write_certificate(const char *name, EVP_PKEY *key)
+{
+	FILE *file = fopen(name, "w");
+	X509 *certificate = X509_new();
+	X509_EXTENSION *names =
+		X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name, "DNS:VPS.example.org,DNS:www.example.org");
+
+	X509_NAME_add_entry_by_txt(X509_get_subject_name(certificate), "CN", MBSTRING_ASC,
+		(const unsigned char *)"vps.example.org", -1, -1, 0);
+	assert_int_equal(X509_add_ext(certificate, names, -1), 1);
+	X509_EXTENSION_free(names);
+	X509_gmtime_adj(X509_getm_notBefore(certificate), 0);
+	X509_gmtime_adj(X509_getm_notAfter(certificate), 3600);
+	assert_int_equal(X509_set_pubkey(certificate, key), 1);
+	assert_true(X509_sign(certificate, key, EVP_sha256()) > 0);
+	assert_int_equal(PEM_write_X509(file, certificate), 1);
+	X509_free(certificate);
+	fclose(file);
+}
+
+static void published_names_arrive(void **state)
+{
+	struct ini_report report = {0};
+	struct server_config config;
+
+	(void)state;
+	assert_int_equal(
+		read_text(
+			NAME("Home.example.org, *.home.example.org") "ServerName = nas\nProxyProtocol = v2\n"
+								     "[Publish]\nServerName = *.example.org\nTo = [fd10::2]:8443\n",
+			&config, &report),
+		0);
+	assert_int_equal(config.publish_count, 2);
+	assert_int_equal(config.publishes[0].name_count, 3);
+	assert_string_equal(config.publishes[0].names[0].text, "Home.example.org");
+	assert_string_equal(config.publishes[0].names[2].text, "nas");
+	assert_int_equal(config.publishes[0].names[2].line, 11);
+	assert_int_equal(config.publishes[0].proxy_protocol, 2);
+	assert_int_equal(config.publishes[0].service.protocol, 0);
+	assert_int_equal(config.publishes[1].proxy_protocol, 0);
+	server_config_done(&config);
+}
+
+/* The certificate's names, also the common one; without a certificate the host's. */
+static void own_names_are_not_published(void **state)
+{
+	char text[1024], host[65] = "", complaint[256];
+	struct ini_report report = {0};
+	struct server_config config;
+	EVP_PKEY *key = EVP_EC_gen("P-256");
+
+	(void)state;
+	write_certificate("cert.pem", key);
+	write_key("key.pem", key);
+	snprintf(text, sizeof(text),
+		"%sServerName = vps.EXAMPLE.org, www.example.org, home.example.org\nTo = "
+		"192.168.1.30:443\n[Server]\nCertificate = %s/cert.pem\nCertificateKey = %s/key.pem\n",
+		PUBLISHING, case_folder, case_folder);
+	assert_int_equal(read_text(text, &config, &report), -EINVAL);
+	assert_int_equal(report.count, 2);
+	assert_true(has_line(&report,
+		"hub.conf:9: ServerName: 'vps.EXAMPLE.org': is our own, by Certificate; expected a name "
+		"of the server behind To"));
+	assert_true(has_line(&report,
+		"hub.conf:9: ServerName: 'www.example.org': is our own, by Certificate; expected a name "
+		"of the server behind To"));
+	ini_report_done(&report);
+	EVP_PKEY_free(key);
+	gethostname(host, sizeof(host) - 1);
+	snprintf(text, sizeof(text), "%sServerName = %s\nTo = 192.168.1.30:443\n", PUBLISHING, host);
+	snprintf(complaint, sizeof(complaint),
+		"hub.conf:9: ServerName: '%s': is our own, this host's name; expected a name "
+		"of the server behind To",
+		host);
+	report = (struct ini_report){0};
+	assert_int_equal(read_text(text, &config, &report), -EINVAL);
+	assert_only_line(&report, text, complaint);
+	ini_report_done(&report);
 }
 
 /* Neither a port of the other protocol, nor of the other family, nor another address is the same port. */
@@ -706,29 +830,6 @@ static void wg_quick_file_is_checked(void **state)
 	ini_report_done(&report);
 }
 
-static void write_key(const char *name, EVP_PKEY *key)
-{
-	FILE *file = fopen(name, "w");
-
-	assert_int_equal(PEM_write_PrivateKey(file, key, NULL, NULL, 0, NULL, NULL), 1);
-	fclose(file);
-	chmod(name, 0600);
-}
-
-static void write_certificate(const char *name, EVP_PKEY *key)
-{
-	FILE *file = fopen(name, "w");
-	X509 *certificate = X509_new();
-
-	X509_gmtime_adj(X509_getm_notBefore(certificate), 0);
-	X509_gmtime_adj(X509_getm_notAfter(certificate), 3600);
-	assert_int_equal(X509_set_pubkey(certificate, key), 1);
-	assert_true(X509_sign(certificate, key, EVP_sha256()) > 0);
-	assert_int_equal(PEM_write_X509(file, certificate), 1);
-	X509_free(certificate);
-	fclose(file);
-}
-
 /* A certificate and its key are opened, and must belong together. */
 static void certificate_must_match_its_key(void **state)
 {
@@ -840,6 +941,8 @@ int main(void)
 		cmocka_unit_test(no_device_is_touched_without),
 		cmocka_unit_test(publications_arrive),
 		cmocka_unit_test(each_wrong_publication_has_its_line),
+		cmocka_unit_test(published_names_arrive),
+		cmocka_unit_test(own_names_are_not_published),
 		cmocka_unit_test(neighbours_of_a_publication_are_free),
 		cmocka_unit_test(gateways_arrive),
 		cmocka_unit_test(each_mistake_about_the_device_has_its_line),

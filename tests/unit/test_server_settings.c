@@ -23,6 +23,12 @@ static void fill(struct server_settings *settings)
 	static char pem[] = "CERT\n", key[] = "KEY\n", page[] = "<p>\xc3\xa4";
 	static struct server_settings_client clients[2];
 	static struct prefix proxies[2];
+	static char home[] = "home.example.org", star[] = "*.example.org", deep[] = "*.home.example.org",
+		    own[] = "vps.example.org";
+	static struct server_name some[] = {{.text = home}, {.text = deep}}, others[] = {{.text = star}},
+				  own_names[] = {{.text = own}};
+	static struct server_settings_publish publishes[2] = {
+		{.names = others, .name_count = 1}, {.names = some, .name_count = 2, .proxy_protocol = 2}};
 
 	clients[0] = (struct server_settings_client){7, names[0], token, NULL};
 	clients[1] = (struct server_settings_client){4194302, names[1], NULL, word};
@@ -40,7 +46,14 @@ static void fill(struct server_settings *settings)
 		.ping_interval_ms = 15000,
 		.trusted_proxies = proxies,
 		.trusted_proxy_count = 2,
-		.page_html = page};
+		.page_html = page,
+		.publishes = publishes,
+		.publish_count = 2,
+		.publish_number = 40,
+		.own_names = own_names,
+		.own_name_count = 1};
+	assert_int_equal(addr_parse("192.168.1.31:443", 0, &publishes[0].to), 0);
+	assert_int_equal(addr_parse("[fd10::2]:8443", 0, &publishes[1].to), 0);
 	assert_int_equal(addr_parse("127.0.0.1:51820", 0, &settings->target), 0);
 }
 
@@ -80,7 +93,38 @@ static void round_trip_keeps_every_field(void **state)
 	assert_true(prefix_equal(&out.trusted_proxies[0], &in.trusted_proxies[0]));
 	assert_true(prefix_equal(&out.trusted_proxies[1], &in.trusted_proxies[1]));
 	assert_string_equal(out.page_html, "<p>\xc3\xa4");
+	assert_int_equal(out.publish_count, 2);
+	assert_string_equal(out.publishes[1].names[1].text, "*.home.example.org");
+	assert_true(addr_equal(&out.publishes[1].to, &in.publishes[1].to));
+	assert_int_equal(out.publishes[1].proxy_protocol, 2);
+	assert_int_equal(out.publish_number, 40);
+	assert_string_equal(out.own_names[0].text, "vps.example.org");
 	server_settings_done(&out);
+}
+
+static int find(const struct server_settings *settings, const char *name)
+{
+	return server_settings_find_publish(settings, name, strlen(name));
+}
+
+/* The whole name before a star, and our own before both. */
+static void published_name_is_found(void **state)
+{
+	char long_name[SERVER_NAME_MAX + 20];
+	struct server_settings settings;
+
+	(void)state;
+	fill(&settings);
+	assert_int_equal(find(&settings, "HOME.example.org"), 1);
+	assert_int_equal(find(&settings, "nas.example.org"), 0);
+	assert_int_equal(find(&settings, "a.home.example.org"), 1);
+	assert_int_equal(find(&settings, "vps.EXAMPLE.org"), -ENOENT);
+	assert_int_equal(find(&settings, "example.org"), -ENOENT);
+	assert_int_equal(find(&settings, "b.a.home.example.org"), -ENOENT);
+	assert_int_equal(find(&settings, ""), -ENOENT);
+	memset(long_name, 'a', sizeof(long_name));
+	strcpy(long_name + SERVER_NAME_MAX, ".example.org");
+	assert_int_equal(find(&settings, long_name), -ENOENT);
 }
 
 /* A hub without clients, proxies and TLS is one too. */
@@ -141,7 +185,9 @@ static int read_text(const char *text, bool seal, struct err *err)
 #define GOOD_CLIENTS "\"clients\":[{\"number\":3,\"name\":\"a\",\"token\":\"0123456789abcdef\",\"stock_path\":null}],"
 #define A_CLIENT "{\"number\":3,\"name\":\"a\",\"token\":null,\"stock_path\":\"a\"}"
 #define GOOD_LIMITS "\"max_clients\":5,\"max_sessions_per_client\":5,\"ping_interval_ms\":15000,"
-#define GOOD_TAIL "\"trusted_proxies\":[{\"addr\":\"10.0.0.1:1\",\"bits\":32}],\"page_html\":\"\"}"
+#define GOOD_TAIL "\"trusted_proxies\":[{\"addr\":\"10.0.0.1:1\",\"bits\":32}],\"page_html\":\"\"," GOOD_PUBLISH "}"
+#define GOOD_PUBLISH                                                                                                   \
+	"\"publishes\":[{\"names\":[\"a.org\"],\"to\":\"10.0.0.1:1\",\"proxy_protocol\":1}],\"publish_number\":1,\"own_names\":[]"
 #define GOOD_REST GOOD_TARGET GOOD_CLIENTS GOOD_LIMITS GOOD_TAIL
 #define GOOD GOOD_HEAD GOOD_CERT GOOD_REST
 
@@ -210,6 +256,12 @@ static void bad_fields_are_refused(void **state)
 		{GOOD_HEAD GOOD_CERT GOOD_TARGET GOOD_CLIENTS GOOD_LIMITS "\"trusted_proxies\":[],\"page_html\":null}",
 			"page_html: not text"},
 		{GOOD_HEAD GOOD_CERT GOOD_TARGET GOOD_CLIENTS GOOD_LIMITS
+			"\"trusted_proxies\":[],\"page_html\":\"\",\"publishes\":[{\"names\":[]}]}",
+			"names: too few"},
+		{GOOD_HEAD GOOD_CERT GOOD_TARGET GOOD_CLIENTS GOOD_LIMITS
+			"\"trusted_proxies\":[],\"page_html\":\"\",\"publishes\":[{\"names\":[\"a.*\"]}]}",
+			"a star in the wrong place"},
+		{GOOD_HEAD GOOD_CERT GOOD_TARGET GOOD_CLIENTS GOOD_LIMITS
 			"\"trusted_proxies\":[],\"page_html\":\"\\u0000\"}",
 			"not JSON"},
 		{GOOD_HEAD GOOD_CERT GOOD_TARGET GOOD_CLIENTS GOOD_LIMITS "\"more\":1," GOOD_TAIL,
@@ -243,6 +295,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(round_trip_keeps_every_field),
+		cmocka_unit_test(published_name_is_found),
 		cmocka_unit_test(empty_lists_are_fine),
 		cmocka_unit_test(file_is_sealed),
 		cmocka_unit_test(good_text_is_taken),

@@ -7,6 +7,7 @@
 #include "common/tunnel/carrier.h"
 #include "common/tunnel/tls.h"
 #include "common/tunnel/tls_stream.h"
+#include "server/client_hello.h"
 #include "server/hub.h"
 #include "server/proxy_header.h"
 #include "server/visitor.h"
@@ -41,6 +42,8 @@ static struct {
 	enum flow_state flow_state;
 	bool asks_for_tunnel; /* the next request is an upgrade */
 	const char *lost;     /* what a proxy has taken out of it */
+	uint8_t extension[64]; /* server_name of the ClientHello */
+	size_t extension_len;  /* 0: it has none */
 	enum proxy_header_result header;
 	struct hub_flow flow;
 	char log[512];
@@ -126,6 +129,51 @@ void tls_stream_close(struct tls_stream *stream)
 {
 	(void)stream;
 	note("close");
+}
+
+void tls_stream_keep_hello(struct tls_stream *stream)
+{
+	(void)stream;
+	note("keep");
+}
+
+int tls_stream_let_go(struct tls_stream *stream, struct tls_kept *ret_kept)
+{
+	note("let_go");
+	*ret_kept = stream->kept;
+	return 77;
+}
+
+int SSL_client_hello_get0_ext(SSL *ssl, unsigned int type, const unsigned char **ret, size_t *ret_len)
+{
+	(void)ssl;
+	assert_int_equal(type, TLSEXT_TYPE_server_name);
+	*ret = bed.extension;
+	*ret_len = bed.extension_len;
+	return bed.extension_len > 0;
+}
+
+int server_settings_find_publish(const struct server_settings *settings, const char *name, size_t len)
+{
+	(void)settings;
+	return strncmp(name, "home.example.org", len) == 0 ? 3 : -ENOENT;
+}
+
+struct passage *passage_new(struct hub *hub, size_t publish, const char *name, size_t len)
+{
+	(void)hub;
+	assert_int_equal(publish, 3);
+	assert_int_equal(len, strlen(name));
+	return (struct passage *)&bed;
+}
+
+void passage_start(struct passage *passage, int fd, struct tls_kept *kept, const struct addr *from)
+{
+	(void)kept;
+	assert_ptr_equal(passage, &bed);
+	assert_int_equal(fd, 77);
+	assert_int_equal(addr_port(from), 5000);
+	note("passage");
 }
 
 int tls_channel_binding(SSL *ssl, uint8_t ret[TLS_BINDING_LEN])
@@ -413,6 +461,58 @@ static void handshake_comes_before_the_visitor(void **state)
 	expect("visitor");
 }
 
+/* A hello of @message_len bytes for @name, in one record whose length means nothing here. Return: the session's
+ * answer. */
+static bool hello(const char *name, size_t message_len)
+{
+	uint8_t bytes[] = {22, 3, 1, 0, 99, 1, 0, (uint8_t)((message_len - 4) >> 8), (uint8_t)(message_len - 4)};
+
+	reach(TLS);
+	bed.extension_len = name ? strlen(name) + 5 : 0;
+	memcpy(bed.extension, (uint8_t[]){0, (uint8_t)(bed.extension_len - 2), 0, 0, (uint8_t)(bed.extension_len - 5)},
+		5);
+	memcpy(bed.extension + 5, name ? name : "", name ? strlen(name) : 0);
+	bed.stream->kept = (struct tls_kept){bytes, sizeof(bytes)};
+	return bed.stream->handlers->on_hello(bed.session);
+}
+
+static void published_name_takes_the_socket_out_of_the_session(void **state)
+{
+	(void)state;
+	assert_true(hello("home.example.org", CLIENT_HELLO_MAX));
+	bed.stream->handlers->on_let_go(bed.session);
+	expect("let_go passage");
+	assert_int_equal(bed.hub.sessions.count, 0);
+}
+
+static void every_other_hello_is_ours(void **state)
+{
+	(void)state;
+	assert_false(hello(NULL, 500));
+	assert_false(hello("", 500));
+	assert_false(hello("vps.example.org", 500));
+	assert_false(hello("home.example.org", CLIENT_HELLO_MAX + 1));
+	expect("");
+	on_open();
+	expect("visitor");
+}
+
+static void hello_is_kept_only_where_something_is_published(void **state)
+{
+	(void)state;
+	bed.hub.settings.publish_count = 1;
+	accept_from("203.0.113.7:5000");
+	expect("keep");
+	reach(PROXIED);
+	bed.header = PROXY_HEADER_NONE;
+	on_readable();
+	expect("secure keep");
+	bed.hub.settings.publish_count = 0;
+	reach(PROXIED);
+	on_readable();
+	expect("secure");
+}
+
 static void proxied_connection_reads_its_header_first(void **state)
 {
 	(void)state;
@@ -673,6 +773,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(handshake_comes_before_the_visitor),
+		TEST(published_name_takes_the_socket_out_of_the_session),
+		TEST(every_other_hello_is_ours),
+		TEST(hello_is_kept_only_where_something_is_published),
 		TEST(proxied_connection_reads_its_header_first),
 		TEST(connection_without_a_header_goes_on_as_any_other),
 		TEST(bad_or_lost_header_closes),

@@ -80,6 +80,28 @@ static void who_verified_the_server(void **state)
 		"client: home\n  state: up\n  server: ws://a, in the clear\n");
 }
 
+/* A service by its port, and one by its names. */
+static void published_services_are_shown(void **state)
+{
+	(void)state;
+	assert_text(
+		"{\"name\":\"hub\",\"role\":\"server\",\"state\":\"up\",\"publish\":[{\"port\":\"tcp/80\",\"to\":\"192.168.1.30:8080\","
+		"\"connections\":{\"now\":1,\"total\":9},\"bytes\":{\"sent\":1024,\"received\":2},\"last_error\":null},"
+		"{\"server_names\":[\"home.example.org\",\"*.home.example.org\"],\"to\":\"192.168.1.30:8443\",\"connections\":{"
+		"\"now\":0,\"total\":3},\"bytes\":{\"sent\":0,\"received\":0},\"last_error\":\"192.168.1.30:8443: no answer\"}]}",
+		"server: hub\n"
+		"  state: up\n"
+		"\n"
+		"  publish: tcp/80 to 192.168.1.30:8080\n"
+		"    connections: 1 now, 9 in all\n"
+		"    transfer: 2 B received, 1.00 KiB sent\n"
+		"\n"
+		"  publish: home.example.org, *.home.example.org to 192.168.1.30:8443\n"
+		"    connections: 0 now, 3 in all\n"
+		"    transfer: 0 B received, 0 B sent\n"
+		"    last error: 192.168.1.30:8443: no answer\n");
+}
+
 /* A hub's sessions stand below it, each with its own figures. */
 static void hub_with_a_session(void **state)
 {
@@ -166,6 +188,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(stopped_tunnel_is_two_lines),
+		cmocka_unit_test(published_services_are_shown),
 		cmocka_unit_test(weaker_sandbox_is_shown),
 		cmocka_unit_test(client_that_is_up),
 		cmocka_unit_test(who_verified_the_server),
