@@ -440,6 +440,23 @@ static void check_publish_name(struct reading *reading, const struct publish *pu
 			publish->name_count > 0 ? publish->names[0].text : "");
 }
 
+/* The host publishes ports, the worker names: each gets its own part of the list, in the order of the file. */
+static void part_publishes(struct server_config *config)
+{
+	size_t count = config->publish_count, ports = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		const struct publish publish = config->publishes[i];
+
+		if (publish.name_count > 0)
+			continue;
+		memmove(&config->publishes[ports + 1], &config->publishes[ports], (i - ports) * sizeof(publish));
+		config->publishes[ports++] = publish;
+	}
+	config->publish_count = ports;
+	config->named_count = count - ports;
+}
+
 /* A [Peer] must be a peer of WireGuard, or admit a client, or both. */
 static void check_peers(struct reading *reading)
 {
@@ -590,6 +607,7 @@ static void finish(struct reading *reading)
 		check_publish_port(reading, &config->publishes[i]);
 		check_publish_name(reading, &config->publishes[i]);
 	}
+	part_publishes(config);
 	check_peers(reading);
 	for (size_t i = 0; i < config->client_count; i++)
 		if (!config->clients[i].name)
@@ -651,7 +669,7 @@ void server_config_done(void *owner)
 	free(config->settings.trusted_proxies); /* the only one of the settings that is memory */
 	free(config->wireguard_path);
 	gateways_done(config->gateways, config->gateway_count);
-	publishes_done(config->publishes, config->publish_count);
+	publishes_done(config->publishes, config->publish_count + config->named_count);
 	wg_config_done(&config->wireguard);
 	*config = (struct server_config){0};
 }

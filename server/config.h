@@ -49,8 +49,9 @@ struct server_config {
 	bool hidden;	       /* its UDP port answers to the tunnel only */
 	struct gateway *gateways;
 	size_t gateway_count;
-	struct publish *publishes;
+	struct publish *publishes; /* with Port; those with ServerName follow them */
 	size_t publish_count;
+	size_t named_count; /* of the latter */
 	unsigned main_line; /* of [Server]'s header */
 	struct server_client *clients;
 	size_t client_count;

@@ -71,24 +71,22 @@ static int take_publishes(struct settings_build *build, struct settings_build_fr
 	const struct server_config *config, struct server_settings *settings, struct err *err)
 {
 	build->home_number = settings->publish_number = frame->home_number;
-	settings->publishes = calloc(config->publish_count + 1, sizeof(*settings->publishes));
-	build->homes = calloc(config->publish_count + 1, sizeof(*build->homes));
+	settings->publishes = calloc(config->named_count + 1, sizeof(*settings->publishes));
+	build->homes = calloc(config->named_count + 1, sizeof(*build->homes));
 	if (!settings->publishes || !build->homes)
 		return err_system(err, -ENOMEM, "settings");
-	for (size_t i = 0; i < config->publish_count; i++) {
-		const struct publish *publish = &config->publishes[i];
-		struct server_settings_publish *slot = &settings->publishes[settings->publish_count];
+	for (size_t i = 0; i < config->named_count; i++) {
+		const struct publish *publish = &config->publishes[config->publish_count + i];
+		struct server_settings_publish *slot = &settings->publishes[i];
 
-		if (publish->name_count == 0)
-			continue;
 		*slot = (struct server_settings_publish){.names = publish->names,
 			.name_count = publish->name_count,
 			.to = publish->service.to,
 			.proxy_protocol = (uint8_t)publish->proxy_protocol};
 		addr_set_port(&slot->to, publish->service.to_ports.first);
-		build->homes[settings->publish_count++] = slot->to;
+		build->homes[i] = slot->to;
 	}
-	build->home_count = settings->publish_count;
+	build->home_count = settings->publish_count = config->named_count;
 	frame->home_number += (uint32_t)build->home_count;
 	if (settings->certificate_pem && settings->publish_count > 0)
 		certificate_each_name(settings->certificate_pem, add_own_name, settings);

@@ -401,26 +401,32 @@ static void write_certificate(const char *name, EVP_PKEY *key)
 	fclose(file);
 }
 
+/* Behind the ports, in the order of the file. */
 static void published_names_arrive(void **state)
 {
+	static const char text[] = NAME("Home.example.org, *.home.example.org") "ServerName = nas\nProxyProtocol = v2\n"
+		"[Publish]\nPort = tcp/80\nTo = 192.168.1.30:80\n"
+		"[Publish]\nServerName = *.example.org\nTo = [fd10::2]:8443\n"
+		"[Publish]\nPort = tcp/81\nTo = 192.168.1.30:81\n";
 	struct ini_report report = {0};
 	struct server_config config;
+	const struct publish *named;
 
 	(void)state;
-	assert_int_equal(
-		read_text(
-			NAME("Home.example.org, *.home.example.org") "ServerName = nas\nProxyProtocol = v2\n"
-								     "[Publish]\nServerName = *.example.org\nTo = [fd10::2]:8443\n",
-			&config, &report),
-		0);
+	assert_int_equal(read_text(text, &config, &report), 0);
 	assert_int_equal(config.publish_count, 2);
-	assert_int_equal(config.publishes[0].name_count, 3);
-	assert_string_equal(config.publishes[0].names[0].text, "Home.example.org");
-	assert_string_equal(config.publishes[0].names[2].text, "nas");
-	assert_int_equal(config.publishes[0].names[2].line, 11);
-	assert_int_equal(config.publishes[0].proxy_protocol, 2);
-	assert_int_equal(config.publishes[0].service.protocol, 0);
-	assert_int_equal(config.publishes[1].proxy_protocol, 0);
+	assert_int_equal(config.publishes[0].service.ports.first, 80);
+	assert_int_equal(config.publishes[1].service.ports.first, 81);
+	assert_int_equal(config.named_count, 2);
+	named = &config.publishes[2];
+	assert_int_equal(named[0].name_count, 3);
+	assert_string_equal(named[0].names[0].text, "Home.example.org");
+	assert_string_equal(named[0].names[2].text, "nas");
+	assert_int_equal(named[0].names[2].line, 11);
+	assert_int_equal(named[0].proxy_protocol, 2);
+	assert_int_equal(named[0].service.protocol, 0);
+	assert_string_equal(named[1].names[0].text, "*.example.org");
+	assert_int_equal(named[1].proxy_protocol, 0);
 	server_config_done(&config);
 }
 
