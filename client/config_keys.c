@@ -147,6 +147,8 @@ static int parse_listen(void *owner, const char *text, const struct key_place *p
 
 	if (read_listen(text, &addr) < 0)
 		return key_complain(place, "not an address with its port; expected for example " CLIENT_DEFAULT_LISTEN);
+	if (!addr_can_listen(&addr))
+		return key_complain(place, "no program can listen there; expected for example " CLIENT_DEFAULT_LISTEN);
 	config->listen = addr;
 	addr_format(config->listen_text, sizeof(config->listen_text), &addr);
 	if (!addr_is_loopback(&addr))

@@ -48,16 +48,29 @@ static int parse_listen(void *owner, const char *text, const struct key_place *p
 		return key_complain(place,
 			"not an address with its port; expected for example 0.0.0.0:443, [::]:443 or "
 			"ws://127.0.0.1:8080");
+	if (!addr_can_listen(&listen.addr))
+		return key_complain(place, "no program can listen there; expected an address of this host, as in "
+					   "203.0.113.7:443 or [fe80::1%%eth0]:443, or 0.0.0.0:443 and [::]:443 for all");
 	host = prefix_of_host(&listen.addr);
 	if (cleartext && !addr_is_loopback(&listen.addr) && !prefix_is_private(&host))
 		return key_complain(place,
 			"cleartext is for a reverse proxy, not for the Internet; expected ws://127.0.0.1:%u, or with "
 			"TrustedProxies this host's address in the proxy's private network, as in ws://172.18.0.1:%u",
 			addr_port(&listen.addr), addr_port(&listen.addr));
-	for (size_t i = 0; i < config->listen_count; i++)
-		if (addr_equal(&config->listens[i].addr, &listen.addr))
+	for (size_t i = 0; i < config->listen_count; i++) {
+		const struct server_listen *other = &config->listens[i];
+
+		if (addr_equal(&other->addr, &listen.addr))
 			return key_complain(place, "given already, in %s; expected once",
-				PLACE_REFER(place->path, config->listens[i].line, place->line));
+				PLACE_REFER(place->path, other->line, place->line));
+		if (addr_port(&other->addr) == addr_port(&listen.addr) &&
+			other->addr.sa.sa_family == listen.addr.sa.sa_family &&
+			(addr_is_any(&other->addr) || addr_is_any(&listen.addr)))
+			return key_complain(place,
+				"%s in %s and this have one port, and one of them is for all addresses; expected "
+				"another port, or no line for all",
+				other->text, PLACE_REFER(place->path, other->line, place->line));
+	}
 	addr_format(listen.text, sizeof(listen.text), &listen.addr);
 	slot = key_append(&config->listens, &config->listen_count, sizeof(*slot), place);
 	if (!slot)

@@ -220,6 +220,17 @@ bool addr_is_any(const struct addr *addr)
 	return addr->sa.sa_family != AF_INET || addr->in4.sin_addr.s_addr == INADDR_ANY;
 }
 
+bool addr_can_listen(const struct addr *addr)
+{
+	const struct in6_addr *in6 = &addr->in6.sin6_addr;
+	uint32_t in4 = ntohl(addr->in4.sin_addr.s_addr);
+
+	if (addr->sa.sa_family == AF_INET)
+		return !IN_MULTICAST(in4) && in4 != INADDR_BROADCAST;
+	return !IN6_IS_ADDR_MULTICAST(in6) && !IN6_IS_ADDR_V4MAPPED(in6) &&
+	       (!IN6_IS_ADDR_LINKLOCAL(in6) || addr->in6.sin6_scope_id != 0);
+}
+
 bool addr_equal(const struct addr *a, const struct addr *b)
 {
 	if (a->sa.sa_family != b->sa.sa_family)

@@ -37,6 +37,9 @@ uint16_t addr_port(const struct addr *addr); /* host order */
 void addr_set_port(struct addr *addr, uint16_t port);
 bool addr_is_loopback(const struct addr *addr);		     /* 127.0.0.0/8, ::1 */
 bool addr_is_any(const struct addr *addr);		     /* 0.0.0.0, ::, or none at all */
+/* False for addresses at which no host listens, whichever it has: multicast, broadcast, IPv4 in the form of IPv6, and
+ * link-local ones of IPv6 without their device. */
+bool addr_can_listen(const struct addr *addr);
 bool addr_equal(const struct addr *a, const struct addr *b); /* family, address and port */
 /* Read a socket address as the kernel gave it; IPv4-mapped IPv6 becomes IPv4. */
 void addr_from_sockaddr(const struct sockaddr *sa, struct addr *ret);

@@ -4,6 +4,7 @@
 #include "common/host/gateway.h"
 
 #include "common/base/place.h"
+#include "common/net/firewall.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -43,6 +44,9 @@ static int parse_interface(void *owner, const char *text, const struct key_place
 	if (len >= sizeof(gateway->interface) || strpbrk(text, "/: \t") || strcmp(text, ".") == 0 ||
 		strcmp(text, "..") == 0)
 		return key_complain(place, "not a device; expected the name of the one that has the Lan, as in eth0");
+	if (!firewall_can_name(text))
+		return key_complain(place,
+			"nft has no words for a device with \", * or \\ in its name; ip link set … name … gives it another");
 	memcpy(gateway->interface, text, len + 1);
 	return 0;
 }

@@ -215,9 +215,30 @@ static void kernel_addresses_are_copied(void **state)
 	assert_string_equal(addr_format(buf, sizeof(buf), &addr), "-");
 }
 
+/* Whatever addresses a host has: bind() or listen() refuse some of these, and nothing comes to the others. */
+static void no_program_listens_at_some(void **state)
+{
+	static const char *const can[] = {"0.0.0.0:1", "127.0.0.1:1", "203.0.113.7:1", "240.0.0.1:1", "223.255.255.255:1",
+		"[::]:1", "[::1]:1", "[2001:db8::1]:1", "[fe80::1%lo]:1", "[fd00::1]:1"};
+	static const char *const cannot[] = {"224.0.0.1:1", "239.255.255.255:1", "255.255.255.255:1", "[ff02::1]:1",
+		"[fe80::1]:1", "[febf::1]:1", "[::ffff:127.0.0.1]:1", "[::ffff:0.0.0.0]:1"};
+	struct addr addr;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(can) / sizeof(*can); i++) {
+		assert_int_equal(addr_parse(can[i], 0, &addr), 0);
+		assert_true(addr_can_listen(&addr));
+	}
+	for (size_t i = 0; i < sizeof(cannot) / sizeof(*cannot); i++) {
+		assert_int_equal(addr_parse(cannot[i], 0, &addr), 0);
+		assert_false(addr_can_listen(&addr));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(no_program_listens_at_some),
 		cmocka_unit_test(text_goes_there_and_back),
 		cmocka_unit_test(host_is_formatted_alone),
 		cmocka_unit_test(other_texts_are_refused),

@@ -755,6 +755,18 @@ static void each_mistake_has_its_line(void **state)
 			"hub.conf:4: Name: 'b': given already, in line 3; expected once"},
 		{"[Server]\n[Peer]\nName = a\n",
 			"hub.conf:2: Token: missing; a [Peer] without PublicKey needs a Token or a StockPath"},
+		{"[Server]\nListen = 0.0.0.0:443, 127.0.0.1:443\n[Peer]\nToken = " TOKEN "\n",
+			"hub.conf:2: Listen: '127.0.0.1:443': 0.0.0.0:443 in line 2 and this have one port, and one of them is "
+			"for all addresses; expected another port, or no line for all"},
+		{"[Server]\nListen = [::1]:443, [::]\n[Peer]\nToken = " TOKEN "\n",
+			"hub.conf:2: Listen: '[::]': [::1]:443 in line 2 and this have one port, and one of them is for all "
+			"addresses; expected another port, or no line for all"},
+		{"[Server]\nListen = 224.0.0.1\n[Peer]\nToken = " TOKEN "\n",
+			"hub.conf:2: Listen: '224.0.0.1': no program can listen there; expected an address of this host, as in "
+			"203.0.113.7:443 or [fe80::1%eth0]:443, or 0.0.0.0:443 and [::]:443 for all"},
+		{"[Server]\n" INTERFACE "[Peer]\nToken = " TOKEN "\n[Gateway]\nLan = 10.0.0.0/8\nInterface = a*b\n",
+			"hub.conf:8: Interface: 'a*b': nft has no words for a device with \", * or \\ in its name; ip link set "
+			"… name … gives it another"},
 		{"[Server]\n[Peer]\nName = \xff\nToken = " TOKEN "\n",
 			"hub.conf:3: Name: the value has a control character or is not UTF-8; expected plain text; character 1 is the byte "
 			"0xff, which is not UTF-8"},
