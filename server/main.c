@@ -1,6 +1,7 @@
 /* towpath-server: the hub. The command line is handled by common/command_line/program.h. */
 #include "common/command_line/program.h"
 #include "server/config.h"
+#include "server/init.h"
 #include "server/reachable.h"
 #include "server/supervisor.h"
 #include "server/worker.h"
@@ -18,6 +19,8 @@ static const char help[] =
 	"  status [NAME|FILE]    one hub, or all; --json\n"
 	"  reload NAME|FILE      reads the file again: clients come and go, the others stay connected\n"
 	"  check NAME|FILE       says what is wrong with the file, changes nothing\n"
+	"  init [NAME]           writes /etc/towpath/NAME.conf for a new hub (hub.conf) with keys and networks of its own;\n"
+	"                        --address HOST, --network 10.10.0.0/24, --network6 PREFIX/64, --way-out, --udp, --enable\n"
 	"\n"
 	"NAME is /etc/towpath/NAME.conf; a word with a slash or ending in .conf is a file.\n"
 	"\n"
@@ -56,8 +59,17 @@ static void look_at_host(const void *config)
 	reachable_check_now(config);
 }
 
+static const struct option init_options[] = {{"address", required_argument, NULL, 0},
+	{"network", required_argument, NULL, 0}, {"network6", required_argument, NULL, 0},
+	{"way-out", no_argument, NULL, 0}, {"udp", no_argument, NULL, 0}, {"enable", no_argument, NULL, 0}, {NULL, 0, NULL, 0}};
+
+static const struct options_command commands[] = {
+	{"init", "[NAME]", 0, 1, init_options, server_init},
+	{.name = NULL},
+};
+
 static const struct program program = {
-	.command_line = {.name = "towpath-server", .help = help},
+	.command_line = {.name = "towpath-server", .help = help, .commands = commands},
 	.role = "server",
 	.section = "Server",
 	.configuration = {sizeof(struct server_config), read_config, server_config_done},

@@ -88,7 +88,14 @@ int file_read_text(const char *path, size_t max, char **ret_text, struct err *er
 	return rc;
 }
 
-int file_write_text(const char *folder, const char *path, const char *text, struct err *err)
+/* As rename(), for a new name only. */
+static int move_to_new(const char *from, const char *to)
+{
+	return link(from, to) < 0 ? -1 : unlink(from);
+}
+
+static int write_whole(const char *folder, const char *path, const char *text,
+	int (*move)(const char *from, const char *to), struct err *err)
 {
 	char beside[PATH_MAX];
 	int rc, fd;
@@ -104,7 +111,7 @@ int file_write_text(const char *folder, const char *path, const char *text, stru
 		rc = -errno;
 	if (close(fd) < 0 && rc == 0)
 		rc = -errno;
-	if (rc == 0 && rename(beside, path) < 0)
+	if (rc == 0 && move(beside, path) < 0)
 		rc = -errno;
 	if (rc < 0) {
 		unlink(beside);
@@ -118,4 +125,14 @@ int file_write_text(const char *folder, const char *path, const char *text, stru
 		close(fd);
 	}
 	return 0;
+}
+
+int file_write_text(const char *folder, const char *path, const char *text, struct err *err)
+{
+	return write_whole(folder, path, text, rename, err);
+}
+
+int file_create_text(const char *folder, const char *path, const char *text, struct err *err)
+{
+	return write_whole(folder, path, text, move_to_new, err);
 }

@@ -18,13 +18,11 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#define DEFAULT_CONFIG_DIR "/etc/towpath"
 #define DEFAULT_STATE_DIR "/var/lib/towpath"
 #define DEFAULT_TIMEOUT_MS 30000
 #define LONG_MAX_COUNT 96 /* 10 general ones, and each key up to twice; more are not accepted */
@@ -42,6 +40,7 @@ enum option_value {
 	OPTION_STATE_DIR,
 	OPTION_TIMEOUT,
 	OPTION_KEYS, /* this and above: the program's keys in their order */
+	OPTION_COMMANDS = 1024, /* the same for the options of its commands, by their place in the table */
 };
 
 /* The options of both programs. A program's keys follow them in one table, so that getopt_long() also completes what is
@@ -71,7 +70,7 @@ static const char *const verbs[] = {[OPTIONS_RUN] = "run",
 	NULL};
 
 /* Verbs of later versions: these are not misspelled, so no other word is proposed. */
-static const char *const future_verbs[] = {"doctor", "init", "add", "revoke", "show", NULL};
+static const char *const future_verbs[] = {"doctor", "add", "revoke", "show", NULL};
 
 struct parsing {
 	const struct options_program *program;
@@ -119,9 +118,11 @@ static void add_joined(struct parsing *parsing, const char *name, int value)
 		add_long(parsing, joined, required_argument, value);
 }
 
-/* A key of the configuration. Its value is checked later, by the parser that also reads the file. */
+/* A key of the configuration, or an option of a command. Its value is checked later, by the parser that also reads the
+ * file, or by the command. */
 static int take_key(struct parsing *parsing, int value, const char *text)
 {
+	bool is_of_command = value >= OPTION_COMMANDS;
 	struct options *options = parsing->options;
 	struct options_key *key = array_append(&options->keys, &options->key_count, sizeof(*key));
 
@@ -129,7 +130,9 @@ static int take_key(struct parsing *parsing, int value, const char *text)
 		fprintf(stderr, "%s: out of memory\n", parsing->program->name);
 		return EXIT_FAILED;
 	}
-	*key = (struct options_key){parsing->keys[value - OPTION_KEYS], text};
+	*key = (struct options_key){
+		is_of_command ? parsing->names[value - OPTION_COMMANDS] : parsing->keys[value - OPTION_KEYS], text,
+		is_of_command};
 	return -1;
 }
 
@@ -227,6 +230,12 @@ static int take_verb(struct parsing *parsing, const char *word)
 			parsing->options->verb = (enum options_verb)i;
 			return -1;
 		}
+	for (const struct options_command *command = parsing->program->commands; command && command->name; command++)
+		if (strcmp(word, command->name) == 0) {
+			parsing->options->verb = OPTIONS_COMMAND;
+			parsing->options->command = command;
+			return -1;
+		}
 	for (int i = 0; future_verbs[i]; i++)
 		if (strcmp(word, future_verbs[i]) == 0)
 			return complain(parsing, word, "not known to this version", NULL);
@@ -261,6 +270,51 @@ static int check_tunnel_word(struct parsing *parsing, const char *word, bool has
 	return -1;
 }
 
+static const struct option *find_option(const struct options_command *command, const char *name)
+{
+	const struct option *option = command->options;
+
+	while (option->name && strcmp(option->name, name) != 0)
+		option++;
+	return option->name ? option : NULL;
+}
+
+/* The name of a command that has such an option: for a complaint. */
+static const char *command_of_option(const struct parsing *parsing, const char *name)
+{
+	const struct options_command *command = parsing->program->commands;
+
+	while (!find_option(command, name))
+		command++;
+	return command->name;
+}
+
+/* A command's words and options, and options of commands with another verb. */
+static int check_command(struct parsing *parsing, int word_count)
+{
+	const struct options *options = parsing->options;
+	const struct options_command *command = options->command;
+	char text[KEY_OPTION_MAX + 2];
+
+	if (command && (word_count < command->words_min || word_count > command->words_max)) {
+		fprintf(stderr, "%s: %s: %s; expected %s %s %s\n", parsing->program->name, command->name,
+			word_count > command->words_max ? "a word too many" : "a word is missing",
+			parsing->program->name, command->name, command->words);
+		return EXIT_USAGE;
+	}
+	for (size_t i = 0; i < options->key_count; i++) {
+		const char *name = options->keys[i].name;
+
+		if (!options->keys[i].is_of_command || (command && find_option(command, name)))
+			continue;
+		snprintf(text, sizeof(text), "--%s", name);
+		fprintf(stderr, "%s: %s: goes with %s; see %s --help\n", parsing->program->name, text,
+			command_of_option(parsing, name), parsing->program->name);
+		return EXIT_USAGE;
+	}
+	return -1;
+}
+
 /* Options that go with some verbs only. */
 static int check_options(struct parsing *parsing)
 {
@@ -272,7 +326,7 @@ static int check_options(struct parsing *parsing)
 		return complain(parsing, "--hooks", "goes with down only", NULL);
 	if (parsing->has_timeout && options->verb != OPTIONS_UP)
 		return complain(parsing, "--timeout", "goes with up only", NULL);
-	if (options->key_count > 0 && !starts_a_tunnel(parsing))
+	if (options->key_count > 0 && !starts_a_tunnel(parsing) && !options->command)
 		return complain(parsing, verbs[options->verb],
 			"takes no key of the configuration; those go with run and up", NULL);
 	if (options->verbose && options->quiet)
@@ -319,7 +373,11 @@ static int parse_words(struct parsing *parsing, int argc, char **argv)
 		return rc;
 	if (optind + 1 < argc)
 		parsing->options->tunnel_word = argv[optind + 1];
-	rc = check_tunnel_word(parsing, parsing->options->tunnel_word, optind + 2 < argc);
+	if (optind + 2 < argc)
+		parsing->options->second_word = argv[optind + 2];
+	rc = check_command(parsing, argc - optind - 1);
+	if (rc < 0 && !parsing->options->command)
+		rc = check_tunnel_word(parsing, parsing->options->tunnel_word, optind + 2 < argc);
 	return rc >= 0 ? rc : check_options(parsing);
 }
 
@@ -329,13 +387,16 @@ int options_parse(const struct options_program *program, int argc, char **argv, 
 	int rc;
 
 	*ret = (struct options){
-		.config_dir = DEFAULT_CONFIG_DIR, .state_dir = DEFAULT_STATE_DIR, .timeout_ms = DEFAULT_TIMEOUT_MS};
+		.config_dir = OPTIONS_CONFIG_DIR, .state_dir = DEFAULT_STATE_DIR, .timeout_ms = DEFAULT_TIMEOUT_MS};
 	for (size_t i = 0; i < GENERAL_COUNT; i++)
 		add_long(&parsing, general[i].name, general[i].has_arg, general[i].val);
 	for (int i = 0; parsing.keys && parsing.keys[i]; i++) {
 		add_long(&parsing, parsing.keys[i], required_argument, OPTION_KEYS + i);
 		add_joined(&parsing, parsing.keys[i], OPTION_KEYS + i);
 	}
+	for (const struct options_command *command = program->commands; command && command->name; command++)
+		for (const struct option *option = command->options; option->name; option++)
+			add_long(&parsing, option->name, option->has_arg, OPTION_COMMANDS + (int)parsing.count);
 	rc = parse_words(&parsing, argc, argv);
 	if (rc >= 0) {
 		options_done(ret);
@@ -352,6 +413,24 @@ void options_done(struct options *options)
 	free(options->keys);
 	options->keys = NULL;
 	options->key_count = 0;
+}
+
+const struct options_key *options_find(const struct options *options, const char *name)
+{
+	const struct options_key *found = NULL;
+
+	for (size_t i = 0; i < options->key_count; i++)
+		if (options->keys[i].is_of_command && strcmp(options->keys[i].name, name) == 0)
+			found = &options->keys[i];
+	return found;
+}
+
+int options_refuse(const struct options *options, const char *name, const char *what)
+{
+	const struct options_key *key = options_find(options, name);
+
+	fprintf(stderr, "%s: --%s: '%.200s': %s\n", options->command->name, name, key->value, what);
+	return EXIT_USAGE;
 }
 
 /* The supervisor checked these words before it wrote them; another caller gets the default level. */

@@ -86,6 +86,8 @@ static int run_verb(const struct program *program, const struct options *options
 		return down_run(options, program->role, program->section);
 	case OPTIONS_RELOAD:
 		return reload_run(options, program->role, program->section);
+	case OPTIONS_COMMAND:
+		return options->command->run(options);
 	case OPTIONS_RUN:
 	case OPTIONS_UP:
 	case OPTIONS_CHECK:

@@ -91,6 +91,18 @@ bool systemd_unit_is_active(const struct tunnel_ref *tunnel)
 	return strcmp(state, "active") == 0 || strcmp(state, "activating") == 0;
 }
 
+int systemd_unit_enable(const struct tunnel_ref *tunnel, struct err *err)
+{
+	char unit[SYSTEMD_UNIT_NAME_MAX];
+	const char *const enable[7] = {"systemctl", "enable", "--now", "--", unit_name(unit, tunnel), NULL};
+	const char *const disable[7] = {"systemctl", "disable", "--now", "--", unit, NULL};
+
+	if (run_systemctl(enable, STDERR_FILENO) == 0)
+		return 0;
+	run_systemctl(disable, STDERR_FILENO);
+	return err_set(err, -EIO, "'systemctl enable --now %s' failed; 'journalctl -u %s' tells why", unit, unit);
+}
+
 int systemd_unit_stop(const struct tunnel_ref *tunnel, struct err *err)
 {
 	char unit[SYSTEMD_UNIT_NAME_MAX];

@@ -4,6 +4,7 @@
 import fcntl
 import json
 import os
+import re
 import shutil
 import signal
 import stat
@@ -172,6 +173,65 @@ def test_check_reads_drop_ins():
     expect(done, 0, stdout=f'{folder.path}/hub.conf: valid')
     assert done.stderr.splitlines() == [
         f'config: {third} holds a secret, and others can read it; chmod 600 {third}'], done.stderr
+
+
+def test_init_writes_a_hub():
+    """The file is valid, root's alone, with keys and an IPv6 network that are others each time; it is never
+    overwritten."""
+    folder = Folder()
+    seen = set()
+    for name in ('hub', 'other'):
+        done = folder.run('server', 'init', *([name] if name != 'hub' else []), '--address', 'vps.example.org',
+                          '--network', '10.234.56.0/24')
+        path = os.path.join(folder.path, name + '.conf')
+        expect(done, 0, stdout=f"{path}: written; clients will reach it as wss://vps.example.org; 'towpath-server up {name}' ")
+        assert not done.stderr, done.stderr
+        assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+        expect(folder.run('server', 'check', name), 0)
+        text = open(path).read()
+        match = re.search(r'^PrivateKey = (\S{44})\nAddress = 10\.234\.56\.1/24, (fd[0-9a-f:]+::1)/64$', text, re.M)
+        assert match and 'Hidden' not in text and '[Gateway]' not in text, text
+        seen |= set(match.groups())
+        expect(folder.run('server', 'init', name, '--address', 'a'), 1, f'{path}: is there already, and is never overwritten')
+        assert open(path).read() == text
+    assert len(seen) == 4, seen
+    assert sorted(os.listdir(folder.path)) == ['hub.conf', 'other.conf']
+    expect(folder.run('server', 'init', 'udp', '--udp', '--network6', 'fd12:3456:789a:1::/64', '--address', '[2001:db8::1]:8443'),
+           0, stdout='wss://[2001:db8::1]:8443')
+    text = open(os.path.join(folder.path, 'udp.conf')).read()
+    assert '\nHidden = no\n' in text and 'fd12:3456:789a:1::1/64\n' in text, text
+
+
+def test_init_refuses():
+    """A wrong value is exit 2 and one line; nothing is written."""
+    folder = Folder()
+    address = ('--address', 'a')
+    cases = {
+        ('--address', 'x y'): "init: --address: 'x y': neither a name nor an address; expected one that leads to this host, as in "
+                              'vps.example.org',
+        ('--network', 'x', *address): "init: --network: 'x': not an IPv4 network; expected one such as 10.10.0.0/24",
+        ('--network', '10.1.1.1/24', *address): "init: --network: '10.1.1.1/24': has bits behind its length; expected 10.1.1.0/24",
+        ('--network', '10.1.1.0/30', *address): "init: --network: '10.1.1.0/30': has another length; expected /8 to /29",
+        ('--network', '8.8.8.0/24', *address): "init: --network: '8.8.8.0/24': not a private network; expected one in 10.0.0.0/8, "
+                                               '172.16.0.0/12 or 192.168.0.0/16',
+        ('--network6', '10.1.1.0/24', *address): "init: --network6: '10.1.1.0/24': not an IPv6 network; expected one such as "
+                                                 'fd10:20:30::/64',
+        ('--network6', 'fd00::/48', *address): "init: --network6: 'fd00::/48': has another length; expected a /64",
+        ('a-name-of-17-long', *address): "init: 'a-name-of-17-long': the device is called so, and that is too long; expected up to 15 "
+                                         'characters',
+        ('a', 'b'): 'towpath-server: init: a word too many; expected towpath-server init [NAME]',
+        ('--json',): 'towpath-server: --json: goes with status only; see towpath-server --help',
+        ('--enable', *address): 'init: --enable: the unit reads /etc/towpath/hub.conf and has the usual folders; expected no other ones',
+    }
+    for words, line in cases.items():
+        expect_usage(folder.run('server', 'init', *words), line)
+    expect_usage(folder.run('server', 'check', 'hub', '--udp'), 'towpath-server: --udp: goes with init; see towpath-server --help')
+    expect(folder.run('client', 'init'), 2, 'init: unknown command')
+    assert os.listdir(folder.path) == []
+    os.mkdir(os.path.join(folder.path, 'hub.d'))
+    left = folder.write('hub.d/old.conf', 'nonsense\n')
+    expect(folder.run('server', 'init', *address), 2, f'{left}:1: the line has no "="')
+    assert os.listdir(folder.path) == ['hub.d']
 
 
 def test_a_section_may_stand_in_a_drop_in():
