@@ -43,8 +43,11 @@
 #define ASKED_MAX 64u			/* an eighth of the channel's queue */
 #define ANSWER_US (9 * CLOCK_US_PER_S)	/* with the tick's half second: ten at most */
 #define PIECE_LEN (4u * TLS_RECORD_MAX) /* at most PUMP_IN_LEN */
-#define KEEP_IDLE_S 120			/* a visitor who went without a word is asked for then */
-#define PASSAGES_MAX 4096u		/* two descriptors each */
+/* A peer that went without a word is noticed: probes begin after so much silence, and so many without an answer end the
+ * connection. */
+#define KEEP_IDLE_S 120
+#define KEEP_INTERVAL_S 15
+#define KEEP_PROBES 4
 
 _Static_assert(PIECE_LEN <= PUMP_IN_LEN, "a piece is in the worker's buffer");
 
@@ -253,14 +256,19 @@ static void serve(struct passage *passage, struct passage_end *end, bool can_rea
 		arm_both(passage);
 }
 
+/* The listener's TCP_USER_TIMEOUT would also end a peer that does not read for a while: a film that is paused. */
 static int init_poll(struct passage_end *end)
 {
-	const int idle_s = KEEP_IDLE_S;
+	static const struct {
+		int option, value;
+	} options[] = {{TCP_USER_TIMEOUT, 0}, {TCP_KEEPIDLE, KEEP_IDLE_S}, {TCP_KEEPINTVL, KEEP_INTERVAL_S},
+		{TCP_KEEPCNT, KEEP_PROBES}};
 	int rc = uv_poll_init(&end->passage->hub->loop, &end->poll, end->fd);
 
 	end->has_poll = rc == 0;
 	end->poll.data = end;
-	setsockopt(end->fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof(idle_s));
+	for (size_t i = 0; i < sizeof(options) / sizeof(*options); i++)
+		setsockopt(end->fd, IPPROTO_TCP, options[i].option, &options[i].value, sizeof(options[i].value));
 	return rc;
 }
 
@@ -435,8 +443,7 @@ void passage_start(struct passage *passage, int fd, struct tls_kept *kept, const
 
 int passages_open(struct passages *passages, const struct server_settings *settings)
 {
-	*passages = (struct passages){
-		.max = PASSAGES_MAX, .counters = calloc(settings->publish_count + 1, sizeof(*passages->counters))};
+	*passages = (struct passages){.counters = calloc(settings->publish_count + 1, sizeof(*passages->counters))};
 	return passages->counters ? 0 : -ENOMEM;
 }
 

@@ -13,6 +13,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define PASSAGES_MAX 4096u /* some 4 KB each, most of it the kernel's */
+
 struct hub;
 struct passage;
 struct server_settings;
@@ -29,7 +31,7 @@ struct passage_counters {
 struct passages {
 	struct passage *first, *last; /* newest first */
 	struct passage *next_to_ask;  /* the oldest that the supervisor has not been asked for; NULL: none waits */
-	uint32_t count, max;
+	uint32_t count, max;	      /* max: the owner's to set */
 	uint32_t asked; /* questions that are not answered yet */
 	uint64_t last_ticket;
 	struct passage_counters *counters; /* in the order of the settings' publishes */

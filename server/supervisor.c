@@ -41,7 +41,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define HOME_USER_TIMEOUT_MS 20000 /* as a listener's connections have it */
 #define REACHABLE_MS 5000 /* from a change of the rules to the next check: Docker makes dozens at a time */
 
 struct supervisor {
@@ -123,7 +122,7 @@ static int open_home_socket(const struct settings_build *settings, const struct 
 	fd = socket(to->sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return -errno;
-	socket_tune_tcp(fd, "", HOME_USER_TIMEOUT_MS);
+	socket_tune_tcp(fd, "", 0);
 	if (connect(fd, &to->sa, addr_len(to)) < 0 && errno != EINPROGRESS)
 		rc = -errno;
 	if (rc == 0)

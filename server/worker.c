@@ -27,7 +27,7 @@
 #define ACCEPTS_MAX 64	  /* of one listener per turn of the loop, so that tunnels get their turn too */
 #define POOL_CELLS 65536u /* 128 MiB of address space, touched as used */
 #define LISTENERS_MAX 64u
-#define FDS_OF_A_CONNECTION 3u /* its own, and the web site's pair or the flow's UDP socket */
+#define FDS_OF_A_CONNECTION 3u /* its own, and the web site's pair, the flow's socket or a published server's */
 #define FDS_OF_OUR_OWN 64u
 #define VISITORS_MAX 4096u /* beside MaxClients: what strangers can make us hold, some 20 KiB each */
 
@@ -96,16 +96,20 @@ static int worker_open(void *owner, struct err *err)
 /* --- accepting --- */
 
 /* How many connections may be open, so that a descriptor is always left for what a connection, the channel or the web
- * site needs next. The sandbox has raised the limit of open files as far as it may. */
-static uint32_t count_connections_max(const struct server_settings *settings)
+ * site needs next. The sandbox has raised the limit of open files as far as it may. Visitors of published servers get
+ * no more than half of them. */
+static void set_connections_max(struct worker *worker)
 {
+	const struct server_settings *settings = &worker->hub.settings;
+	uint32_t passages = settings->publish_count > 0 ? PASSAGES_MAX : 0;
 	struct rlimit files;
 	rlim_t descriptors = getrlimit(RLIMIT_NOFILE, &files) < 0 ? 1024 : files.rlim_max;
 	rlim_t max = descriptors > 2 * FDS_OF_OUR_OWN ? (descriptors - FDS_OF_OUR_OWN) / FDS_OF_A_CONNECTION
 						      : FDS_OF_OUR_OWN / FDS_OF_A_CONNECTION;
-	uint64_t wanted = (uint64_t)settings->max_clients + VISITORS_MAX;
+	uint64_t wanted = (uint64_t)settings->max_clients + VISITORS_MAX + passages;
 
-	return (uint32_t)(max < wanted ? max : wanted);
+	worker->connections_max = (uint32_t)(max < wanted ? max : wanted);
+	worker->hub.passages.max = passages < worker->connections_max / 2 ? passages : worker->connections_max / 2;
 }
 
 /* Those of the newest settings, whose listeners are the same ones in the same order. */
@@ -155,7 +159,7 @@ static int worker_start(void *owner, struct err *err)
 {
 	struct worker *worker = owner;
 
-	worker->connections_max = count_connections_max(&worker->hub.settings);
+	set_connections_max(worker);
 	for (size_t i = 0; i < worker->hub.settings.listener_count; i++) {
 		struct listener *listener = &worker->listeners[i];
 		int rc;
@@ -213,7 +217,7 @@ static void reload(struct worker *worker, int fd)
 		log_error("session", "new settings: %s; the worker starts anew", err.text);
 		_exit(1);
 	}
-	worker->connections_max = count_connections_max(&worker->hub.settings);
+	set_connections_max(worker);
 	wake_listeners(worker);
 }
 
