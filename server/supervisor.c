@@ -378,8 +378,7 @@ static void on_report(void *owner, json_t *object)
 	json_t *peer;
 	size_t i;
 
-	if (json_array_size(s->reachable.warnings) > 0)
-		json_object_set(object, "warnings", s->reachable.warnings);
+	json_array_extend(json_object_get(object, "warnings"), s->reachable.warnings);
 	json_array_foreach (json_object_get(json_object_get(object, "wireguard"), "peers"), i, peer) {
 		const char *name = name_of_peer(&s->settings.clients, peer);
 

@@ -324,10 +324,12 @@ int host_reload(
 	return rc;
 }
 
-json_t *host_report(struct host *host)
+json_t *host_report(struct host *host, json_t *warnings)
 {
 	if (host->phase != HOST_UP && host->phase != HOST_PRE_DOWN)
 		return NULL;
+	if (host->repair.lost_dns[0])
+		json_array_append_new(warnings, json_string(host->repair.lost_dns));
 	return report_make(&host->applied, host->repair.device_is_gone);
 }
 

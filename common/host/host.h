@@ -71,8 +71,9 @@ void host_greet_peer(
 /* The mark of the device, known from host_open() on; 0: none. */
 uint32_t host_mark(const struct host *host);
 
-/* "wireguard" of the status: interface, key, port, peers; table, rules and mark if there are any. NULL while not up. */
-json_t *host_report(struct host *host);
+/* "wireguard" of the status: interface, key, port, peers; table, rules and mark if there are any. NULL while not up.
+ * What an operator should know is appended to @warnings, texts. */
+json_t *host_report(struct host *host, json_t *warnings);
 
 /* PreDown hooks, then everything is undone, then PostDown. At any time after host_open(); ends a bring-up under way.
  * on_down follows, once. A second call kills the hook that runs. */

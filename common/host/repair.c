@@ -16,12 +16,14 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/base/place.h"
 #include "common/net/dns.h"
 #include "common/net/link.h"
 #include "common/net/netmon.h"
 #include "common/wireguard/wg_device.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -280,16 +282,19 @@ static void look_at_resolver(struct repair *repair)
 	if (dns_is_asked_first("", dns->dns.set)) {
 		repair->asks_our_dns = true;
 		repair->has_lost_dns = false;
+		repair->lost_dns[0] = '\0';
 	} else if (repair->asks_our_dns && !repair->has_lost_dns) {
 		repair->has_lost_dns = true;
 		repair->is_wanted = true;
 	} else if (repair->asks_our_dns) {
 		repair->asks_our_dns = false;
-		log_warning("wireguard",
-			"/etc/resolv.conf: another program has written it, and DNS = … is not asked any more: names "
+		snprintf(repair->lost_dns, sizeof(repair->lost_dns),
+			"%.200s: DNS: another program has written /etc/resolv.conf, and this is not asked any more: names "
 			"may be seen by others, or not be found; %sresolvconf -u helps, and a DHCP client that uses "
 			"resolvconf",
+			PLACE(applied->setup->wireguard_path, dns->line),
 			is_debians ? "ln -sf " DEBIAN_RESOLV_CONF " /etc/resolv.conf && " : "");
+		log_warning("wireguard", "%s", repair->lost_dns);
 	}
 }
 

@@ -32,6 +32,7 @@ struct repair {
 	bool is_renamed;
 	bool asks_our_dns;  /* by /etc/resolv.conf, at the last look */
 	bool has_lost_dns;  /* not any more: so it was at the last look, which may have been in the midst of a write */
+	char lost_dns[512]; /* the warning about that, "" as long as our DNS is asked */
 	size_t put_back;    /* in this look */
 	uint64_t due_ms;    /* uv_now() of the next look */
 	uint64_t looked_ms; /* uv_now() when the last one ended */

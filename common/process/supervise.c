@@ -402,8 +402,8 @@ static json_t *describe(void *owner)
 {
 	struct supervise *s = owner;
 	pid_t worker_pid = supervise_worker_pid(s->worker);
-	json_t *object = json_object();
-	json_t *wireguard = s->host_phase == SUPERVISE_UP ? host_report(s->host) : NULL;
+	json_t *object = json_object(), *warnings = json_array();
+	json_t *wireguard = s->host_phase == SUPERVISE_UP ? host_report(s->host, warnings) : NULL;
 	char since[32];
 
 	json_object_set_new(object, "name", json_string(s->setup->name));
@@ -415,6 +415,7 @@ static json_t *describe(void *owner)
 	json_object_set_new(object, "worker_restarts", json_integer(supervise_worker_restarts(s->worker)));
 	if (s->setup->sandbox_lacks)
 		json_object_set_new(object, "sandbox_lacks", json_string(s->setup->sandbox_lacks));
+	json_object_set_new(object, "warnings", warnings);
 	if (wireguard)
 		json_object_set_new(object, "wireguard", wireguard);
 	if (s->program->on_report)

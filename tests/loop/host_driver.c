@@ -108,7 +108,7 @@ static void finish(struct driver *driver, int exit_code)
 
 static void report(struct driver *driver)
 {
-	json_t *object = host_report(driver->host);
+	json_t *object = host_report(driver->host, NULL);
 	char *text = object ? json_dumps(object, JSON_COMPACT) : NULL;
 
 	say(text ? text : "nothing");

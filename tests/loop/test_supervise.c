@@ -283,8 +283,9 @@ void host_on_network(struct host *host, unsigned kinds)
 	host_tell(host, "hears of the network");
 }
 
-json_t *host_report(struct host *host)
+json_t *host_report(struct host *host, json_t *warnings)
 {
+	json_array_append_new(warnings, json_string("of the host"));
 	return json_pack("{s:s}", "interface", host->setup->device);
 }
 
@@ -867,6 +868,7 @@ static void ready_when_worker_and_host_are(void **state)
 	json_decref(status);
 	status = await(f, "up", 0);
 	assert_string_equal(text_of(json_object_get(status, "wireguard"), "interface"), "slow");
+	assert_string_equal(json_string_value(json_array_get(json_object_get(status, "warnings"), 0)), "of the host");
 	assert_non_null(strstr(read_text(f, f->events_path), "is up\n"));
 	json_decref(status);
 }
