@@ -3,6 +3,7 @@
 #include "client/supervisor.h"
 #include "client/worker.h"
 #include "common/command_line/program.h"
+#include "common/host/confined.h"
 
 #include <errno.h>
 
@@ -62,12 +63,25 @@ static int supervise(const void *config, const struct supervisor_options *option
 	return client_supervisor_run(config, options);
 }
 
+static void look_at_host(const void *config)
+{
+	const struct client_config *read = config;
+	const struct host_setup setup = {.wireguard_path = read->wireguard_path ? read->wireguard_path : read->path,
+		.wireguard = &read->wireguard,
+		.gateways = read->gateways,
+		.gateway_count = read->gateway_count};
+
+	if (read->has_device)
+		confined_check(&setup);
+}
+
 static const struct program program = {
 	.command_line = {.name = "towpath-client", .help = help, .takes_url = true, .keys = client_config_options},
 	.role = "client",
 	.section = "Client",
 	.configuration = {sizeof(struct client_config), read_config, client_config_done},
 	.identify = identify,
+	.look_at_host = look_at_host,
 	.supervise = supervise,
 	.work = client_worker_main,
 };

@@ -1,5 +1,6 @@
 /* towpath-server: the hub. The command line is handled by common/command_line/program.h. */
 #include "common/command_line/program.h"
+#include "common/host/confined.h"
 #include "server/config.h"
 #include "server/init.h"
 #include "server/reachable.h"
@@ -56,7 +57,16 @@ static int supervise(const void *config, const struct supervisor_options *option
 
 static void look_at_host(const void *config)
 {
+	const struct server_config *read = config;
+	const struct host_setup setup = {.wireguard_path = read->wireguard_path ? read->wireguard_path : read->path,
+		.wireguard = &read->wireguard,
+		.gateways = read->gateways,
+		.gateway_count = read->gateway_count,
+		.is_hub = true};
+
 	reachable_check_now(config);
+	if (read->has_device)
+		confined_check(&setup);
 }
 
 static const struct option init_options[] = {{"address", required_argument, NULL, 0},

@@ -24,6 +24,7 @@
 #include "common/base/log.h"
 #include "common/base/place.h"
 #include "common/host/check.h"
+#include "common/host/confined.h"
 #include "common/host/full_tunnel.h"
 
 #include <errno.h>
@@ -166,12 +167,16 @@ static void on_listing_kept(void *owner)
 	struct applied *applied = bringup->setup.applied;
 	struct err err = {""};
 
-	if (!plan_forwards(applied->setup))
+	if (!plan_forwards(applied->setup)) {
 		bringup->setup.on_done(bringup->setup.owner, NULL);
-	else if (facts_look_at_hooks(&applied->facts, &applied->netlink, applied->setup, &err) < 0)
+		return;
+	}
+	if (facts_look_at_hooks(&applied->facts, &applied->netlink, applied->setup, &err) < 0) {
 		fail_at(bringup, 0, err.text);
-	else
-		watch_forwards(bringup, false, switch_forwarding_on);
+		return;
+	}
+	confined_tell(applied->setup, &applied->facts.plan);
+	watch_forwards(bringup, false, switch_forwarding_on);
 }
 
 static void on_post_up_done(void *owner, const char *failure)

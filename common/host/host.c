@@ -38,6 +38,7 @@
 #include "common/base/require.h"
 #include "common/host/applied.h"
 #include "common/host/bringup.h"
+#include "common/host/confined.h"
 #include "common/host/endpoint_watch.h"
 #include "common/host/reload.h"
 #include "common/host/repair.h"
@@ -330,6 +331,7 @@ json_t *host_report(struct host *host, json_t *warnings)
 		return NULL;
 	if (host->repair.lost_dns[0])
 		json_array_append_new(warnings, json_string(host->repair.lost_dns));
+	confined_find(&host->setup, &host->applied.facts.plan, warnings);
 	return report_make(&host->applied, host->repair.device_is_gone);
 }
 

@@ -147,3 +147,40 @@ bool wg_hook_find_other(const char *hook, const char *device, bool (*is_other)(c
 	}
 	return false;
 }
+
+/* "net.ipv4.ip_forward=1", "/proc/sys/net/ipv6/conf/all/forwarding" */
+static void read_switch(const char *word, struct wg_hook_forwarding *ret)
+{
+	bool is_forwarding = strstr(word, "forwarding") != NULL;
+
+	ret->switches[0] |= strstr(word, "ip_forward") || (is_forwarding && strstr(word, "ipv4"));
+	ret->switches[1] |= is_forwarding && strstr(word, "ipv6");
+}
+
+void wg_hook_read_forwarding(const char *text, struct wg_hook_forwarding *ret)
+{
+	static const char *const places[] = {"FORWARD", "POSTROUTING", "forward", "postrouting", "route"};
+	static const char *const verdicts[] = {
+		"ACCEPT", "MASQUERADE", "SNAT", "accept", "masquerade", "snat", "allow", NULL};
+
+	while (*text) {
+		struct reading reading = {0};
+		bool is_filter = false, is_ipv6 = false, is_deleted = false, has_place = false, has_verdict = false;
+
+		while (next_word(&text, &reading)) {
+			const char *word = reading.word;
+
+			read_switch(word, ret);
+			is_filter |= reading.is_tables || is_program(word, "nft") || is_program(word, "ufw");
+			is_ipv6 |= strstr(word, "ip6tables") || strcmp(word, "ip6") == 0;
+			is_deleted |= strcmp(word, "-D") == 0 || strcmp(word, "--delete") == 0 || strcmp(word, "delete") == 0;
+			for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++)
+				has_place |= strstr(word, places[i]) != NULL;
+			has_verdict |= is_one_of(word, verdicts);
+			has_place |= strcmp(word, "--add-masquerade") == 0;
+			ret->opens[0] |= strcmp(word, "--add-masquerade") == 0 || strcmp(word, "--add-forward") == 0;
+		}
+		if (is_filter && has_place && has_verdict && !is_deleted)
+			ret->opens[is_ipv6] = true;
+	}
+}

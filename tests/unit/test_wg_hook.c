@@ -134,10 +134,60 @@ static void usual_names_are_told(void **state)
 		assert_false(wg_hook_is_usual_name(others[i]));
 }
 
+/* @expected: "4" and "6" for what is opened, "+4" and "+6" for what is switched on, in this order. */
+static void check_forwarding(const char *text, const char *expected)
+{
+	struct wg_hook_forwarding forwarding = {0};
+	char said[16];
+
+	wg_hook_read_forwarding(text, &forwarding);
+	snprintf(said, sizeof(said), "%s%s%s%s", forwarding.opens[0] ? "4" : "", forwarding.opens[1] ? "6" : "",
+		forwarding.switches[0] ? "+4" : "", forwarding.switches[1] ? "+6" : "");
+	if (strcmp(said, expected) != 0)
+		fail_msg("%s: '%s', expected '%s'", text, said, expected);
+}
+
+/* As people have them; a rule that drops, one that goes, and other chains open nothing. */
+static void forwarding_is_read(void **state)
+{
+	static const char *const cases[][2] = {
+		{"iptables -A FORWARD -i %i -j ACCEPT; iptables -t nat -A POSTROUTING -o eth0 -j MASQUERADE", "4"},
+		{"sysctl -w net.ipv4.ip_forward=1; iptables -A FORWARD -i %i -j ACCEPT", "4+4"},
+		{"iptables -t nat -I POSTROUTING -s 10.10.0.0/24 -o eth0 -j SNAT --to-source 203.0.113.9", "4"},
+		{"ip6tables -A FORWARD -i %i -j ACCEPT", "6"},
+		{"/usr/sbin/ip6tables-legacy -w -A FORWARD -i %i -j ACCEPT", "6"},
+		{"iptables -A ufw-user-forward -i %i -j ACCEPT", "4"},
+		{"$IPT -A FORWARD -i %i -j ACCEPT", "4"},
+		{"nft add rule inet filter forward iifname %i accept", "4"},
+		{"nft 'add rule ip6 filter forward iifname \"%i\" accept'", "6"},
+		{"nft add rule ip nat postrouting oifname eth0 masquerade", "4"},
+		{"ufw route allow in on %i out on eth0", "4"},
+		{"firewall-cmd --zone=public --add-masquerade", "4"},
+		{"firewall-cmd --direct --add-rule ipv4 filter FORWARD 0 -i %i -j ACCEPT", ""},
+		{"#!/bin/sh\nset -e\niptables -A FORWARD -i wg0 -j ACCEPT\necho 1 >/proc/sys/net/ipv4/ip_forward\n", "4+4"},
+		{"sysctl -q net.ipv4.conf.all.forwarding=1 net.ipv6.conf.all.forwarding=1", "+4+6"},
+		{"echo 1 > /proc/sys/net/ipv6/conf/all/forwarding", "+6"},
+		{"(sleep 5; sysctl -w net.ipv6.conf.default.forwarding=1) &", "+6"},
+		{"iptables -D FORWARD -i %i -j ACCEPT", ""},
+		{"iptables -A FORWARD -i %i -o %i -j REJECT", ""},
+		{"iptables -A INPUT -i %i -j ACCEPT", ""},
+		{"iptables -t nat -A PREROUTING -i eth0 -p tcp --dport 80 -j DNAT --to 10.10.0.2", ""},
+		{"ufw allow 443/tcp", ""},
+		{"ip route add 10.0.0.0/8 dev %i", ""},
+		{"echo forward accept", ""},
+		{"", ""},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++)
+		check_forwarding(cases[i][0], cases[i][1]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(names_of_other_devices_are_found),
+		cmocka_unit_test(forwarding_is_read),
 		cmocka_unit_test(everything_else_is_passed_over),
 		cmocka_unit_test(own_name_is_no_other),
 		cmocka_unit_test(usual_names_are_told),
