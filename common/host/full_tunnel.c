@@ -29,6 +29,17 @@ static uint64_t share_of(const struct prefix *to)
 	return bits > 32 ? 0 : (uint64_t)1 << (32 - bits);
 }
 
+/* Longer prefixes are networks of somebody's own, whose hosts come by the tunnel. No client has a multicast address. */
+static bool may_hold_client(const struct host_setup *setup, const struct prefix *to)
+{
+	bool is_ipv6 = to->addr.sa.sa_family == AF_INET6;
+	struct prefix multicast;
+
+	prefix_parse("224.0.0.0/3", &multicast);
+	return setup->is_hub && to->bits < (is_ipv6 ? 32 : 16) && share_of(to) > 0 && !prefix_is_private(to) &&
+	       !prefix_contains(&multicast, to);
+}
+
 bool full_tunnel_has(const struct full_tunnel *tunnel, const struct prefix *to)
 {
 	const struct host_setup *setup = tunnel->setup;
@@ -36,7 +47,8 @@ bool full_tunnel_has(const struct full_tunnel *tunnel, const struct prefix *to)
 
 	if (setup->wireguard->interface.table_kind != WG_CONFIG_TABLE_AUTO)
 		return false;
-	if (to->bits == 0 || (tunnel->is_broad[slot] && (!tunnel->has_all[slot] || !prefix_is_private(to))))
+	if (to->bits == 0 || may_hold_client(setup, to) ||
+		(tunnel->is_broad[slot] && (!tunnel->has_all[slot] || !prefix_is_private(to))))
 		return true;
 	for (size_t i = 0; setup->servers && i < setup->servers->count; i++) {
 		struct prefix server = prefix_of_host(&setup->servers->addrs[i]);

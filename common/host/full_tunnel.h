@@ -5,7 +5,8 @@
  * - the pieces of a list that is about everything: 0.0.0.0/1 with 128.0.0.0/1, or what a calculator of allowed IPs has
  *   left of it. About everything is a list that covers half of all IPv4 addresses, or half of 2000::/3, from which all
  *   IPv6 addresses of the Internet are: then a server at an unknown address is rather inside than outside.
- * - a prefix, however long, that holds an address of the server.
+ * - a prefix, however long, that holds an address of the server;
+ * - at a hub a wide prefix of the Internet (of IPv4 wider than /16, of IPv6 than /32): its clients come from anywhere.
  *
  * Private networks beside a /0 stay in the main table, as with wg-quick: there they win over a wider network of this
  * host. Without a /0 they are pieces like the others. Pure.

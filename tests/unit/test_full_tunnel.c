@@ -171,6 +171,25 @@ static void hub_has_no_server(void **state)
 	assert_all_apart("0.0.0.0/1 128.0.0.0/1");
 }
 
+/* The answers to a client must not go into the tunnel because its own address is in some peer's wide prefix. */
+static void wide_prefix_of_a_hub_may_hold_a_client(void **state)
+{
+	(void)state;
+	bed.setup.servers = NULL;
+	bed.setup.is_hub = true;
+	assert_all_apart("192.0.0.0/4");
+	assert_all_apart("200.0.0.0/15 2001::/16 2a00::/12");
+	assert_apart("192.0.0.0/4 10.10.0.0/24 203.0.113.0/24", "192.0.0.0/4");
+	assert_apart("200.1.0.0/16 2a00:1::/32 203.0.113.0/24", "");
+	assert_apart("10.0.0.0/8 172.16.0.0/12 100.64.0.0/10 fc00::/7 fd00::/8", "");
+	assert_apart("224.0.0.0/4 224.0.0.0/3 ff00::/8 ::/16", "");
+	bed.wireguard.interface.table_kind = WG_CONFIG_TABLE_OFF;
+	assert_apart("192.0.0.0/4", "");
+	bed.wireguard.interface.table_kind = WG_CONFIG_TABLE_AUTO;
+	bed.setup.is_hub = false;
+	assert_apart("192.0.0.0/4", "");
+}
+
 /* Its table has the number of the mark: the host's three are taken, whatever makes the tunnel a full one. */
 static void marks_of_the_hosts_tables_are_none(void **state)
 {
@@ -216,6 +235,7 @@ int main(void)
 		cmocka_unit_test_setup(private_network_that_holds_the_server, set_up),
 		cmocka_unit_test_setup(another_table_has_nothing_apart, set_up),
 		cmocka_unit_test_setup(hub_has_no_server, set_up),
+		cmocka_unit_test_setup(wide_prefix_of_a_hub_may_hold_a_client, set_up),
 		cmocka_unit_test_setup(marks_of_the_hosts_tables_are_none, set_up),
 	};
 
