@@ -49,8 +49,9 @@ static int parse_listen(void *owner, const char *text, const struct key_place *p
 			"not an address with its port; expected for example 0.0.0.0:443, [::]:443 or "
 			"ws://127.0.0.1:8080");
 	if (!addr_can_listen(&listen.addr))
-		return key_complain(place, "no program can listen there; expected an address of this host, as in "
-					   "203.0.113.7:443 or [fe80::1%%eth0]:443, or 0.0.0.0:443 and [::]:443 for all");
+		return key_complain(place,
+			"no program can listen there; expected an address of this host, as in 203.0.113.7:443 or "
+			"[fe80::1%%eth0]:443, or 0.0.0.0:443 and [::]:443 for all");
 	host = prefix_of_host(&listen.addr);
 	if (cleartext && !addr_is_loopback(&listen.addr) && !prefix_is_private(&host))
 		return key_complain(place,

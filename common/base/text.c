@@ -105,7 +105,8 @@ static void format_foreign(char buf[TEXT_FOREIGN_MAX], unsigned number, const ch
 
 	for (size_t byte = 1; byte < len; byte++)
 		code = code << 6 | ((unsigned char)at[byte] & 0x3f);
-	while (i < sizeof(lookalikes) / sizeof(*lookalikes) && (code < lookalikes[i].first || code > lookalikes[i].last))
+	while (i < sizeof(lookalikes) / sizeof(*lookalikes) &&
+		(code < lookalikes[i].first || code > lookalikes[i].last))
 		i++;
 	if (len == 0)
 		snprintf(buf, TEXT_FOREIGN_MAX, "character %u is the byte 0x%02x, which is not UTF-8", number,

@@ -15,7 +15,7 @@
 struct tunnel_ref {
 	char name[TUNNEL_REF_NAME_MAX];
 	const char *role;	    /* "client" */
-	char typed[TUNNEL_REF_TYPED_MAX]; /* "home --state-dir DIR": behind the verb of a command that a message names */
+	char typed[TUNNEL_REF_TYPED_MAX]; /* "home --state-dir DIR": behind the verb of a command in a message */
 	char file_path[PATH_MAX];   /* "": started from a URL */
 	char socket_path[PATH_MAX]; /* of its control socket */
 	char twin_path

@@ -67,9 +67,10 @@ static void find_hook(const struct host_setup *setup, size_t i, json_t *warnings
 			if (!forwarding.opens[i] && (families[i].family == AF_INET || !forwarding.switches[i]))
 				continue;
 			json_array_append_new(warnings,
-				json_sprintf("%s: %s: forwards, and %s %s: what the peers send beyond this host by %s is "
-					     "dropped; sysctl -w %s=1 in front of it helps, or the lines [Gateway] and Lan = "
-					     "%s (with Interface, if they leave by another device than the default route's)",
+				json_sprintf("%s: %s: forwards, and %s %s: what the peers send beyond this host by "
+					     "%s is dropped; sysctl -w %s=1 in front of it helps, or the lines "
+					     "[Gateway] and Lan = %s (with Interface, if they leave by another device "
+					     "than the default route's)",
 					PLACE(setup->wireguard_path, interface->hook_lines[kind][j]),
 					wg_config_hook_keys[kind],
 					families[i].parameter, families[i].when, families[i].name,

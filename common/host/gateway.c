@@ -46,7 +46,8 @@ static int parse_interface(void *owner, const char *text, const struct key_place
 		return key_complain(place, "not a device; expected the name of the one that has the Lan, as in eth0");
 	if (!firewall_can_name(text))
 		return key_complain(place,
-			"nft has no words for a device with \", * or \\ in its name; ip link set … name … gives it another");
+			"nft has no words for a device with \", * or \\ in its name; ip link set … name … gives it "
+			"another");
 	memcpy(gateway->interface, text, len + 1);
 	return 0;
 }

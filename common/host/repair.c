@@ -289,9 +289,9 @@ static void look_at_resolver(struct repair *repair)
 	} else if (repair->asks_our_dns) {
 		repair->asks_our_dns = false;
 		snprintf(repair->lost_dns, sizeof(repair->lost_dns),
-			"%.200s: DNS: another program has written /etc/resolv.conf, and this is not asked any more: names "
-			"may be seen by others, or not be found; %sresolvconf -u helps, and a DHCP client that uses "
-			"resolvconf",
+			"%.200s: DNS: another program has written /etc/resolv.conf, and this is not asked any more: "
+			"names may be seen by others, or not be found; %sresolvconf -u helps, and a DHCP client that "
+			"uses resolvconf",
 			PLACE(applied->setup->wireguard_path, dns->line),
 			is_debians ? "ln -sf " DEBIAN_RESOLV_CONF " /etc/resolv.conf && " : "");
 		log_warning("wireguard", "%s", repair->lost_dns);

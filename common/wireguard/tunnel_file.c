@@ -455,8 +455,8 @@ static void check_hook(const char *hook, const char *key, unsigned line, const c
 
 	if (hook_len(hook, device) > HOOK_LEN_MAX)
 		ini_report_add(report, path, line,
-			"%s: too long, %zu bytes with %s for %%i; expected at most %u, which the kernel lets a command have, "
-			"or a script's path",
+			"%s: too long, %zu bytes with %s for %%i; expected at most %u, which the kernel lets a command "
+			"have, or a script's path",
 			key, hook_len(hook, device), device, HOOK_LEN_MAX);
 	if (wg_hook_find_other(hook, device, is_other_device, name, other))
 		log_warning("config",
@@ -470,8 +470,8 @@ static void check_hooks(const struct wg_config_interface *interface, const char 
 {
 	for (size_t i = 0; i < 4; i++)
 		for (size_t j = 0; j < interface->hook_count[i]; j++)
-			check_hook(interface->hooks[i][j], wg_config_hook_keys[i], interface->hook_lines[i][j], path, device,
-				name, report);
+			check_hook(interface->hooks[i][j], wg_config_hook_keys[i], interface->hook_lines[i][j], path,
+				device, name, report);
 }
 
 /* A device's name: wg-quick's rule, and without the two names that the kernel keeps for itself in /proc/sys/net.
@@ -517,7 +517,8 @@ bool tunnel_file_take_device(const char *wireguard_path, const char *path, const
 	else
 		memcpy(ret_device, base, strlen(base) + 1);
 	if (*ret_device)
-		check_hooks(&wireguard->interface, wireguard_path ? wireguard_path : path, ret_device, name, place->report);
+		check_hooks(&wireguard->interface, wireguard_path ? wireguard_path : path, ret_device, name,
+			place->report);
 	return true;
 }
 

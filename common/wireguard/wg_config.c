@@ -143,8 +143,8 @@ static int add_prefix(const char *item, bool is_address, struct wg_config_prefix
 		return key_complain(place, "not an address; expected one such as 10.0.0.1/24 or fd00::1/64");
 	if (is_address && is_no_devices(&prefix.addr))
 		return key_complain(place,
-			"no device can have this address; expected one of the tunnel's own network, such as 10.10.0.2/24 or "
-			"fd10::2/64");
+			"no device can have this address; expected one of the tunnel's own network, such as "
+			"10.10.0.2/24 or fd10::2/64");
 	if (!is_address)
 		prefix = prefix_network(&prefix);
 	slot = key_append(array, count, sizeof(*slot), place);
@@ -721,8 +721,8 @@ void wg_config_finish(const struct wg_config *config, const struct ini *ini, str
 {
 	if (config->amnezia_line)
 		ini_report_add(report, ini->path, config->amnezia_line,
-			"%s: AmneziaWG's, which changes WireGuard's messages and times; expected no such lines, at both "
-			"ends, or the values of plain WireGuard (%s)",
+			"%s: AmneziaWG's, which changes WireGuard's messages and times; expected no such lines, at "
+			"both ends, or the values of plain WireGuard (%s)",
 			config->amnezia, config->amnezia_plain);
 	check_peers_without_key(config, ini, report);
 	check_keys(config, ini, report);

@@ -66,7 +66,7 @@ struct wg_config {
 	struct wg_config_interface interface;
 	struct wg_config_peer *peers;
 	size_t peer_count;
-	char amnezia[320];	 /* AmneziaWG's keys that are not neutral: "Jc, S1, I1"; all of them are 278 characters */
+	char amnezia[320];	 /* AmneziaWG's keys that are not neutral: "Jc, S1, I1"; all are 278 characters */
 	char amnezia_plain[512]; /* "Jc = 0, S1 = 0, no I1"; all of them are 426 */
 	unsigned amnezia_line; /* of the first; 0: none */
 };

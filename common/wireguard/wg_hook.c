@@ -160,6 +160,7 @@ static void read_switch(const char *word, struct wg_hook_forwarding *ret)
 void wg_hook_read_forwarding(const char *text, struct wg_hook_forwarding *ret)
 {
 	static const char *const places[] = {"FORWARD", "POSTROUTING", "forward", "postrouting", "route"};
+	static const char *const deletes[] = {"-D", "--delete", "delete", NULL};
 	static const char *const verdicts[] = {
 		"ACCEPT", "MASQUERADE", "SNAT", "accept", "masquerade", "snat", "allow", NULL};
 
@@ -173,7 +174,7 @@ void wg_hook_read_forwarding(const char *text, struct wg_hook_forwarding *ret)
 			read_switch(word, ret);
 			is_filter |= reading.is_tables || is_program(word, "nft") || is_program(word, "ufw");
 			is_ipv6 |= strstr(word, "ip6tables") || strcmp(word, "ip6") == 0;
-			is_deleted |= strcmp(word, "-D") == 0 || strcmp(word, "--delete") == 0 || strcmp(word, "delete") == 0;
+			is_deleted |= is_one_of(word, deletes);
 			for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++)
 				has_place |= strstr(word, places[i]) != NULL;
 			has_verdict |= is_one_of(word, verdicts);
