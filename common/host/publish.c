@@ -249,7 +249,7 @@ static void check_one(
 	char to[PUBLISH_TEXT_MAX];
 
 	check_keys(publish, path, report);
-	if (!wireguard)
+	if (!wireguard && !publish->name_line) /* our rules name it; a connection of ours goes where the routes lead */
 		ini_report_add(report, path, publish->line,
 			"[Publish]: needs a device of ours; expected [Interface] in this file, or WireGuard = PATH");
 	if (!publish->service.to.sa.sa_family || (publish->service.protocol == 0 && publish->name_count == 0))

@@ -428,6 +428,9 @@ static void published_names_arrive(void **state)
 	assert_string_equal(named[1].names[0].text, "*.example.org");
 	assert_int_equal(named[1].proxy_protocol, 0);
 	server_config_done(&config);
+	assert_int_equal(read_text("[Server]\n[Publish]\nServerName = nas\nTo = 192.168.1.30:443\n", &config, &report), 0);
+	assert_int_equal(config.named_count, 1); /* beside another program's device, too */
+	server_config_done(&config);
 }
 
 /* The certificate's names, also the common one; without a certificate the host's. */
