@@ -6,22 +6,19 @@
  */
 #include "common/net/netlink.h"
 
-#include "common/base/log.h"
+#include "common/net/netns.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/netlink.h>
 #include <netlink/errno.h>
 #include <netlink/msg.h>
 #include <netlink/netlink.h>
-#include <sched.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
-#include <unistd.h>
 
 /* The kernel answers before send() returns, and prepares the next part of a list before the last one is read. Waiting
  * longer than this means waiting for ever. */
@@ -67,28 +64,15 @@ static int open_socket(struct netlink *netlink, struct err *err)
 	return 0;
 }
 
-/* A netlink socket belongs for ever to the namespace in which it was made: step into it, make the socket, step back. */
+/* A netlink socket belongs for ever to the namespace in which it was made. */
 int netlink_open(struct netlink *netlink, int netns_fd, struct err *err)
 {
-	int home, rc;
+	int home = netns_enter(netns_fd, err), rc;
 
-	if (netns_fd < 0)
-		return open_socket(netlink, err);
-	home = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
 	if (home < 0)
-		return err_system(err, -errno, "/proc/thread-self/ns/net");
-	if (setns(netns_fd, CLONE_NEWNET) < 0) {
-		rc = err_system(err, -errno, "network namespace");
-	} else {
-		rc = open_socket(netlink, err);
-		/* In the wrong namespace everything that follows would change the wrong host. */
-		if (setns(home, CLONE_NEWNET) < 0) {
-			log_error("route", "no way back to the own network namespace: %s", strerror(errno));
-			log_flush();
-			abort();
-		}
-	}
-	close(home);
+		return home;
+	rc = open_socket(netlink, err);
+	netns_leave(home);
 	return rc;
 }
 
