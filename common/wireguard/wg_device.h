@@ -75,6 +75,16 @@ int wg_device_poke(
  */
 int wg_device_revive_peer(const char *name, const uint8_t public_key[WG_CONFIG_KEY_LEN], struct err *err);
 
+/* Add allowed IPs to what a peer has; another peer of the device that has one of them loses it. @prefixes: bits behind
+ * the length are 0. Return: 0, also where there is no such peer; or a negative errno. */
+int wg_device_add_allowed_ips(const char *name, const uint8_t public_key[WG_CONFIG_KEY_LEN], struct prefix *prefixes,
+	size_t count, struct err *err);
+
+/* Take allowed IPs from a peer, those that it has. Before Linux 6.16 the rest is set anew for that, so what another
+ * program adds in this very moment may be lost. Return: as above. */
+int wg_device_take_allowed_ips(const char *name, const uint8_t public_key[WG_CONFIG_KEY_LEN], struct prefix *prefixes,
+	size_t count, struct err *err);
+
 /* --- read --- */
 
 /* Without private and preshared keys. Return: 0 (wg_state_done() it), -ENODEV (no such device, or not

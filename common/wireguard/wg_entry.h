@@ -5,6 +5,7 @@
 #include "common/base/prefix.h"
 #include "common/wireguard/wg_config.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -22,6 +23,7 @@ struct wg_entry {
 	const uint16_t *keepalive_s;  /* NULL: stays */
 	struct prefix *allowed_ips;   /* these are added; the one thing that an entry owns */
 	size_t allowed_ip_count;
+	bool takes_away;	      /* the allowed IPs instead of adding them; -EINVAL before Linux 6.16 */
 };
 
 /* All of a peer's configuration, its allowed IPs sorted, each once. The rest is borrowed from @peer and @endpoint

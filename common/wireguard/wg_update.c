@@ -23,6 +23,10 @@
 /* 40 bytes each (IPv6), so that a message is full to two thirds. */
 #define ALLOWED_IPS_MAX 1000
 
+/* Since Linux 6.16, see <linux/wireguard.h>; Debian 12's has not got them. */
+#define ALLOWED_IP_FLAGS 4     /* WGALLOWEDIP_A_FLAGS */
+#define ALLOWED_IP_REMOVE_ME 1 /* WGALLOWEDIP_F_REMOVE_ME */
+
 _Static_assert((int)WG_ENTRY_REMOVE == (int)WGPEER_F_REMOVE_ME, "the kernel's own numbers");
 _Static_assert((int)WG_ENTRY_REPLACE_ALLOWED_IPS == (int)WGPEER_F_REPLACE_ALLOWEDIPS, "the kernel's own numbers");
 _Static_assert((int)WG_ENTRY_UPDATE_ONLY == (int)WGPEER_F_UPDATE_ONLY, "the kernel's own numbers");
@@ -74,7 +78,7 @@ void wg_update_close(struct wg_update *update)
 
 /* --- a message; each function returns 0, or a negative number if there is no room left --- */
 
-static int put_allowed_ip(struct nl_msg *message, const struct prefix *prefix)
+static int put_allowed_ip(struct nl_msg *message, const struct prefix *prefix, bool takes_away)
 {
 	bool is_ipv4 = prefix->addr.sa.sa_family == AF_INET;
 	const void *address =
@@ -83,22 +87,23 @@ static int put_allowed_ip(struct nl_msg *message, const struct prefix *prefix)
 
 	if (!nest || nla_put_u16(message, WGALLOWEDIP_A_FAMILY, prefix->addr.sa.sa_family) < 0 ||
 		nla_put(message, WGALLOWEDIP_A_IPADDR, is_ipv4 ? 4 : 16, address) < 0 ||
-		nla_put_u8(message, WGALLOWEDIP_A_CIDR_MASK, prefix->bits) < 0)
+		nla_put_u8(message, WGALLOWEDIP_A_CIDR_MASK, prefix->bits) < 0 ||
+		(takes_away && nla_put_u32(message, ALLOWED_IP_FLAGS, ALLOWED_IP_REMOVE_ME) < 0))
 		return -E2BIG;
 	return nla_nest_end(message, nest);
 }
 
-static int put_allowed_ips(struct nl_msg *message, const struct prefix *prefixes, size_t count)
+static int put_allowed_ips(struct nl_msg *message, const struct wg_entry *entry)
 {
 	struct nlattr *nest;
 
-	if (count == 0)
+	if (entry->allowed_ip_count == 0)
 		return 0;
 	nest = nla_nest_start(message, NLA_F_NESTED | WGPEER_A_ALLOWEDIPS);
 	if (!nest)
 		return -E2BIG;
-	for (size_t i = 0; i < count; i++)
-		if (put_allowed_ip(message, &prefixes[i]) < 0)
+	for (size_t i = 0; i < entry->allowed_ip_count; i++)
+		if (put_allowed_ip(message, &entry->allowed_ips[i], entry->takes_away) < 0)
 			return -E2BIG;
 	return nla_nest_end(message, nest);
 }
@@ -117,7 +122,7 @@ static int put_entry(struct nl_msg *message, const struct wg_entry *entry)
 		return -E2BIG;
 	if (entry->keepalive_s && nla_put_u16(message, WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL, *entry->keepalive_s) < 0)
 		return -E2BIG;
-	if (put_allowed_ips(message, entry->allowed_ips, entry->allowed_ip_count) < 0)
+	if (put_allowed_ips(message, entry) < 0)
 		return -E2BIG;
 	return nla_nest_end(message, nest);
 }
@@ -182,8 +187,10 @@ int wg_update_peer(struct wg_update *update, const struct wg_entry *entry)
 			part.allowed_ip_count = ALLOWED_IPS_MAX;
 		rc = wg_update_send(update, &part, 1);
 		done += part.allowed_ip_count;
-		/* all further messages only add */
-		part = (struct wg_entry){.public_key = entry->public_key, .flags = WG_ENTRY_UPDATE_ONLY};
+		/* all further messages only add, or only take away */
+		part = (struct wg_entry){.public_key = entry->public_key,
+			.flags = WG_ENTRY_UPDATE_ONLY,
+			.takes_away = entry->takes_away};
 	} while (rc == 0 && done < entry->allowed_ip_count);
 	return rc;
 }
