@@ -235,6 +235,13 @@ static void *open_publish(void *owner, const struct key_place *place)
 	return publish_open(&config->publishes, &config->publish_count, place);
 }
 
+static void *open_claim(void *owner, const struct key_place *place)
+{
+	struct server_config *config = owner;
+
+	return claim_open(&config->claims, &config->claim_count, place);
+}
+
 /* A device of ours answers at one port, which the default target is. */
 static void fill_defaults(struct reading *reading)
 {
@@ -622,6 +629,8 @@ static void finish(struct reading *reading)
 		check_publish_name(reading, &config->publishes[i]);
 	}
 	part_publishes(config);
+	claim_check(config->claims, config->claim_count, config->has_device ? &config->wireguard : NULL, config->device,
+		config->path, reading->report);
 	check_peers(reading);
 	for (size_t i = 0; i < config->client_count; i++)
 		if (!config->clients[i].name)
@@ -643,6 +652,7 @@ static int read_into(struct reading *reading, const char *path, struct err *err)
 		.peer = {&peer_table, open_peer},
 		.gateway = {&gateway_table, open_gateway},
 		.publish = {&publish_table, open_publish},
+		.claim = {&claim_table, open_claim},
 		.wireguard_path = &reading->config->wireguard_path,
 		.wireguard = &reading->config->wireguard};
 	rc = tunnel_file_read(&reading->file, path, reading->report, err);
@@ -684,6 +694,7 @@ void server_config_done(void *owner)
 	free(config->wireguard_path);
 	gateways_done(config->gateways, config->gateway_count);
 	publishes_done(config->publishes, config->publish_count + config->named_count);
+	claims_free(config->claims, config->claim_count);
 	wg_config_done(&config->wireguard);
 	*config = (struct server_config){0};
 }

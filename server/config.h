@@ -4,6 +4,7 @@
 #include "common/base/addr.h"
 #include "common/base/err.h"
 #include "common/base/ini.h"
+#include "common/host/claim.h"
 #include "common/host/gateway.h"
 #include "common/host/publish.h"
 #include "common/wireguard/wg_config.h"
@@ -52,6 +53,8 @@ struct server_config {
 	struct publish *publishes; /* with Port; those with ServerName follow them */
 	size_t publish_count;
 	size_t named_count; /* of the latter */
+	struct claim *claims;
+	size_t claim_count;
 	unsigned main_line; /* of [Server]'s header */
 	struct server_client *clients;
 	size_t client_count;

@@ -20,6 +20,7 @@
 #include "common/base/log.h"
 #include "common/base/text.h"
 #include "common/host/check.h"
+#include "common/host/claims.h"
 #include "common/net/netmon.h"
 #include "common/process/configuration.h"
 #include "common/process/socket_tune.h"
@@ -61,6 +62,7 @@ struct supervisor {
 	uv_timer_t look_timer; /* at the certificate's files */
 	uv_timer_t reachable_timer;
 	struct reachable reachable;
+	struct claims *claims; /* NULL: not yet, or not to be had */
 	bool has_timer; /* both */
 	char told_device[IFNAMSIZ]; /* see open_port.h */
 	char state[512];	    /* "up: listening on …" */
@@ -223,6 +225,7 @@ static int take_config(struct supervisor *s, struct channel *channel, struct ser
 	struct host *host = supervise_host(s->supervise);
 	bool is_of_device = host && restart_is_same_device(s->first, config);
 	struct settings_build settings;
+	struct err claims_err = {""};
 	int rc = settings_build_open(&settings, &s->frame, config, err);
 
 	if (rc == 0 && is_of_device) {
@@ -233,6 +236,8 @@ static int take_config(struct supervisor *s, struct channel *channel, struct ser
 	if (rc < 0)
 		return rc;
 	restart_append(ret_restart, restart_size, s->first, config);
+	if (s->claims && claims_set(s->claims, config->claims, config->claim_count, &claims_err) < 0)
+		log_error("claim", "%s", claims_err.text);
 	rc = use_settings(s, channel, config, &settings, err);
 	configuration_use(&s->configuration, config, is_of_device);
 	/* The reload brings back peers that another program has removed, and these have forgotten their client's
@@ -323,6 +328,17 @@ static void on_reachable_timer(uv_timer_t *timer)
 	reachable_check(&s->reachable);
 }
 
+/* A claim may wait for years, so `up` does not wait for it. */
+static void open_claims(struct supervisor *s)
+{
+	const struct server_config *config = configuration_in_use(&s->configuration);
+	struct err err = {""};
+
+	if (claims_open(&s->claims, supervise_loop(s->supervise), s->options->state_dir, s->first->name,
+		    config->claims, config->claim_count, &err) < 0)
+		log_error("claim", "%s; nothing is claimed", err.text);
+}
+
 static void on_ready(void *owner)
 {
 	struct supervisor *s = owner;
@@ -340,6 +356,7 @@ static void on_ready(void *owner)
 		.on_checked = on_ports_checked,
 		.owner = s};
 	uv_timer_start(&s->look_timer, on_look_timer, CERTIFICATE_LOOK_MS, CERTIFICATE_LOOK_MS);
+	open_claims(s);
 }
 
 /* wg-quick sets the device up last, when it already has its port: that is the event to wait for. */
@@ -350,6 +367,7 @@ static void on_network(void *owner, struct channel *channel, unsigned kinds)
 	(void)channel;
 	if (kinds & NETMON_LINK)
 		warn_of_open_port(s);
+	claims_on_network(s->claims, kinds);
 	if (kinds & NETMON_FIREWALL && s->has_timer && !uv_is_active((uv_handle_t *)&s->reachable_timer))
 		uv_timer_start(&s->reachable_timer, on_reachable_timer, REACHABLE_MS, 0);
 }
@@ -375,10 +393,12 @@ static const char *name_of_peer(const struct client_list *clients, const json_t 
 static void on_report(void *owner, json_t *object)
 {
 	const struct supervisor *s = owner;
-	json_t *peer;
+	json_t *peer, *claims = claims_report(s->claims);
 	size_t i;
 
 	json_array_extend(json_object_get(object, "warnings"), s->reachable.warnings);
+	if (claims)
+		json_object_set_new(object, "claims", claims);
 	json_array_foreach (json_object_get(json_object_get(object, "wireguard"), "peers"), i, peer) {
 		const char *name = name_of_peer(&s->settings.clients, peer);
 
@@ -392,6 +412,7 @@ static void on_close(void *owner)
 	struct supervisor *s = owner;
 
 	reachable_close(&s->reachable);
+	claims_close(s->claims);
 	if (!s->has_timer)
 		return;
 	uv_close((uv_handle_t *)&s->look_timer, NULL);

@@ -316,12 +316,35 @@ static void write_wireguard(FILE *out, const json_t *wireguard, int64_t now_s)
 		write_peer(out, peer, now_s);
 }
 
+static void write_claim(FILE *out, const json_t *claim, int64_t now_s)
+{
+	const char *container = tunnel_ref_text(claim, "container"), *path = tunnel_ref_text(claim, "namespace");
+	const char *reason = tunnel_ref_text(claim, "reason"), *last = tunnel_ref_text(claim, "last_at");
+	char quoted[1536];
+	json_t *prefix;
+	size_t i;
+
+	fprintf(out, "\n  claim: %s%s%s\n    peer: %s\n    allowed ips: ", tunnel_ref_text(claim, "interface"),
+		*container ? " in container " : *path ? " in " : "", *container ? container : path,
+		tunnel_ref_text(claim, "public_key"));
+	json_array_foreach (json_object_get(claim, "allowed_ips"), i, prefix)
+		fprintf(out, "%s%s", i > 0 ? ", " : "", json_string_value(prefix));
+	fprintf(out, "\n    state: %s%s%s\n", tunnel_ref_text(claim, "state"), *reason ? ": " : "",
+		log_quote(quoted, sizeof(quoted), reason, strlen(reason)));
+	write_since(out, "    ", claim, now_s);
+	if (!*last)
+		return;
+	fprintf(out, "    put right: %.0f times, the last one ", number_of(claim, "put_right"));
+	write_time_ago(out, last, now_s);
+	fputc('\n', out);
+}
+
 /* Fields that no function here knows, one a line. */
 static void write_unknown(FILE *out, const json_t *object)
 {
 	static const char *const known[] = {"name", "role", "state", "since", "pid", "worker_pid", "worker_restarts",
 		"sandbox_lacks", "pin", "server", "link", "sessions", "datagrams", "bytes", "queue", "dropped",
-		"wireguard", "warnings", "publish", NULL};
+		"wireguard", "warnings", "publish", "claims", NULL};
 	const char *key;
 	json_t *value, *all = json_copy((json_t *)(uintptr_t)object);
 
@@ -349,6 +372,8 @@ static void write_warnings(FILE *out, const json_t *warnings)
 void status_text_write(FILE *out, const json_t *object, int64_t now_s)
 {
 	const json_t *queue = json_object_get(object, "queue");
+	json_t *claim;
+	size_t i;
 
 	write_state(out, object, now_s);
 	write_warnings(out, json_object_get(object, "warnings"));
@@ -361,6 +386,8 @@ void status_text_write(FILE *out, const json_t *object, int64_t now_s)
 	write_dropped(out, "  ", object);
 	write_unknown(out, object);
 	write_publish(out, json_object_get(object, "publish"));
+	json_array_foreach (json_object_get(object, "claims"), i, claim)
+		write_claim(out, claim, now_s);
 	write_wireguard(out, json_object_get(object, "wireguard"), now_s);
 	write_sessions(out, json_object_get(object, "sessions"), now_s);
 }

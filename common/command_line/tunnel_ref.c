@@ -5,6 +5,7 @@
 
 #include "common/base/dropins.h"
 #include "common/host/host.h"
+#include "common/host/undo.h"
 #include "common/process/control.h"
 #include "common/wireguard/tunnel_file.h"
 
@@ -19,7 +20,7 @@
 int tunnel_ref_set(struct tunnel_ref *ret, const struct options *options, const char *role, const char *name,
 	const char *file_path, struct err *err)
 {
-	struct tunnel_ref tunnel = {.role = role};
+	struct tunnel_ref tunnel = {.role = role, .state_dir = options->state_dir};
 	const char *twin_role = strcmp(role, "client") == 0 ? "server" : "client";
 	const char *word = options->tunnel_word;
 	size_t max = sizeof(tunnel.socket_path);
@@ -27,8 +28,7 @@ int tunnel_ref_set(struct tunnel_ref *ret, const struct options *options, const 
 	if ((size_t)snprintf(tunnel.name, sizeof(tunnel.name), "%s", name) >= sizeof(tunnel.name) ||
 		(size_t)snprintf(tunnel.file_path, max, "%s", file_path ? file_path : "") >= max ||
 		(size_t)snprintf(tunnel.socket_path, max, "%s/%s.%s", options->runtime_dir, name, role) >= max ||
-		(size_t)snprintf(tunnel.twin_path, max, "%s/%s.%s", options->runtime_dir, name, twin_role) >= max ||
-		(size_t)snprintf(tunnel.undo_path, max, "%s/%s/undo", options->state_dir, name) >= max)
+		(size_t)snprintf(tunnel.twin_path, max, "%s/%s.%s", options->runtime_dir, name, twin_role) >= max)
 		return err_set(err, -ENAMETOOLONG, "%s: its name or the folders are too long", name);
 	/* A tunnel from a URL is called after its host; a status of all tunnels has no word. */
 	snprintf(tunnel.typed, sizeof(tunnel.typed), "%.255s%s", file_path && word ? word : name, options->places);
@@ -97,7 +97,7 @@ bool tunnel_ref_has_file(const struct tunnel_ref *tunnel, const char *section)
 
 bool tunnel_ref_has_undo_list(const struct tunnel_ref *tunnel)
 {
-	return access(tunnel->undo_path, F_OK) == 0;
+	return undo_exists(tunnel->state_dir, tunnel->name);
 }
 
 /* A socket that refuses, a folder that does not exist, a tunnel that has just ended: all mean that it does not run. */

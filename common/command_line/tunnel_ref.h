@@ -20,7 +20,7 @@ struct tunnel_ref {
 	char socket_path[PATH_MAX]; /* of its control socket */
 	char twin_path
 		[PATH_MAX]; /* control socket of the other program's tunnel of this name; both share one undo list */
-	char undo_path[PATH_MAX];
+	const char *state_dir; /* of its undo lists; borrowed from the options */
 };
 
 /* From NAME, FILE, or the host name after which a tunnel from a URL is called. Return: 0 or -EINVAL. */

@@ -456,18 +456,11 @@ static void on_crash_cleaned(void *owner)
 	(void)owner; /* the loop ends by itself: nothing is left on it */
 }
 
-int host_clean(const char *state_dir, const char *name, struct err *err)
+static int clean_list(struct undo *undo, struct err *err)
 {
 	struct unwind unwind;
-	struct undo *undo;
 	uv_loop_t loop;
-	int rc;
 
-	if (!undo_exists(state_dir, name))
-		return 0;
-	rc = undo_open(&undo, state_dir, name, err);
-	if (rc < 0)
-		return rc;
 	uv_loop_init(&loop);
 	unwind_start(&unwind, &loop, undo, on_crash_cleaned, NULL);
 	uv_run(&loop, UV_RUN_DEFAULT);
@@ -476,6 +469,23 @@ int host_clean(const char *state_dir, const char *name, struct err *err)
 	if (unwind.failed > 0)
 		return err_set(err, -EIO, "what could not be undone: %u changes, see above", unwind.failed);
 	return (int)unwind.undone;
+}
+
+int host_clean(const char *state_dir, const char *name, struct err *err)
+{
+	struct undo *claims, *undo;
+	int rc, count;
+
+	if (!undo_exists(state_dir, name))
+		return 0;
+	rc = undo_open_claims(&claims, state_dir, name, err);
+	if (rc < 0)
+		return rc;
+	count = clean_list(claims, err);
+	rc = undo_open(&undo, state_dir, name, err);
+	if (rc == 0)
+		rc = clean_list(undo, err);
+	return rc < 0 ? rc : count < 0 ? count : count + rc;
 }
 
 static void on_hooks_done(void *owner, const char *failure)

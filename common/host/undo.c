@@ -49,20 +49,21 @@ struct undo_lines {
 	bool is_current; /* true if the last boot and namespace in it are ours */
 };
 
+struct era {
+	char boot[BOOT_ID_MAX];
+	json_int_t netns;
+};
+
 struct undo {
 	int fd;	       /* locked while open */
 	int folder_fd; /* STATE_DIR, for undo_lock() */
 	char state_dir[PATH_MAX];
 	char path[PATH_MAX];
 	struct undo_lines list;
+	struct era era; /* of the opening: later we may be in another namespace for a moment */
 };
 
 /* --- this boot and network namespace --- */
-
-struct era {
-	char boot[BOOT_ID_MAX];
-	json_int_t netns;
-};
 
 /* A boot has a random id, and a namespace an inode number that is unique while it lives. Together they tell whether the
  * changes of a list can still be there. */
@@ -255,12 +256,8 @@ static int append(int fd, json_t *object)
 
 static int append_era(struct undo *undo, struct err *err)
 {
-	struct era era;
-	int rc = era_of_now(&era, err);
+	int rc = append(undo->fd, json_pack("{s:s, s:I}", "boot", undo->era.boot, "netns", undo->era.netns));
 
-	if (rc < 0)
-		return rc;
-	rc = append(undo->fd, json_pack("{s:s, s:I}", "boot", era.boot, "netns", era.netns));
 	if (rc < 0)
 		return err_system(err, rc, "%s", undo->path);
 	undo->list.is_current = true;
@@ -338,6 +335,14 @@ int undo_drop(struct undo *undo, size_t at, struct err *err)
 	int rc = line ? drop_line(undo, line) : -ENOENT;
 
 	return rc < 0 ? err_system(err, rc, "%s", undo->path) : 0;
+}
+
+void undo_begin_anew(struct undo *undo)
+{
+	if (undo->list.count > 0 || ftruncate(undo->fd, 0) < 0)
+		return;
+	undo->list.entries = 0;
+	undo->list.is_current = false;
 }
 
 bool undo_set_aside(struct undo *undo, size_t at)
@@ -519,6 +524,8 @@ static int open_files(struct undo *undo, struct err *err)
 	rc = take_lock(undo, err);
 	if (rc == 0)
 		rc = check_writers(undo, err);
+	if (rc == 0)
+		rc = era_of_now(&undo->era, err);
 	return rc < 0 ? rc : lines_read(&undo->list, undo->fd, undo->path, err);
 }
 
@@ -532,7 +539,7 @@ static void undo_free(struct undo *undo)
 	free(undo);
 }
 
-int undo_open(struct undo **ret, const char *state_dir, const char *name, struct err *err)
+static int open_list(struct undo **ret, const char *state_dir, const char *name, const char *list, struct err *err)
 {
 	struct undo *undo = calloc(1, sizeof(*undo));
 	int rc = 0;
@@ -541,7 +548,7 @@ int undo_open(struct undo **ret, const char *state_dir, const char *name, struct
 		return err_system(err, -ENOMEM, "undo list");
 	undo->fd = undo->folder_fd = -1;
 	if (snprintf(undo->state_dir, sizeof(undo->state_dir), "%s", state_dir) >= (int)sizeof(undo->state_dir) ||
-		snprintf(undo->path, sizeof(undo->path), "%s/%s/undo", state_dir, name) >= (int)sizeof(undo->path))
+		snprintf(undo->path, sizeof(undo->path), "%s/%s/%s", state_dir, name, list) >= (int)sizeof(undo->path))
 		rc = err_system(err, -ENAMETOOLONG, "%s", state_dir);
 	if (rc == 0)
 		rc = open_files(undo, err);
@@ -551,6 +558,16 @@ int undo_open(struct undo **ret, const char *state_dir, const char *name, struct
 	}
 	*ret = undo;
 	return 0;
+}
+
+int undo_open(struct undo **ret, const char *state_dir, const char *name, struct err *err)
+{
+	return open_list(ret, state_dir, name, "undo", err);
+}
+
+int undo_open_claims(struct undo **ret, const char *state_dir, const char *name, struct err *err)
+{
+	return open_list(ret, state_dir, name, "claims", err);
 }
 
 /* Another tunnel may have handed something over until the host's lock is ours, so the list is read once more. */
@@ -567,8 +584,12 @@ void undo_close(struct undo *undo)
 
 bool undo_exists(const char *state_dir, const char *name)
 {
+	static const char *const lists[] = {"undo", "claims"};
 	char path[PATH_MAX];
 
-	return snprintf(path, sizeof(path), "%s/%s/undo", state_dir, name) < (int)sizeof(path) &&
-	       access(path, F_OK) == 0;
+	for (size_t i = 0; i < sizeof(lists) / sizeof(*lists); i++)
+		if (snprintf(path, sizeof(path), "%s/%s/%s", state_dir, name, lists[i]) < (int)sizeof(path) &&
+			access(path, F_OK) == 0)
+			return true;
+	return false;
 }

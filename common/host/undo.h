@@ -33,10 +33,12 @@ struct undo;
 /* Take the list of @name, locked; made where there is none. Entries that it holds already are left from a crash.
  * Return: 0, -EBUSY (this tunnel runs already, or is being cleaned up), or another negative errno. */
 int undo_open(struct undo **ret, const char *state_dir, const char *name, struct err *err);
+/* The same for the list of its claims, STATE_DIR/NAME/claims: these come and go by themselves. */
+int undo_open_claims(struct undo **ret, const char *state_dir, const char *name, struct err *err);
 /* Close and unlock; an empty list's file is removed. */
 void undo_close(struct undo *undo);
 
-/* Is there a list of @name at all? Changes nothing. */
+/* Is there one of both lists of @name? Changes nothing. */
 bool undo_exists(const char *state_dir, const char *name);
 
 /* Write one entry, before the change is made. Return: 0 or a negative errno. */
@@ -47,6 +49,10 @@ const struct undo_entry *undo_newest(const struct undo *undo, size_t at);
 
 /* The entry at @at has been undone. Return: 0 or a negative errno. */
 int undo_drop(struct undo *undo, size_t at, struct err *err);
+
+/* No entry is left: begin the file anew, so that it stays short however long the tunnel runs. For a list that no other
+ * tunnel writes to. */
+void undo_begin_anew(struct undo *undo);
 
 /* The entry at @at could not be undone: it is left out until the list is opened again, at most UNDO_TRIES_MAX times.
  * Return: is it given up now? */

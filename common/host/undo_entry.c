@@ -5,6 +5,8 @@
  */
 #include "common/host/undo_entry.h"
 
+#include "common/base/base64.h"
+
 #include <errno.h>
 #include <string.h>
 
@@ -15,8 +17,21 @@ static const char *const kind_words[] = {
 	[UNDO_RULE] = "rule",
 	[UNDO_FIREWALL] = "firewall",
 	[UNDO_COMMAND] = "command",
+	[UNDO_CLAIM_IP] = "claim_ip",
+	[UNDO_CLAIM_ROUTE] = "claim_route",
 };
 #define KIND_COUNT (sizeof(kind_words) / sizeof(kind_words[0]))
+
+/* A route has the key of its claim's peer. */
+static json_t *encode_claim(const struct undo_entry *entry, const char *word)
+{
+	char prefix[PREFIX_TEXT_MAX], key[BASE64_LEN(WG_CONFIG_KEY_LEN) + 1];
+
+	base64_encode(key, sizeof(key), entry->public_key, sizeof(entry->public_key), BASE64_STANDARD);
+	return json_pack("{s:s, s:s, s:I, s:s, s:i, s:s, s:s}", "kind", word, "namespace", entry->text, "id",
+		(json_int_t)entry->netns, "name", entry->device, "index", entry->index, "prefix",
+		prefix_format(prefix, sizeof(prefix), &entry->prefix), "public_key", key);
+}
 
 static json_t *encode_kind(const struct undo_entry *entry)
 {
@@ -36,6 +51,9 @@ static json_t *encode_kind(const struct undo_entry *entry)
 	case UNDO_FIREWALL:
 	case UNDO_COMMAND:
 		return json_pack("{s:s, s:s}", "kind", word, "text", entry->text);
+	case UNDO_CLAIM_IP:
+	case UNDO_CLAIM_ROUTE:
+		return encode_claim(entry, word);
 	}
 	return NULL;
 }
@@ -82,6 +100,20 @@ static bool decode_rule(const json_t *object, struct net_rule *rule)
 	return is_whole;
 }
 
+static bool decode_claim(const json_t *object, struct undo_entry *entry)
+{
+	char prefix[PREFIX_TEXT_MAX], key[BASE64_LEN(WG_CONFIG_KEY_LEN) + 1];
+
+	entry->index = (int)json_integer_value(json_object_get(object, "index"));
+	entry->netns = (uint64_t)json_integer_value(json_object_get(object, "id"));
+	return entry->index > 0 && take_text(object, "name", entry->device, sizeof(entry->device)) &&
+	       take_text(object, "namespace", entry->text, sizeof(entry->text)) &&
+	       take_text(object, "prefix", prefix, sizeof(prefix)) && prefix_parse(prefix, &entry->prefix) == 0 &&
+	       take_text(object, "public_key", key, sizeof(key)) &&
+	       base64_decode(entry->public_key, sizeof(entry->public_key), key, strlen(key), BASE64_STANDARD) ==
+		       (ssize_t)sizeof(entry->public_key);
+}
+
 static bool decode_kind(const json_t *object, struct undo_entry *entry)
 {
 	switch (entry->kind) {
@@ -97,6 +129,9 @@ static bool decode_kind(const json_t *object, struct undo_entry *entry)
 	case UNDO_FIREWALL:
 	case UNDO_COMMAND:
 		return take_text(object, "text", entry->text, sizeof(entry->text));
+	case UNDO_CLAIM_IP:
+	case UNDO_CLAIM_ROUTE:
+		return decode_claim(object, entry);
 	}
 	return false;
 }

@@ -1,8 +1,10 @@
 /* One entry of the undo list, and its line of JSON. Pure. */
 #pragma once
 
+#include "common/base/prefix.h"
 #include "common/net/rule.h"
 #include "common/net/sysctl.h"
+#include "common/wireguard/wg_config.h"
 
 #include <jansson.h>
 #include <net/if.h>
@@ -16,6 +18,10 @@ enum undo_kind {
 	UNDO_RULE,   /* deleted only where all of it fits */
 	UNDO_FIREWALL, /* text: our nftables table's name */
 	UNDO_COMMAND,  /* text: a line for sh -c: resolvconf, a rule in FORWARD */
+	/* On another program's device, see claim_undo.h: name, index, prefix, namespace (text: its path, "": ours; id:
+	 * netns_id()). An allowed IP is taken from the peer with that key, and only from that. */
+	UNDO_CLAIM_IP,
+	UNDO_CLAIM_ROUTE,
 };
 
 struct undo_entry {
@@ -23,10 +29,13 @@ struct undo_entry {
 	bool outlives_boot;
 	char path[SYSCTL_PATH_MAX]; /* SYSCTL */
 	char old_value[SYSCTL_VALUE_MAX], new_value[SYSCTL_VALUE_MAX];
-	char device[IFNAMSIZ]; /* DEVICE */
+	char device[IFNAMSIZ]; /* DEVICE, CLAIM */
 	int index;
 	struct net_rule rule;	  /* RULE */
-	char text[UNDO_TEXT_MAX]; /* FIREWALL, COMMAND */
+	char text[UNDO_TEXT_MAX]; /* FIREWALL, COMMAND, CLAIM */
+	uint64_t netns;		  /* CLAIM, as below */
+	struct prefix prefix;
+	uint8_t public_key[WG_CONFIG_KEY_LEN];
 };
 
 /* Return: json_decref() it; NULL: out of memory. */

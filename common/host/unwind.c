@@ -8,6 +8,7 @@
 #include "common/host/unwind.h"
 
 #include "common/base/log.h"
+#include "common/host/claim_undo.h"
 #include "common/net/firewall.h"
 #include "common/net/link.h"
 #include "common/net/netlink.h"
@@ -44,6 +45,10 @@ static const char *entry_text(char *buf, size_t size, const struct undo_entry *e
 		break;
 	case UNDO_COMMAND:
 		snprintf(buf, size, "%s", entry->text);
+		break;
+	case UNDO_CLAIM_IP:
+	case UNDO_CLAIM_ROUTE:
+		claim_undo_text(buf, size, entry);
 		break;
 	}
 	return buf;
@@ -106,8 +111,11 @@ static int delete_device(struct netlink *netlink, const struct undo_entry *entry
 static int undo_at_once(const struct undo_entry *entry, struct err *err)
 {
 	struct netlink netlink;
-	int rc = netlink_open(&netlink, -1, err);
+	int rc;
 
+	if (entry->kind == UNDO_CLAIM_IP || entry->kind == UNDO_CLAIM_ROUTE)
+		return claim_undo(entry, err);
+	rc = netlink_open(&netlink, -1, err);
 	if (rc < 0)
 		return rc;
 	if (entry->kind == UNDO_SYSCTL)

@@ -7,6 +7,7 @@
  *    [Peer]                 wg_config's table, and the program's for a peer; each is a new one
  *    [Gateway]              gateway.c's table; each is a new one
  *    [Publish]              publish.c's table, in a hub's file; each is a new one
+ *    [Claim]                claim.c's table, in a hub's file; each is a new one
  *
  * With WireGuard = PATH the device is described in that file, which is read as wg-quick would: two tables, no keys of
  * ours. Its [Interface] and [Peer] then take the place of ours, which only say who may come in.
@@ -32,9 +33,6 @@
 #define WG_KEY_TEXT_MAX 64 /* base64 of 32 bytes is 44 */
 #define UEVENT_MAX 4096	   /* a few short lines */
 #define HOOK_LEN_MAX 131071u /* MAX_ARG_STRLEN of binfmts.h without the NUL: a hook is one argument of its shell */
-
-/* Sections that are still to come. They are named, so that a user does not look for a misspelling. */
-static const char *const future_sections[] = {"Claim"};
 
 #define READERS_MAX 2 /* of one section: WireGuard's keys and ours */
 
@@ -149,7 +147,8 @@ static void walk_entry(struct walk *walk, const struct ini_entry *entry)
 {
 	const struct tunnel_file *file = walk->file;
 	const struct key_table *const tables[] = {file->main.table, &wg_config_interface_table, &interface_table,
-		&wg_config_peer_table, file->peer.table, file->gateway.table, file->publish.table, NULL};
+		&wg_config_peer_table, file->peer.table, file->gateway.table, file->publish.table, file->claim.table,
+		NULL};
 
 	walk_note_secret(walk, entry);
 	if (!walk_refuse_elsewhere(walk, entry) && !wg_config_take_amnezia(file->wireguard, walk->section, entry) &&
@@ -216,19 +215,15 @@ static int walk_open_peer(struct walk *walk)
 static int walk_complain_section(struct walk *walk)
 {
 	const char *name = walk->section->name, *main_name = walk->file->main.table->section;
-	bool publishes = walk->file->publish.table;
-	const char *const known[] = {main_name, "Interface", "Peer", "Gateway", publishes ? "Publish" : NULL, NULL};
+	bool is_hub = walk->file->publish.table;
+	const char *const known[] = {
+		main_name, "Interface", "Peer", "Gateway", is_hub ? "Publish" : NULL, is_hub ? "Claim" : NULL, NULL};
 	const char *nearest = ini_nearest(name, known);
 	const char *path = walk->ini->path;
 	unsigned line = walk->section->line;
 
-	for (size_t i = 0; i < sizeof(future_sections) / sizeof(*future_sections); i++)
-		if (strcasecmp(name, future_sections[i]) == 0) {
-			ini_report_add(walk->report, path, line,
-				"[%s]: not known to this version; take the section out", name);
-			return -EINVAL;
-		}
-	if (strcasecmp(name, walk->file->other_section) == 0 || strcasecmp(name, "Publish") == 0)
+	if (strcasecmp(name, walk->file->other_section) == 0 || strcasecmp(name, "Publish") == 0 ||
+		strcasecmp(name, "Claim") == 0)
 		ini_report_add(walk->report, path, line, "[%s]: is for %s; a file is for one of the two programs", name,
 			walk->file->other_program);
 	else if (nearest)
@@ -236,7 +231,7 @@ static int walk_complain_section(struct walk *walk)
 	else
 		ini_report_add(walk->report, path, line,
 			"[%s]: not a section; expected [%s], [Interface], [Peer]%s or [Gateway]", name, main_name,
-			publishes ? ", [Publish]" : "");
+			is_hub ? ", [Publish], [Claim]" : "");
 	return -EINVAL;
 }
 
@@ -245,7 +240,7 @@ static bool walk_is_main(const struct walk *walk)
 	return strcasecmp(walk->section->name, walk->file->main.table->section) == 0;
 }
 
-/* [Peer], [Gateway] and [Publish] begin without keys each time; the others go on where the last one stopped. */
+/* [Peer], [Gateway], [Publish] and [Claim] begin without keys each time; the others go on where the last one ended. */
 static int walk_open_section(struct walk *walk)
 {
 	const char *name = walk->section->name;
@@ -262,6 +257,8 @@ static int walk_open_section(struct walk *walk)
 		return walk_open_repeated(walk, &walk->file->gateway, "[Gateway]");
 	if (strcasecmp(name, "Publish") == 0 && walk->file->publish.table)
 		return walk_open_repeated(walk, &walk->file->publish, "[Publish]");
+	if (strcasecmp(name, "Claim") == 0 && walk->file->claim.table)
+		return walk_open_repeated(walk, &walk->file->claim, "[Claim]");
 	if (!walk_is_main(walk))
 		return walk_complain_section(walk);
 	if (!walk->file->main_line)

@@ -28,7 +28,7 @@ struct tunnel_file {
 	const char *other_program;
 	struct key_reader main;		     /* the program's own section; its owner is what open() gets */
 	struct tunnel_section peer, gateway; /* keys of ours in [Peer], and [Gateway] */
-	struct tunnel_section publish;	     /* no table: [Publish] is for the other program's file */
+	struct tunnel_section publish, claim; /* no table: these sections are for the other program's file */
 	char *const *wireguard_path; /* where the main table's row WireGuard leaves its path; NULL there: none */
 	struct wg_config *wireguard;
 	/* Filled in: */

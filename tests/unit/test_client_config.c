@@ -173,6 +173,8 @@ static void each_mistake_has_its_line(void **state)
 			"home.conf:4: [Server]: is for towpath-server; a file is for one of the two programs"},
 		{HEAD "[Publish]\n",
 			"home.conf:4: [Publish]: is for towpath-server; a file is for one of the two programs"},
+		{HEAD "[Claim]\nInterface = wg0\n",
+			"home.conf:4: [Claim]: is for towpath-server; a file is for one of the two programs"},
 		{HEAD "TokenFile = /x\n",
 			"home.conf:4: TokenFile: '/x': Token is given already, in line 3; expected one of the two"},
 		{HEAD "Sever = wss://b\n", "home.conf:4: Sever: not a key of [Client]; did you mean Server?"},

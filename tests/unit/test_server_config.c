@@ -650,6 +650,35 @@ static void private_key_comes_from_a_file(void **state)
 	server_config_done(&config);
 }
 
+#define CLAIM "[Claim]\nInterface = wg0\nPublicKey = " KEY_B "\nAllowedIPs = 192.168.1.0/24\n" /* four lines */
+
+/* All keys of a [Claim]; the same prefix may be claimed on another device, and in another place. */
+static void claims_arrive(void **state)
+{
+	struct server_config config;
+	struct ini_report report = {0};
+
+	(void)state;
+	assert_int_equal(read_text("[Server]\n" CLAIM CLAIM "Container = wg-easy\n" CLAIM "Namespace = /run/netns/box\n"
+				   "[claim]\ninterface = wg1\npublickey = " KEY_A
+				   "\nallowedips = 192.168.1.5/24, fd77::1/64\nAllowedIPs = 10.0.0.7\n",
+				 &config, &report),
+		0);
+	assert_int_equal(config.claim_count, 4);
+	assert_string_equal(config.claims[0].interface, "wg0");
+	assert_null(config.claims[0].container);
+	assert_null(config.claims[0].namespace_path);
+	assert_string_equal(config.claims[1].container, "wg-easy");
+	assert_string_equal(config.claims[2].namespace_path, "/run/netns/box");
+	assert_string_equal(config.claims[3].interface, "wg1");
+	assert_int_equal(config.claims[3].peer.public_key[0], 0xc8);
+	assert_int_equal(config.claims[3].peer.allowed_ip_count, 3);
+	assert_int_equal(config.claims[3].peer.allowed_ips[2].prefix.bits, 32);
+	assert_true(claim_is_same_device(&config.claims[0], &config.claims[0]));
+	assert_false(claim_is_same_device(&config.claims[0], &config.claims[1]));
+	server_config_done(&config);
+}
+
 /* One wrong line, one complaint, to the word. */
 static void each_mistake_has_its_line(void **state)
 {
@@ -658,10 +687,43 @@ static void each_mistake_has_its_line(void **state)
 	} cases[] = {
 		{"", "hub.conf:1: [Server]: missing section; a line [Server] begins it"},
 		{"[Peer]\nToken = " TOKEN "\n", "hub.conf:1: [Server]: missing section; a line [Server] begins it"},
-		{"[Server]\n[Claim]\n", "hub.conf:2: [Claim]: not known to this version; take the section out"},
+		{"[Server]\n" CLAIM "Interface = wg0\n",
+			"hub.conf:6: Interface: 'wg0': given already, in line 3; expected once"},
+		{"[Server]\n" CLAIM "Persist = yes\n", "hub.conf:6: Persist: not a key of [Claim]; take the line out"},
+		{"[Server]\n" CLAIM "Endpoint = 1.2.3.4:5\n",
+			"hub.conf:6: Endpoint: not a key of [Claim]; it belongs in [Peer]"},
+		{"[Server]\n" CLAIM "Container = a\nNamespace = /run/netns/a\n",
+			"hub.conf:7: Namespace: '/run/netns/a': Container is given already, in line 6; expected one of the two"},
+		{"[Server]\n" CLAIM "Container = --help\n",
+			"hub.conf:6: Container: '--help': not a container; expected a name as `docker ps` shows it, as in wg-easy"},
+		{"[Server]\n" CLAIM "Namespace = box\n",
+			"hub.conf:6: Namespace: 'box': not an absolute path; expected one that begins with /"},
+		{"[Server]\n[Claim]\nPublicKey = " KEY_B "\nAllowedIPs = 10.0.0.0/8\n",
+			"hub.conf:2: Interface: missing; expected the device that another program rewrites, as in wg0"},
+		{"[Server]\n[Claim]\nInterface = a/b\nPublicKey = " KEY_B "\nAllowedIPs = 10.0.0.0/8\n",
+			"hub.conf:3: Interface: 'a/b': not a device; expected the name of another program's, as in wg0"},
+		{"[Server]\n[Claim]\nInterface = wg0\nAllowedIPs = 10.0.0.0/8\n",
+			"hub.conf:2: PublicKey: missing; expected the key of the peer that AllowedIPs are added to"},
+		{"[Server]\n[Claim]\nInterface = wg0\nPublicKey = abc\nAllowedIPs = 10.0.0.0/8\n",
+			"hub.conf:4: PublicKey: 'abc': not a key; expected the 44 characters of base64 that `wg pubkey` prints"},
+		{"[Server]\n[Claim]\nInterface = wg0\nPublicKey = " KEY_B "\n",
+			"hub.conf:2: AllowedIPs: missing; expected the networks that are added to the peer, as in 192.168.1.0/24"},
+		{"[Server]\n[Claim]\nInterface = wg0\nPublicKey = " KEY_B "\nAllowedIPs =\n",
+			"hub.conf:5: AllowedIPs: '': the value is empty, which wg refuses; expected a prefix such as 10.0.0.2/32, or no such line"},
+		{"[Server]\n[Claim]\nInterface = wg0\nPublicKey = " KEY_B "\nAllowedIPs = 0.0.0.0/0\n",
+			"hub.conf:5: AllowedIPs: '0.0.0.0/0': all addresses cannot be claimed; expected networks, as in 192.168.1.0/24"},
+		{"[Server]\n" CLAIM "[Claim]\nInterface = wg0\nPublicKey = " KEY_A "\nAllowedIPs = 10.1.0.0/16, 192.168.1.7/24\n",
+			"hub.conf:9: AllowedIPs: '192.168.1.0/24': claimed already, in line 5; expected a network in one [Claim] only"},
+		{"[Server]\n" CLAIM "AllowedIPs = 192.168.1.0/24\n",
+			"hub.conf:6: AllowedIPs: '192.168.1.0/24': claimed already, in line 5; expected a network in one [Claim] only"},
+		{"[Server]\n" INTERFACE "[Claim]\nInterface = hub\nPublicKey = " KEY_B "\nAllowedIPs = 10.0.0.0/8\n",
+			"hub.conf:5: Interface: 'hub': is our own device; expected these AllowedIPs in its [Peer] instead"},
+		{"[Server]\n" INTERFACE "[Peer]\nPublicKey = " KEY_B "\n[Claim]\nInterface = wg0\nPublicKey = " KEY_B
+		 "\nAllowedIPs = 10.0.0.0/8\n",
+			"hub.conf:8: PublicKey: is a peer of our own device; expected these AllowedIPs in its [Peer] instead"},
 		{"[Server]\n[Pear]\n", "hub.conf:2: [Pear]: not a section; did you mean [Peer]?"},
 		{"[Server]\n[Fortress]\nX = 1\n",
-			"hub.conf:2: [Fortress]: not a section; expected [Server], [Interface], [Peer], [Publish] or [Gateway]"},
+			"hub.conf:2: [Fortress]: not a section; expected [Server], [Interface], [Peer], [Publish], [Claim] or [Gateway]"},
 		{"[Server]\n[Client]\nServer = x\n",
 			"hub.conf:2: [Client]: is for towpath-client; a file is for one of the two programs"},
 		{"[Server]\nWebsite = /var/www\n",
@@ -954,6 +1016,7 @@ static int setup(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(claims_arrive),
 		cmocka_unit_test(empty_section_means_the_defaults),
 		cmocka_unit_test(every_key_arrives),
 		cmocka_unit_test(interface_makes_a_device),

@@ -34,6 +34,23 @@ static void stopped_tunnel_is_two_lines(void **state)
 		"{\"name\":\"home\",\"role\":\"client\",\"state\":\"stopped\"}", "client: home\n  state: stopped\n");
 }
 
+/* A hub's claims: one that is true, and one that waits. */
+static void claims_are_listed(void **state)
+{
+	(void)state;
+	assert_text("{\"name\":\"hub\",\"role\":\"server\",\"state\":\"up\",\"claims\":[{\"interface\":\"wg0\","
+		    "\"container\":\"wg-easy\",\"public_key\":\"K\",\"allowed_ips\":[\"192.168.1.0/24\",\"fd77::/64\"],"
+		    "\"state\":\"true\",\"since\":\"2026-11-21T02:44:00Z\",\"put_right\":3,"
+		    "\"last_at\":\"2026-11-21T02:44:00Z\"},{\"interface\":\"wg1\",\"public_key\":\"L\","
+		    "\"allowed_ips\":[\"10.0.0.0/8\"],\"state\":\"waiting\",\"since\":null,\"put_right\":0,"
+		    "\"last_at\":null,\"reason\":\"there is no device wg1\"}]}",
+		"server: hub\n  state: up\n"
+		"\n  claim: wg0 in container wg-easy\n    peer: K\n    allowed ips: 192.168.1.0/24, fd77::/64\n"
+		"    state: true\n    since: 2026-11-21T02:44:00Z (1 minute ago)\n"
+		"    put right: 3 times, the last one 1 minute ago\n"
+		"\n  claim: wg1\n    peer: L\n    allowed ips: 10.0.0.0/8\n    state: waiting: there is no device wg1\n");
+}
+
 /* A hub in a container that may not make namespaces. */
 static void weaker_sandbox_is_shown(void **state)
 {
@@ -187,6 +204,7 @@ static void unknown_field_does_not_vanish(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(claims_are_listed),
 		cmocka_unit_test(stopped_tunnel_is_two_lines),
 		cmocka_unit_test(published_services_are_shown),
 		cmocka_unit_test(weaker_sandbox_is_shown),

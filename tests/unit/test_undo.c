@@ -170,6 +170,17 @@ static void every_kind_is_kept(void **state)
 			.rule = {.family = AF_INET, .priority = 5, .table = 254, .suppresses_default = true}},
 		{.kind = UNDO_FIREWALL, .text = "towpath-home"},
 		{.kind = UNDO_COMMAND, .text = "resolvconf -d \"a b\" # ä", .outlives_boot = true},
+		{.kind = UNDO_CLAIM_IP,
+			.text = "/proc/4711/ns/net",
+			.netns = 0x7fffffffffffffff,
+			.device = "wg0",
+			.index = 7,
+			.prefix = {.addr = {.in4 = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(0x0a000000)}}, .bits = 8},
+			.public_key = {1, 2, 3}},
+		{.kind = UNDO_CLAIM_ROUTE,
+			.device = "wg0",
+			.index = 8,
+			.prefix = {.addr = {.in6 = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT}}, .bits = 128}},
 	};
 	const size_t count = sizeof(written) / sizeof(written[0]);
 	struct undo *undo = open_list("home");
@@ -214,6 +225,35 @@ static void list_is_locked(void **state)
 	assert_non_null(strstr(err.text, "runs already"));
 	undo_close(undo);
 	undo_close(open_list("home"));
+}
+
+/* The list of a tunnel's claims is another one, with a lock of its own; it may be begun anew where nothing is left. */
+static void claims_have_a_list_of_their_own(void **state)
+{
+	struct undo *undo = open_list("home"), *claims;
+	struct err err;
+	struct stat status;
+	char path[PATH_MAX + 64];
+
+	(void)state;
+	assert_int_equal(undo_open_claims(&claims, folder, "home", &err), 0);
+	add_command(claims, "first");
+	undo_close(undo);
+	assert_true(undo_exists(folder, "home"));
+	undo_begin_anew(claims);
+	assert_non_null(undo_newest(claims, 0));
+	assert_int_equal(undo_drop(claims, 0, &err), 0);
+	undo_begin_anew(claims);
+	snprintf(path, sizeof(path), "%s/home/claims", folder);
+	assert_int_equal(stat(path, &status), 0);
+	assert_int_equal(status.st_size, 0);
+	add_command(claims, "second");
+	crash(claims);
+	assert_int_equal(undo_open_claims(&claims, folder, "home", &err), 0);
+	assert_string_equal(undo_newest(claims, 0)->text, "second");
+	assert_int_equal(undo_drop(claims, 0, &err), 0);
+	undo_close(claims);
+	assert_false(undo_exists(folder, "home"));
 }
 
 /* An empty list leaves no file. */
@@ -470,13 +510,34 @@ static void set_value(const char *path, const char *value)
 		fail_msg("%s", err.text);
 }
 
-/* A parameter is put back where it still has our value, and left where another program has set it. */
-static void changed_parameter_is_left(void **state)
+/* An entry that is written while we are in another namespace for a moment belongs to ours. */
+static void era_is_of_the_opening(void **state)
 {
-	struct undo *undo = open_list("home");
+	struct undo *undo;
+	int home;
 
 	(void)state;
 	need_namespace();
+	home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	undo = open_list("home");
+	assert_int_equal(unshare(CLONE_NEWNET), 0);
+	add_command(undo, "first");
+	assert_int_equal(setns(home, CLONE_NEWNET), 0);
+	close(home);
+	crash(undo);
+	undo = open_list("home");
+	assert_int_equal(count_entries(undo), 1);
+	undo_close(undo);
+}
+
+/* A parameter is put back where it still has our value, and left where another program has set it. */
+static void changed_parameter_is_left(void **state)
+{
+	struct undo *undo;
+
+	(void)state;
+	need_namespace();
+	undo = open_list("home");
 	set_value(VALID_MARK, "1");
 	set_value("net/ipv4/conf/all/rp_filter", "2");
 	add_sysctl(undo, VALID_MARK, "0", "1");
@@ -615,6 +676,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(newest_comes_first, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(every_kind_is_kept, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(undone_is_gone, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(era_is_of_the_opening, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(claims_have_a_list_of_their_own, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(list_is_locked, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(empty_list_is_removed, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(torn_line_is_no_entry, set_up, tear_down),

@@ -1,0 +1,80 @@
+/* See claim_container.h. Happy path: `docker inspect -f {{.State.Pid}} NAME` prints the number of its first process, 0
+ * where it does not run. A program that is not installed, does not answer or knows no such container is passed over;
+ * the reason told is the first one's.
+ */
+#include "common/host/claim_container.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ANSWER_MS 5000 /* a daemon that is just starting lets its client wait */
+
+static const char *const programs[] = {"docker", "podman"};
+#define PROGRAM_COUNT (sizeof(programs) / sizeof(*programs))
+
+static void ask_next(struct claim_container *container);
+
+static void note_why(struct claim_container *container, const char *program, const char *why)
+{
+	if (!container->why[0])
+		snprintf(container->why, sizeof(container->why), "%s: %s", program, why);
+}
+
+static void on_exit_of_program(void *owner, int status, const char *output)
+{
+	struct claim_container *container = owner;
+	const char *program = programs[container->asked - 1];
+	char why[COMMAND_WHY_MAX], *end;
+	long pid = strtol(output, &end, 10);
+
+	container->command = NULL;
+	if (status == 0 && pid > 0 && pid <= INT32_MAX && (*end == '\0' || *end == '\n')) {
+		container->on_answer(container->owner, (pid_t)pid, "");
+		return;
+	}
+	if (status == 0 && pid == 0 && end != output)
+		note_why(container, program, "the container does not run");
+	else
+		note_why(container, program, command_why(why, sizeof(why), status, output));
+	ask_next(container);
+}
+
+static void ask_next(struct claim_container *container)
+{
+	while (container->asked < PROGRAM_COUNT) {
+		const char *program = programs[container->asked++];
+		const char *const argv[] = {program, "inspect", "-f", "{{.State.Pid}}", container->name, NULL};
+		const struct command_setup setup = {
+			.argv = argv, .timeout_ms = ANSWER_MS, .on_exit = on_exit_of_program, .owner = container};
+		struct err err = {""};
+		int rc = command_start(&container->command, container->loop, &setup, &err);
+
+		if (rc == 0)
+			return;
+		container->command = NULL;
+		if (rc != -ENOENT)
+			note_why(container, program, err.text);
+	}
+	if (!container->why[0])
+		snprintf(container->why, sizeof(container->why),
+			"neither docker nor podman is here to ask for the container's process");
+	container->on_answer(container->owner, 0, container->why);
+}
+
+void claim_container_ask(struct claim_container *container)
+{
+	if (container->command)
+		return;
+	container->asked = 0;
+	container->why[0] = '\0';
+	ask_next(container);
+}
+
+void claim_container_stop(struct claim_container *container)
+{
+	command_close(container->command);
+	container->command = NULL;
+}

@@ -1,0 +1,66 @@
+/* See claim_sight.h. Happy path: questions to the kernel, for the link, the device, and the routes of both families.
+ */
+#include "common/host/claim_sight.h"
+
+#include "common/net/netns.h"
+#include "common/wireguard/wg_device.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+/* In the right namespace. */
+static int read_all(struct claim_sight *sight, const char *interface, struct err *err)
+{
+	int rc = net_link_find(&sight->netlink, interface, &sight->link, err);
+
+	if (rc == -ENODEV)
+		return err_set(err, rc, "there is no device %s", interface);
+	if (rc == 0 && strcmp(sight->link.kind, "wireguard") != 0)
+		return err_set(err, -ENODEV, "%s is no device of the kernel's WireGuard", interface);
+	if (rc == 0)
+		rc = wg_device_read(interface, &sight->state, err);
+	if (rc == 0)
+		rc = net_routes_read(&sight->netlink, NET_ROUTE_TABLE_MAIN, sight->link.index, &sight->routes, err);
+	return rc;
+}
+
+static int enter(const char *namespace_path, struct err *err)
+{
+	int fd = -1, rc;
+
+	if (*namespace_path) {
+		fd = open(namespace_path, O_RDONLY | O_CLOEXEC);
+		if (fd < 0)
+			return err_system(err, -errno, "%s", namespace_path);
+	}
+	rc = netns_enter(fd, err);
+	if (fd >= 0)
+		close(fd);
+	return rc < 0 ? err_wrap(err, rc, "%s", namespace_path) : rc;
+}
+
+int claim_sight_open(struct claim_sight *sight, const char *namespace_path, const char *interface, struct err *err)
+{
+	int rc;
+
+	*sight = (struct claim_sight){.home = enter(namespace_path, err)};
+	if (sight->home < 0)
+		return sight->home;
+	sight->netns = netns_id();
+	rc = netlink_open(&sight->netlink, -1, err);
+	if (rc == 0)
+		rc = read_all(sight, interface, err);
+	if (rc < 0 && rc != -ENODEV)
+		claim_sight_close(sight);
+	return rc;
+}
+
+void claim_sight_close(struct claim_sight *sight)
+{
+	net_routes_done(&sight->routes);
+	wg_state_done(&sight->state);
+	netlink_close(&sight->netlink);
+	netns_leave(sight->home);
+}
