@@ -5,7 +5,7 @@
 #include "common/tunnel/pump.h"
 #include "server/admit.h"
 #include "server/flow_table.h"
-#include "server/passage.h"
+#include "server/passage_list.h"
 #include "server/session_list.h"
 #include "server/settings.h"
 #include "server/throttle.h"

@@ -17,25 +17,8 @@
 
 struct hub;
 struct passage;
+struct passages;
 struct server_settings;
-
-/* What is counted of one published service. */
-struct passage_counters {
-	uint64_t total;
-	uint64_t sent, received; /* bytes to visitors, from visitors */
-	uint32_t now;
-	char last_error[192]; /* "": none so far */
-	bool is_failing;      /* the newest attempt has failed */
-};
-
-struct passages {
-	struct passage *first, *last; /* newest first */
-	struct passage *next_to_ask;  /* the oldest that the supervisor has not been asked for; NULL: none waits */
-	uint32_t count, max;	      /* max: the owner's to set */
-	uint32_t asked; /* questions that are not answered yet */
-	uint64_t last_ticket;
-	struct passage_counters *counters; /* in the order of the settings' publishes */
-};
 
 /* Return: 0 or -ENOMEM. */
 int passages_open(struct passages *passages, const struct server_settings *settings);

@@ -7,6 +7,7 @@
 #include "server/reload.h"
 
 #include "common/base/text.h"
+#include "server/passage.h"
 #include "server/session.h"
 
 #include <errno.h>

@@ -45,6 +45,7 @@
 #include "server/client_hello.h"
 #include "server/client_number.h"
 #include "server/hub.h"
+#include "server/passage.h"
 #include "server/proxy_header.h"
 #include "server/visitor.h"
 

@@ -12,6 +12,7 @@
 #include "common/process/work.h"
 #include "common/tunnel/tls.h"
 #include "server/hub.h"
+#include "server/passage.h"
 #include "server/reload.h"
 #include "server/session.h"
 

@@ -26,6 +26,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+_Static_assert(INI_FILE_MAX < PLACE_MAIN_LINES_MAX, "a file that is read has fewer lines than place.h lets it");
+
 /* Longer than every key there is and shorter than a secret: a line "TOKEN =" without its key is then no key. */
 #define INI_KEY_MAX 32
 #define INI_READ_STEP 65536u /* bytes a read(): most files need one */

@@ -3,7 +3,6 @@
 #include "common/base/place.h"
 
 #include "common/base/array.h"
-#include "common/base/ini.h"
 
 #include <search.h>
 #include <stddef.h>
@@ -12,7 +11,7 @@
 #include <string.h>
 
 #define RANGE (PLACE_LINES_MAX + 1)
-#define FIRST_RANGE (2 * INI_FILE_MAX) /* a file of that many bytes has fewer lines */
+#define FIRST_RANGE PLACE_MAIN_LINES_MAX
 #define RANGES_MAX ((UINT_MAX - FIRST_RANGE) / RANGE) /* below UINT_MAX, which stands for an option */
 
 struct dropin {

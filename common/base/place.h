@@ -9,7 +9,8 @@
 
 #include <limits.h>
 
-#define PLACE_LINES_MAX 32767u /* of a drop-in */
+#define PLACE_MAIN_LINES_MAX (32u << 20) /* of the file itself */
+#define PLACE_LINES_MAX 32767u	      /* of a drop-in */
 #define PLACE_TEXT_MAX (PATH_MAX + 32)
 
 /* The number in front of that of the first line of the drop-in @path. Return: 0: no memory, or no number is left. */

@@ -29,7 +29,7 @@ static uint64_t share_of(const struct prefix *to)
 	return bits > 32 ? 0 : (uint64_t)1 << (32 - bits);
 }
 
-/* Longer prefixes are networks of somebody's own, whose hosts come by the tunnel. No client has a multicast address. */
+/* A longer prefix is the network of one owner, whose hosts come by the tunnel. No client has a multicast address. */
 static bool may_hold_client(const struct host_setup *setup, const struct prefix *to)
 {
 	bool is_ipv6 = to->addr.sa.sa_family == AF_INET6;

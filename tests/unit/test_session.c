@@ -9,6 +9,7 @@
 #include "common/tunnel/tls_stream.h"
 #include "server/client_hello.h"
 #include "server/hub.h"
+#include "server/passage.h"
 #include "server/proxy_header.h"
 #include "server/visitor.h"
 
