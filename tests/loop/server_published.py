@@ -37,9 +37,11 @@ def run(*command):
 class Publishing(programs.Hub):
     """A hub with a device and published names; services: lists of the lines of a [Publish]."""
 
-    def __init__(self, services, extra=(), network='10.77.0', **options):
-        """network: of the device; None: another program's is left alone."""
+    def __init__(self, services, extra=(), network='10.77.0', files=None, **options):
+        """network: of the device; None: another program's is left alone. files: how many it may open."""
         super().__init__(udp.Target(), start=False, **options)
+        if files:
+            self.arguments = ['prlimit', f'--nofile={files}', *self.arguments]
         at = self.lines.index('WireGuard = none')
         if not network:
             self.publish(services)
@@ -385,6 +387,21 @@ def test_flood_to_a_silent_server_leaves_the_tunnel_alone():
     server.close()
     for link in flood:
         link.close()
+
+
+def test_visitors_leave_half_of_the_descriptors_to_others():
+    """With 400 files the hub serves 112 connections, of which 56 are passed on; further visitors are reset."""
+    hub()
+    with Publishing([service('silent.example.org', _made['silent'])], network=None, files=400) as small:
+        links = [stream.Stream(stream.dial(small.address)) for _ in range(60)]
+        for link in links:
+            link.send(hello('silent.example.org'))
+        assert [link.ends(8) for link in links[-4:]] == ['reset'] * 4
+        state = small.status()['publish'][0]
+        assert state['connections'] == {'now': 56, 'total': 60}, state
+        assert state['last_error'].endswith('too many visitors at a time'), state
+        for link in links:
+            link.reset()
 
 
 # --- who the visitor is
