@@ -1,5 +1,16 @@
-/* See way_past.h. Happy path: the kernel's way to the address leads into the tunnel; of the routes of the main table
- * that do not, the best one names the device. Fails by leaving the socket as it is: then it goes where the routes say.
+/* See way_past.h.
+ *
+ * Theory of operation. The connection to the server must not go into the tunnel that it carries. With a /0 of ours the
+ * mark sees to that. Otherwise the kernel is asked for its way to the server's address, for a packet with our mark. If
+ * that is the tunnel's device, the main table has a better route for the tunnel than for the rest of the world, and of
+ * the others the best one names the device to which the socket is bound (SO_BINDTOIFINDEX).
+ *
+ * The binding is looked at again for each attempt and after each change of the network, since the routes of a café are
+ * not those of a train. A socket that needs none any more is unbound; that wants CAP_NET_RAW, and binding a first time
+ * does not.
+ *
+ * Fails by leaving the socket as it is: then it goes where the routes say. Answers may still be dropped by rp_filter =
+ * 1, which asks the same routes about the source; this is told, as nothing here can change it.
  */
 #include "client/way_past.h"
 
@@ -18,6 +29,7 @@
 static const char *const internet[] = {"198.41.0.4:53", "8.8.8.8:53", "77.88.8.8:53", "[2001:503:ba3e::2:30]:53",
 	"[2a00:1450:4001::1]:53"};
 
+/* Return: the number of the device past the tunnel; 0: the way does not lead into the tunnel, or there is no other. */
 static int find(struct netlink *netlink, const char *tunnel, uint32_t mark, const struct addr *to)
 {
 	struct net_link link;

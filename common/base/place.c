@@ -1,5 +1,13 @@
-/* See place.h. The ranges begin above every line that a file can have, and are given one after the other. A tree finds
- * the range of a path, an array the path of a range. Both are kept until the process ends. */
+/* See place.h.
+ *
+ *    0                    PLACE_MAIN_LINES_MAX                                                       UINT_MAX
+ *    | lines of the file  | range 0: 10-pi.conf | range 1: 20-web.conf | …                         | (an option)
+ *
+ * The ranges begin above every line that a file can have, and are given one after the other. A tree finds the range of
+ * a path, an array the path of a range. Both are kept until the process ends, because settings that are compared by a
+ * reload still hold places of the former reading. A supervisor that runs for years gets a range only for each path that
+ * it has not seen before.
+ */
 #include "common/base/place.h"
 
 #include "common/base/array.h"

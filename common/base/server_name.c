@@ -1,4 +1,9 @@
-/* See server_name.h. Names are compared as bytes, their letters in any case (RFC 4343). */
+/* See server_name.h. Names are compared as bytes, their letters in any case (RFC 4343).
+ *
+ * Two kinds of text meet here. A pattern is from a configuration, has been checked, and may begin with "*."; a name is
+ * from a ClientHello, so it may hold any bytes, a zero among them, and is given with its length. A name with a dot at
+ * its end is no name of TLS (RFC 6066 §3) and fits nothing.
+ */
 #include "common/base/server_name.h"
 
 #include "common/base/text.h"
@@ -9,6 +14,8 @@
 
 #define LABEL_MAX 63 /* RFC 1035 §2.3.4 */
 
+/* A star is one label that is not empty: "*.example.org" fits "a.example.org", but neither "example.org" nor
+ * "a.b.example.org". */
 bool server_name_fits(const char *pattern, const char *name, size_t len)
 {
 	const char *dot = *pattern == '*' ? memchr(name, '.', len) : NULL;

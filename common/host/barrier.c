@@ -1,5 +1,18 @@
-/* See barrier.h. Happy path: barrier_settle() decides, reads the networks that stay within reach, and makes our table
- * anew if its script has changed. A table that cannot be made is logged; the next look tries again.
+/* See barrier.h.
+ *
+ * Theory of operation. A full tunnel is a default route in a table of its own, and rules that lead there. While one of
+ * them is missing, packets leave by the host's usual default route, in clear. Repair puts it back, but an opponent may
+ * take it away faster. So from the second loss within BARRIER_HOLD_US on, our nftables table has a chain that drops
+ * whatever would leave by another device, until nothing has been missing for that long.
+ *
+ *    down ──a part is missing, and one was within the hold time──▶ up ──nothing missing for BARRIER_HOLD_US──▶ down
+ *
+ * Each look of the repair reports what it misses (is_missing) and then calls barrier_settle(), which decides, reads the
+ * networks that stay within reach (those of the host's own devices; they change with the café), and makes our table
+ * anew if its script has changed. A look that finds nothing missing settles as well, so the barrier falls by itself.
+ *
+ * A table that cannot be made is logged, and the next look tries again. Networks that cannot be read leave those of the
+ * last time.
  */
 #include "common/host/barrier.h"
 
@@ -34,6 +47,7 @@ bool barrier_is_for(const struct applied *applied, const struct change *change)
 	return false;
 }
 
+/* Return: true if the barrier is to be up. The first loss alone raises none: a restarting program takes away once. */
 static bool decide(struct barrier *barrier)
 {
 	bool was_missing = barrier->is_missing;
@@ -122,6 +136,7 @@ void barrier_settle(struct barrier *barrier)
 	on_settled(barrier);
 }
 
+/* The next look comes then at the latest, so that the barrier does not stay up for want of an event. */
 uint64_t barrier_ms_left(const struct barrier *barrier)
 {
 	uint64_t since_us = clock_now_us() - barrier->missing_us;

@@ -1,5 +1,18 @@
-/* See claim_step.h. The times of the last undoings are a queue: as soon as the oldest of five is younger than ten
- * seconds, it is a fight. A fight is over when the claim has stood for as long.
+/* See claim_step.h.
+ *
+ *                      ┌──────────── its peer is gone ────────────┐
+ *                      ▼                                          │
+ *    WAITING ──put right──▶ TRUE ──seen undone, slowly──▶ WAITING │
+ *       ▲                    │                                    │
+ *       └── after PAUSE_US ──┴── five times in WINDOW_US ──▶ LEFT_ALONE
+ *
+ * An undoing counts for a fight if it is seen within QUICK_US of putting right, and if the manager has not written its
+ * file anew meanwhile: that is a manager at work, which has its own reasons to set the device. The times of the last
+ * undoings are a queue: as soon as the oldest of five is younger than WINDOW_US, it is a fight. It is told once, and
+ * told again only when the claim has stood for WINDOW_US in between.
+ *
+ * A peer that is gone ends everything, also a pause: its manager has taken it away, and whether it makes it again is
+ * the manager's decision. All times are of the monotonic clock.
  */
 #include "common/host/claim_step.h"
 
@@ -20,6 +33,7 @@ const struct wg_state_peer *claim_find_holder(const struct wg_state *state, cons
 	return NULL;
 }
 
+/* A file that was changed a moment ago may not be whole yet, so what it does not give cannot be told. */
 enum claim_holding claim_judge(const struct wg_state_peer *holder, const uint8_t public_key[WG_CONFIG_KEY_LEN],
 	const struct prefix *prefix, const struct claim_file *file, bool is_fresh)
 {

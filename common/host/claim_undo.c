@@ -1,4 +1,12 @@
-/* See claim_undo.h. Happy path: enter the namespace, compare its id and the device's number, send one message. */
+/* See claim_undo.h. Happy path: enter the namespace, compare its id and the device's number, send one message.
+ *
+ * Between adding and undoing anything may have happened, by others or in a crash of ours: the container has another
+ * process, the path leads to another namespace, the device was made anew. A namespace has an id that no other one gets
+ * as long as the host runs, and a device a number within it; only where both are the same is anything taken away. All
+ * else means that our addition has gone with its device, which is success.
+ *
+ * The manager may have written the prefix into its own file since. Then it is the manager's, and stays.
+ */
 #include "common/host/claim_undo.h"
 
 #include "common/host/claim_file.h"

@@ -1,5 +1,17 @@
-/* See claims.h. Happy path: a device for each place and name that a claim has, each of which picks its own claims out
- * of the list. What a set of claims needs anew is made first; then nothing can fail.
+/* See claims.h.
+ *
+ * Theory of operation. Several claims may be about one device: the same name in the same network namespace. Each
+ * such device is a struct claim_device, which looks at it for all of its claims at once. This file keeps the list of
+ * devices.
+ *
+ * A set of claims replaces the former one: the devices that it needs anew are made first, and only when all are there
+ * those that it does not need any more are closed, which takes back what they had added. A device in both sets stays,
+ * with the memory of its claims, and picks its own claims out of the list. So a reload of one claim does not touch the
+ * routes of another, and a failure leaves everything as it was.
+ *
+ * Changes are written down in an undo list of their own, apart from the host's, because they are made long after
+ * bring-up and in any order. The list is opened with the first claim, and worked off first if a crash has left one. An
+ * entry needs no program to be undone, so that is over before undo is used.
  */
 #include "common/host/claims.h"
 

@@ -1,5 +1,9 @@
 /* See gateway.h. Happy path: each section opens one element, its keys are parsed into it, and the whole is checked when
  * the device is known. Every mistake becomes a line of the report; nothing is looked up on the host.
+ *
+ * A [Gateway] opens the way from the tunnel's peers to one or more networks. Which device has a Lan is found out when
+ * the tunnel comes up, unless Interface names it (plan.c); the rules are in our nftables table and, where another
+ * program's FORWARD drops, beside that program's (forward.c).
  */
 #include "common/host/gateway.h"
 

@@ -1,6 +1,19 @@
-/* Finds the rule that keeps packets from a port (reach.h): each base chain on the way is asked, first those of the hook prerouting,
- * then those of input. The first that surely sends or drops them is told, with the command of the program that keeps
- * the chain: ufw's and firewalld's own where they are known by their names, else iptables or nft.
+/* Finds the rule that keeps packets from a port (reach.h).
+ *
+ * Theory of operation. A new connection to our port is described as one packet: family, protocol, port, device, and the
+ * address where that is known. Each base chain on its way is asked about it (ruleset_ask()), first those of the hook
+ * prerouting, where a DNAT would send it elsewhere, then those of input, where it would be dropped. Priorities do not
+ * matter: a packet that one chain accepts is still asked about by the next, so one chain that drops it is enough.
+ *
+ *    prerouting   RULESET_SENT      "sends …"    Docker's published port, a DNAT by hand
+ *    input        RULESET_DROPPED   "drops …"    a policy, or a rule
+ *
+ * A chain may depend on things that we do not know, such as a set, a mark or a limit. Its answer is not sure then, and
+ * the chain is passed over: a warning that is wrong costs more trust than one that is missing.
+ *
+ * The remedy is a command of the program that keeps the chain. ufw and firewalld are known by the names of their chains
+ * and tables, because a rule put beside theirs would be gone with their next start. Docker is known by its chain of
+ * that name. Otherwise it is a command of iptables or nft, and of the right one of iptables' four programs.
  */
 #include "common/net/reach.h"
 
@@ -24,7 +37,7 @@ static const char *text_of(const json_t *object, const char *key)
 	return text ? text : "";
 }
 
-/* True if a rule of this chain leads to one of ufw's. */
+/* True if a rule of this chain leads to one of ufw's ("ufw-before-input" and others). */
 static bool is_ufws(const struct finding *finding)
 {
 	const json_t *object, *expression;
@@ -40,6 +53,7 @@ static bool is_ufws(const struct finding *finding)
 	return false;
 }
 
+/* "ip6tables-legacy -t nat": the program that lists this chain, with the table where that is not the usual one. */
 static void format_program(const struct finding *finding, char *buf, size_t size)
 {
 	const char *program = text_of(finding->chain, "program"), *table = text_of(finding->chain, "table");
@@ -80,6 +94,7 @@ static void format_opening(const struct finding *finding, char ret[REMEDY_MAX])
 			protocol, port->port);
 }
 
+/* @place: of the chain. The rule is quoted where a program has printed it as a line; without a rule it is the policy. */
 static void tell_dropped(const struct finding *finding, const char *place, char ret[REACH_TEXT_MAX])
 {
 	const struct reach_port *port = finding->port;
@@ -119,6 +134,7 @@ static void tell_sent(const struct finding *finding, const char *place, char ret
 		port->device, remedy);
 }
 
+/* True if packets of @family pass @chain: of that family, or of the table of both. */
 static bool is_of_family(const json_t *chain, int family)
 {
 	return ruleset_is_word(chain, "family", "inet") ||

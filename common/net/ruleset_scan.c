@@ -1,6 +1,12 @@
 /* The programs are asked one after the other (ruleset_scan.h): ask_next() → on_question_answered() → … → finish_scan().
  *
- * What cannot be found out is a warning, never a failure: the tunnel works without it.
+ * nft alone would list all rules, those of iptables-nft included, but as expressions that nft has no words for. So
+ * iptables' own programs are asked as well, each for its family and kind. A program that is missing is skipped, as its
+ * rules cannot be there. One that fails, or takes longer than TIMEOUT_MS, is a warning and counts as one without rules:
+ * the tunnel works without the answer.
+ *
+ * The scan belongs to its owner until on_read() has been called or ruleset_scan_close(). Its memory is freed from the
+ * loop, when the timer has closed.
  */
 #include "common/net/ruleset_scan.h"
 
@@ -39,6 +45,7 @@ static const struct question {
 	{{"ip6tables-legacy-save", NULL}, "/proc/net/ip6_tables_names"},
 };
 
+/* The kernel lists the tables that are in use, one a line. A file that is missing means: no such module. */
 static bool is_in_use(const char *tables)
 {
 	FILE *file = fopen(tables, "re");
