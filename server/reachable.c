@@ -79,7 +79,8 @@ static void check_port(const struct checking *checking, const char *key, unsigne
 		.port = addr_port(addr),
 		.device = device,
 		.is_on_device = is_on_device,
-		.to = &to};
+		.to = &to,
+		.other = "another port in Listen"};
 
 	if (addr_is_loopback(addr) || !find_way(checking, addr, device, &to) ||
 		!reach_find(checking->objects, &port, text))

@@ -8,6 +8,8 @@
 #include "common/net/firewall.h"
 
 #include <ctype.h>
+#include <inttypes.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,7 +30,7 @@ const char *firewall_format_table(char ret[FIREWALL_TABLE_MAX], const char *name
 bool firewall_is_needed(const struct firewall_setup *setup)
 {
 	return setup->mark != 0 || setup->guarded_count > 0 || setup->gateway_count > 0 || setup->confines ||
-	       setup->among_peers;
+	       setup->among_peers || setup->service_count > 0;
 }
 
 /* A quotation mark would end the name, a star would stand for more than one device. */
@@ -136,6 +138,188 @@ static void write_passage(FILE *out, const char *device, const struct firewall_g
 	}
 }
 
+/* --- published services --- */
+
+static const char *protocol_of(const struct service *service)
+{
+	return service->protocol == IPPROTO_UDP ? "udp" : "tcp";
+}
+
+static const char *ip_of(const struct service *service)
+{
+	return service->to.sa.sa_family == AF_INET6 ? "ip6" : "ip";
+}
+
+static void write_ports(FILE *out, const struct service_ports *ports)
+{
+	fprintf(out, ports->last > ports->first ? "%u-%u" : "%u", ports->first, ports->last);
+}
+
+/* A packet that begins a connection, before its destination is changed. */
+static void write_new_match(FILE *out, const struct service *service)
+{
+	char text[ADDR_TEXT_MAX];
+
+	fprintf(out, "%s dport ", protocol_of(service));
+	write_ports(out, &service->ports);
+	if (service->address.sa.sa_family)
+		fprintf(out, " %s daddr %s ", ip_of(service), addr_format_host(text, sizeof(text), &service->address));
+	else
+		fprintf(out, " %s daddr != %s fib daddr type local ", ip_of(service),
+			service->to.sa.sa_family == AF_INET6 ? "::1" : "127.0.0.0/8");
+}
+
+/* A range that stays the same needs no ports. nft has no words for one that is moved: each port is written. */
+static void write_destination(FILE *out, const struct service *service)
+{
+	bool is_ipv6 = service->to.sa.sa_family == AF_INET6;
+	unsigned first = service->ports.first, to = service->to_ports.first;
+	char text[ADDR_TEXT_MAX];
+
+	addr_format_host(text, sizeof(text), &service->to);
+	fprintf(out, is_ipv6 ? "dnat ip6 to [%s]" : "dnat ip to %s", text);
+	if (service->ports.last == first && to != first)
+		fprintf(out, ":%u", to);
+	if (service->ports.last == first || to == first)
+		return;
+	fprintf(out, ":%s dport map { ", protocol_of(service));
+	for (unsigned port = first; port <= service->ports.last; port++)
+		fprintf(out, "%s%u : %u", port > first ? ", " : "", port, port - first + to);
+	fprintf(out, " }");
+}
+
+const char *firewall_format_counter(char ret[FIREWALL_COUNTER_MAX], const char *what, unsigned id)
+{
+	snprintf(ret, FIREWALL_COUNTER_MAX, "%s-%u", what, id);
+	return ret;
+}
+
+/* A counter of connections counts packets, because a nat chain meets only the first one of each. */
+static void write_counters(FILE *out, const struct firewall_setup *setup)
+{
+	for (size_t i = 0; i < setup->service_count; i++) {
+		const struct firewall_service *service = &setup->services[i];
+
+		fprintf(out,
+			"\tcounter connections-%u { packets %" PRIu64 " bytes 0; }\n"
+			"\tcounter sent-%u { packets 0 bytes %" PRIu64 "; }\n"
+			"\tcounter received-%u { packets 0 bytes %" PRIu64 "; }\n",
+			service->id, service->counts.connections, service->id, service->counts.sent_bytes, service->id,
+			service->counts.received_bytes);
+	}
+}
+
+static void write_dnat(FILE *out, const struct firewall_setup *setup, const char *chain, const char *hook)
+{
+	fprintf(out, "\tchain %s {\n\t\ttype nat hook %s priority -100; policy accept;\n", chain, hook);
+	for (size_t i = 0; i < setup->service_count; i++) {
+		fprintf(out, "\t\t");
+		write_new_match(out, setup->services[i].service);
+		fprintf(out, "counter name connections-%u ", setup->services[i].id);
+		write_destination(out, setup->services[i].service);
+		fprintf(out, "\n");
+	}
+	fprintf(out, "\t}\n");
+}
+
+/* Peers may be on the very network of the host that they reach, and our own connections have a public address that is
+ * not in the tunnel: both leave with our address in any case. */
+static void write_sources(FILE *out, const struct firewall_setup *setup)
+{
+	char text[ADDR_TEXT_MAX];
+
+	fprintf(out, "\tchain publish-out {\n\t\ttype nat hook postrouting priority srcnat; policy accept;\n");
+	for (size_t i = 0; i < setup->service_count; i++) {
+		const struct service *service = setup->services[i].service;
+
+		/* all of them; or else those of this host, and those of peers */
+		for (int peers = 0; peers <= service->keeps_source; peers++) {
+			fprintf(out,
+				"\t\toifname \"%s\" ct status dnat meta nfproto %s meta l4proto %s ct original proto-dst ",
+				setup->device, service->to.sa.sa_family == AF_INET6 ? "ipv6" : "ipv4",
+				protocol_of(service));
+			write_ports(out, &service->ports);
+			if (service->address.sa.sa_family)
+				fprintf(out, " ct original %s daddr %s", ip_of(service),
+					addr_format_host(text, sizeof(text), &service->address));
+			if (peers)
+				fprintf(out, " iifname \"%s\"", setup->device);
+			else if (service->keeps_source)
+				fprintf(out, " fib saddr type local");
+			fprintf(out, " masquerade\n");
+		}
+	}
+	fprintf(out, "\t}\n");
+}
+
+/* A rule with a map costs the same for any number of services; one for all of a family, a protocol and a form. */
+static void write_count(FILE *out, const struct firewall_setup *setup, const char *what, const struct service *form)
+{
+	bool has_address = form->address.sa.sa_family, is_open = false;
+	char text[ADDR_TEXT_MAX];
+
+	for (size_t i = 0; i < setup->service_count; i++) {
+		const struct service *service = setup->services[i].service;
+
+		if (service->protocol != form->protocol || service->to.sa.sa_family != form->to.sa.sa_family ||
+			(service->address.sa.sa_family != 0) != has_address)
+			continue;
+		if (!is_open) {
+			fprintf(out, "\t\tmeta nfproto %s meta l4proto %s counter name ",
+				service->to.sa.sa_family == AF_INET6 ? "ipv6" : "ipv4", protocol_of(service));
+			if (has_address)
+				fprintf(out, "ct original %s daddr . ", ip_of(service));
+			fprintf(out, "ct original proto-dst map { ");
+		}
+		fprintf(out, "%s", is_open ? ", " : "");
+		if (has_address)
+			fprintf(out, "%s . ", addr_format_host(text, sizeof(text), &service->address));
+		write_ports(out, &service->ports);
+		fprintf(out, " : \"%s-%u\"", what, setup->services[i].id);
+		is_open = true;
+	}
+	if (is_open)
+		fprintf(out, " } accept\n");
+}
+
+/* @what: "sent" or "received". */
+static void write_counts(FILE *out, const struct firewall_setup *setup, const char *what)
+{
+	fprintf(out, "\tchain %s {\n", what);
+	for (int i = 0; i < 8; i++) {
+		int family = i & 1 ? AF_INET6 : AF_INET;
+		const struct service form = {.protocol = i & 2 ? IPPROTO_UDP : IPPROTO_TCP,
+			.to = {.sa = {.sa_family = (sa_family_t)family}},
+			.address = {.sa = {.sa_family = (sa_family_t)(i & 4 ? family : 0)}}};
+
+		write_count(out, setup, what, &form);
+	}
+	fprintf(out, "\t}\n");
+}
+
+/* This host's own connections do not pass the forward chain. They begin with the MTU of the loopback, and the hook still
+ * has that for their device. */
+static void write_services(FILE *out, const struct firewall_setup *setup)
+{
+	if (setup->service_count == 0)
+		return;
+	write_counters(out, setup);
+	write_dnat(out, setup, "publish", "prerouting");
+	write_dnat(out, setup, "publish-own", "output");
+	write_sources(out, setup);
+	write_counts(out, setup, "sent");
+	write_counts(out, setup, "received");
+	fprintf(out,
+		"\tchain own-sent {\n\t\ttype filter hook output priority filter; policy accept;\n"
+		"\t\tct status dnat tcp flags syn tcp option maxseg size set rt mtu\n"
+		"\t\tct status dnat ct direction original jump sent\n\t}\n"
+		"\tchain own-received {\n\t\ttype filter hook input priority filter; policy accept;\n"
+		"\t\tiifname \"%s\" ct status dnat ct direction reply jump received\n\t}\n",
+		setup->device);
+}
+
+/* --- forwarding --- */
+
 /* Forwarding was off before us: whatever the configuration does not ask for is still not forwarded. */
 static void write_confinement(FILE *out, const struct firewall_setup *setup)
 {
@@ -143,8 +327,8 @@ static void write_confinement(FILE *out, const struct firewall_setup *setup)
 
 	if (setup->confined_family != 0)
 		family = setup->confined_family == AF_INET6 ? "meta nfproto ipv6 " : "meta nfproto ipv4 ";
-	/* A hub without a gateway lets nothing in or out that could have an answer, and needs no nft_ct. */
-	if (setup->gateway_count > 0)
+	/* A hub without a gateway or a service lets nothing in or out that could have an answer, and needs no nft_ct. */
+	if (setup->gateway_count > 0 || setup->service_count > 0)
 		fprintf(out,
 			"\t\tiifname \"%s\" ct state established,related accept\n"
 			"\t\toifname \"%s\" ct state established,related accept\n",
@@ -155,15 +339,22 @@ static void write_confinement(FILE *out, const struct firewall_setup *setup)
 		write_passage(out, device, &setup->gateways[i]);
 	fprintf(out, "\t\t%siifname \"%s\" drop\n", family, device);
 	fprintf(out, "\t\t%soifname \"%s\" drop\n", family, device);
+	for (size_t i = 0; i < setup->opened_count; i++)
+		fprintf(out, "\t\tmeta nfproto ipv4 iifname \"%s\" oifname != \"%s\" drop\n", setup->opened[i], device);
 }
 
 static void write_forward(FILE *out, const struct firewall_setup *setup)
 {
-	if (setup->gateway_count == 0 && !setup->confines && !setup->among_peers)
+	if (setup->gateway_count == 0 && !setup->confines && !setup->among_peers && setup->service_count == 0)
 		return;
 	fprintf(out, "\tchain forward {\n\t\ttype filter hook forward priority filter; policy accept;\n");
 	write_clamp(out, "iifname", setup->device);
 	write_clamp(out, "oifname", setup->device);
+	if (setup->service_count > 0)
+		fprintf(out,
+			"\t\toifname \"%s\" ct status dnat ct direction original jump sent\n"
+			"\t\tiifname \"%s\" ct status dnat ct direction reply jump received\n",
+			setup->device, setup->device);
 	if (setup->confines)
 		write_confinement(out, setup);
 	fprintf(out, "\t}\n");
@@ -226,6 +417,7 @@ char *firewall_format(const struct firewall_setup *setup)
 	write_barrier(out, setup);
 	write_forward(out, setup);
 	write_out(out, setup);
+	write_services(out, setup);
 	fprintf(out, "}\n");
 	return text_of(out, &text);
 }
@@ -249,9 +441,11 @@ const char *firewall_missing_module(const char *said)
 	} expressions[] = {
 		{" fib ", "nft_fib_inet"},
 		{"ct state", "nft_ct"},
+		{"ct status", "nft_ct"},
 		{"ct mark", "nft_ct"},
 		{"maxseg", "nft_exthdr"},
 		{"masquerade", "nft_masq"},
+		{"dnat ip", "nft_nat"},
 		{"type nat", "nft_chain_nat"},
 	};
 
@@ -283,6 +477,7 @@ static void cut_number(char *line, const char *word)
 void firewall_normalise(char *listing)
 {
 	cut_number(listing, " packets ");
+	cut_number(listing, "\tpackets "); /* of a counter with a name */
 	cut_number(listing, " bytes ");
 	cut_number(listing, " # handle ");
 }

@@ -9,12 +9,19 @@
  *                device: to the LAN, from hosts of the LAN (which have a route), answers, and on the hub from peer to peer;
  *                where the LAN is the Internet, only answers come in
  *     out        srcnat postrouting: packets that leave by a gateway's device are masqueraded
+ *     publish    dstnat prerouting: connections to a published port go to the host behind the tunnel
+ *     publish-own, publish-out   the same for this host's own connections; srcnat postrouting: they leave with our address
+ *     sent, received   their bytes are counted, and they are let through: come to from forward, own-sent and own-received
+ *
+ * A packet that is forwarded to a published port costs as much as with two rules of nft by hand, from 1 to 100 services:
+ * 5.5 to 5.9 µs of the processor against 5.6, in one run with datagrams of 100 bytes between veth devices.
  *
  * Pure: text in, text out.
  */
 #pragma once
 
 #include "common/base/prefix.h"
+#include "common/net/service.h"
 
 #include <net/if.h>
 #include <stdbool.h>
@@ -30,6 +37,12 @@ struct firewall_gateway {
 	bool masquerades;
 };
 
+struct firewall_service {
+	const struct service *service;
+	unsigned id;		      /* of its counters, see firewall_format_counter() */
+	struct service_counts counts; /* what they begin with */
+};
+
 struct firewall_setup {
 	char table[FIREWALL_TABLE_MAX]; /* firewall_format_table() */
 	char device[IFNAMSIZ];
@@ -41,6 +54,10 @@ struct firewall_setup {
 	size_t reachable_count;
 	const struct firewall_gateway *gateways;
 	size_t gateway_count;
+	const struct firewall_service *services;
+	size_t service_count;
+	char (*opened)[IFNAMSIZ]; /* devices that forward IPv4 only since we switched it on, for services */
+	size_t opened_count;
 	bool confines;	     /* forward nothing else for the device, because it was us who switched forwarding on */
 	int confined_family; /* of AF_INET or AF_INET6 only; 0: of both */
 	bool among_peers;    /* the hub: from the device to the device */
@@ -49,6 +66,11 @@ struct firewall_setup {
 /* The table of the tunnel @name: "towpath-home". nft takes letters, digits and "_-./" in it. Any other character of a
  * name becomes "/3d", which no name contains by itself. Return: @ret. */
 const char *firewall_format_table(char ret[FIREWALL_TABLE_MAX], const char *name);
+
+#define FIREWALL_COUNTER_MAX 32
+
+/* The counters of a service: "connections-7", "sent-7", "received-7". @what: the first word. Return: @ret. */
+const char *firewall_format_counter(char ret[FIREWALL_COUNTER_MAX], const char *what, unsigned id);
 
 /* True if the table would not be empty. */
 bool firewall_is_needed(const struct firewall_setup *setup);

@@ -29,10 +29,11 @@ struct search {
 
 /* The packets that a rule lets through. */
 struct passage {
-	const char *in, *out;
+	const char *in, *out;	  /* NULL: any */
 	const struct prefix *lan; /* only from or to this network; NULL: any */
 	bool is_from_lan;	  /* else to it */
 	bool is_answer;		  /* only packets of a connection that is there */
+	bool is_published;	  /* only those of a connection whose destination was changed */
 };
 
 static struct forward_rule *next_rule(struct search *search)
@@ -61,9 +62,17 @@ static int add_iptables_rule(
 		return too_long(search);
 	if (passage->lan)
 		prefix_format(lan, sizeof(lan), passage->lan);
-	all_fit = fits(snprintf(match, sizeof(match), "%s -i %s -o %s%s%s%s -m comment --comment %s -j ACCEPT", chain,
-		passage->in, passage->out, !passage->lan ? "" : passage->is_from_lan ? " -s " : " -d ", lan,
-		passage->is_answer ? " -m conntrack --ctstate RELATED,ESTABLISHED" : "", search->setup->comment));
+	all_fit = fits(snprintf(match, sizeof(match), "%s%s%s%s%s%s%s%s -m comment --comment %s -j ACCEPT", chain,
+		passage->in ? " -i " : "", passage->in ? passage->in : "", passage->out ? " -o " : "",
+		passage->out ? passage->out : "",
+		!passage->lan	       ? ""
+		: passage->is_from_lan ? " -s "
+				       : " -d ",
+		lan,
+		passage->is_published ? " -m conntrack --ctstate DNAT"
+		: passage->is_answer  ? " -m conntrack --ctstate RELATED,ESTABLISHED"
+				      : "",
+		search->setup->comment));
 	all_fit &= fits(snprintf(rule->check, sizeof(rule->check), "%s -w -C %s 2>/dev/null", program, match));
 	all_fit &= fits(snprintf(rule->insert, sizeof(rule->insert), "%s -w -C %s 2>/dev/null || %s -w -I %s", program,
 		match, program, match));
@@ -72,7 +81,7 @@ static int add_iptables_rule(
 	return all_fit ? 0 : too_long(search);
 }
 
-/* "ip daddr 192.168.1.0/24"; everything has no such words in nft. */
+/* "ip daddr 192.168.1.0/24"; as nft lists it: everything has no such words, and one host no length. */
 static const char *format_lan(char buf[FORWARD_LINE_MAX], const struct passage *passage)
 {
 	const struct prefix *lan = passage->lan;
@@ -83,8 +92,12 @@ static const char *format_lan(char buf[FORWARD_LINE_MAX], const struct passage *
 		return "";
 	if (lan->bits == 0)
 		return is_ipv6 ? " meta nfproto ipv6" : " meta nfproto ipv4";
+	if (lan->bits == (is_ipv6 ? 128 : 32))
+		addr_format_host(text, sizeof(text), &lan->addr);
+	else
+		prefix_format(text, sizeof(text), lan);
 	snprintf(buf, FORWARD_LINE_MAX, " %s %s %s", is_ipv6 ? "ip6" : "ip", passage->is_from_lan ? "saddr" : "daddr",
-		prefix_format(text, sizeof(text), lan));
+		text);
 	return buf;
 }
 
@@ -92,14 +105,20 @@ static const char *format_lan(char buf[FORWARD_LINE_MAX], const struct passage *
 static int add_nft_rule(struct search *search, const char *chain, const struct passage *passage)
 {
 	struct forward_rule *rule = next_rule(search);
-	char text[FORWARD_COMMAND_MAX], lan[FORWARD_LINE_MAX];
+	char text[FORWARD_COMMAND_MAX], lan[FORWARD_LINE_MAX], in[FORWARD_LINE_MAX] = "", out[FORWARD_LINE_MAX] = "";
 	bool all_fit;
 
 	if (!rule)
 		return too_long(search);
-	all_fit = fits(snprintf(text, sizeof(text), "iifname \"%s\" oifname \"%s\"%s%s accept comment \"%s\"",
-		passage->in, passage->out, format_lan(lan, passage),
-		passage->is_answer ? " ct state established,related" : "", search->setup->comment));
+	if (passage->in)
+		snprintf(in, sizeof(in), "iifname \"%s\"%s", passage->in, passage->out ? " " : "");
+	if (passage->out)
+		snprintf(out, sizeof(out), "oifname \"%s\"", passage->out);
+	all_fit = fits(snprintf(text, sizeof(text), "%s%s%s%s accept comment \"%s\"", in, out, format_lan(lan, passage),
+		passage->is_published ? " ct status dnat"
+		: passage->is_answer  ? " ct state established,related"
+				      : "",
+		search->setup->comment));
 	all_fit &= fits(snprintf(
 		rule->check, sizeof(rule->check), "nft list chain %s 2>/dev/null | grep -qF '%s'", chain, text));
 	all_fit &= fits(snprintf(rule->insert, sizeof(rule->insert),
@@ -217,6 +236,34 @@ static int open_gateway(struct search *search, const json_t *chain, const struct
 	return rc == 0 && answers_family != 0 ? open_passage(search, chain, answers_family, &answers) : rc;
 }
 
+/* Of several services of one host the first speaks for all. */
+static bool is_first_of_host(const struct search *search, size_t at)
+{
+	for (size_t i = 0; i < at; i++)
+		if (addr_equal(&search->setup->services[i].service->to, &search->setup->services[at].service->to))
+			return false;
+	return true;
+}
+
+/* From wherever a stranger comes to the host behind the tunnel, and its answers; only where the destination was changed,
+ * which in our own table is said more closely. */
+static int open_service(struct search *search, const json_t *chain, const struct service *service)
+{
+	struct prefix host = prefix_of_host(&service->to);
+	const struct passage to = {.out = search->setup->device, .lan = &host, .is_published = true};
+	const struct passage from = {.in = search->setup->device,
+		.lan = &host,
+		.is_from_lan = true,
+		.is_answer = true,
+		.is_published = true};
+	int family = service->to.sa.sa_family, rc;
+
+	if (!has_family(chain, family))
+		return 0;
+	rc = open_passage(search, chain, family, &to);
+	return rc < 0 ? rc : open_passage(search, chain, family, &from);
+}
+
 static int scan_chain(struct search *search, const json_t *chain)
 {
 	int rc;
@@ -229,6 +276,9 @@ static int scan_chain(struct search *search, const json_t *chain)
 	rc = open_among_peers(search, chain);
 	for (size_t i = 0; i < search->setup->gateway_count && rc == 0; i++)
 		rc = open_gateway(search, chain, &search->setup->gateways[i]);
+	for (size_t i = 0; i < search->setup->service_count && rc == 0; i++)
+		if (is_first_of_host(search, i))
+			rc = open_service(search, chain, search->setup->services[i].service);
 	return rc;
 }
 

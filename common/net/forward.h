@@ -36,6 +36,8 @@ struct forward_setup {
 	bool among_peers;    /* from the device to the device */
 	const struct firewall_gateway *gateways;
 	size_t gateway_count;
+	const struct firewall_service *services;
+	size_t service_count;
 };
 
 /* Pure. Return: 0, -EINVAL (not JSON, or a name that cannot stand in a command line), -E2BIG. */

@@ -41,7 +41,7 @@ struct exchange {
 
 /* --- the socket --- */
 
-static int open_socket(struct netlink *netlink, struct err *err)
+static int open_socket(struct netlink *netlink, int protocol, struct err *err)
 {
 	static const struct timeval limit = {.tv_sec = ANSWER_S};
 	struct nl_sock *socket = nl_socket_alloc();
@@ -49,7 +49,7 @@ static int open_socket(struct netlink *netlink, struct err *err)
 
 	if (!socket)
 		return err_system(err, -ENOMEM, "netlink");
-	if (nl_connect(socket, NETLINK_ROUTE) < 0) {
+	if (nl_connect(socket, protocol) < 0) {
 		rc = errno > 0 ? -errno : -EIO;
 		nl_socket_free(socket);
 		return err_system(err, rc, "netlink");
@@ -71,9 +71,14 @@ int netlink_open(struct netlink *netlink, int netns_fd, struct err *err)
 
 	if (home < 0)
 		return home;
-	rc = open_socket(netlink, err);
+	rc = open_socket(netlink, NETLINK_ROUTE, err);
 	netns_leave(home);
 	return rc;
+}
+
+int netlink_open_netfilter(struct netlink *netlink, struct err *err)
+{
+	return open_socket(netlink, NETLINK_NETFILTER, err);
 }
 
 void netlink_close(struct netlink *netlink)

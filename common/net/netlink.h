@@ -33,6 +33,8 @@ struct netlink_query {
 
 /* @netns_fd: the namespace to talk to, -1: ours. Return: 0 or a negative errno. */
 int netlink_open(struct netlink *netlink, int netns_fd, struct err *err);
+/* To netfilter of our namespace instead of its routes. Return: as above. */
+int netlink_open_netfilter(struct netlink *netlink, struct err *err);
 void netlink_close(struct netlink *netlink);
 
 /* A message to fill: @header is the fixed part of its type. Return: NULL, out of memory. */

@@ -17,6 +17,7 @@
  */
 #include "common/net/reach.h"
 
+#include <linux/netfilter_ipv4.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -122,14 +123,15 @@ static void tell_sent(const struct finding *finding, const char *place, char ret
 	format_program(finding, program, sizeof(program));
 	if (strcmp(chain, "DOCKER") == 0)
 		snprintf(remedy, sizeof(remedy),
-			"to a container of Docker's, which `docker ps` names; another port there helps, or in Listen");
+			"to a container of Docker's, which `docker ps` names; another port there helps, or %s",
+			port->other);
 	else if (strncmp(rule, "-A ", 3) == 0)
-		snprintf(remedy, sizeof(remedy), "which `%s -D %.120s` ends; another port in Listen helps, too", program,
-			rule + 3);
+		snprintf(remedy, sizeof(remedy), "which `%s -D %.120s` ends; %s helps, too", program, rule + 3,
+			port->other);
 	else
 		snprintf(remedy, sizeof(remedy),
-			"see `nft -a list chain %s %s %.40s`; `nft delete rule …` helps, or another port in Listen",
-			text_of(finding->chain, "family"), text_of(finding->chain, "table"), chain);
+			"see `nft -a list chain %s %s %.40s`; `nft delete rule …` helps, or %s",
+			text_of(finding->chain, "family"), text_of(finding->chain, "table"), chain, port->other);
 	snprintf(ret, REACH_TEXT_MAX, "%s sends %s port %u on device %s elsewhere, %s", place, port->protocol, port->port,
 		port->device, remedy);
 }
@@ -155,7 +157,20 @@ static bool ask_chain(struct finding *finding)
 
 	finding->answer = ruleset_ask(finding->objects, finding->chain, &packet);
 	return finding->answer.is_sure &&
-	       (finding->answer.fate == RULESET_DROPPED || finding->answer.fate == RULESET_SENT);
+	       (finding->answer.fate == RULESET_SENT || (finding->answer.fate == RULESET_DROPPED && !port->own_table));
+}
+
+/* A chain of iptables' says neither type nor priority: its table nat is at the usual one. */
+static bool is_ours_to_ask(const struct finding *finding)
+{
+	const json_t *chain = finding->chain;
+
+	if (!finding->port->own_table)
+		return true;
+	if (*text_of(chain, "program"))
+		return ruleset_is_word(chain, "table", "nat");
+	return ruleset_is_word(chain, "type", "nat") && !ruleset_is_word(chain, "table", finding->port->own_table) &&
+	       json_integer_value(json_object_get(chain, "prio")) <= NF_IP_PRI_NAT_DST;
 }
 
 bool reach_find(const json_t *objects, const struct reach_port *port, char ret[REACH_TEXT_MAX])
@@ -166,11 +181,12 @@ bool reach_find(const json_t *objects, const struct reach_port *port, char ret[R
 	const json_t *object;
 	size_t i;
 
-	for (size_t hook = 0; hook < 2; hook++)
+	for (size_t hook = 0; hook < (port->own_table ? 1u : 2u); hook++)
 		json_array_foreach (objects, i, object) {
 			finding.chain = json_object_get(object, "chain");
 			if (!ruleset_is_word(finding.chain, "hook", hooks[hook]) ||
-				!is_of_family(finding.chain, port->family) || !ask_chain(&finding))
+				!is_of_family(finding.chain, port->family) || !is_ours_to_ask(&finding) ||
+				!ask_chain(&finding))
 				continue;
 			snprintf(place, sizeof(place), "chain %.40s of table %.8s %.40s",
 				text_of(finding.chain, "name"), text_of(finding.chain, "family"),

@@ -19,6 +19,10 @@ struct reach_port {
 	const char *device;    /* by which the packets come */
 	bool is_on_device;     /* only those: the remedy names the device */
 	const struct addr *to; /* their destination; NULL: not known */
+	const char *other;     /* the remedy in our file: "another port in Listen" */
+	const char
+		*own_table; /* of nftables. We send the packets elsewhere ourselves, at the usual priority: only rules
+				  that come before ours or at the same time are in the way. NULL: we listen */
 };
 
 /* @objects: of ruleset_read(). Return: true with a sentence in @ret: which rule it is, and what helps. */

@@ -20,3 +20,9 @@ struct service {
 	struct service_ports to_ports; /* as many */
 	bool keeps_source; /* the host behind the tunnel sees the stranger's address */
 };
+
+/* Since the service was first published by this run. As `wg show` counts for a peer, sent is towards the host behind
+ * the tunnel, and received is what came from there: bytes of IP packets. */
+struct service_counts {
+	uint64_t connections, sent_bytes, received_bytes;
+};

@@ -90,6 +90,71 @@ static void the_longest_name_fits(void **state)
 	assert_int_equal(strlen(firewall_format_table(table, name)), strlen("towpath-") + 63 * 3);
 }
 
+static struct service service_of(uint8_t protocol, struct service_ports ports, const char *to, unsigned to_port)
+{
+	unsigned last = to_port + ports.last - ports.first;
+
+	return (struct service){.protocol = protocol,
+		.ports = ports,
+		.to = prefix_of(to, 32).addr,
+		.to_ports = {(uint16_t)to_port, (uint16_t)last}};
+}
+
+/* Each form of a service; the second is at one address and keeps its source. */
+static struct firewall_setup plan_of_services(void)
+{
+	static struct service all[4];
+	static struct firewall_service services[4];
+	struct firewall_setup plan = plan_of("hub");
+
+	all[0] = service_of(IPPROTO_TCP, (struct service_ports){80, 80}, "192.168.1.30", 8080);
+	all[1] = service_of(IPPROTO_TCP, (struct service_ports){8000, 8002}, "192.168.1.30", 9000);
+	all[1].address = prefix_of("203.0.113.10", 32).addr;
+	all[1].keeps_source = true;
+	all[2] = service_of(IPPROTO_UDP, (struct service_ports){500, 600}, "[fd10::2]", 500);
+	all[3] = service_of(IPPROTO_UDP, (struct service_ports){53, 54}, "[fd10::2]", 153);
+	for (unsigned i = 0; i < 4; i++)
+		services[i] = (struct firewall_service){&all[i], i + 5, {.connections = 9, .sent_bytes = 7}};
+	plan.services = services;
+	plan.service_count = 4;
+	return plan;
+}
+
+static void a_service_gets_its_rules(void **state)
+{
+	struct firewall_setup plan = plan_of_services();
+	char opened[1][IFNAMSIZ] = {"eth0"};
+	const char *text = text_of(&plan);
+
+	(void)state;
+	assert_true(firewall_is_needed(&plan));
+	assert_has(text, "\tcounter connections-5 { packets 9 bytes 0; }\n\tcounter sent-5 { packets 0 bytes 7; }\n");
+	assert_has(text, "\t\ttcp dport 80 ip daddr != 127.0.0.0/8 fib daddr type local counter name connections-5 dnat ip "
+			 "to 192.168.1.30:8080\n");
+	assert_has(text, "\t\ttcp dport 8000-8002 ip daddr 203.0.113.10 counter name connections-6 dnat ip to "
+			 "192.168.1.30:tcp dport map { 8000 : 9000, 8001 : 9001, 8002 : 9002 }\n");
+	assert_has(text, "\t\tudp dport 500-600 ip6 daddr != ::1 fib daddr type local counter name connections-7 dnat ip6 "
+			 "to [fd10::2]\n");
+	assert_has(text, "dnat ip6 to [fd10::2]:udp dport map { 53 : 153, 54 : 154 }\n");
+	assert_has(text, "\t\toifname \"wg0\" ct status dnat meta nfproto ipv4 meta l4proto tcp ct original proto-dst 80 "
+			 "masquerade\n");
+	assert_has(text, "proto-dst 8000-8002 ct original ip daddr 203.0.113.10 fib saddr type local masquerade\n");
+	assert_has(text, "proto-dst 8000-8002 ct original ip daddr 203.0.113.10 iifname \"wg0\" masquerade\n");
+	assert_has(text, "\t\tmeta nfproto ipv4 meta l4proto tcp counter name ct original proto-dst map { 80 : \"sent-5\" } "
+			 "accept\n");
+	assert_has(text, "\t\tmeta nfproto ipv4 meta l4proto tcp counter name ct original ip daddr . ct original proto-dst "
+			 "map { 203.0.113.10 . 8000-8002 : \"received-6\" } accept\n");
+	assert_has(text, "proto-dst map { 500-600 : \"sent-7\", 53-54 : \"sent-8\" } accept\n");
+	assert_lacks(text, "drop");
+	plan.confines = true;
+	plan.opened = opened;
+	plan.opened_count = 1;
+	text = text_of(&plan);
+	assert_has(text, "\t\tiifname \"wg0\" ct state established,related accept\n");
+	assert_has(text, "oifname \"wg0\" ct status dnat ct direction original jump sent\n");
+	assert_has(text, "\t\toifname \"wg0\" drop\n\t\tmeta nfproto ipv4 iifname \"eth0\" oifname != \"wg0\" drop\n");
+}
+
 static void nothing_to_do_needs_no_table(void **state)
 {
 	struct firewall_setup plan = plan_of("home");
@@ -230,12 +295,13 @@ static void counters_and_handles_are_no_change(void **state)
 {
 	char listing[] =
 		"table inet x { # handle 7\n\t\tip daddr 1.2.3.4 counter packets 12 bytes 3456 drop # handle 12\n"
-		"\t\tcomment \"9 packets \"\n}\n";
+		"\tcounter sent-0 {\n\t\tpackets 12 bytes 3456\n\t}\n\t\tcomment \"9 packets \"\n}\n";
 
 	(void)state;
 	firewall_normalise(listing);
 	assert_string_equal(
-		listing, "table inet x {\n\t\tip daddr 1.2.3.4 counter drop\n\t\tcomment \"9 packets \"\n}\n");
+		listing, "table inet x {\n\t\tip daddr 1.2.3.4 counter drop\n\tcounter sent-0 {\n\t\n\t}\n"
+			 "\t\tcomment \"9 packets \"\n}\n");
 }
 
 /* --- the kernel --- */
@@ -389,6 +455,9 @@ static void nft_takes_every_text(void **state)
 	load(&plan);
 	load(&plan);
 	assert_run("nft list table inet towpath-a/3db/2bc/40d.e_f-g | grep -q masquerade");
+	plan = plan_of_services();
+	load(&plan);
+	assert_run("nft list table inet towpath-hub | grep -q 'packets 9 bytes 0'");
 }
 
 static void what_is_loaded_twice_stands_once(void **state)
@@ -660,6 +729,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(names_that_nft_does_not_take_are_mapped),
 		cmocka_unit_test(the_longest_name_fits),
+		cmocka_unit_test(a_service_gets_its_rules),
 		cmocka_unit_test(nothing_to_do_needs_no_table),
 		cmocka_unit_test(only_what_is_needed_gets_a_chain),
 		cmocka_unit_test(guard_is_for_each_address_of_its_family),

@@ -85,6 +85,22 @@ static void assert_first(const char *part)
 		fail_msg("'%s' is missing in '%s'", part, rules.rules[0].insert);
 }
 
+/* A hub that publishes @count services, all of one host, and lets no peer reach another. */
+static int find_for_service(const char *nft_json, const char *iptables, const char *to, size_t count)
+{
+	const struct ruleset_texts texts = texts_of(nft_json, iptables);
+	struct service service = {.protocol = IPPROTO_TCP, .ports = {80, 80}, .to_ports = {8080, 8080}};
+	const struct firewall_service services[] = {{.service = &service}, {.service = &service, .id = 1}};
+	const struct forward_setup setup = {
+		.device = "wg0", .comment = "towpath-home", .services = services, .service_count = count};
+	struct err err = {""};
+
+	assert_int_equal(addr_parse(to, 1, &service.to), 0);
+	addr_set_port(&service.to, 0);
+	memset(&rules, 0, sizeof(rules));
+	return forward_find(&texts, &setup, &rules, &err);
+}
+
 static void nothing_there_needs_nothing(void **state)
 {
 	(void)state;
@@ -575,9 +591,38 @@ static void a_look_may_be_closed_at_any_time(void **state)
 	}
 }
 
+/* By whatever device a stranger comes, and only where the destination was changed. Two services of a host are one. */
+static void what_is_published_may_come_from_anywhere(void **state)
+{
+	(void)state;
+	assert_int_equal(find_for_service(RULESET(CHAIN("inet", "mine", "f", "drop")), "", "192.168.1.30", 2), 0);
+	assert_found(2);
+	assert_first("nft 'insert rule inet mine f oifname \"wg0\" ip daddr 192.168.1.30 ct status dnat accept comment "
+		     "\"towpath-home\"'");
+	assert_non_null(strstr(rules.rules[1].insert, "iifname \"wg0\" ip saddr 192.168.1.30 ct status dnat accept comment"));
+	assert_int_equal(find_for_service("", "*filter\n:FORWARD DROP [0:0]\nCOMMIT\n", "192.168.1.30", 1), 0);
+	assert_found(2);
+	assert_string_equal(rules.rules[0].check,
+		"iptables-legacy -w -C FORWARD -o wg0 -d 192.168.1.30/32 -m conntrack --ctstate DNAT -m comment --comment "
+		"towpath-home -j ACCEPT 2>/dev/null");
+	assert_non_null(strstr(rules.rules[1].check, "-C FORWARD -i wg0 -s 192.168.1.30/32 -m conntrack --ctstate DNAT -m"));
+	/* neither another family's chain nor one that lets answers pass gets more than it needs */
+	assert_int_equal(find_for_service("", "*filter\n:FORWARD DROP [0:0]\nCOMMIT\n", "[fd10::2]", 1), 0);
+	assert_found(0);
+	assert_int_equal(find_for_service("",
+				 "*filter\n:FORWARD DROP [0:0]\n-A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j "
+				 "ACCEPT\nCOMMIT\n",
+				 "192.168.1.30", 1),
+		0);
+	assert_found(1);
+	assert_int_equal(find_for_service(RULESET(CHAIN("inet", "mine", "f", "accept")), "", "192.168.1.30", 1), 0);
+	assert_found(0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_is_published_may_come_from_anywhere),
 		cmocka_unit_test(nothing_there_needs_nothing),
 		cmocka_unit_test(a_policy_that_drops_is_seen),
 		cmocka_unit_test(a_policy_that_accepts_is_left_alone),

@@ -10,6 +10,8 @@
 
 static char text[REACH_TEXT_MAX];
 
+static const char *own_table; /* NULL: we listen */
+
 /* Return: true if something is told about TCP 443 at 203.0.113.10 on eth0; @nft and @iptables are what is printed. */
 static bool finds_for(const char *nft, const char *iptables, const char *device, const char *protocol, unsigned number)
 {
@@ -20,7 +22,9 @@ static bool finds_for(const char *nft, const char *iptables, const char *device,
 		.port = number,
 		.device = device,
 		.is_on_device = strcmp(device, "eth0") != 0,
-		.to = &to};
+		.to = &to,
+		.other = own_table ? "another Port" : "another port in Listen",
+		.own_table = own_table};
 	struct err err = {""};
 	json_t *objects;
 	bool found;
@@ -151,9 +155,47 @@ static void open_ports_and_unknown_conditions_are_passed_over(void **state)
 		""));
 }
 
+#define NAT_CHAIN(table, prio)                                                                                          \
+	"{\"chain\":{\"family\":\"ip\",\"table\":\"" table "\",\"name\":\"pre\",\"type\":\"nat\",\"hook\":\"prerouting\","      \
+	"\"prio\":" prio ",\"policy\":\"accept\"}}"
+#define NAT_RULE(table, chain, expressions)                                                                            \
+	",{\"rule\":{\"family\":\"ip\",\"table\":\"" table "\",\"chain\":\"" chain "\",\"handle\":3,\"expr\":[" expressions "]}}"
+#define TO_443                                                                                                         \
+	"{\"match\":{\"op\":\"==\",\"left\":{\"payload\":{\"protocol\":\"tcp\",\"field\":\"dport\"}},\"right\":443}},"
+#define SEND "{\"dnat\":{\"addr\":\"10.9.9.9\"}}"
+
+/* A port that we publish: only what surely comes before our own rule sends its packets elsewhere, also by a jump. What
+ * drops them as if we listened there does not matter. */
+static void a_published_port_is_taken_by_nat_rules_alone(void **state)
+{
+	static const char docker[] = "*nat\n:PREROUTING ACCEPT [0:0]\n:DOCKER - [0:0]\n"
+				     "-A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER\n"
+				     "-A DOCKER ! -i docker0 -p tcp -m tcp --dport 443 -j DNAT --to-destination "
+				     "172.17.0.2:443\nCOMMIT\n";
+
+	(void)state;
+	own_table = "towpath-hub";
+	assert_true(finds("{\"nftables\":[" NAT_CHAIN("mine", "-100") NAT_RULE("mine", "pre", TO_443 SEND) "]}", ""));
+	assert_string_equal(text, "chain pre of table ip mine sends tcp port 443 on device eth0 elsewhere, see `nft -a list "
+				  "chain ip mine pre`; `nft delete rule …` helps, or another Port");
+	assert_true(finds("{\"nftables\":[" NAT_CHAIN("mine", "-101")
+				  NAT_RULE("mine", "pre", "{\"jump\":{\"target\":\"far\"}}") NAT_RULE("mine", "far", TO_443 SEND) "]}",
+		""));
+	assert_told("nft -a list chain ip mine far");
+	assert_true(finds("", docker));
+	assert_told("chain PREROUTING of table ip nat sends tcp port 443 on device eth0 elsewhere, to a container");
+	assert_false(finds("{\"nftables\":[" NAT_CHAIN("mine", "-99") NAT_RULE("mine", "pre", TO_443 SEND) "]}", ""));
+	assert_false(finds(
+		"{\"nftables\":[" NAT_CHAIN("towpath-hub", "-100") NAT_RULE("towpath-hub", "pre", TO_443 SEND) "]}", ""));
+	assert_false(finds("", "*filter\n:INPUT DROP [0:0]\nCOMMIT\n"));
+	assert_false(finds_for("", docker, "docker0", "tcp", 443));
+	own_table = NULL;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_published_port_is_taken_by_nat_rules_alone),
 		cmocka_unit_test(ufw_drops_what_is_not_allowed),
 		cmocka_unit_test(docker_publishes_our_port),
 		cmocka_unit_test(a_dnat_of_ones_own_is_told_with_its_end),
