@@ -348,7 +348,7 @@ static int take_config(struct supervisor *s, struct channel *channel, struct cli
 	if (rc < 0)
 		return rc;
 	find_servers(s, config);
-	rc = is_of_device ? host_reload(host, &config->wireguard, ret_restart, restart_size, err) : 0;
+	rc = is_of_device ? host_reload(host, &config->wireguard, NULL, 0, ret_restart, restart_size, err) : 0;
 	if (rc < 0) {
 		client_settings_built_done(&settings);
 		return rc;

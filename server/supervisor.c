@@ -229,11 +229,12 @@ static int take_config(struct supervisor *s, struct channel *channel, struct ser
 	int rc = settings_build_open(&settings, &s->frame, config, err);
 
 	if (rc == 0 && is_of_device) {
-		rc = host_reload(host, &config->wireguard, ret_restart, restart_size, err);
-		if (rc < 0)
+		rc = host_reload(host, &config->wireguard, config->publishes, config->publish_count, ret_restart,
+			restart_size, err);
+		if (rc != 0)
 			settings_build_close(&settings);
 	}
-	if (rc < 0)
+	if (rc != 0)
 		return rc;
 	restart_append(ret_restart, restart_size, s->first, config);
 	if (s->claims && claims_set(s->claims, config->claims, config->claim_count, &claims_err) < 0)
@@ -393,9 +394,11 @@ static const char *name_of_peer(const struct client_list *clients, const json_t 
 static void on_report(void *owner, json_t *object)
 {
 	const struct supervisor *s = owner;
-	json_t *peer, *claims = claims_report(s->claims);
+	struct host *host = supervise_host(s->supervise);
+	json_t *peer, *claims = claims_report(s->claims), *services = host ? host_report_services(host) : NULL;
 	size_t i;
 
+	json_object_set_new(object, "publish", services ? services : json_array());
 	json_array_extend(json_object_get(object, "warnings"), s->reachable.warnings);
 	if (claims)
 		json_object_set_new(object, "claims", claims);
@@ -530,6 +533,8 @@ static struct host_setup describe_host(const struct supervisor *s)
 		.wireguard = &config->wireguard,
 		.gateways = config->gateways,
 		.gateway_count = config->gateway_count,
+		.publishes = config->publishes,
+		.publish_count = config->publish_count,
 		.is_hub = true,
 		.birth_netns_fd = s->flow_address.netns_fd};
 

@@ -144,6 +144,10 @@ static void on_made_by_program(struct applied *applied, int status, const char *
 
 	if (status != 0)
 		command_why(why, sizeof(why), status, output);
+	if (is_firewall && status == 0)
+		published_settle(&applied->published, &applied->netlink);
+	else if (is_firewall)
+		published_fail(&applied->published, why);
 	if (!tell_made(applied, change, status, why))
 		return;
 	/* While all is made for the first time, a hook may still change the table: bring-up lists it when hooks are
@@ -154,12 +158,27 @@ static void on_made_by_program(struct applied *applied, int status, const char *
 		pass_next(applied);
 }
 
+/* Published services have counters, which begin where those of the table before have ended. */
+static void renew_script(struct applied *applied, struct change *change)
+{
+	char *script;
+
+	published_read(&applied->published, applied->plan.table);
+	script = plan_format_firewall(applied->setup, &applied->facts.plan);
+	if (!script)
+		return;
+	free(change->firewall);
+	change->firewall = script;
+}
+
 /* The script replaces the whole table in one transaction, so it may be run over one that is there, as the shell lines
  * may. */
-static void make_by_program(struct applied *applied, const struct change *change)
+static void make_by_program(struct applied *applied, struct change *change)
 {
 	static const char *const nft[] = {"nft", "-f", "-", NULL};
 
+	if (change->kind == CHANGE_FIREWALL && applied->published.count > 0)
+		renew_script(applied, change);
 	if (change->kind == CHANGE_FIREWALL)
 		run_program(applied, nft, change->firewall, on_made_by_program);
 	else
@@ -268,6 +287,7 @@ void applied_look(struct applied *applied, const struct applied_handlers *handle
 	const struct change_target target = target_of(applied);
 
 	pass_begin(applied, handlers, owner);
+	published_read(&applied->published, applied->plan.table);
 	for (size_t i = 0; i < applied->end && applied->handlers; i++) {
 		struct change *change = &applied->plan.changes[i];
 		struct err err = {""};
@@ -316,6 +336,20 @@ struct change *applied_find(struct applied *applied, enum change_kind kind)
 		if (applied->plan.changes[i].kind == kind)
 			return &applied->plan.changes[i];
 	return NULL;
+}
+
+int applied_take_services(struct applied *applied, struct err *err)
+{
+	const struct host_setup *setup = applied->setup;
+	struct plan_facts *facts = &applied->facts.plan;
+
+	if (published_take(&applied->published, setup->publishes, setup->publish_count) < 0)
+		return err_system(err, -ENOMEM, "[Publish]");
+	facts->services = applied->published.services;
+	facts->service_count = applied->published.count;
+	for (size_t i = 0; i < setup->publish_count; i++)
+		facts->opens_ipv4 |= setup->publishes[i].service.to.sa.sa_family == AF_INET;
+	return 0;
 }
 
 /* Recorded before it is in the plan: without memory for the plan, the record undoes what was never made, which is
@@ -473,6 +507,7 @@ void applied_close(struct applied *applied)
 	if (applied->table_lock >= 0)
 		close(applied->table_lock);
 	plan_done(&applied->plan);
+	published_done(&applied->published);
 	facts_done(&applied->facts);
 	net_routes_done(&applied->routes);
 	free(applied->firewall_listing);

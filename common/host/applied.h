@@ -12,6 +12,7 @@
 #include "common/host/facts.h"
 #include "common/host/host_setup.h"
 #include "common/host/plan.h"
+#include "common/host/published.h"
 #include "common/host/undo.h"
 #include "common/net/command.h"
 #include "common/net/forward.h"
@@ -38,6 +39,7 @@ struct applied {
 
 	struct addr *endpoints; /* one for each peer of the configuration; family 0: none or not known yet */
 	struct facts facts;	/* what the plan was made from */
+	struct published published;
 	struct forward_rules forwards;
 	struct plan plan;
 	struct net_routes routes; /* as the pass under way has read them */
@@ -75,6 +77,9 @@ void applied_keep_listing(struct applied *applied, const struct applied_handlers
 void applied_stop(struct applied *applied);
 
 /* --- without a program, done when these return --- */
+
+/* The services of the setup take the place of what was published. Return: 0, or a negative errno: nothing has changed. */
+int applied_take_services(struct applied *applied, struct err *err);
 
 /* The first change of @kind. Return: NULL where there is none. */
 struct change *applied_find(struct applied *applied, enum change_kind kind);

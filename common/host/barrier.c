@@ -40,6 +40,7 @@ bool barrier_is_for(const struct applied *applied, const struct change *change)
 	case CHANGE_DEVICE:
 	case CHANGE_CONFIGURE:
 	case CHANGE_DNS:
+	case CHANGE_SERVICE:
 	case CHANGE_FIREWALL:
 	case CHANGE_FORWARD:
 		break;

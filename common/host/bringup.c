@@ -1,6 +1,7 @@
 /* Bring-up (bringup.h), one step after the other:
  *
  *     check_host()      refuses what cannot work, with the line to change
+ *     rules             of other tables, which may refuse a [Publish]
  *     PreUp             may prepare what the rest needs, for example a network
  *     endpoints         names of peers become addresses
  *     plan              facts of this host → list of changes
@@ -15,8 +16,8 @@
  * that meets "exists" asks it again for the line that names the other owner.
  *
  * What a hook lets the device forward stays open, so we look at it before we switch forwarding on ourselves. Rules in
- * another FORWARD chain go to its head: those that [Gateway] asks for come before PostUp, so that a rule which a hook
- * puts there wins over them; that among peers comes after it, where no rule keeps them apart.
+ * another FORWARD chain go to its head: those that [Gateway] and [Publish] ask for come before PostUp, so that a rule
+ * which a hook puts there wins over them; that among peers comes after it, where no rule keeps them apart.
  */
 #include "common/host/bringup.h"
 
@@ -206,7 +207,7 @@ static void on_all_made(void *owner)
 	struct bringup *bringup = owner;
 	const struct host_setup *host = bringup->setup.applied->setup;
 
-	if (host->gateway_count > 0 && host->wireguard->interface.hook_count[HOOK_POST_UP] > 0)
+	if (host->gateway_count + host->publish_count > 0 && host->wireguard->interface.hook_count[HOOK_POST_UP] > 0)
 		watch_forwards(bringup, true, run_post_up);
 	else
 		run_post_up(bringup);
@@ -236,6 +237,8 @@ static int make_plan(struct applied *applied, struct err *err)
 	int rc = facts_gather(
 		&applied->facts, &applied->netlink, applied->setup, applied->endpoints, applied->mark, err);
 
+	if (rc == 0)
+		rc = applied_take_services(applied, err);
 	if (rc < 0)
 		return rc;
 	applied->index = facts_pick_index(&applied->netlink, err);
@@ -298,21 +301,51 @@ static void on_pre_up_done(void *owner, const char *failure)
 	endpoints_start(&bringup->endpoints);
 }
 
-void bringup_start(struct bringup *bringup, const struct bringup_setup *setup)
+static void on_ruleset_read(void *owner, const struct ruleset_texts *texts)
 {
+	struct bringup *bringup = owner;
+	struct applied *applied = bringup->setup.applied;
+	const struct host_setup *host = applied->setup;
+	char table[FIREWALL_TABLE_MAX];
+	struct published_check check = {.path = host->config_path,
+		.table = firewall_format_table(table, host->name),
+		.netlink = &applied->netlink};
 	struct err err = {""};
+	json_t *rules = NULL;
+	int rc;
 
-	*bringup = (struct bringup){.setup = *setup};
-	if (check_host(&setup->applied->netlink, setup->applied->setup, &err) < 0)
+	bringup->scan = NULL;
+	if (ruleset_read(texts, &rules, &err) < 0)
+		log_warning("publish", "%s; another table may send what is published elsewhere", err.text);
+	check.rules = rules;
+	rc = published_check(&applied->published, host->publishes, host->publish_count, &check, &err);
+	json_decref(rules);
+	if (rc < 0)
 		fail(bringup, err.text);
 	else
 		run_up_hooks(bringup, HOOK_PRE_UP, on_pre_up_done);
+}
+
+void bringup_start(struct bringup *bringup, const struct bringup_setup *setup)
+{
+	struct applied *applied = setup->applied;
+	struct err err = {""};
+
+	*bringup = (struct bringup){.setup = *setup};
+	if (check_host(&applied->netlink, applied->setup, &err) < 0)
+		fail(bringup, err.text);
+	else if (applied->setup->publish_count == 0)
+		run_up_hooks(bringup, HOOK_PRE_UP, on_pre_up_done);
+	else if (ruleset_scan_start(&bringup->scan, applied->loop, on_ruleset_read, bringup, &err) < 0)
+		fail(bringup, err.text);
 }
 
 void bringup_stop(struct bringup *bringup)
 {
 	if (!bringup->setup.applied)
 		return;
+	ruleset_scan_close(bringup->scan);
+	bringup->scan = NULL;
 	endpoints_stop(&bringup->endpoints);
 	hooks_stop(bringup->setup.hooks);
 	forward_watch_stop(&bringup->forwards);

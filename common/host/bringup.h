@@ -23,6 +23,7 @@ struct bringup_setup {
 
 struct bringup {
 	struct bringup_setup setup;
+	struct ruleset_scan *scan;  /* NULL: none under way */
 	struct endpoints endpoints; /* names of peers that are looked up */
 	struct forward_watch forwards;
 };

@@ -6,6 +6,7 @@
  */
 #include "common/host/change.h"
 
+#include "common/host/publish.h"
 #include "common/net/address.h"
 #include "common/net/link.h"
 
@@ -213,6 +214,23 @@ static int has_rule(const struct change_target *target, const struct change *cha
 	return net_rule_has(target->netlink, &change->rule, err);
 }
 
+/* --- services --- */
+
+static int record_service(const struct change_target *target, const struct change *change, struct err *err)
+{
+	const struct undo_entry entry = {.kind = UNDO_SERVICE, .service = change->service};
+
+	return undo_add(target->undo, &entry, err);
+}
+
+static int leave_to_table(const struct change_target *target, const struct change *change, struct err *err)
+{
+	(void)target;
+	(void)change;
+	(void)err;
+	return 0;
+}
+
 /* --- what programs make --- */
 
 /* The resolver's entry is on disk (resolvconf), so it outlives a reboot. */
@@ -251,6 +269,7 @@ static const struct {
 	[CHANGE_RAISE] = {"wireguard", NULL, raise_device, is_raised},
 	[CHANGE_DNS] = {"wireguard", record_dns, NULL, NULL},
 	[CHANGE_ROUTE] = {"route", NULL, add_route, has_route},
+	[CHANGE_SERVICE] = {"publish", record_service, leave_to_table, NULL},
 	[CHANGE_FIREWALL] = {"firewall", record_firewall, NULL, NULL},
 	[CHANGE_RULE] = {"route", record_rule, add_rule, has_rule},
 	[CHANGE_FORWARD] = {"firewall", record_forward, NULL, NULL},
@@ -300,7 +319,7 @@ int change_is_there(const struct change_target *target, const struct change *cha
 
 const char *change_text(char buf[CHANGE_TEXT_MAX], const struct change *change)
 {
-	char prefix[PREFIX_TEXT_MAX];
+	char prefix[PREFIX_TEXT_MAX], port[PUBLISH_TEXT_MAX], to[PUBLISH_TEXT_MAX];
 
 	switch (change->kind) {
 	case CHANGE_SYSCTL:
@@ -320,6 +339,10 @@ const char *change_text(char buf[CHANGE_TEXT_MAX], const struct change *change)
 		return strcpy(buf, "DNS");
 	case CHANGE_ROUTE:
 		prefix_format(buf, CHANGE_TEXT_MAX, &change->route.to);
+		break;
+	case CHANGE_SERVICE:
+		snprintf(buf, CHANGE_TEXT_MAX, "%s to %s", publish_format_port(port, &change->service),
+			publish_format_to(to, &change->service));
 		break;
 	case CHANGE_FIREWALL:
 		return strcpy(buf, "nftables table");

@@ -27,6 +27,7 @@ enum change_kind {
 	CHANGE_RAISE, /* the device is set up, with its MTU */
 	CHANGE_DNS,
 	CHANGE_ROUTE,
+	CHANGE_SERVICE,	 /* only recorded: the table makes it */
 	CHANGE_FIREWALL, /* our table of nftables */
 	CHANGE_RULE,
 	CHANGE_FORWARD, /* a rule in another table's FORWARD chain */
@@ -49,6 +50,7 @@ struct change {
 		} dns;
 		struct net_route route;
 		struct net_rule rule;
+		struct service service;
 		char *firewall; /* the script for nft */
 		struct forward_rule forward;
 	};

@@ -287,6 +287,7 @@ static void look_at_interface(struct plan_interface *ret, const char *name)
 {
 	snprintf(ret->name, sizeof(ret->name), "%s", name);
 	ret->forwards = is_set_to("ipv6", name, "forwarding", "1");
+	ret->forwards_ipv4 = is_set_to("ipv4", name, "forwarding", "1");
 	/* "default" takes no advertisements itself, and later interfaces are not known now */
 	ret->takes_adverts = strcmp(name, "default") != 0 && is_set_to("ipv6", name, "accept_ra", "1");
 }

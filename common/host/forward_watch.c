@@ -92,7 +92,21 @@ static bool on_table_made(void *owner, struct change *change, int status, const 
 	return false;
 }
 
-/* Our table is made anew where it would confine another family, and where a hook has taken it away; else it stays, with
+/* Another program may have begun to send their packets elsewhere. */
+static void watch_services(struct applied *applied, const struct ruleset_texts *texts)
+{
+	struct published_check check = {
+		.path = applied->setup->config_path, .table = applied->plan.table, .netlink = &applied->netlink};
+	json_t *rules = NULL;
+
+	if (ruleset_read(texts, &rules, NULL) < 0)
+		return;
+	check.rules = rules;
+	published_watch(&applied->published, applied->setup->publishes, &check);
+	json_decref(rules);
+}
+
+/* Our table is made anew where it would confine another family, where other services are published, and where a hook has taken it away; else it stays, with
  * what a hook has put into it. */
 static void on_ruleset_read(void *owner, const struct ruleset_texts *texts)
 {
@@ -103,7 +117,9 @@ static void on_ruleset_read(void *owner, const struct ruleset_texts *texts)
 		.comment = applied->plan.table,
 		.among_peers = applied->setup->is_hub && !watch->is_before_hooks,
 		.gateways = applied->facts.plan.gateways,
-		.gateway_count = applied->facts.plan.gateway_count};
+		.gateway_count = applied->facts.plan.gateway_count,
+		.services = applied->published.services,
+		.service_count = applied->published.count};
 	struct change *firewall = applied_find(applied, CHANGE_FIREWALL);
 	struct err err = {""};
 	char *script = NULL;
@@ -113,7 +129,10 @@ static void on_ruleset_read(void *owner, const struct ruleset_texts *texts)
 	applied->forwards.count = 0;
 	if (forward_find(texts, &setup, &applied->forwards, &err) < 0)
 		log_warning("firewall", "%s; another table may drop what is forwarded", err.text);
-	if (firewall && (applied->facts.is_forwarding_changed || !applied->firewall_listing))
+	if (applied->published.count > 0)
+		watch_services(applied, texts);
+	if (firewall &&
+		(applied->facts.is_forwarding_changed || applied->published.is_changed || !applied->firewall_listing))
 		script = plan_format_firewall(applied->setup, &applied->facts.plan);
 	applied->facts.is_forwarding_changed = false;
 	if (!script) {

@@ -87,6 +87,10 @@ struct host {
 	uv_timer_t timers[HOST_TIMER_COUNT];
 	size_t open_handles; /* timers, the handshake and the guests: the last one to close frees the host */
 
+	struct ruleset_scan *scan; /* of host_read_rules(); NULL: none */
+	json_t *rules;		   /* what it has found, for the next reload; NULL: nothing */
+	bool is_publishing;
+
 	struct applied applied;
 	struct unwind unwind;
 	struct hooks hooks;
@@ -196,6 +200,8 @@ void host_down(struct host *host)
 		break;
 	case HOST_UP:
 		host->phase = HOST_PRE_DOWN;
+		ruleset_scan_close(host->scan);
+		host->scan = NULL;
 		repair_stop(&host->repair);
 		endpoint_watch_stop(&host->endpoint_watch);
 		go_on(host, run_pre_down);
@@ -219,11 +225,24 @@ static void on_raised_again(void *owner)
 	wg_handshake_poke_all(&host->handshake);
 }
 
+/* The table is made, and what it is to let through may come. A handler may close the host, so it is called last. */
+static void on_looked(void *owner)
+{
+	struct host *host = owner;
+
+	if (!host->is_publishing)
+		return;
+	host->is_publishing = false;
+	reload_open_forwarding(&host->applied);
+	host->handlers.on_published(host->owner);
+}
+
 static void on_bringup_done(void *owner, const char *failure)
 {
 	struct host *host = owner;
 	const struct repair_setup repair = {.applied = &host->applied,
 		.timer = &host->timers[HOST_TIMER_REPAIR],
+		.on_looked = on_looked,
 		.on_raised = on_raised_again,
 		.owner = host};
 
@@ -304,8 +323,52 @@ void host_on_network(struct host *host, unsigned kinds)
 		repair_on_network(&host->repair, kinds);
 }
 
-int host_reload(
-	struct host *host, const struct wg_config *wireguard, char *ret_restart, size_t restart_size, struct err *err)
+static void on_rules_read(void *owner, const struct ruleset_texts *texts)
+{
+	struct host *host = owner;
+	struct err err = {""};
+
+	host->scan = NULL;
+	json_decref(host->rules);
+	if (ruleset_read(texts, &host->rules, &err) < 0) {
+		log_warning("publish", "%s; another table may send what is published elsewhere", err.text);
+		host->rules = json_array();
+	}
+	host->handlers.on_rules(host->owner);
+}
+
+int host_read_rules(struct host *host, struct err *err)
+{
+	ruleset_scan_close(host->scan);
+	return ruleset_scan_start(&host->scan, host->loop, on_rules_read, host, err);
+}
+
+bool host_is_publishing(const struct host *host)
+{
+	return host->is_publishing;
+}
+
+/* Return: 0, HOST_RULES_WANTED or -EADDRINUSE. */
+static int check_services(struct host *host, const struct publish *publishes, size_t count, struct err *err)
+{
+	const struct published_check check = {.path = host->setup.config_path,
+		.table = host->applied.plan.table,
+		.rules = host->rules,
+		.netlink = &host->applied.netlink};
+	int rc;
+
+	if (!published_has_new(&host->applied.published, publishes, count))
+		return 0;
+	if (!host->rules)
+		return HOST_RULES_WANTED;
+	rc = published_check(&host->applied.published, publishes, count, &check, err);
+	json_decref(host->rules);
+	host->rules = NULL;
+	return rc;
+}
+
+int host_reload(struct host *host, const struct wg_config *wireguard, const struct publish *publishes,
+	size_t publish_count, char *ret_restart, size_t restart_size, struct err *err)
 {
 	const char *device = host->setup.device;
 	int rc;
@@ -315,14 +378,28 @@ int host_reload(
 	if (host->repair.device_is_gone)
 		return err_set(
 			err, -ENODEV, "device %s was deleted by another program; a restart makes it anew", device);
+	rc = check_services(host, publishes, publish_count, err);
+	if (rc != 0)
+		return rc;
 	/* The pass of a look goes by the numbers of the changes, which are about to move. */
 	repair_restart(&host->repair);
 	endpoint_watch_stop(&host->endpoint_watch); /* it goes by the numbers of the peers */
-	rc = reload_take(&host->reload, wireguard, ret_restart, restart_size, err);
+	rc = reload_take(&host->reload, wireguard, publishes, publish_count, ret_restart, restart_size, err);
 	if (rc == 0)
 		wg_handshake_set_config(&host->handshake, wireguard);
+	if (rc == 0 && host->applied.published.is_changed) {
+		host->is_publishing = true;
+		repair_publish(&host->repair);
+	}
 	endpoint_watch_start(&host->endpoint_watch);
 	return rc;
+}
+
+json_t *host_report_services(struct host *host)
+{
+	if (host->phase != HOST_UP && host->phase != HOST_PRE_DOWN)
+		return NULL;
+	return published_report(&host->applied.published, host->applied.plan.table);
 }
 
 json_t *host_report(struct host *host, json_t *warnings)
@@ -434,6 +511,10 @@ void host_close(struct host *host)
 {
 	if (!host)
 		return;
+	ruleset_scan_close(host->scan);
+	host->scan = NULL;
+	json_decref(host->rules);
+	host->rules = NULL;
 	bringup_stop(&host->bringup);
 	repair_stop(&host->repair);
 	endpoint_watch_stop(&host->endpoint_watch);

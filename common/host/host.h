@@ -29,6 +29,10 @@ struct host_handlers {
 	/* The first handshake since host_link_is_up() of a peer that is reached through the tunnel. */
 	void (*on_handshake)(void *owner);
 	void (*on_down)(void *owner);
+	/* After host_read_rules(): the same reload may be tried again. */
+	void (*on_rules)(void *owner);
+	/* host_is_publishing() has ended. */
+	void (*on_published)(void *owner);
 };
 
 struct host;
@@ -47,17 +51,24 @@ void host_link_is_up(struct host *host);
 /* Something has changed in the kernel: @kinds is a set of enum netmon_kind. */
 void host_on_network(struct host *host, unsigned kinds);
 
+#define HOST_RULES_WANTED 1
+
 /**
- * host_reload() - Take another WireGuard configuration
- * @wireguard: borrowed from now on where 0 is returned, instead of the former one
+ * host_reload() - Take another WireGuard configuration, and other services
+ * @wireguard, @publishes: borrowed from now on where 0 is returned, instead of the former ones
  * @ret_restart: what only a restart can change and is left as it was: "Address, MTU"; "" for none
  *
- * Peers, allowed IPs, keepalives, preshared keys and routes change, without a packet lost for the peers that stay.
- * Return: 0, -EAGAIN while it is not up, -ENODEV where the device was deleted, or another negative errno. After an
+ * Peers, allowed IPs, keepalives, preshared keys and routes change, without a packet lost for the peers that stay. New
+ * services may be refused for the rules of other programs: HOST_RULES_WANTED, with nothing changed, asks the caller for
+ * host_read_rules() and to come again. host_is_publishing() is true after this until the services are in place.
+ * Return: 0, HOST_RULES_WANTED, -EAGAIN while it is not up, -ENODEV where the device was deleted, or another negative errno. After an
  * error nothing has changed.
  */
-int host_reload(
-	struct host *host, const struct wg_config *wireguard, char *ret_restart, size_t restart_size, struct err *err);
+int host_reload(struct host *host, const struct wg_config *wireguard, const struct publish *publishes,
+	size_t publish_count, char *ret_restart, size_t restart_size, struct err *err);
+/* Read the rules of other programs beside the loop; on_rules follows. Return: 0 or a negative errno. */
+int host_read_rules(struct host *host, struct err *err);
+bool host_is_publishing(const struct host *host);
 
 /* The hub: a client says its time (wg_guests_take_clock()). @from: where its datagrams come from; family 0: not known.
  * @rtt_ms: round trip of its connection. @wall_s: seconds since 1970. */
@@ -70,6 +81,9 @@ void host_greet_peer(
 
 /* The mark of the device, known from host_open() on; 0: none. */
 uint32_t host_mark(const struct host *host);
+
+/* "publish" of the status: a list. NULL while not up. */
+json_t *host_report_services(struct host *host);
 
 /* "wireguard" of the status: interface, key, port, peers; table, rules and mark if there are any. NULL while not up.
  * What an operator should know is appended to @warnings, texts. */

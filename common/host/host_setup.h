@@ -3,6 +3,7 @@
 
 #include "common/base/addr.h"
 #include "common/host/gateway.h"
+#include "common/host/publish.h"
 #include "common/wireguard/wg_config.h"
 
 #include <net/if.h>
@@ -27,6 +28,8 @@ struct host_setup {
 	const struct wg_config *wireguard; /* borrowed until host_close(), or until host_reload() took another */
 	const struct gateway *gateways;
 	size_t gateway_count;
+	const struct publish *publishes; /* a hub's; borrowed as wireguard is */
+	size_t publish_count;
 	const struct host_servers *servers; /* brought up to date by the owner before host_reload(); NULL: a hub */
 	bool is_hub;	      /* forwards among its peers */
 	int birth_netns_fd;   /* network namespace in which the device's UDP socket is to live; -1: this one */

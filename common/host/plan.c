@@ -55,6 +55,9 @@ bool plan_forwards_ipv6(const struct host_setup *setup)
 		for (size_t j = 0; j < setup->gateways[i].lan_count; j++)
 			if (family_of(&setup->gateways[i].lans[j]) == AF_INET6)
 				return true;
+	for (size_t i = 0; i < setup->publish_count; i++)
+		if (setup->publishes[i].service.to.sa.sa_family == AF_INET6)
+			return true;
 	/* a hub forwards among its peers, which can have IPv6 only if the hub's device has */
 	for (size_t i = 0; setup->is_hub && i < interface->address_count; i++)
 		if (family_of(&interface->addresses[i].prefix) == AF_INET6)
@@ -315,6 +318,24 @@ static void confine(const struct draft *draft, struct firewall_setup *ret)
 		ret->confined_family = facts->forwards_ipv6 ? AF_INET : 0;
 }
 
+/* Strangers may come by every device, so each one has to forward IPv4; true for those that do not by themselves. */
+static bool is_to_open(const struct draft *draft, const struct plan_interface *interface)
+{
+	return draft->facts->opens_ipv4 && !interface->forwards_ipv4 && strcmp(interface->name, "default") != 0 &&
+	       strcmp(interface->name, "lo") != 0 && strcmp(interface->name, draft->setup->device) != 0;
+}
+
+/* Where another program forwards by now, what may pass is its business. */
+static void describe_opened(const struct draft *draft, struct firewall_setup *ret, char (*opened)[IFNAMSIZ])
+{
+	const struct plan_facts *facts = draft->facts;
+
+	ret->opened = opened;
+	for (size_t i = 0; i < facts->interface_count && !facts->forwards_ipv4; i++)
+		if (is_to_open(draft, &facts->interfaces[i]) && firewall_can_name(facts->interfaces[i].name))
+			memcpy(opened[ret->opened_count++], facts->interfaces[i].name, IFNAMSIZ);
+}
+
 static void describe_firewall(const struct draft *draft, struct firewall_setup *ret, struct prefix *guarded)
 {
 	const struct plan_facts *facts = draft->facts;
@@ -332,6 +353,8 @@ static void describe_firewall(const struct draft *draft, struct firewall_setup *
 	}
 	ret->gateways = facts->gateways;
 	ret->gateway_count = facts->gateway_count;
+	ret->services = facts->services;
+	ret->service_count = facts->service_count;
 	ret->among_peers = draft->setup->is_hub;
 	confine(draft, ret);
 }
@@ -340,18 +363,35 @@ static void describe_firewall(const struct draft *draft, struct firewall_setup *
 static char *format_firewall(const struct draft *draft, int *ret_rc)
 {
 	struct prefix *guarded = calloc(draft->setup->wireguard->interface.address_count + 1, sizeof(*guarded));
+	char(*opened)[IFNAMSIZ] = calloc(draft->facts->interface_count + 1, sizeof(*opened));
 	struct firewall_setup firewall = {.mark = 0};
 	char *script = NULL;
 
-	*ret_rc = guarded ? 0 : -ENOMEM;
-	if (guarded)
+	*ret_rc = guarded && opened ? 0 : -ENOMEM;
+	if (*ret_rc == 0) {
 		describe_firewall(draft, &firewall, guarded);
-	if (guarded && firewall_is_needed(&firewall)) {
+		describe_opened(draft, &firewall, opened);
+	}
+	if (*ret_rc == 0 && firewall_is_needed(&firewall)) {
 		script = firewall_format(&firewall);
 		*ret_rc = script ? 0 : -ENOMEM;
 	}
 	free(guarded);
+	free(opened);
 	return script;
+}
+
+/* The table makes them. Their connections would outlive it, so they are recorded before. */
+static int add_services(const struct draft *draft)
+{
+	for (size_t i = 0; i < draft->facts->service_count; i++) {
+		struct change *change = plan_add(draft->plan, CHANGE_SERVICE, 0);
+
+		if (!change)
+			return -ENOMEM;
+		change->service = *draft->facts->services[i].service;
+	}
+	return 0;
 }
 
 static int add_firewall(const struct draft *draft)
@@ -380,7 +420,8 @@ static bool has_family(const struct firewall_gateway *gateway, int family)
 	return false;
 }
 
-/* Only for the device and the gateways' devices: ip_forward would make a router of every other interface as well. */
+/* Only for the device and the gateways' devices: ip_forward would make a router of every other interface as well. A
+ * service opens all that are there, and our table lets nothing but the service through. */
 static int add_ipv4_forwarding(const struct draft *draft)
 {
 	const struct plan_facts *facts = draft->facts;
@@ -392,6 +433,10 @@ static int add_ipv4_forwarding(const struct draft *draft)
 	for (size_t i = 0; i < facts->gateway_count; i++)
 		if (has_family(&facts->gateways[i], AF_INET) &&
 			add_sysctl(draft, "ipv4", facts->gateways[i].device, "forwarding", "1") < 0)
+			return -ENOMEM;
+	for (size_t i = 0; i < facts->interface_count; i++)
+		if (is_to_open(draft, &facts->interfaces[i]) &&
+			add_sysctl(draft, "ipv4", facts->interfaces[i].name, "forwarding", "1") < 0)
 			return -ENOMEM;
 	return 0;
 }
@@ -439,7 +484,8 @@ static int draft_all(const struct draft *draft)
 	 * answers. */
 	if (is_full(draft, AF_INET) && add_sysctl(draft, "ipv4", "all", "src_valid_mark", "1") < 0)
 		return -ENOMEM;
-	if (add_firewall(draft) < 0 || add_rules(draft, AF_INET, draft->facts->free_priority[0]) < 0 ||
+	if (add_services(draft) < 0 || add_firewall(draft) < 0 ||
+		add_rules(draft, AF_INET, draft->facts->free_priority[0]) < 0 ||
 		add_rules(draft, AF_INET6, draft->facts->free_priority[1]) < 0)
 		return -ENOMEM;
 	return 0;

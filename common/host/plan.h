@@ -9,11 +9,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* An interface of this host, or "default": the values of it that IPv6's all/forwarding changes. */
+/* An interface of this host, or "default": its forwarding before us, and what else IPv6's all/forwarding changes. */
 struct plan_interface {
 	char name[IFNAMSIZ];
 	bool forwards;
 	bool takes_adverts; /* accept_ra is 1 */
+	bool forwards_ipv4;
 };
 
 /* See barrier.h. */
@@ -36,6 +37,9 @@ struct plan_facts {
 	size_t interface_count;
 	const struct firewall_gateway *gateways;
 	size_t gateway_count;
+	const struct firewall_service *services;
+	size_t service_count;
+	bool opens_ipv4;		 /* a service of IPv4 is published, or was: every device forwards */
 	const char *dns_set, *dns_unset; /* NULL: no DNS */
 	struct plan_barrier barrier;
 };

@@ -63,6 +63,68 @@ static struct addr known_address(const struct reload *reload, const struct wg_co
 	return (struct addr){.sa = {0}};
 }
 
+/* --- services --- */
+
+/* Recorded before anything is changed: a service that is refused after that has no connections to be ended. One that
+ * comes again is in the list already. */
+static int record_services(struct applied *applied, const struct publish *publishes, size_t count, struct err *err)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < count && rc == 0; i++) {
+		struct change change = {.kind = CHANGE_SERVICE, .service = publishes[i].service, .is_made = true};
+		bool is_known = false;
+
+		for (size_t j = 0; j < applied->plan.count && !is_known; j++)
+			is_known = applied->plan.changes[j].kind == CHANGE_SERVICE &&
+				   publish_is_same(&applied->plan.changes[j].service, &change.service);
+		if (!is_known)
+			rc = applied_add(applied, &change, err);
+	}
+	return rc;
+}
+
+static bool has_sysctl(const struct plan *plan, const char *path)
+{
+	for (size_t i = 0; i < plan->count; i++)
+		if (plan->changes[i].kind == CHANGE_SYSCTL && strcmp(plan->changes[i].sysctl.path, path) == 0 &&
+			!plan->changes[i].sysctl.is_side_effect)
+			return true;
+	return false;
+}
+
+static bool on_forwarding_made(void *owner, struct change *change, int status, const char *why)
+{
+	(void)owner;
+	(void)change;
+	if (status != 0)
+		log_warning("firewall", "%s", why);
+	return true;
+}
+
+static void on_forwarding_done(void *owner)
+{
+	(void)owner; /* parameters are set before the call returns */
+}
+
+/* What was switched on for a service that goes stays on until the tunnel stops; our table confines it. */
+void reload_open_forwarding(struct applied *applied)
+{
+	const struct applied_handlers handlers = {.on_made = on_forwarding_made, .on_done = on_forwarding_done};
+	struct plan wanted = {.has_ipv6 = applied->plan.has_ipv6};
+	size_t from = applied->plan.count;
+
+	if (plan_add_forwarding(&wanted, applied->setup, &applied->facts.plan) < 0)
+		log_warning("firewall", "out of memory");
+	for (size_t i = 0; i < wanted.count; i++)
+		if (!has_sysctl(&applied->plan, wanted.changes[i].sysctl.path) &&
+			plan_take(&applied->plan, &wanted.changes[i]) < 0)
+			log_warning("firewall", "out of memory");
+	plan_done(&wanted);
+	if (applied->plan.count > from)
+		applied_make_all(applied, from, &handlers, applied);
+}
+
 /* --- the whole --- */
 
 static int sync_peers(
@@ -84,8 +146,8 @@ static int sync_peers(
 	return wg_device_sync(reload->setup->device, &device, reload->setup->wireguard, err);
 }
 
-int reload_take(struct reload *reload, const struct wg_config *wireguard, char *ret_restart, size_t restart_size,
-	struct err *err)
+int reload_take(struct reload *reload, const struct wg_config *wireguard, const struct publish *publishes,
+	size_t publish_count, char *ret_restart, size_t restart_size, struct err *err)
 {
 	const struct wg_config routed_config = fingerprint_route(&reload->fingerprint, wireguard);
 	struct host_setup routed = *reload->setup;
@@ -96,6 +158,8 @@ int reload_take(struct reload *reload, const struct wg_config *wireguard, char *
 	routed.wireguard = &routed_config;
 	full_tunnel_find(&full, &routed);
 	rc = check_routes(reload, &routed, err);
+	if (rc == 0)
+		rc = record_services(reload->applied, publishes, publish_count, err);
 	if (rc < 0)
 		return rc;
 	endpoints = calloc(wireguard->peer_count + 1, sizeof(*endpoints));
@@ -110,7 +174,11 @@ int reload_take(struct reload *reload, const struct wg_config *wireguard, char *
 	free(reload->applied->endpoints);
 	reload->applied->endpoints = endpoints;
 	reload->setup->wireguard = wireguard;
+	reload->setup->publishes = publishes;
+	reload->setup->publish_count = publish_count;
 	take_routes(reload, &routed, full.is_full);
+	if (applied_take_services(reload->applied, err) < 0)
+		log_warning("publish", "%s", err->text);
 	return 0;
 }
 

@@ -9,7 +9,7 @@
 #include "common/host/fingerprint.h"
 
 struct reload {
-	struct host_setup *setup; /* ->wireguard becomes the new configuration */
+	struct host_setup *setup; /* ->wireguard and ->publishes become the new configuration */
 	struct applied *applied;  /* no pass under way */
 	struct fingerprint fingerprint;
 };
@@ -18,5 +18,8 @@ struct reload {
 void reload_start(struct reload *reload);
 
 /* Contract: host_reload(). The names of new peers are not known yet: endpoint_watch_start() after this. */
-int reload_take(struct reload *reload, const struct wg_config *wireguard, char *ret_restart, size_t restart_size,
-	struct err *err);
+int reload_take(struct reload *reload, const struct wg_config *wireguard, const struct publish *publishes,
+	size_t publish_count, char *ret_restart, size_t restart_size, struct err *err);
+
+/* Our table is made anew, after another [Publish]: switch forwarding on where it needs more than before. */
+void reload_open_forwarding(struct applied *applied);

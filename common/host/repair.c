@@ -106,6 +106,7 @@ static void end_look(void *owner)
 	else
 		look_in(repair, ms_to_next_look(repair));
 	repair->is_wanted = false;
+	repair->setup.on_looked(repair->setup.owner);
 }
 
 /* --- the device --- */
@@ -306,8 +307,10 @@ static void on_repair_timer(uv_timer_t *timer)
 	struct repair *repair = timer->data;
 	struct applied *applied = repair->setup.applied;
 
-	if (!has_device(repair))
+	if (!has_device(repair)) {
+		repair->setup.on_looked(repair->setup.owner);
 		return;
+	}
 	repair->is_under_way = true;
 	repair->put_back = 0;
 	repair_endpoints(applied->setup);
@@ -350,4 +353,10 @@ void repair_restart(struct repair *repair)
 	forward_watch_stop(&repair->forwards);
 	repair->is_under_way = false;
 	look_in(repair, GATHER_MS);
+}
+
+void repair_publish(struct repair *repair)
+{
+	repair->scans_forwards = true;
+	look_in(repair, 0);
 }

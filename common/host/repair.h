@@ -16,6 +16,7 @@
 struct repair_setup {
 	struct applied *applied;	/* with everything made */
 	uv_timer_t *timer;		/* the owner's; its data is ours */
+	void (*on_looked)(void *owner); /* a look has ended */
 	void (*on_raised)(void *owner); /* the device was down and is up again: WireGuard has lost its sessions */
 	void *owner;
 };
@@ -48,3 +49,5 @@ void repair_on_network(struct repair *repair, unsigned kinds);
 
 /* Before the plan becomes another one: a look under way is stopped and begins anew. */
 void repair_restart(struct repair *repair);
+/* Other services are published: a look at once, which makes our table anew. No look is under way. */
+void repair_publish(struct repair *repair);

@@ -19,6 +19,7 @@ static const char *const kind_words[] = {
 	[UNDO_COMMAND] = "command",
 	[UNDO_CLAIM_IP] = "claim_ip",
 	[UNDO_CLAIM_ROUTE] = "claim_route",
+	[UNDO_SERVICE] = "service",
 };
 #define KIND_COUNT (sizeof(kind_words) / sizeof(kind_words[0]))
 
@@ -31,6 +32,17 @@ static json_t *encode_claim(const struct undo_entry *entry, const char *word)
 	return json_pack("{s:s, s:s, s:I, s:s, s:i, s:s, s:s}", "kind", word, "namespace", entry->text, "id",
 		(json_int_t)entry->netns, "name", entry->device, "index", entry->index, "prefix",
 		prefix_format(prefix, sizeof(prefix), &entry->prefix), "public_key", key);
+}
+
+static json_t *encode_service(const char *word, const struct service *service)
+{
+	char address[ADDR_TEXT_MAX] = "", to[ADDR_TEXT_MAX];
+
+	if (service->address.sa.sa_family)
+		addr_format_host(address, sizeof(address), &service->address);
+	return json_pack("{s:s, s:i, s:s, s:i, s:i, s:s, s:i}", "kind", word, "protocol", service->protocol, "address",
+		address, "first", service->ports.first, "last", service->ports.last, "to",
+		addr_format_host(to, sizeof(to), &service->to), "to_first", service->to_ports.first);
 }
 
 static json_t *encode_kind(const struct undo_entry *entry)
@@ -54,6 +66,8 @@ static json_t *encode_kind(const struct undo_entry *entry)
 	case UNDO_CLAIM_IP:
 	case UNDO_CLAIM_ROUTE:
 		return encode_claim(entry, word);
+	case UNDO_SERVICE:
+		return encode_service(word, &entry->service);
 	}
 	return NULL;
 }
@@ -114,6 +128,34 @@ static bool decode_claim(const json_t *object, struct undo_entry *entry)
 		       (ssize_t)sizeof(entry->public_key);
 }
 
+/* An address without a port. "" stays one of no family. */
+static bool take_host(const json_t *object, const char *key, struct addr *ret)
+{
+	char text[ADDR_TEXT_MAX];
+	struct prefix host;
+
+	if (!take_text(object, key, text, sizeof(text)) || (text[0] && prefix_parse(text, &host) < 0))
+		return false;
+	*ret = text[0] ? host.addr : (struct addr){.sa = {0}};
+	return true;
+}
+
+static bool decode_service(const json_t *object, struct service *service)
+{
+	uint32_t protocol = 0, first = 0, last = 0, to_first = 0;
+
+	if (!take_number(object, "protocol", &protocol) || !take_number(object, "first", &first) ||
+		!take_number(object, "last", &last) || !take_number(object, "to_first", &to_first) ||
+		!take_host(object, "address", &service->address) || !take_host(object, "to", &service->to) ||
+		protocol > UINT8_MAX || first == 0 || last < first || to_first == 0 || last > UINT16_MAX ||
+		to_first > UINT16_MAX - (last - first))
+		return false;
+	service->protocol = (uint8_t)protocol;
+	service->ports = (struct service_ports){(uint16_t)first, (uint16_t)last};
+	service->to_ports = (struct service_ports){(uint16_t)to_first, (uint16_t)(to_first + (last - first))};
+	return true;
+}
+
 static bool decode_kind(const json_t *object, struct undo_entry *entry)
 {
 	switch (entry->kind) {
@@ -132,6 +174,8 @@ static bool decode_kind(const json_t *object, struct undo_entry *entry)
 	case UNDO_CLAIM_IP:
 	case UNDO_CLAIM_ROUTE:
 		return decode_claim(object, entry);
+	case UNDO_SERVICE:
+		return decode_service(object, &entry->service);
 	}
 	return false;
 }

@@ -3,6 +3,7 @@
 
 #include "common/base/prefix.h"
 #include "common/net/rule.h"
+#include "common/net/service.h"
 #include "common/net/sysctl.h"
 #include "common/wireguard/wg_config.h"
 
@@ -18,6 +19,7 @@ enum undo_kind {
 	UNDO_RULE,   /* deleted only where all of it fits */
 	UNDO_FIREWALL, /* text: our nftables table's name */
 	UNDO_COMMAND,  /* text: a line for sh -c: resolvconf, a rule in FORWARD */
+	UNDO_SERVICE,  /* its connections; after our table, so that no new ones are made */
 	/* On another program's device, see claim_undo.h: name, index, prefix, namespace (text: its path, "": ours; id:
 	 * netns_id()). An allowed IP is taken from the peer with that key, and only from that. */
 	UNDO_CLAIM_IP,
@@ -36,6 +38,7 @@ struct undo_entry {
 	uint64_t netns;		  /* CLAIM, as below */
 	struct prefix prefix;
 	uint8_t public_key[WG_CONFIG_KEY_LEN];
+	struct service service; /* SERVICE */
 };
 
 /* Return: json_decref() it; NULL: out of memory. */

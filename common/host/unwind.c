@@ -11,6 +11,7 @@
 #include "common/host/claim_undo.h"
 #include "common/net/firewall.h"
 #include "common/net/link.h"
+#include "common/net/netfilter.h"
 #include "common/net/netlink.h"
 #include "common/net/sysctl.h"
 
@@ -50,6 +51,9 @@ static const char *entry_text(char *buf, size_t size, const struct undo_entry *e
 	case UNDO_CLAIM_ROUTE:
 		claim_undo_text(buf, size, entry);
 		break;
+	case UNDO_SERVICE:
+		snprintf(buf, size, "connections of a published service");
+		break;
 	}
 	return buf;
 }
@@ -71,6 +75,18 @@ static int has_wireguard_device(struct netlink *netlink, struct err *err)
 	return found;
 }
 
+/* Another program has switched on IPv4 forwarding for all devices meanwhile, as Docker does at its start: then ours is
+ * its, too. */
+static bool is_taken_over(const struct undo_entry *entry)
+{
+	const char *last = strrchr(entry->path, '/');
+	char all[SYSCTL_VALUE_MAX];
+
+	return strncmp(entry->path, "net/ipv4/conf/", strlen("net/ipv4/conf/")) == 0 &&
+	       strcmp(last, "/forwarding") == 0 && sysctl_read("net/ipv4/conf/default/forwarding", all, NULL) == 0 &&
+	       strcmp(all, "1") == 0;
+}
+
 static int put_back(struct netlink *netlink, const struct undo_entry *entry, struct err *err)
 {
 	char now[SYSCTL_VALUE_MAX];
@@ -82,7 +98,7 @@ static int put_back(struct netlink *netlink, const struct undo_entry *entry, str
 		rc = has_wireguard_device(netlink, err);
 	if (rc != 0)
 		return rc > 0 ? 0 : rc;
-	if (strcmp(now, entry->new_value) != 0 || strcmp(now, entry->old_value) == 0)
+	if (strcmp(now, entry->new_value) != 0 || strcmp(now, entry->old_value) == 0 || is_taken_over(entry))
 		return 0;
 	rc = sysctl_set(entry->path, entry->old_value, err);
 	if (sysctl_is_denied(rc) && strcmp(entry->path, SEND_REDIRECTS) == 0) {
@@ -108,6 +124,14 @@ static int delete_device(struct netlink *netlink, const struct undo_entry *entry
 	return net_link_delete(netlink, link.index, err);
 }
 
+/* A kernel without a list of connections has none that we could end. */
+static int end_connections(const struct service *service, struct err *err)
+{
+	int rc = netfilter_end(service, err);
+
+	return rc == -EINVAL ? 0 : rc;
+}
+
 static int undo_at_once(const struct undo_entry *entry, struct err *err)
 {
 	struct netlink netlink;
@@ -122,6 +146,8 @@ static int undo_at_once(const struct undo_entry *entry, struct err *err)
 		rc = put_back(&netlink, entry, err);
 	else if (entry->kind == UNDO_DEVICE)
 		rc = delete_device(&netlink, entry, err);
+	else if (entry->kind == UNDO_SERVICE)
+		rc = end_connections(&entry->service, err);
 	else
 		rc = net_rule_delete(&netlink, &entry->rule, err);
 	netlink_close(&netlink);
@@ -199,25 +225,32 @@ static int undo_entry_now(struct unwind *unwind, struct err *err)
 	return rc < 0 ? rc : 1;
 }
 
-static bool has_device_before(const struct undo *undo, size_t at)
+static bool has_before(const struct undo *undo, size_t at, enum undo_kind kind)
 {
 	const struct undo_entry *entry;
 
 	while ((entry = undo_newest(undo, ++at)))
-		if (entry->kind == UNDO_DEVICE)
+		if (entry->kind == kind)
 			return true;
 	return false;
 }
 
-/* Choose the newest entry. But send_redirects that another tunnel has handed over to us waits until our own device is
- * gone. Return: false if no entry is left. */
+/* True if it waits for an older entry: send_redirects that another tunnel has handed over to us, until our own device is
+ * gone; the connections of a service, until our table is. */
+static bool has_to_wait(const struct undo *undo, size_t at, const struct undo_entry *entry)
+{
+	if (entry->kind == UNDO_SYSCTL && strcmp(entry->path, SEND_REDIRECTS) == 0)
+		return has_before(undo, at, UNDO_DEVICE);
+	return entry->kind == UNDO_SERVICE && has_before(undo, at, UNDO_FIREWALL);
+}
+
+/* Choose the newest entry that has not to wait. Return: false if no entry is left. */
 static bool pick(struct unwind *unwind)
 {
 	const struct undo_entry *entry;
 
 	for (unwind->at = 0; (entry = undo_newest(unwind->undo, unwind->at)); unwind->at++)
-		if (entry->kind != UNDO_SYSCTL || strcmp(entry->path, SEND_REDIRECTS) != 0 ||
-			!has_device_before(unwind->undo, unwind->at))
+		if (!has_to_wait(unwind->undo, unwind->at, entry))
 			return true;
 	return false;
 }

@@ -25,7 +25,6 @@
 #include <unistd.h>
 
 #define CONTROL_WORD_MAX 64	       /* bytes of the line asked; the longest is "reload" */
-#define CONTROL_ASKERS_MAX 64	       /* connected at the same time; more are closed at once */
 #define CONTROL_BACKLOG 16	       /* of listen() */
 #define CONTROL_PATIENCE_MS 5000       /* for the word, for the answer to be taken, and as an asker for all of it */
 #define CONTROL_ANSWER_MAX (64u << 20) /* 10,000 sessions of JSON are 5 MB */

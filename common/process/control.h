@@ -11,6 +11,8 @@
 #include <stddef.h>
 #include <uv.h>
 
+#define CONTROL_ASKERS_MAX 64 /* connected at the same time; more are closed at once */
+
 struct control;
 struct control_request; /* one connected asker; ended by control_answer() */
 

@@ -68,6 +68,13 @@ struct supervise {
 	uv_timer_t alive_timer; /* systemd's watchdog */
 	uv_timer_t flush_timer;
 	uv_timer_t reload_timer; /* SIGHUP: one reload for all that came meanwhile */
+	struct {
+		bool is_under_way;
+		bool is_wanted; /* once more: somebody has asked meanwhile */
+		char restart[RESTART_MAX];
+		struct control_request *askers[CONTROL_ASKERS_MAX], *waiting[CONTROL_ASKERS_MAX];
+		size_t asker_count, waiting_count;
+	} reload;
 	struct control *control;
 	struct status_asks *asks;
 	struct netmon *netmon;
@@ -355,9 +362,6 @@ static void on_host_down(void *owner)
 	go_on_ending(s);
 }
 
-static const struct host_handlers host_handlers = {
-	.on_up = on_host_up, .on_failed = on_host_failed, .on_handshake = on_host_handshake, .on_down = on_host_down};
-
 /* The kernel's news (enum netmon_kind): the host repairs what another program took away, the program tries again. */
 static void on_netmon_change(void *owner, unsigned kinds)
 {
@@ -371,29 +375,106 @@ static void on_netmon_change(void *owner, unsigned kinds)
 
 /* --- reload --- */
 
-/* Return: the answer to "reload": {"restart":"MTU","error":"","exit":0} or {…,"error":"lines","exit":1}; also
- * logged. */
-static json_t *reload_now(struct supervise *s)
+static void answer_object(struct control_request *request, json_t *object)
 {
-	struct channel *channel = supervise_worker_channel(s->worker);
-	char restart[RESTART_MAX] = "";
-	struct err err = {""};
-	int rc, code = EXIT_DONE;
+	char *text = object ? json_dumps(object, JSON_COMPACT) : NULL;
 
-	if (s->is_ending)
-		rc = err_set(&err, -EBUSY, "it is stopping");
-	else
-		rc = s->program->reload(s->owner, channel, restart, sizeof(restart), &err);
+	control_answer(request, text ? text : "{}", text ? strlen(text) : 2);
+	free(text);
+	json_decref(object);
+}
+
+static void on_reload_timer(uv_timer_t *timer);
+
+/* The answer to those who have asked: {"restart":"MTU","error":"","exit":0} or {…,"error":"lines","exit":1}; also
+ * logged. Then the next one, for those who have asked meanwhile. */
+static void end_reload(struct supervise *s, int rc, const struct err *err)
+{
+	const char *restart = s->reload.restart;
+	int code = EXIT_DONE;
+
 	if (rc < 0) {
 		code = rc == CONFIGURATION_IS_WRONG ? EXIT_USAGE : EXIT_FAILED;
-		log_error("config", "not reloaded, everything stays as it was: %s", err.text);
+		log_error("config", "not reloaded, everything stays as it was: %s", err->text);
 	} else if (restart[0]) {
 		log_notice("config", "reloaded; what needs a restart: %s", restart);
 	} else {
 		log_notice("config", "reloaded");
 	}
-	return json_pack("{s:s, s:s, s:i}", "restart", restart, "error", rc < 0 ? err.text : "", "exit", code);
+	for (size_t i = 0; i < s->reload.asker_count; i++)
+		answer_object(s->reload.askers[i], json_pack("{s:s, s:s, s:i}", "restart", restart, "error",
+							   rc < 0 ? err->text : "", "exit", code));
+	s->reload.is_under_way = false;
+	if (s->reload.is_wanted)
+		uv_timer_start(&s->reload_timer, on_reload_timer, 0, 0);
 }
+
+/* Once, or a second time when the rules of other programs have been read. The end waits until new services are in
+ * place. */
+static void run_reload(struct supervise *s)
+{
+	struct channel *channel = supervise_worker_channel(s->worker);
+	struct err err = {""};
+	int rc;
+
+	s->reload.restart[0] = '\0';
+	if (s->is_ending)
+		rc = err_set(&err, -EBUSY, "it is stopping");
+	else
+		rc = s->program->reload(s->owner, channel, s->reload.restart, sizeof(s->reload.restart), &err);
+	if (rc == HOST_RULES_WANTED) {
+		rc = host_read_rules(s->host, &err);
+		if (rc == 0)
+			return; /* on_host_rules() comes back here */
+	}
+	if (rc < 0 || !s->host || !host_is_publishing(s->host))
+		end_reload(s, rc, &err);
+}
+
+static void on_host_rules(void *owner)
+{
+	run_reload(owner);
+}
+
+static void on_host_published(void *owner)
+{
+	struct supervise *s = owner;
+
+	if (s->reload.is_under_way)
+		end_reload(s, 0, NULL);
+}
+
+static void on_reload_timer(uv_timer_t *timer)
+{
+	struct supervise *s = timer->data;
+
+	s->reload.is_wanted = s->reload.is_under_way;
+	if (s->reload.is_under_way)
+		return; /* its end comes back here */
+	memcpy(s->reload.askers, s->reload.waiting, sizeof(s->reload.askers));
+	s->reload.asker_count = s->reload.waiting_count;
+	s->reload.waiting_count = 0;
+	s->reload.is_under_way = true;
+	run_reload(s);
+}
+
+/* At once, or after the one that is under way, which may have read the file already. */
+static void ask_reload(struct supervise *s, struct control_request *request)
+{
+	if (s->reload.waiting_count == CONTROL_ASKERS_MAX) {
+		answer_object(request, json_pack("{s:s}", "error", "too many have asked"));
+		return;
+	}
+	s->reload.waiting[s->reload.waiting_count++] = request;
+	on_reload_timer(&s->reload_timer);
+}
+
+static const struct host_handlers host_handlers = {.on_up = on_host_up,
+	.on_failed = on_host_failed,
+	.on_handshake = on_host_handshake,
+	.on_down = on_host_down,
+	.on_rules = on_host_rules,
+	.on_published = on_host_published};
 
 /* --- control socket --- */
 
@@ -440,16 +521,8 @@ static void ask_status(struct supervise *s, void *asker)
 	status_asks_add(s->asks, supervise_worker_channel(s->worker), asker);
 }
 
-static void answer_object(struct control_request *request, json_t *object)
-{
-	char *text = object ? json_dumps(object, JSON_COMPACT) : NULL;
-
-	control_answer(request, text ? text : "{}", text ? strlen(text) : 2);
-	free(text);
-	json_decref(object);
-}
-
-/* Each request is answered exactly once: "status" when the worker has been heard, the others at once. */
+/* Each request is answered exactly once: "status" when the worker has been heard, "reload" when
+ * all of it is in place. */
 static void on_control_request(void *owner, const char *word, struct control_request *request)
 {
 	struct supervise *s = owner;
@@ -457,7 +530,7 @@ static void on_control_request(void *owner, const char *word, struct control_req
 	if (strcmp(word, "status") == 0) {
 		ask_status(s, request);
 	} else if (strcmp(word, "reload") == 0) {
-		answer_object(request, reload_now(s));
+		ask_reload(s, request);
 	} else if (strcmp(word, "stop") == 0) {
 		answer_object(request, json_pack("{s:s}", "error", ""));
 		obey_stop(s);
@@ -469,11 +542,6 @@ static void on_control_request(void *owner, const char *word, struct control_req
 static const struct control_handlers control_handlers = {on_control_request};
 
 /* --- signals, timers --- */
-
-static void on_reload_timer(uv_timer_t *timer)
-{
-	json_decref(reload_now(timer->data));
-}
 
 static void on_signal(uv_signal_t *handle, int number)
 {

@@ -53,7 +53,7 @@ struct supervise_program {
 	/* Read the file again and take what can be taken: host_reload() on supervise_host(), CHANNEL_RELOAD on @channel
 	 * (NULL: none). @ret_restart: names what needs a restart, "" for nothing. Return: 0, or a negative errno with
 	 * nothing changed and @err set, lines of a report joined by newlines: CONFIGURATION_IS_WRONG where the file
-	 * alone is at fault. */
+	 * alone is at fault. Or HOST_RULES_WANTED of host_reload(), with nothing changed: it is called again. */
 	int (*reload)(void *owner, struct channel *channel, char *ret_restart, size_t restart_size, struct err *err);
 	/* For `status`: add to @object what only the program knows. Its "wireguard" is host_report()'s description of
 	 * the device, missing where there is none. NULL: not wanted. */

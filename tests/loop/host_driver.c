@@ -163,7 +163,7 @@ static void reload(struct driver *driver)
 	char restart[256], line[300];
 	struct err err = {""};
 
-	if (host_reload(driver->host, &file->wireguard, restart, sizeof(restart), &err) < 0) {
+	if (host_reload(driver->host, &file->wireguard, NULL, 0, restart, sizeof(restart), &err) < 0) {
 		fprintf(stderr, "%s\n", err.text);
 		file_free(file);
 		return;

@@ -270,6 +270,18 @@ static void on_hands_shaken(uv_timer_t *timer)
 	host->handlers->on_handshake(host->owner);
 }
 
+int host_read_rules(struct host *host, struct err *err)
+{
+	(void)host;
+	return err_set(err, -ENOTSUP, "no rules here");
+}
+
+bool host_is_publishing(const struct host *host)
+{
+	(void)host;
+	return false;
+}
+
 void host_link_is_up(struct host *host)
 {
 	host_tell(host, "hears of the link");

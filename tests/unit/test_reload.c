@@ -60,7 +60,7 @@ static int tear_down(void **state)
 
 static int take(void)
 {
-	return reload_take(&reload, &fresh, restart, sizeof(restart), &err);
+	return reload_take(&reload, &fresh, NULL, 0, restart, sizeof(restart), &err);
 }
 
 /* --- tests --- */

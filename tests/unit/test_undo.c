@@ -181,6 +181,17 @@ static void every_kind_is_kept(void **state)
 			.device = "wg0",
 			.index = 8,
 			.prefix = {.addr = {.in6 = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT}}, .bits = 128}},
+		{.kind = UNDO_SERVICE,
+			.service = {.protocol = IPPROTO_TCP,
+				.address = {.in4 = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(0xcb00710a)}},
+				.ports = {8000, 8010},
+				.to = {.in4 = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(0xc0a8011e)}},
+				.to_ports = {9000, 9010}}},
+		{.kind = UNDO_SERVICE,
+			.service = {.protocol = IPPROTO_UDP,
+				.ports = {1, 65535},
+				.to = {.in6 = {.sin6_family = AF_INET6, .sin6_addr = {{{0xfd, 0x10, [15] = 2}}}}},
+				.to_ports = {1, 65535}}},
 	};
 	const size_t count = sizeof(written) / sizeof(written[0]);
 	struct undo *undo = open_list("home");
