@@ -539,6 +539,26 @@ def test_reload_adds_and_removes_names():
         link.close()
 
 
+def test_visitors_come_in_while_services_move():
+    """Reloads give all services other numbers again and again; each visitor reaches the server of his name."""
+    ours, over = hub(), threading.Event()
+    moving = service('moving.example.org', home('new').port)
+
+    def reload():
+        for turn in range(12):
+            ours.publish([*[moving][turn % 2:], *_made['services']])
+            ours.reload()
+        ours.publish(_made['services'])
+        ours.reload()
+        over.set()
+    thread = threading.Thread(target=reload)
+    thread.start()
+    while not over.is_set():
+        for link in raw_pair():
+            link.close()
+    thread.join()
+
+
 def test_two_thousand_at_rest():
     """They cost less than a buffer each, the tunnel opens beside them, and each still carries bytes."""
     base = hub().memory()
