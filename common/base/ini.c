@@ -334,6 +334,8 @@ static int open_and_read(struct ini_reader *reader, struct err *err)
 	int fd = open(reader->path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK); /* a pipe must not hold us up */
 	int rc = fd < 0 ? err_system(err, -errno, "%s", reader->path) : read_file(fd, reader, err);
 
+	if (rc == -EACCES)
+		err_set(err, rc, "%s: %s; its owner or root may read it, as by sudo", reader->path, strerror(-rc));
 	if (fd >= 0)
 		close(fd);
 	return rc;

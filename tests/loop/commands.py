@@ -591,7 +591,8 @@ def test_down_and_reload_of_what_is_not_there():
 
 
 def test_a_user_hears_of_roots_tunnel():
-    """Without root, a tunnel of root's is neither stopped nor called gone: exit 1, and root is named."""
+    """Without root, a tunnel of root's is neither stopped nor called gone: exit 1, and root is named. So it is where the
+    file may not be read."""
     if os.geteuid() != 0:
         raise claims.Skip('needs root')
     claims.need_mounts()
@@ -600,13 +601,15 @@ def test_a_user_hears_of_roots_tunnel():
     script = ('mount -t tmpfs -o mode=755 tmpfs /run && mkdir /run/towpath && '
               '/usr/bin/python3 -c "import socket; socket.socket(socket.AF_UNIX).bind(\'/run/towpath/home.client\')" && '
               'chmod 600 /run/towpath/home.client && exec setpriv --reuid=65534 --regid=65534 --clear-groups "$@"')
-    for words, line in ((['status', 'home'], 'Permission denied; root may ask'), (['status'], '; root may ask'),
-                        (['down', 'home'], 'home: it runs as another user; root may stop it'),
-                        (['reload', 'home'], 'home: it runs as another user; root may reload it')):
+    for words, status, line in ((['status', 'home'], 1, 'Permission denied; root may ask'),
+                                (['status'], 1, '; root may ask'),
+                                (['down', 'home'], 1, 'home: it runs as another user; root may stop it'),
+                                (['reload', 'home'], 1, 'home: it runs as another user; root may reload it'),
+                                (['check', 'home'], 2, 'Permission denied; its owner or root may read it, as by sudo')):
         done = subprocess.run(['unshare', '--mount', 'sh', '-ec', script, 'sh', programs.executable('client'), *words,
                                '--config-dir', folder.path], capture_output=True, text=True, timeout=30,
                               env={**os.environ, 'XDG_RUNTIME_DIR': '/nowhere'})
-        expect(done, 1, line)
+        expect(done, status, line)
 
 
 def test_reload_takes_or_refuses():
