@@ -11,6 +11,7 @@
 
 #include "common/base/file.h"
 #include "common/base/place.h"
+#include "common/base/text.h"
 #include "common/host/facts.h"
 #include "common/host/full_tunnel.h"
 #include "common/host/plan.h"
@@ -495,17 +496,27 @@ static int check_parameters(const struct checking *checking)
 		{plan_forwards_ipv6(setup), "net/ipv6/conf/all/forwarding", "net.ipv6.conf.all.forwarding=1"},
 	};
 	struct spot spot = spot_of_setup(checking);
+	char paths[256] = "", options[256] = "", docker[256] = "";
+	size_t len = 0, docker_len = 0;
+	int denied = 0;
 
+	/* All in one go: for a container each of them is an option, and a container more to be made. */
 	for (size_t i = 0; i < sizeof(parameters) / sizeof(*parameters); i++) {
 		int rc = parameters[i].is_needed ? sysctl_check(parameters[i].path, "1") : 0;
 
-		if (sysctl_is_denied(rc))
-			return refuse(checking, rc, &spot,
-				"kernel parameter %s must be 1, and cannot be set: %s; sysctl -w %s helps, for a "
-				"container docker run --sysctl %s",
-				parameters[i].path, strerror(-rc), parameters[i].option, parameters[i].option);
+		if (!sysctl_is_denied(rc))
+			continue;
+		text_append_word(paths, sizeof(paths), parameters[i].path);
+		len += (size_t)snprintf(options + len, sizeof(options) - len, " %s", parameters[i].option);
+		docker_len += (size_t)snprintf(
+			docker + docker_len, sizeof(docker) - docker_len, " --sysctl %s", parameters[i].option);
+		denied = rc;
 	}
-	return 0;
+	if (!denied)
+		return 0;
+	return refuse(checking, denied, &spot,
+		"kernel parameter %s must be 1, and cannot be set: %s; sysctl -w%s helps, for a container docker run%s",
+		paths, strerror(-denied), options, docker);
 }
 
 /* --- programs --- */

@@ -415,10 +415,15 @@ static void parameter_must_fit_or_be_writable(void **state)
 	run("mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys");
 	assert_allowed(INTERFACE PEER "AllowedIPs = 0.0.0.0/0\n");
 	bed.setup.is_hub = true;
-	assert_refused(INTERFACE "Address = fd10::1/64\n", -EROFS,
+	assert_refused(INTERFACE "Address = 10.10.0.1/24\n", -EROFS,
 		"home.conf:1: [Interface]: kernel parameter net/ipv4/conf/default/forwarding must be 1, and cannot be "
 		"set: Read-only file system; sysctl -w net.ipv4.ip_forward=1 helps, for a container docker run "
 		"--sysctl net.ipv4.ip_forward=1");
+	assert_refused(INTERFACE "Address = fd10::1/64\n", -EROFS,
+		"home.conf:1: [Interface]: kernel parameter net/ipv4/conf/default/forwarding, "
+		"net/ipv6/conf/all/forwarding must be 1, and cannot be set: Read-only file system; sysctl -w "
+		"net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 helps, for a container docker run "
+		"--sysctl net.ipv4.ip_forward=1 --sysctl net.ipv6.conf.all.forwarding=1");
 	run("umount /proc/sys && sysctl -qw net.ipv4.ip_forward=1");
 	run("mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys");
 	assert_allowed(INTERFACE "Address = 10.10.0.1/24\n");
