@@ -10,9 +10,11 @@
 #include "common/base/place.h"
 #include "common/base/text.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define LINE_MAX_QUOTED 1024
 
@@ -49,12 +51,15 @@ static void on_line(void *owner, const char *line)
 
 static void fail(struct hooks *hooks, const char *reason)
 {
-	const char *line = hooks->lines[hooks->next - 1];
+	const char *line = hooks->lines[hooks->next - 1], *remedy = "";
 	char text[LINE_MAX_QUOTED + TEXT_FOREIGN_MAX], foreign[TEXT_FOREIGN_MAX];
 
 	hooks->failed_line = hooks->file_lines[hooks->next - 1];
 	text_name_foreign(foreign, line);
-	snprintf(text, sizeof(text), "%s = %.800s: %s%s%s", wg_config_hook_keys[hooks->kind], line, reason,
+	if (strstr(line, "sysctl") && access("/proc/sys/net/ipv4/ip_forward", W_OK) < 0 && errno == EROFS)
+		remedy = "; /proc/sys is read-only, as in a container: docker run --sysctl sets what the hook would set, "
+			 "and the hook works without its sysctl";
+	snprintf(text, sizeof(text), "%s = %.800s: %s%s%s%s", wg_config_hook_keys[hooks->kind], line, reason, remedy,
 		*foreign ? "; " : "", foreign);
 	if (hooks->kind == HOOK_PRE_UP || hooks->kind == HOOK_POST_UP) {
 		hooks->on_done(hooks->owner, text);
