@@ -333,6 +333,9 @@ int up_fork(const struct up_setup *setup, struct err *err)
 	sigset_t wanted, before;
 	pid_t child;
 
+	if (getpid() == 1)
+		return err_set(err, -EPERM, "up: the container would end when it returns; %s run %s stays",
+			setup->program, setup->tunnel->name);
 	/* A lock or a pipe of the caller's must not live as long as the tunnel. */
 	close_range(STDERR_FILENO + 1, UINT_MAX, 0);
 	/* Blocked before the fork, so that no signal is lost; the child restores the mask. */
