@@ -504,7 +504,7 @@ static int supervisor_open(struct supervisor *s, struct err *err)
 		return s->netns_fd;
 	/* The namespace is one wall of two: without it the worker still can name no address (sandbox.h). */
 	if (s->netns_fd < 0)
-		log_warning("config", "%s; the worker is held by seccomp, Landlock and its user alone", err->text);
+		log_warning("config", "%s; the worker is held by its system call filter and its user alone", err->text);
 	return flow_address_open(&s->flow_address, &s->first->target, is_hidden ? s->netns_fd : -1, err);
 }
 
