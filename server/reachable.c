@@ -7,6 +7,7 @@
 #include "server/reachable.h"
 
 #include "common/base/log.h"
+#include "common/host/check.h"
 #include "common/base/place.h"
 #include "common/net/address.h"
 #include "common/net/link.h"
@@ -15,6 +16,7 @@
 #include "common/net/route.h"
 
 #include <errno.h>
+#include <linux/capability.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -165,7 +167,7 @@ static void on_read(void *owner, const struct ruleset_texts *texts)
 
 void reachable_check(struct reachable *reachable)
 {
-	if (!reachable->scan && geteuid() == 0 &&
+	if (!reachable->scan && check_has_capability(CAP_NET_ADMIN) &&
 		ruleset_scan_start(&reachable->scan, reachable->loop, on_read, reachable, NULL) == 0)
 		return;
 	if (reachable->on_checked && !reachable->scan)

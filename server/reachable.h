@@ -2,7 +2,7 @@
  * listeners', WireGuard's own where it is not hidden, and that of a name server on this host for the tunnel's peers.
  * They are told as warnings, in the log and in the status, each with the rule and what helps; nothing is changed.
  *
- * Embedded in the supervisor, zero-initialised. Only root can read the rules; without, nothing is told.
+ * Embedded in the supervisor, zero-initialised. Without CAP_NET_ADMIN the rules cannot be read, and nothing is told.
  */
 #pragma once
 

@@ -101,8 +101,7 @@ static const char *name_of(const struct checking *checking, int index, char buf[
 
 /* --- privilege and WireGuard --- */
 
-/* Asked of the kernel and not of the user id: a container's root may lack it, and a unit's user may have it. */
-static bool has_capability(unsigned capability)
+bool check_has_capability(unsigned capability)
 {
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
 	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {0};
@@ -115,11 +114,11 @@ static int check_privilege(const struct checking *checking, bool is_hidden)
 {
 	struct spot spot = spot_of(checking, 0, "[Interface]", NULL);
 
-	if (!has_capability(CAP_NET_ADMIN))
+	if (!check_has_capability(CAP_NET_ADMIN))
 		return refuse(checking, -EPERM, &spot,
 			"a device is made with CAP_NET_ADMIN only; start this program as root, or by its systemd unit, "
 			"a container with docker run --cap-add NET_ADMIN");
-	if (is_hidden && !has_capability(CAP_SYS_ADMIN))
+	if (is_hidden && !check_has_capability(CAP_SYS_ADMIN))
 		return refuse(checking, -EPERM, &spot,
 			"a device's UDP port is hidden with CAP_SYS_ADMIN only; start this program as root, a "
 			"container with docker run --cap-add SYS_ADMIN; Hidden = no works without, and this host then "

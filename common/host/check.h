@@ -8,6 +8,12 @@
 #include "common/host/plan.h"
 #include "common/net/netlink.h"
 
+#include <stdbool.h>
+
+/* CAP_NET_ADMIN … Asked of the kernel and not of the user id: a container's root may lack it, and a unit's user may
+ * have it. */
+bool check_has_capability(unsigned capability);
+
 /* The first question: may we make a device, and does the kernel have WireGuard? A caller that needs privilege for other
  * things first asks this before, so that the complaint is about the device. @path: the file with [Interface].
  * @is_hidden: its UDP port shall be in a network namespace of its own. Return: 0, -EPERM or -EOPNOTSUPP with @err
