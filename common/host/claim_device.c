@@ -7,7 +7,8 @@
  * route that goes, are seen at once: by a monitor of our own in another namespace, by the supervisor's in ours.
  *
  * The device is identified by the namespace's id and its number. If one of both is another one, everything that we had
- * added has gone with the former one, and is forgotten, also in the undo list. A new device is let alone for SETTLE_MS
+ * added has gone with the former one, and is forgotten, also in the undo list. A namespace that cannot be found any more
+ * may come back as it was, so nothing is forgotten before that is known. A new device is let alone for SETTLE_MS
  * from when it is up: `wg-quick up` fails at the first `ip route add` of which the route is there, and a hook may have
  * such a line.
  *
@@ -81,8 +82,9 @@ struct claim_device {
 	struct claim_container container;
 	pid_t pid;		/* of the container's process; 0: not known */
 	struct netmon *netmon;	/* in another namespace; NULL: none */
-	uint64_t netns;		/* netns_id(); 0: not known */
-	int index;		/* of the device; 0: none */
+	uint64_t netns;		/* netns_id(), also of one that was lost; 0: none yet */
+	bool is_inside;		/* it was found at the last look */
+	int index;		/* of the device in it; 0: none */
 	uint64_t up_ms;		/* uv_now() when it was first seen up; 0: it was not */
 	struct claim_file file; /* of its manager */
 
@@ -196,6 +198,17 @@ static int add_entry(struct claim_device *device, const struct claimed *claimed,
 	return undo_add(device->undo, &entry, err);
 }
 
+/* Nothing is known of what happens on it from now on. */
+static void lose_sight(struct claim_device *device)
+{
+	for (size_t i = 0; i < device->count; i++) {
+		claim_forget(&device->claimed[i].memory);
+		device->claimed[i].reason[0] = '\0';
+	}
+	device->up_ms = 0;
+	device->checks = 0;
+}
+
 /* The device has gone, and all that was on it. */
 static void forget_device(struct claim_device *device)
 {
@@ -205,12 +218,31 @@ static void forget_device(struct claim_device *device)
 		for (size_t k = 0; k < claimed->count; k++)
 			if (claimed->prefixes[k].has_ip_entry || claimed->prefixes[k].has_route_entry)
 				end_entries(device, claimed, &claimed->prefixes[k], false);
-		claim_forget(&claimed->memory);
-		claimed->reason[0] = '\0';
 	}
+	lose_sight(device);
 	device->index = 0;
-	device->up_ms = 0;
-	device->checks = 0;
+}
+
+/* The namespace was lost and found again, perhaps under another path: `down` must find it by that. */
+static void renew_entries(struct claim_device *device)
+{
+	struct err err = {""};
+
+	for (size_t i = 0; i < device->count; i++)
+		for (size_t k = 0; k < device->claimed[i].count; k++) {
+			struct claimed *claimed = &device->claimed[i];
+			struct claimed_prefix *prefix = &claimed->prefixes[k], was = *prefix;
+
+			if (!was.has_ip_entry && !was.has_route_entry)
+				continue;
+			end_entries(device, claimed, prefix, false);
+			prefix->has_ip_entry =
+				was.has_ip_entry && add_entry(device, claimed, prefix, UNDO_CLAIM_IP, &err) == 0;
+			prefix->has_route_entry =
+				was.has_route_entry && add_entry(device, claimed, prefix, UNDO_CLAIM_ROUTE, &err) == 0;
+		}
+	if (err.text[0])
+		log_warning("claim", "%s: %s", device->text, err.text);
 }
 
 /* --- one claim --- */
@@ -463,12 +495,14 @@ static void wait_for(struct claim_device *device, const char *reason)
 	log_notice("claim", "%s: %s; waits for it", device->text, reason);
 }
 
+/* It cannot be found any more. What was added may be there all the same: containers of one pod share a namespace, which
+ * lives on when one of them is restarted. */
 static void leave_namespace(struct claim_device *device)
 {
-	forget_device(device);
+	lose_sight(device);
 	netmon_close(device->netmon);
 	device->netmon = NULL;
-	device->netns = 0;
+	device->is_inside = false;
 }
 
 /* In it: a monitor hears the namespace in which it is opened. */
@@ -476,10 +510,15 @@ static void take_namespace(struct claim_device *device, uint64_t netns)
 {
 	struct err err = {""};
 
-	if (netns == device->netns)
+	if (device->is_inside && netns == device->netns)
 		return;
+	if (netns == device->netns)
+		renew_entries(device);
+	else
+		forget_device(device);
 	leave_namespace(device);
 	device->netns = netns;
+	device->is_inside = true;
 	if (is_elsewhere(device) && netmon_open(&device->netmon, device->loop, on_namespace_change, device, &err) < 0)
 		log_warning("claim", "%s: %s; changes are seen every %d s", device->text, err.text, LOOK_MS / 1000);
 }
@@ -518,7 +557,7 @@ static void look_inside(struct claim_device *device)
 		&sight, namespace_path(device, path, sizeof(path)), device->place.interface, &err);
 
 	/* A process of another namespace has got the number of the container's. */
-	if ((rc == 0 || rc == -ENODEV) && device->place.container && device->netns && device->netns != sight.netns) {
+	if ((rc == 0 || rc == -ENODEV) && device->place.container && device->is_inside && device->netns != sight.netns) {
 		claim_sight_close(&sight);
 		rc = err_set(&err, -ENOENT, "container %s: its process has ended", device->place.container);
 	}
@@ -551,7 +590,7 @@ static void on_container(void *owner, pid_t pid, const char *why)
 
 static void look(struct claim_device *device)
 {
-	bool was_inside = device->netns != 0;
+	bool was_inside = device->is_inside;
 
 	if (!device->place.container || device->pid > 0)
 		look_inside(device);

@@ -87,15 +87,15 @@ static void turn_for_ms(uint64_t ms)
 	uv_run(&loop, UV_RUN_NOWAIT); /* the timer closes */
 }
 
-/* The promise is 3 s; a busy machine gets as much again. */
+/* The promise is 3 s, which the story claim_wg_easy measures; here a busy machine gets more. */
 static void soon(const char *command)
 {
-	for (int i = 0; i < 60; i++) {
+	for (int i = 0; i < 150; i++) {
 		turn_for_ms(100);
 		if (run(command))
 			return;
 	}
-	fail_msg("not so within 6 s: %s", command);
+	fail_msg("not so within 15 s: %s", command);
 }
 
 /* @path: NULL: in our own namespace. */
@@ -122,14 +122,21 @@ static void claim_nothing(void)
 		fail_msg("%s", err.text);
 }
 
-static void assert_state(const char *word)
+static bool is_state(const char *word)
 {
 	json_t *array = claims_report(claims);
 	const char *state = json_string_value(json_object_get(json_array_get(array, 0), "state"));
+	bool is_it = state && strcmp(state, word) == 0;
 
-	assert_non_null(state);
-	assert_string_equal(state, word);
 	json_decref(array);
+	return is_it;
+}
+
+static void assert_state(const char *word)
+{
+	for (int i = 0; i < 150 && !is_state(word); i++)
+		turn_for_ms(100);
+	assert_true(is_state(word));
 }
 
 static void made(void)
@@ -315,6 +322,24 @@ static void a_crash_elsewhere_is_cleaned_up(void **state)
 	assert_run("ip netns del claimed");
 }
 
+/* A namespace that is lost and found again, as that of a pod while its container restarts: what was added before is still
+ * ours. */
+static void a_namespace_may_be_lost_and_found(void **state)
+{
+	(void)state;
+	assert_run("ip netns add claimed && ip netns exec claimed sh -c '" DEVICE "'");
+	claim(PLACE);
+	soon("ip netns exec claimed sh -c \"" IS_TRUE "\"");
+	assert_run("touch /run/claimed && mount --bind " PLACE " /run/claimed && umount " PLACE " && rm " PLACE);
+	assert_state("waiting");
+	assert_run("touch " PLACE " && mount --bind /run/claimed " PLACE);
+	assert_state("true");
+	claims_close(claims);
+	claims = NULL;
+	assert_run("ip netns exec claimed sh -c \"! " HAS_ROUTE " && ! " HAS_LAN "\"");
+	assert_run("umount /run/claimed && rm /run/claimed && ip netns del claimed");
+}
+
 /* The device is another one since: nothing is done to it. */
 static void a_crash_before_a_new_device(void **state)
 {
@@ -351,6 +376,7 @@ int main(void)
 		TEST(a_fight_is_left),
 		TEST(a_crash_is_cleaned_up),
 		TEST(a_crash_elsewhere_is_cleaned_up),
+		TEST(a_namespace_may_be_lost_and_found),
 		TEST(a_crash_before_a_new_device),
 	};
 
