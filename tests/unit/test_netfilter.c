@@ -100,7 +100,7 @@ static int serve(const char *address, int type)
 static int reach(const char *host, const char *address, int type)
 {
 	struct addr addr = addr_of(address);
-	const struct timeval limit = {.tv_sec = 1};
+	const struct timeval limit = {.tv_sec = 10};
 	int fd = socket_at(host, addr.sa.sa_family, type);
 
 	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)), 0);
@@ -268,7 +268,7 @@ static void what_led_astray_comes_home(void **state)
 	assert_int_equal(poll(&(struct pollfd){.fd = server, .events = POLLIN}, 1, 200), 0);
 	assert_int_equal(netfilter_end_astray(services, 1, &own, 1, &err), 0);
 	assert_int_equal(send(fd, "3", 1, 0), 1);
-	assert_int_equal(poll(&(struct pollfd){.fd = server, .events = POLLIN}, 1, 1000), 1);
+	assert_int_equal(poll(&(struct pollfd){.fd = server, .events = POLLIN}, 1, 10000), 1);
 	assert_int_equal(recv(server, text, sizeof(text), 0), 1);
 	assert_int_equal(text[0], '3');
 	assert_int_equal(netfilter_end_astray(services, 1, &own, 1, &err), 0); /* what comes home is not ended */
