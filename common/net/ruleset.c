@@ -173,6 +173,9 @@ static enum meets meets_value(const struct ruleset_packet *packet, const json_t 
 		meets = meets_payload(packet, payload, right, &has_header);
 	else if (ruleset_is_word(json_object_get(left, "ct"), "key", "state"))
 		meets = compare(packet->state, 0, right);
+	else if (packet->is_local && ruleset_is_word(json_object_get(left, "ct"), "key", "status") &&
+		 json_is_string(right) && strcmp(json_string_value(right), "dnat") == 0)
+		meets = NO; /* it comes to its own destination, so none has taken it */
 	else if (ruleset_is_word(fib, "result", "type"))
 		meets = compare(packet->is_local ? "local" : "unicast", 0, right);
 	if (!has_header)

@@ -127,7 +127,9 @@ static void firewalld_rejects_what_no_zone_lets_in(void **state)
 {
 	(void)state;
 	assert_true(finds(NFT(NFT_CHAIN("firewalld", "filter_INPUT", "input", "accept") NFT_RULE("firewalld", "filter_INPUT",
-				"{\"jump\":{\"target\":\"filter_INPUT_ZONES\"}}")
+				"{\"match\":{\"op\":\"in\",\"left\":{\"ct\":{\"key\":\"status\"}},"
+				"\"right\":\"dnat\"}},{\"accept\":null}")
+				NFT_RULE("firewalld", "filter_INPUT", "{\"jump\":{\"target\":\"filter_INPUT_ZONES\"}}")
 				NFT_RULE("firewalld", "filter_INPUT", "{\"reject\":{\"type\":\"icmpx\"}}")),
 		""));
 	assert_told("`firewall-cmd --permanent --add-port=443/tcp && firewall-cmd --reload`");
