@@ -1,9 +1,20 @@
-/* See config.h. Happy path: the walk through the file hands each key to its row's parser here, then defaults are filled
- * in, and the whole is checked: peers that share a secret, files that keys name. Every mistake becomes a line of the
- * report; nothing is changed on the host, and no connection is made.
+/* See config.h.
  *
- * A [Peer] has two sides. To WireGuard it is a peer of the device, with a PublicKey and AllowedIPs. To the tunnel it is
- * a client that may come in, with a Token or a StockPath. Most are both; they are one entry in .clients and one in
+ * Theory of operation. The walk through the file hands each key to its row's parser here, and then finish() looks at
+ * the whole, in an order that matters:
+ *
+ *    take_device()        is a device ours? its name, and the peers of WireGuard = PATH
+ *    fill_defaults()      of Target and Hidden they depend on that
+ *    check_…()            keys against each other, and the files that they name
+ *    part_publishes()     those with Port for the host, those with ServerName for the worker
+ *    name_by_place()      a name for each client; then names, tokens and stock paths must differ
+ *    keep_clients()       drops the peers that may not come in
+ *
+ * Every mistake becomes a line of the report, and the reading goes on, so that a user sees all of them at once.
+ * Nothing is changed on the host, and no connection is made.
+ *
+ * A [Peer] has two sides. To WireGuard it is a peer of the device, with a PublicKey and AllowedIPs. To the tunnel it
+ * is a client that may come in, with a Token or a StockPath. Most are both; they are one entry in .clients and one in
  * .wireguard.peers, at the same index until keep_clients(), and are tied together by the PublicKey from then on.
  */
 #include "server/config.h"
@@ -36,6 +47,8 @@
 
 /* --- parsers of one key --- */
 
+/* "203.0.113.7:443" with TLS, or "ws://127.0.0.1:8080" in the clear. A line that bind() would refuse beside another
+ * one is refused here, so that `check` finds it. The two families do not meet: listener.c binds [::] to IPv6 alone. */
 static int parse_listen(void *owner, const char *text, const struct key_place *place)
 {
 	struct server_config *config = owner;
@@ -204,6 +217,7 @@ struct reading {
 	struct ini_report *report;
 };
 
+/* For a complaint about a key of [Server]. @text: its value, NULL: it is not quoted. */
 static struct key_place place_of(const struct reading *reading, enum row row, const char *text)
 {
 	return (struct key_place){
@@ -221,6 +235,7 @@ static void *open_peer(void *owner, const struct key_place *place)
 	return client;
 }
 
+/* This one and the next two return the owner of the section's keys, or NULL after a complaint. */
 static void *open_gateway(void *owner, const struct key_place *place)
 {
 	struct server_config *config = owner;
@@ -319,6 +334,8 @@ static void warn_no_device(const struct server_config *config)
 	}
 }
 
+/* Is a device ours, and which peers does it have? Its gateways and its full tunnel are checked as soon as that is
+ * known. */
 static void take_device(struct reading *reading)
 {
 	struct server_config *config = reading->config;
@@ -553,6 +570,7 @@ static void check_names(struct reading *reading, struct own_word *words)
 	complain_words(reading, words, count);
 }
 
+/* There is room for two words of each client: Token and StockPath, or only its name. */
 static void check_words(struct reading *reading)
 {
 	struct own_word *words = calloc(reading->config->client_count * 2 + 1, sizeof(*words));
@@ -639,6 +657,7 @@ static void finish(struct reading *reading)
 	keep_clients(reading);
 }
 
+/* On failure the caller frees what was read so far. Return: as server_config_read(). */
 static int read_into(struct reading *reading, const char *path, struct err *err)
 {
 	int rc;

@@ -1,8 +1,19 @@
 /* See init.h.
  *
- * Happy path: look at the host's routes, choose networks that none of them meets, draw a key, write the file, read it as
- * `check` does. The file is written whole or not at all, and never over another one. Fails with one line that names the
- * option or the file.
+ * Theory of operation. A new hub needs networks that this host does not have yet, a key, and a name or an address by
+ * which clients reach it. All of that is found or drawn before the file is written:
+ *
+ *    take_name()       the file's path, which must be free
+ *    list_taken()      networks of the host's addresses and routes
+ *    take_networks()   --network and --network6, or else one that is free
+ *    take_host()       --address, or else the address of this host from which packets to the Internet leave
+ *    take_device()     with --way-out the device of the default route
+ *    write_file()      whole or not at all, and never over another one
+ *    check_file()      as `check` does, with the drop-ins that are there
+ *    enable_unit()     with --enable
+ *
+ * Each step returns -1 to go on, or the exit code after one line that names the option or the file. Where one of the
+ * last two fails the file is taken away again: it would refuse the next try, as an existing one is never overwritten.
  */
 #include "server/init.h"
 
@@ -45,6 +56,7 @@ struct init {
 	char device[IFNAMSIZ]; /* to the Internet */
 };
 
+/* For steps whose error is in @err. Return: the exit code. */
 static int fail(const struct err *err)
 {
 	log_error("config", "%s", err->text);
@@ -53,6 +65,7 @@ static int fail(const struct err *err)
 
 /* --- what the host has --- */
 
+/* Return: false without memory; the list is then as it was. */
 static bool add_taken(struct init *init, const struct prefix *prefixes, size_t count)
 {
 	struct prefix *grown = reallocarray(init->taken, init->taken_count + count + 1, sizeof(*grown));
@@ -116,6 +129,8 @@ static bool find_own_address(const char *anywhere, struct addr *ret)
 	return found;
 }
 
+/* A warning only: a router may forward the port to a host with a private address. @init->host may also be a name,
+ * about which nothing can be said here. */
 static void warn_private(const struct init *init)
 {
 	struct addr addr;
@@ -363,6 +378,7 @@ static int check_file(const struct init *init)
 	return code;
 }
 
+/* Have systemd start the hub now and at each boot. Return: -1 to go on, or the exit code. */
 static int enable_unit(const struct init *init)
 {
 	struct options options = *init->options;
@@ -410,6 +426,7 @@ static int take_name(struct init *init)
 	return code;
 }
 
+/* Return: -1 to go on, or the exit code. */
 static int take_networks(struct init *init)
 {
 	int code = options_find(init->options, "network") ? take_option_network(init, "network", &init->network)

@@ -1,8 +1,15 @@
-/* See settings.h. The table names every field once; common/base/record.h writes, reads and frees by it. Conditions
- * between fields are checked at the end. A failure names the field, and nothing of the settings is kept.
+/* See settings.h.
+ *
+ * Theory of operation. The supervisor writes these settings as JSON into a sealed memory file, and the worker reads
+ * them from there. The tables below name every field once, with its bounds; common/base/record.h writes, reads and
+ * frees by them. Conditions between fields are checked at the end (find_fault()). A failure names the field, and
+ * nothing of the settings is kept.
  *
  * The worker checks what the supervisor has already checked: the two have different rights, and the worker must not
  * depend on how the file came about.
+ *
+ * A new field is a member in settings.h and one row here. The format needs no version: a worker runs its supervisor's
+ * own executable (spawn.c), also when a package's update has put another one in its place.
  */
 #include "server/settings.h"
 
@@ -143,6 +150,7 @@ int server_settings_read(int fd, struct server_settings *ret, struct err *err)
 	return rc;
 }
 
+/* For bsearch(). The numbers have 32 bits, so a difference would not fit an int. */
 static int compare_number(const void *number, const void *client)
 {
 	uint32_t a = *(const uint32_t *)number, b = ((const struct server_settings_client *)client)->number;
@@ -157,6 +165,9 @@ const struct server_settings_client *server_settings_find(const struct server_se
 						     sizeof(*settings->clients), compare_number);
 }
 
+/* A search through all names is cheap enough: it is done for a connection and at a reload, not for each packet. Our
+ * own names come first, because "*.example.org" may cover the hub's name as well, and clients must still reach the
+ * hub. */
 int server_settings_find_publish(const struct server_settings *settings, const char *name, size_t len)
 {
 	int by_star = -ENOENT;

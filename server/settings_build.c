@@ -1,5 +1,16 @@
-/* See settings_build.h. Happy path: numbers for the clients, certificate and page from disk, all written into a sealed
- * memory file. Fails with the first of these that cannot be had; nothing that was in use has changed then. */
+/* See settings_build.h.
+ *
+ * Theory of operation. A build turns one configuration into all that depends on it and that can fail:
+ *
+ *    configuration ──▶ client numbers (on disk) ──▶ certificate and page (on disk) ──▶ settings in a sealed memory file
+ *
+ * The supervisor keeps the build in use and makes the next one beside it. A build that fails is closed, and the one in
+ * use has not changed. Only the files on disk stay: a number that was assigned, a certificate or a page that was made.
+ *
+ * Published names have numbers by which the worker asks for a connection. Each build begins its numbers behind those
+ * of the build before (frame->home_number), so a request that was under way during a reload fits none of the new ones
+ * and is refused, and never reaches another service.
+ */
 #include "server/settings_build.h"
 
 #include "common/base/array.h"
@@ -52,7 +63,8 @@ static int read_files(struct settings_build_frame *frame, const struct server_co
 	return rc < 0 ? rc : tell_pin(frame, settings->certificate_pem, is_made, err);
 }
 
-/* A certificate with a star may be for others, too. */
+/* One name of the certificate. Names with a star are left out: such a certificate may be for others, too. Without
+ * memory the name is missing, and only a star of [Publish] that covers it could take its visitors. */
 static void add_own_name(void *owner, const char *text)
 {
 	struct server_settings *settings = owner;

@@ -1,5 +1,17 @@
-/* See publish.h. Happy path: each section opens one element, its keys are parsed into it, and the whole is checked when
- * the device is known. Every mistake becomes a line of the report; nothing is looked up on the host.
+/* See publish.h.
+ *
+ * Theory of operation. A [Publish] is one of two kinds, which have only To in common:
+ *
+ *    Port = tcp/80          the kernel forwards it, by rules in our nftables table (firewall.c)
+ *    ServerName = NAME      the worker reads the name in a visitor's ClientHello, and the supervisor connects to To
+ *
+ * Each section opens one element, and its keys are parsed into it one by one. A key that was refused leaves its fields
+ * at zero, so a check of the whole takes a zero for "complained about already" and is silent. publish_check() comes
+ * when the device is known: it looks at the keys of each section, at To against Address and AllowedIPs, and at each
+ * pair of sections. Every mistake becomes a line of the report.
+ *
+ * Nothing is looked up on the host: whether another program listens at the port, or another table's rule takes its
+ * packets, is asked at bring-up and at a reload (published.c).
  */
 #include "common/host/publish.h"
 
@@ -47,7 +59,8 @@ static int parse_ports(const char *text, struct service_ports *ret)
 	return 0;
 }
 
-/* "192.168.1.30:8080" or "[fd10::2]:80-89". Return: 0 or -EINVAL. */
+/* "192.168.1.30:8080" or "[fd10::2]:80-89". A range is no port for addr_parse(), so the host is parsed alone, with a
+ * default port of 1 by which one in the host's own text is found. Return: 0 or -EINVAL. */
 static int parse_place(const char *text, struct addr *ret_addr, struct service_ports *ret_ports)
 {
 	const char *colon = strrchr(text, ':');
@@ -76,6 +89,7 @@ static bool is_one_host(const struct addr *addr)
 	return !IN_MULTICAST(ntohl(addr->in4.sin_addr.s_addr)) && addr->in4.sin_addr.s_addr != INADDR_NONE;
 }
 
+/* "tcp/80", "udp/27015-27030" or "tcp/203.0.113.10:80". A colon tells a place from bare ports, as those have none. */
 static int parse_port(void *owner, const char *text, const struct key_place *place)
 {
 	struct publish *publish = owner;
@@ -150,6 +164,7 @@ const struct key_table publish_table = {"Publish", rows, sizeof(rows) / sizeof(*
 
 /* --- the whole --- */
 
+/* True for a Port with a To. ServerName has no port of its own, and a key that was refused has left a zero. */
 static bool is_whole(const struct service *service)
 {
 	return service->protocol != 0 && service->to.sa.sa_family != 0;
@@ -174,6 +189,7 @@ static bool has_address(const struct wg_config *wireguard, int family)
 	return false;
 }
 
+/* A DNAT to an address of this host would end here, and not behind the tunnel. */
 static bool is_own(const struct wg_config *wireguard, const struct addr *to)
 {
 	for (size_t i = 0; i < wireguard->interface.address_count; i++)
@@ -182,6 +198,7 @@ static bool is_own(const struct wg_config *wireguard, const struct addr *to)
 	return false;
 }
 
+/* AllowedIPs are WireGuard's routing table. Any peer will do: which of them gets the packet is the kernel's matter. */
 static bool has_peer(const struct wg_config *wireguard, const struct addr *to)
 {
 	struct prefix host = prefix_of_host(to);
@@ -242,6 +259,8 @@ static void check_keys(const struct publish *publish, const char *path, struct i
 		ini_report_add(report, path, publish->line, "To: missing; " EXPECTED_TO);
 }
 
+/* @wireguard: NULL: we bring no device up. The rest is silent where To, or both Port and ServerName, were refused or
+ * are missing: that has its line already. */
 static void check_one(
 	const struct publish *publish, const struct wg_config *wireguard, const char *path, struct ini_report *report)
 {
@@ -273,7 +292,8 @@ static void check_one(
 		check_to(publish, wireguard, path, report);
 }
 
-/* @family: of the place that is asked about. */
+/* Does a service have a port in common with the question? An address that either side leaves open is every address.
+ * @family: of the place that is asked about. */
 static bool meets(const struct service *service, uint8_t protocol, const struct addr *address, int family,
 	const struct service_ports *ports)
 {
@@ -282,6 +302,8 @@ static bool meets(const struct service *service, uint8_t protocol, const struct 
 	       (!service->address.sa.sa_family || addr_is_any(address) || addr_equal(&service->address, address));
 }
 
+/* Compared as they are written, a star too: "*.example.org" and "a.example.org" may stand in two sections, because a
+ * whole name goes before a star. @first == @second: within one section. */
 static void check_names(
 	const struct publish *first, const struct publish *second, const char *path, struct ini_report *report)
 {

@@ -1,7 +1,22 @@
 /* See published.h.
  *
+ * Theory of operation. The rules of a service are part of our nftables table, which is always made anew as a whole. So
+ * this file keeps whatever must outlive a table: the number of each service's counters, their counts, and the reason
+ * why it cannot work now.
+ *
+ *    published_check()   may the new ones be published? a refusal ends bring-up, or the reload
+ *    published_take()    the new list takes the place of the former one; those that are no more become "gone"
+ *    published_read()    counts of the old table, which the new one begins with
+ *    published_settle()  the new table is there: end the connections of those that are gone, and those that lead astray
+ *    published_watch()   has another program's rule come in the way, or gone again?
+ *
+ * A service that stays the same in all of its fields stays itself, with its counters (publish_is_same()). A changed
+ * one is a new one beside one that is gone.
+ *
  * A rule that takes our packets is looked for by asking what becomes of a stranger's packet (common/net/reach.h): for
  * each device, its addresses, and the ports of the range at which any rule may change its mind.
+ *
+ * A check that cannot be made refuses nothing. Connections that cannot be ended are told, and end by themselves.
  */
 #include "common/host/published.h"
 
@@ -67,6 +82,7 @@ struct question {
 	bool *ports; /* to be asked about, by number */
 };
 
+/* Ask about a packet from @device to @to, once for each port that was noted. @ret: the first rule in the way. */
 static bool ask(const struct question *question, const char *device, const struct addr *to, char ret[REACH_TEXT_MAX])
 {
 	const struct service *service = question->service;
@@ -135,6 +151,7 @@ static bool find_rule(const struct service *service, const struct published_chec
 	return found;
 }
 
+/* A socket of the kernel has no process; WireGuard's own is the usual one. */
 static int refuse_owner(
 	const struct publish *publish, const struct port_owner *owner, const char *path, struct err *err)
 {
@@ -197,6 +214,7 @@ void published_watch(struct published *published, const struct publish *publishe
 
 /* --- the services in place --- */
 
+/* The texts and their list. published_take() has moved out those that a service keeps. */
 static void free_errors(struct published *published)
 {
 	for (size_t i = 0; i < published->count; i++)

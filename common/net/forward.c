@@ -1,9 +1,27 @@
 /* Another table's FORWARD that drops (forward.h).
  *
- * A packet is forwarded when every base chain of the hook lets it through, so each one that drops what we forward gets
- * rules at its head. They accept just that and nothing else of the device: all other rules for it stay what they are.
- * iptables' own tables are changed by iptables, because Docker and ufw read them with it; all others, firewalld's for
- * example, by nft.
+ * Theory of operation. A packet is forwarded when every base chain of the hook lets it through, so each one that drops
+ * what we forward gets rules at its head. The rule set is read once; then each chain is asked about each kind of
+ * packet:
+ *
+ *    scan_chain() ──▶ open_among_peers()   from the device to the device
+ *                     open_gateway()       to the LAN, from its hosts, and answers
+ *                     open_service()       to a published host, and its answers
+ *                         │
+ *                         ▼
+ *    drops()          one packet of that kind (ruleset_ask()); a chain that lets it through gets no rule
+ *                         │
+ *                         ▼
+ *    add_rule()       as command lines: iptables for iptables' own tables, nft for all others
+ *
+ * The rules accept just that and nothing else of the device: all other rules for it stay what they are. iptables' own
+ * tables are changed by iptables, because Docker and ufw read them with it; firewalld's, for example, by nft.
+ *
+ * Each rule is three command lines: one that looks for it, one that makes it and one that takes it away. All three
+ * compare the whole rule, whose comment is our table's name; so they need no memory of an earlier run, may be
+ * repeated, and do not touch a rule of another tunnel.
+ *
+ * Fails as a whole, with no rules, where there would be too many, or where a name cannot stand in a command line.
  */
 #include "common/net/forward.h"
 
@@ -36,6 +54,7 @@ struct passage {
 	bool is_published;	  /* only those of a connection whose destination was changed */
 };
 
+/* Return: room for one more, or NULL: all is used up. */
 static struct forward_rule *next_rule(struct search *search)
 {
 	return search->found.count < FORWARD_RULES_MAX ? &search->found.rules[search->found.count++] : NULL;
@@ -46,11 +65,14 @@ static int too_long(struct search *search)
 	return err_set(search->err, -E2BIG, "forwarding: too many tables drop, or their names are too long");
 }
 
+/* @len: of snprintf(). A command that is cut would be another command, so the caller must refuse it. */
 static bool fits(int len)
 {
 	return len > 0 && len < FORWARD_COMMAND_MAX;
 }
 
+/* @program: with its table where that is not filter, as in "iptables-legacy -t nat". -w waits while another iptables
+ * holds the lock; -I puts the rule ahead of those that drop. */
 static int add_iptables_rule(
 	struct search *search, const char *program, const char *chain, const struct passage *passage)
 {
@@ -152,6 +174,8 @@ static bool goes_to_docker(struct search *search, const json_t *chain, const cha
 	return false;
 }
 
+/* At the head of the chain, or of DOCKER-USER, to which Docker's FORWARD jumps. Names of other programs become part of
+ * a command line for nft, so they are checked; those of iptables' base chains and tables are built in. */
 static int add_rule(struct search *search, const json_t *chain, const struct passage *passage)
 {
 	const char *family = json_string_value(json_object_get(chain, "family"));
@@ -180,6 +204,8 @@ static bool has_family(const json_t *chain, int family)
 	       ruleset_is_word(chain, "family", family == AF_INET6 ? "ip6" : "ip");
 }
 
+/* Would the chain drop such a packet, by a rule that surely meets it or by its policy? @ret_names_device: set where a
+ * rule that may drop it names the device. */
 static bool drops(const struct search *search, const json_t *chain, int family, const struct passage *passage,
 	bool *ret_names_device)
 {
@@ -206,6 +232,7 @@ static int open_among_peers(struct search *search, const json_t *chain)
 	return add_rule(search, chain, &passage);
 }
 
+/* A rule for @passage, if the chain drops it. Return: 0 or a negative errno, as all open_…() do. */
 static int open_passage(struct search *search, const json_t *chain, int family, const struct passage *passage)
 {
 	bool names_device = false; /* [Gateway] asks for it */
@@ -264,6 +291,7 @@ static int open_service(struct search *search, const json_t *chain, const struct
 	return rc < 0 ? rc : open_passage(search, chain, family, &from);
 }
 
+/* Passed over: chains of other hooks, jumped-to ones (they have no hook), our own table's, and other families'. */
 static int scan_chain(struct search *search, const json_t *chain)
 {
 	int rc;

@@ -107,6 +107,7 @@ static enum meets compare(const char *text, unsigned number, const json_t *right
 	return MAYBE;
 }
 
+/* A device may be asked for by its index (iif), which nft prints as its name. */
 static enum meets meets_meta(const struct ruleset_packet *packet, const char *key, const json_t *right)
 {
 	bool is_ipv6 = packet->family == AF_INET6;
@@ -183,6 +184,8 @@ static enum meets meets_value(const struct ruleset_packet *packet, const json_t 
 	return is_not && meets != MAYBE ? YES - meets : meets;
 }
 
+/* A condition or target of iptables that has no words in nft: {"xt": {"type": "target", "name": "REJECT"}}. @names: of
+ * which the name must be one, with blanks between them. */
 static bool is_xt(const json_t *expression, const char *type, const char *names)
 {
 	const json_t *xt = json_object_get(expression, "xt");
@@ -199,6 +202,8 @@ static bool is_aside(const json_t *expression)
 	       json_object_get(expression, "mangle") || is_xt(expression, "match", "comment");
 }
 
+/* {"match": {"op": "==", "left": …, "right": …}}. Every op but "!=" is compared alike: "==", and "in", with which nft
+ * prints the states of a connection. */
 static enum meets meets_match(const struct ruleset_packet *packet, const json_t *match)
 {
 	return meets_value(packet, json_object_get(match, "left"), json_object_get(match, "right"),
@@ -397,6 +402,7 @@ static const struct option {
 	{" --dst-type ", "fib", "result", "type", true},
 };
 
+/* @words: with a blank around each. A word that does not fit here is longer than any of them. */
 static bool is_among(const char *words, const char *word)
 {
 	char padded[64];
@@ -411,6 +417,8 @@ static void lower(char *text)
 			*text = (char)(*text - 'A' + 'a');
 }
 
+/* One option of iptables as nft's condition. A name that is not in the table becomes an xt condition, which nothing
+ * here understands: MAYBE. @value: is changed where the option has its words in capital letters. */
 static json_t *match_of(const char *name, char *value, bool is_not)
 {
 	for (size_t i = 0; i < sizeof(options) / sizeof(*options); i++) {
@@ -495,6 +503,7 @@ static json_t *expressions_of(char *line)
 	return expressions;
 }
 
+/* Only the hooks that are asked about. iptables names its base chains by them. */
 static const char *hook_of(const char *chain)
 {
 	return strcmp(chain, "PREROUTING") == 0 ? "prerouting"
@@ -543,6 +552,8 @@ static void drop_table(json_t *objects, const char *family, const char *table)
 	}
 }
 
+/* Append what `iptables-save` printed, line by line. Where nft lists the same tables (iptables-nft), these lines take
+ * the place of nft's: an xt condition has its words only here. */
 static void add_iptables(json_t *objects, const char *family, const char *program, const char *text)
 {
 	char table[IPTABLES_TABLE_MAX] = "";
