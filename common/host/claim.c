@@ -1,6 +1,12 @@
-/* See claim.h. Happy path: each section opens one element, its keys are parsed into it, and the whole is checked when
- * our own device is known. Every mistake becomes a line of the report; nothing is looked up on the host, because the
- * device, its namespace and its container may come later.
+/* See claim.h. Happy path: each section opens one element, its keys are parsed into it, and the whole is checked
+ * when our own device is known. Every mistake becomes a line of the report; nothing is looked up on the host,
+ * because the device, its namespace and its container may come later.
+ *
+ * PublicKey and AllowedIPs are those of a [Peer], so they are read by the very rows of WireGuard's table, and a
+ * claim has a struct wg_config_peer of its own for them.
+ *
+ * Claims of one device are compared by the file alone. A container that is also named by the path of its namespace
+ * is not recognised here; then a network in both claims is not complained about.
  */
 #include "common/host/claim.h"
 
@@ -71,6 +77,7 @@ bool claim_is_same_device(const struct claim *a, const struct claim *b)
 
 /* --- the whole --- */
 
+/* All three are needed. A key that was given, and refused, has a line and is not missing. */
 static void check_missing(const struct claim *claim, const char *path, struct ini_report *report)
 {
 	if (!claim->interface_line)
@@ -99,6 +106,8 @@ static void check_default_route(const struct claim *claim, const char *path, str
 	}
 }
 
+/* Our own device has a file, this one: a claim about it would be a second place for the same thing. @device: "" for
+ * none. */
 static void check_own(const struct claim *claim, const struct wg_config *wireguard, const char *device,
 	const char *path, struct ini_report *report)
 {

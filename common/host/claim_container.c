@@ -1,6 +1,19 @@
-/* See claim_container.h. Happy path: `docker inspect -f {{.State.Pid}} NAME` prints the number of its first process, 0
- * where it does not run. A program that is not installed, does not answer or knows no such container is passed over;
- * the reason told is the first one's.
+/* See claim_container.h.
+ *
+ * Theory of operation. `docker inspect -f {{.State.Pid}} NAME` prints the number of the container's first process,
+ * whose network namespace is /proc/PID/ns/net; podman knows the same words. It prints 0 where the container does not
+ * run.
+ *
+ *    ask ──▶ docker ──a number──▶ on_answer(pid)
+ *              │ not installed, 0, no such container, no answer in time
+ *              ▼
+ *            podman ──a number──▶ on_answer(pid)
+ *              │ the same
+ *              ▼
+ *            on_answer(0, why)
+ *
+ * A host may have both programs, and the file does not say whose container it is. The reason told is the first one's
+ * that has one; a program that is not installed gives none, unless neither is.
  */
 #include "common/host/claim_container.h"
 
@@ -17,12 +30,14 @@ static const char *const programs[] = {"docker", "podman"};
 
 static void ask_next(struct claim_container *container);
 
+/* The first reason stays. */
 static void note_why(struct claim_container *container, const char *program, const char *why)
 {
 	if (!container->why[0])
 		snprintf(container->why, sizeof(container->why), "%s: %s", program, why);
 }
 
+/* The number must be all of the first line: an error that begins with a digit is no process. */
 static void on_exit_of_program(void *owner, int status, const char *output)
 {
 	struct claim_container *container = owner;
@@ -42,6 +57,7 @@ static void on_exit_of_program(void *owner, int status, const char *output)
 	ask_next(container);
 }
 
+/* Start the next program that can be started; behind the last one the answer is no process, and why. */
 static void ask_next(struct claim_container *container)
 {
 	while (container->asked < PROGRAM_COUNT) {

@@ -1,8 +1,16 @@
-/* See claim_file.h. Happy path: find the file, compare its inode, size and time with those of the last one, read its
- * [Peer] sections by wg_config, keep keys and prefixes.
+/* See claim_file.h.
+ *
+ * Theory of operation. Each look finds the file, and compares its device, inode, size and time with those of the
+ * last one. If one of them differs, the [Peer] sections are read by wg_config, and keys and prefixes are kept. A
+ * file that is missing, or is no regular one, is forgotten: then it gives nothing.
+ *
+ * Beside them a number for the content is kept (FNV-1a of all bytes). It tells a file that was written anew with the
+ * same content from one that has changed. It is no protection against a forger, and needs none: the file is the
+ * manager's.
  *
  * A container may be another one's: its file is opened inside of its own root (openat2), where a link leads nowhere
- * else, is no pipe, and is bounded in size by ini_read(). What is wrong in it is not complained about.
+ * else, is no pipe, and is bounded in size by ini_read(). Mistakes in it are not complained about, because neither
+ * we nor our user has written it.
  */
 #include "common/host/claim_file.h"
 
@@ -26,6 +34,8 @@
 
 /* --- where it is --- */
 
+/* Links in @path are followed as if @root was the root folder (RESOLVE_IN_ROOT). With O_NONBLOCK a pipe in the place
+ * of the file does not hold us up. Return: a descriptor, or -1. */
 static int open_inside(const char *root, const char *path)
 {
 	struct open_how how = {.flags = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, .resolve = RESOLVE_IN_ROOT};
@@ -49,7 +59,8 @@ static const char *name_of(const char *namespace_path)
 	return NULL;
 }
 
-/* Return: a descriptor, or -1. */
+/* A named namespace may have a file of its own under /etc/netns, which `ip netns exec` mounts over /etc. A
+ * container's file is found by its process. Return: a descriptor, or -1. */
 static int open_file(const char *namespace_path, const char *interface)
 {
 	const char *name = name_of(namespace_path);
@@ -73,6 +84,7 @@ static int open_file(const char *namespace_path, const char *interface)
 
 /* --- what is in it --- */
 
+/* Keep a line for each prefix, without the bits behind its length, as the kernel lists it. Return: 0 or -ENOMEM. */
 static int take_peer(struct claim_file *file, const struct wg_config_peer *peer)
 {
 	for (size_t i = 0; i < peer->allowed_ip_count && peer->has_public_key; i++) {
@@ -86,6 +98,7 @@ static int take_peer(struct claim_file *file, const struct wg_config_peer *peer)
 	return 0;
 }
 
+/* [Interface] is not looked at. A peer with a mistake gives what could be read of it. */
 static void take_sections(struct claim_file *file, const struct ini *ini)
 {
 	struct wg_config config = {0};
@@ -116,6 +129,8 @@ static uint64_t content_of(int fd)
 	return content;
 }
 
+/* By the descriptor's own path, because the file's path may lead to another file by now. -EINVAL means lines that
+ * are wrong: the others still count. */
 static void read_file(struct claim_file *file, int fd)
 {
 	struct ini_report report = {0};
@@ -134,6 +149,7 @@ static void read_file(struct claim_file *file, int fd)
 	file->content = content_of(fd);
 }
 
+/* The same file, not written since? Nanoseconds count: a manager may write twice within a second. */
 static bool is_same(const struct stat *a, const struct stat *b)
 {
 	return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&

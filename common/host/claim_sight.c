@@ -1,4 +1,17 @@
-/* See claim_sight.h. Happy path: questions to the kernel, for the link, the device, and the routes of both families.
+/* See claim_sight.h.
+ *
+ * Theory of operation. Netlink answers about the namespace in which its socket was made. So a look enters the
+ * device's namespace, makes its socket there, and asks for the link, for the device with its peers, and for the
+ * routes of both families. The caller may change things by the same socket until it closes the sight, which goes
+ * back.
+ *
+ *    enter() ──▶ netns_id() ──▶ netlink ──▶ link ──▶ wg device ──▶ routes ──▶ 0, inside
+ *       │                          │        │           │            │
+ *       ▼                          ▼        ▼           ▼            ▼
+ *    outside: the errno        -ENODEV: inside all the same; any other errno: outside
+ *
+ * With -ENODEV the sight stays open, because the caller still wants the namespace's id: a namespace without the
+ * device is another case than a namespace that is gone.
  */
 #include "common/host/claim_sight.h"
 
@@ -26,6 +39,7 @@ static int read_all(struct claim_sight *sight, const char *interface, struct err
 	return rc;
 }
 
+/* Return: the way back, for netns_leave(), or a negative errno with the path in @err. */
 static int enter(const char *namespace_path, struct err *err)
 {
 	int fd = -1, rc;

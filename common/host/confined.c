@@ -1,6 +1,17 @@
-/* See confined.h. Happy path: for each family that is confined, and that no [Gateway] opens as a whole, PreUp and
- * PostUp are looked through in their order, with the scripts that they name. The first one that forwards is told.
- * Nothing is run; a script that cannot be read is passed over.
+/* See confined.h.
+ *
+ * Theory of operation. A file for wg-quick often lets its peers out by hooks such as `iptables -A FORWARD -i %i -j
+ * ACCEPT`. Where nobody but us has switched forwarding on, our own table drops the packets all the same. That would
+ * look like a broken tunnel, so the hook is told:
+ *
+ *    for each family that is confined, and that no [Gateway] opens as a whole
+ *        PreUp, then PostUp, in their order: the text of the hook, and of the scripts that it names
+ *            the first one that forwards ──▶ one warning, with its line and what helps
+ *
+ * `check` does not know yet how forwarding will be (confined_check()). It takes it as it is now, and on where a hook
+ * is going to switch it on.
+ *
+ * Nothing is run. A script that cannot be read is passed over, and so is one without "#!", which may be a program.
  */
 #include "common/host/confined.h"
 
@@ -45,6 +56,7 @@ static struct wg_hook_forwarding read_hook(const char *hook)
 	return forwarding;
 }
 
+/* True if a [Gateway] has a /0 of the family: then the file itself asks for everything that the hook could open. */
 static bool has_way_out(const struct host_setup *setup, int family)
 {
 	for (size_t i = 0; i < setup->gateway_count; i++)

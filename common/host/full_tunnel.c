@@ -1,6 +1,17 @@
-/* See full_tunnel.h. Happy path: one round over all allowed IPs counts the share of each family, a second one asks for
- * each of them. Prefixes that overlap count twice: that makes a list about everything a little sooner, and does no harm
- * there. Cannot fail.
+/* See full_tunnel.h.
+ *
+ * Theory of operation. Two rounds over the allowed IPs of all peers, because a piece is one of a full tunnel only if
+ * the list as a whole is about everything:
+ *
+ *    first     how much of each family the list covers ──▶ is_broad; is there a /0 ──▶ has_all
+ *    second    does one of them go to the table of its own (full_tunnel_has()) ──▶ is_full
+ *
+ * Shares are counted in units of which everything has 2^32: an IPv4 address, or a /35 of 2000::/3 (35 = 3 + 32), so
+ * that sums of both families fit 64 bits. Prefixes that overlap count twice: that makes a list about everything a
+ * little sooner, and does no harm there.
+ *
+ * A wrong "yes" costs a rule and a table that were not needed. A wrong "no" may send the tunnel's own connection
+ * into the tunnel, where it goes round for ever. Hence half is enough. Cannot fail.
  */
 #include "common/host/full_tunnel.h"
 
@@ -9,6 +20,7 @@
 
 #define HALF_OF_ALL ((uint64_t)1 << 31) /* all is 2^32: IPv4's addresses, or the /35 of 2000::/3 */
 
+/* The index of a family in arrays of both. */
 static size_t slot_of(int family)
 {
 	return family == AF_INET6;
@@ -40,6 +52,8 @@ static bool may_hold_client(const struct host_setup *setup, const struct prefix 
 	       !prefix_contains(&multicast, to);
 }
 
+/* A Table other than auto is the user's own routing. A private network beside a /0 stays in the main table, where it
+ * wins over a wider network of this host. The servers are those of the client; a hub has none. */
 bool full_tunnel_has(const struct full_tunnel *tunnel, const struct prefix *to)
 {
 	const struct host_setup *setup = tunnel->setup;

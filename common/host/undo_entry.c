@@ -1,7 +1,19 @@
 /* One line of the undo list as JSON: {"kind":"sysctl","path":…,"old":…,"new":…}.
  *
- * Reading trusts nothing: a number or a text that is out of range makes the line no entry. The file is ours, but a loss
- * of power or a full disk may have left anything in it.
+ *    kind                     its members; each entry may also have "outlives_boot": true
+ *    sysctl                   path, old, new
+ *    device                   name, index
+ *    rule                     family, priority, table, mark, not, suppresses_default
+ *    firewall                 text: the name of our nftables table
+ *    command                  text: a line for sh -c
+ *    claim_ip, claim_route    namespace, id, name, index, prefix, public_key
+ *    service                  protocol, address, first, last, to, to_first
+ *
+ * An update of this program may find a list that the former version has written, so a word keeps its meaning, and a
+ * member that is added later needs a default for lines without it.
+ *
+ * Reading trusts nothing: a number or a text that is out of range makes the line no entry. The file is ours, but a
+ * loss of power or a full disk may have left anything in it.
  */
 #include "common/host/undo_entry.h"
 
@@ -34,6 +46,7 @@ static json_t *encode_claim(const struct undo_entry *entry, const char *word)
 		prefix_format(prefix, sizeof(prefix), &entry->prefix), "public_key", key);
 }
 
+/* @address: "" for a service at every address. The last port of To follows from the others: there are as many. */
 static json_t *encode_service(const char *word, const struct service *service)
 {
 	char address[ADDR_TEXT_MAX] = "", to[ADDR_TEXT_MAX];
@@ -45,6 +58,7 @@ static json_t *encode_service(const char *word, const struct service *service)
 		addr_format_host(to, sizeof(to), &service->to), "to_first", service->to_ports.first);
 }
 
+/* Return: NULL without memory. */
 static json_t *encode_kind(const struct undo_entry *entry)
 {
 	const char *word = kind_words[entry->kind];
@@ -102,6 +116,7 @@ static bool take_number(const json_t *object, const char *key, uint32_t *ret)
 	return json_is_integer(number) && value >= 0 && value <= UINT32_MAX;
 }
 
+/* A flag that is missing, or is no boolean, is off. Return: false: a number is missing or out of range. */
 static bool decode_rule(const json_t *object, struct net_rule *rule)
 {
 	uint32_t family = 0;
@@ -114,6 +129,7 @@ static bool decode_rule(const json_t *object, struct net_rule *rule)
 	return is_whole;
 }
 
+/* The namespace's id has 64 bits. JSON carries it as a signed number, and the cast brings it back. */
 static bool decode_claim(const json_t *object, struct undo_entry *entry)
 {
 	char prefix[PREFIX_TEXT_MAX], key[BASE64_LEN(WG_CONFIG_KEY_LEN) + 1];
@@ -140,6 +156,7 @@ static bool take_host(const json_t *object, const char *key, struct addr *ret)
 	return true;
 }
 
+/* No range may pass 65535, also not the one that begins at to_first and is as long as the other. */
 static bool decode_service(const json_t *object, struct service *service)
 {
 	uint32_t protocol = 0, first = 0, last = 0, to_first = 0;

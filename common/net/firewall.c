@@ -1,9 +1,18 @@
 /* The text of our nftables table (firewall.h).
  *
- * One function writes each chain, and only where it would not be empty. The marks differ from wg-quick's on purpose:
- * TCP is marked as well, because the tunnel's own connection is TCP, and only our own mark is saved and restored, so
- * that the connection marks of other programs stay what they are. Fails only where memory runs out, or where a device
- * has a name that nft cannot quote.
+ * Theory of operation. The script is "add table; delete table; table { … }": nft runs it as one transaction, so the
+ * old table works until the new one does, and a script that nft refuses changes nothing. One function writes each
+ * chain, and only where it would not be empty: a kernel without the module for an expression
+ * (firewall_missing_module()) then fails only for those who need it.
+ *
+ * The marks differ from wg-quick's on purpose: TCP is marked as well, because the tunnel's own connection is TCP,
+ * and only our own mark is saved and restored, so that the connection marks of other programs stay what they are.
+ *
+ * Names of devices and tables end up in quotation marks or as words of nft. Names of tables are encoded
+ * (firewall_format_table()); a device that nft cannot quote makes the whole fail. So nothing that a user writes can
+ * become a rule of its own.
+ *
+ * Fails only by that, or where memory runs out.
  */
 #include "common/net/firewall.h"
 
@@ -150,6 +159,7 @@ static const char *ip_of(const struct service *service)
 	return service->to.sa.sa_family == AF_INET6 ? "ip6" : "ip";
 }
 
+/* "80" or "8000-8010". */
 static void write_ports(FILE *out, const struct service_ports *ports)
 {
 	fprintf(out, ports->last > ports->first ? "%u-%u" : "%u", ports->first, ports->last);
@@ -209,6 +219,8 @@ static void write_counters(FILE *out, const struct firewall_setup *setup)
 	}
 }
 
+/* For packets from outside @hook is prerouting, for this host's own it is output. -100 is nft's dstnat, a word that
+ * older versions know in prerouting only. */
 static void write_dnat(FILE *out, const struct firewall_setup *setup, const char *chain, const char *hook)
 {
 	fprintf(out, "\tchain %s {\n\t\ttype nat hook %s priority -100; policy accept;\n", chain, hook);
@@ -343,6 +355,8 @@ static void write_confinement(FILE *out, const struct firewall_setup *setup)
 		fprintf(out, "\t\tmeta nfproto ipv4 iifname \"%s\" oifname != \"%s\" drop\n", setup->opened[i], device);
 }
 
+/* The chain is there for every tunnel that forwards, also where it confines nothing: TCP must fit the MTU all the
+ * same. */
 static void write_forward(FILE *out, const struct firewall_setup *setup)
 {
 	if (setup->gateway_count == 0 && !setup->confines && !setup->among_peers && setup->service_count == 0)
@@ -360,6 +374,8 @@ static void write_forward(FILE *out, const struct firewall_setup *setup)
 	fprintf(out, "\t}\n");
 }
 
+/* With masquerading, peers leave by the gateway's device with this host's address, so that the hosts of the LAN need
+ * no route to them. */
 static void write_out(FILE *out, const struct firewall_setup *setup)
 {
 	bool is_open = false; /* the chain is written with its first rule */

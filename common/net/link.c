@@ -1,8 +1,12 @@
 /* Network devices by netlink: find, list, make, delete, raise (link.h).
  *
  * Each function is one request, or two where an error needs a second look. A failure is the kernel's errno, with the
- * kernel's own sentence where it gives one (netlink_fail()). Nothing here writes an undo entry; that is done before, in
- * common/host.
+ * kernel's own sentence where it gives one (netlink_fail()). Nothing here writes an undo entry; that is done before,
+ * in common/host.
+ *
+ * A device of ours is made under an index that the caller has chosen. The undo list names it by that index before it
+ * is there, so a crash between the two leaves either no device or one that is recognised; a name could by then
+ * belong to a device of another program.
  */
 #include "common/net/link.h"
 
@@ -14,6 +18,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* One answer to RTM_GETLINK. A message without a name or an MTU is not about a device. Return: 1: taken, 0: passed
+ * over. */
 static int read_link(struct nlmsghdr *answer, void *ret_item, const void *wanted)
 {
 	static struct nla_policy policy[IFLA_MAX + 1] = {

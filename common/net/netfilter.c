@@ -1,8 +1,21 @@
-/* See netfilter.h. nfnetlink has one message header for all of its subsystems; the attributes of conntrack are nested:
- * CTA_TUPLE_ORIG → CTA_TUPLE_IP → CTA_IP_V4_SRC. A connection is deleted by its first tuple and its zone.
+/* See netfilter.h.
  *
- * A connection of a service is known by what its first packet asked for, and by who answers: the host behind the tunnel.
- * No mark or label is needed for that, which another program could use as well.
+ * Theory of operation. The kernel keeps two tuples of each connection: the packet that opened it, and the answer
+ * that it expects. After a DNAT they differ, and by that a connection of a service is known:
+ *
+ *    asked     198.51.100.7:51000 ──▶ 203.0.113.10:80        at a port of the service
+ *    answer    192.168.1.30:8080 ──▶ 198.51.100.7:51000      from the host behind the tunnel; it goes to our own
+ *                                                            address where we masquerade
+ *
+ * One that leads astray has no DNAT, because it was opened while our table was not there: its answer comes from the
+ * very address that was asked for. The kernel asks the rules of nat for the first packet only, so as long as a
+ * sender of UDP goes on nothing changes, and the connection has to be deleted.
+ *
+ * No mark or label is needed for any of this, which another program could use as well.
+ *
+ * nfnetlink has one message header for all of its subsystems; the attributes of conntrack are nested: CTA_TUPLE_ORIG
+ * → CTA_TUPLE_IP → CTA_IP_V4_SRC. A connection is deleted by its first tuple and its zone. Ports, zones and the
+ * values of counters are in network order.
  */
 #include "common/net/netfilter.h"
 
@@ -38,6 +51,7 @@ struct wanted {
 	size_t own_count;
 };
 
+/* Return: NULL without memory, which netlink_request() and netlink_collect() report. */
 static struct nl_msg *message_of(int subsystem, int type, int flags, int family)
 {
 	const struct nfgenmsg header = {.nfgen_family = (uint8_t)family, .version = NFNETLINK_V0};
@@ -68,6 +82,7 @@ static uint8_t read_tuple(struct nlattr *attr, int family, struct tuple *ret)
 	return nla_get_u8(proto[CTA_PROTO_NUM]);
 }
 
+/* Compares addresses without their ports. */
 static bool is_same_host(const struct addr *a, const struct addr *b)
 {
 	struct addr host = *a, other = *b;
@@ -86,6 +101,7 @@ static bool leads_astray(const struct connection *connection, const struct wante
 	return false;
 }
 
+/* Is the connection one of @service? Loopback connections are not ours to forward, so the rules leave them out, too. */
 static bool is_wanted(const struct connection *connection, const struct service *service, const struct wanted *wanted)
 {
 	unsigned port = addr_port(&connection->asked.to), at = port - service->ports.first;
@@ -101,6 +117,7 @@ static bool is_wanted(const struct connection *connection, const struct service 
 	       addr_port(&connection->answer.from) == service->to_ports.first + at;
 }
 
+/* @attr: CTA_PROTOINFO; NULL: a protocol without states, such as UDP, is never over. */
 static bool is_over(struct nlattr *attr)
 {
 	struct nlattr *kinds[CTA_PROTOINFO_MAX + 1], *tcp[CTA_PROTOINFO_TCP_MAX + 1];
@@ -110,6 +127,7 @@ static bool is_over(struct nlattr *attr)
 	       tcp[CTA_PROTOINFO_TCP_STATE] && nla_get_u8(tcp[CTA_PROTOINFO_TCP_STATE]) >= TCP_CONNTRACK_TIME_WAIT;
 }
 
+/* One answer of a dump. Return: 1: it is wanted, 0: it is passed over. */
 static int read_connection(struct nlmsghdr *answer, void *ret_item, const void *what)
 {
 	const struct wanted *wanted = what;
@@ -158,6 +176,7 @@ static int list_connections(struct netlink *netlink, const struct wanted *wanted
 	return 0;
 }
 
+/* The counterpart of read_tuple(), as CTA_TUPLE_ORIG. Return: 0 or -ENOMEM; the caller frees the message. */
 static int put_tuple(struct nl_msg *message, const struct tuple *tuple, uint8_t protocol)
 {
 	bool is_ipv6 = tuple->from.sa.sa_family == AF_INET6;
@@ -250,6 +269,7 @@ struct counter {
 	uint64_t packets, bytes;
 };
 
+/* 64 bits in network order; an attribute that is missing is 0. */
 static uint64_t number_of(const struct nlattr *attr)
 {
 	uint64_t number = 0;
@@ -287,6 +307,7 @@ static const struct counter *find_counter(const struct counter *counters, size_t
 	return NULL;
 }
 
+/* A counter that is missing leaves the count as it was. */
 static void take_counts(struct firewall_service *service, const struct counter *counters, size_t count)
 {
 	const struct counter *connections = find_counter(counters, count, "connections", service->id);

@@ -1,5 +1,15 @@
-/* See port_owner.h. /proc/net/tcp and its like list the sockets of our namespace, with the inode of each; the process
- * that has it open is the one with a link to "socket:[INODE]" among its descriptors. What cannot be read is no owner.
+/* See port_owner.h.
+ *
+ * Theory of operation. /proc/net/tcp and its like list the sockets of our namespace, with the inode of each:
+ *
+ *      sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+ *       0: 0100007F:0277 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 20913 …
+ *
+ * The process that has it open is the one with a link to "socket:[20913]" among its descriptors, so /proc/PID/fd of
+ * every process is looked through, but only when a socket is in the way.
+ *
+ * A program may take the port after the check. Then our DNAT wins, and the program hears nothing from outside: the
+ * check protects against mistakes, not against races. Anything that cannot be read is no owner.
  */
 #include "common/net/port_owner.h"
 
@@ -63,6 +73,8 @@ static bool takes_ipv4(const struct service *service, uint16_t port)
 	return takes;
 }
 
+/* A socket on one address is in the way of a service at that address, or at all of them; a wildcard socket in any
+ * case, if it takes packets of the family. */
 static bool is_in_the_way(const struct service *service, const struct socket_line *line)
 {
 	unsigned port = addr_port(&line->addr);
@@ -78,6 +90,7 @@ static bool is_in_the_way(const struct service *service, const struct socket_lin
 					     (!service->address.sa.sa_family || addr_equal(&service->address, &host)));
 }
 
+/* @path: of a list that this kernel may not have, as without IPv6. Return: true with the first one in the way. */
 static bool find_socket(const struct service *service, const char *path, bool is_ipv6, struct socket_line *ret)
 {
 	FILE *file = fopen(path, "re");
@@ -114,6 +127,7 @@ static bool has_socket(const char *process, const char *socket)
 	return found;
 }
 
+/* Sets the number and the name of the first process with that socket; a process that ends meanwhile has no name. */
 static void find_process(unsigned long inode, struct port_owner *ret)
 {
 	char socket[64], path[64];
