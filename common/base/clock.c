@@ -1,4 +1,12 @@
-/* Time: the two clocks of the kernel, and the two forms in which a user meets time. */
+/* Time: the two clocks of the kernel, and the two forms in which a user meets time.
+ *
+ * CLOCK_BOOTTIME is for everything that waits or measures, in µs: it never jumps, and goes on while the machine
+ * sleeps. CLOCK_REALTIME is for times that mean something outside of this process, and may be wrong.
+ *
+ * A span is a sum of terms, each a number with a unit, as systemd.time(7) has it: "1h 30min", "1.5 s", "90". All
+ * sums and products are checked for overflow, so a span that does not fit is refused and does not become a short
+ * one.
+ */
 #include "common/base/clock.h"
 
 #include <ctype.h>

@@ -1,6 +1,16 @@
-/* See file.h. Reading: check type and size, read into a buffer of ours, which is wiped on failure; stdio would keep
- * a copy. Writing: a temporary file beside the target, written and synced, takes its name; a failure leaves the old
- * file as it was and removes the temporary one.
+/* See file.h.
+ *
+ * Reading: check type and size, read into a buffer of ours, which is wiped on failure; stdio would keep a copy. The
+ * buffer ends with a NUL, so a file with a NUL in it is no text and is refused.
+ *
+ * Writing: a temporary file beside the target (mkostemp(), 0600), written and synced, takes its name.
+ *
+ *    NAME.XXXXXX ──write, fsync──▶ rename() or link() to NAME ──▶ fsync of the folder
+ *        │
+ *        └── any failure ──▶ it is removed, and NAME is as it was
+ *
+ * rename() takes the place of an old file. link() refuses one, also one that another process has made a moment ago,
+ * so two that create the same file cannot both succeed.
  */
 #include "common/base/file.h"
 
@@ -57,6 +67,7 @@ int file_write_all(int fd, const char *text, size_t len)
 	return 0;
 }
 
+/* @len: bytes, as check_file() has found. Return: 0 with a text of its own for the caller, or a negative errno. */
 static int read_text(int fd, const char *path, size_t len, char **ret_text, struct err *err)
 {
 	char *text = calloc(1, len + 1);
@@ -94,6 +105,7 @@ static int move_to_new(const char *from, const char *to)
 	return link(from, to) < 0 ? -1 : unlink(from);
 }
 
+/* @move: brings the temporary file to its name, rename() or move_to_new(). Return: 0 or a negative errno. */
 static int write_whole(const char *folder, const char *path, const char *text,
 	int (*move)(const char *from, const char *to), struct err *err)
 {

@@ -58,6 +58,9 @@ bool text_is_argument(const char *text, const char *more)
 	return *text != '\0' && *text != '-' && text_is_made_of(text, strlen(text), more);
 }
 
+/* The first byte tells the length: below 0x80 one, from 0xc2 two, from 0xe0 three, from 0xf0 four. 0xc0 and 0xc1
+ * would only spell ASCII in two bytes. By the second byte, spellings of three and four bytes that are longer than
+ * needed (0xe0, 0xf0), surrogates (0xed) and numbers above U+10FFFF (0xf4) are refused. */
 size_t text_utf8_len(const char *text)
 {
 	const unsigned char *at = (const unsigned char *)text;
@@ -98,6 +101,8 @@ static const struct {
 	{0xff01, 0xff5e, "a wide character"},
 };
 
+/* @number: of the character, from 1. @len: of its UTF-8 sequence: the first byte has the low 7 - @len bits of the
+ * code point, each byte behind it six; 0: it is no UTF-8, and only the byte is told. */
 static void format_foreign(char buf[TEXT_FOREIGN_MAX], unsigned number, const char *at, size_t len)
 {
 	uint32_t code = (unsigned char)*at & (0xffu >> (len + 1));

@@ -1,5 +1,19 @@
-/* Batched UDP: receive into pool cells, send in runs. A run that the kernel refuses as a run is sent one by one, and
- * the socket remembers; an ICMP error reported by a send is cleared by trying once more; the rest is counted. */
+/* Batched UDP: receive into pool cells, send in runs.
+ *
+ * Theory of operation. One system call serves many datagrams in each direction:
+ *
+ *    receiving   slot i:   parts[i][0] = cell, DGRAM_CELL_DATA bytes    parts[i][1] = overflow, the rest up to 65536
+ *    sending     payloads: 1400 1400 600 | 1400 1400 1400 96 | 200      a run ends behind the first that is shorter, or
+ *                          run 1           run 2               run 3    in front of one that is longer
+ *
+ * A datagram that fits its cell is never copied here. A slot whose datagram was taken has given its cell away, and
+ * gets a fresh one before the next call; the others keep theirs.
+ *
+ * A run that the kernel refuses as a run is sent one by one (connected) or lost (addressed), and the socket
+ * remembers. On a connected socket an ICMP error that is reported by a send is about an earlier datagram, and is
+ * cleared by trying once more. All else that does not go is dropped and counted: WireGuard expects that of UDP, and
+ * waiting would hold up the stream.
+ */
 #include "common/tunnel/dgram_batch.h"
 
 #include <errno.h>

@@ -1,10 +1,16 @@
 /* HTTP/1.1 heads, read strictly.
  *
+ *    bytes ──find_head()──▶ lines ──read_start()──▶ request or status line
+ *                                 ──read_fields()──▶ name: value …
+ *                                 ──read_framing()──▶ where the body ends
+ *
  * The happy path: empty lines in front are skipped, the empty line that ends the head is found, each line is cut at
  * its CR LF and taken apart, and at the end the framing of a body follows from what was found. Whatever another
- * reader of the same bytes could understand otherwise is HTTP_BAD: there is no second guess and no repair.
+ * reader of the same bytes could understand otherwise is HTTP_BAD: there is no second guess and no repair. That
+ * other reader is the web server to which a visitor's request is passed on, or a proxy in front of us.
+ *
  * An unfinished head is only searched for what no later byte can make good, so that a head which comes byte by byte
- * costs little.
+ * costs little. A head of HTTP_HEAD_MAX bytes without its end is HTTP_TOO_LARGE, so no sender makes us keep more.
  */
 #include "common/tunnel/http_head.h"
 
@@ -45,6 +51,7 @@ int http_hex_digit(char c)
 	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
+/* Bytes from 0x80 on are let through, as in a value. A blank would end the target. */
 static bool is_target_char(char c)
 {
 	return http_is_value_char(c) && !is_blank(c);
@@ -211,6 +218,7 @@ static bool read_field(struct http_span line, struct http_field *ret)
 	return true;
 }
 
+/* Up to the end of the cursor, which find_head() has put behind the last field's CR LF. */
 static enum http_result read_fields(struct cursor *cursor, struct http_head *ret)
 {
 	struct http_span line;
@@ -266,6 +274,7 @@ static bool read_framing(struct http_head *ret)
 	return true;
 }
 
+/* @read_start: reads the first line, in which alone a request and an answer differ. @ret is whole with HTTP_OK only. */
 static enum http_result parse(const char *buf, size_t len, bool (*read_start)(struct http_span, struct http_head *),
 	struct http_head *ret, size_t *ret_used)
 {

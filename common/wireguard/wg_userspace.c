@@ -1,6 +1,19 @@
-/* See wg_userspace.h. Happy path: each NAME.sock of the folder is asked, and its answer read line by line. A socket
- * that no program serves, a program that does not answer and a device of another namespace are skipped: wireguard-go
- * beside us is rare, and not finding its device only means that a full tunnel of its own has to be named by FwMark. */
+/* See wg_userspace.h.
+ *
+ * Theory of operation. Each NAME.sock of the folder, where NAME is a device of this network namespace, is asked for
+ * its configuration, and the answer read line by line:
+ *
+ *    ▶ get=1                                    the question, and an empty line
+ *    ◀ private_key=…                            keys of the device
+ *    ◀ fwmark=51820
+ *    ◀ public_key=…                             begins a peer
+ *    ◀ endpoint=127.0.0.1:51820                 our local port: this device goes through our tunnel
+ *    ◀ errno=0                                  and an empty line: the end
+ *
+ * The folder is shared by all network namespaces of the host, hence the check of the device's name. A socket that no
+ * program serves and a program that does not answer in time are skipped: wireguard-go beside us is rare, and not
+ * finding its device only means that a full tunnel of its own has to be named by FwMark.
+ */
 #include "common/wireguard/wg_userspace.h"
 
 #include "common/base/addr.h"
@@ -34,6 +47,7 @@ static bool is_endpoint(const char *value, size_t len, uint16_t listen_port)
 	return addr_parse(text, 0, &addr) == 0 && addr_is_loopback(&addr) && addr_port(&addr) == listen_port;
 }
 
+/* Return: behind "KEY=", up to the end of all lines, or NULL for another key. */
 static const char *value_of(const char *line, const char *key)
 {
 	size_t len = strlen(key);
@@ -67,6 +81,8 @@ int wg_userspace_read(const char *answer, uint16_t listen_port, uint32_t *ret_fw
 
 /* --- asking --- */
 
+/* Both directions have their time limit; connect() to a local socket waits by the one for sending. Return: a
+ * descriptor, or -1. */
 static int connect_to(const char *path)
 {
 	const struct timeval patience = {.tv_usec = PATIENCE_US};
@@ -106,6 +122,7 @@ static bool read_answer(int fd, char *answer)
 	return false;
 }
 
+/* The answer is one buffer that is wiped, since it has the device's private key in it. Return: 1: found, else 0. */
 static int ask(const char *path, uint16_t listen_port, uint32_t *ret_fwmark)
 {
 	static const char question[] = "get=1\n\n";
