@@ -1,6 +1,13 @@
-/* See config_keys.h. One parser a key; the common ones are key_set_…() of key_table.h. A parser that refuses a value
- * adds one line to the report and leaves the configuration as it was; nothing is connected to, and only TokenFile opens
- * a file. */
+/* See config_keys.h.
+ *
+ * One parser a key; the common ones are key_set_…() of key_table.h. A parser that refuses a value adds one line to
+ * the report and leaves the configuration as it was; nothing is connected to, and only TokenFile opens a file.
+ *
+ * The same parsers read options of the command line (--server for Server); @place->key is NULL then. Some are
+ * stricter there: arguments can be read by every user of the host, so no password may be among them.
+ *
+ * Complaints quote the value, but never a secret: rows with .secret, and Header, whose value may be a cookie.
+ */
 #include "client/config_keys.h"
 
 #include "client/proxy.h"
@@ -49,6 +56,7 @@ static const char *read_authority(const char *text, struct client_settings_serve
 	return server->host ? NULL : "out of memory";
 }
 
+/* "wss://vpn.example.org" or "ws://localhost:8080". One line may be of several servers, so each call adds one. */
 static int parse_server(void *owner, const char *text, const struct key_place *place)
 {
 	struct client_settings *settings = &((struct client_config *)owner)->settings;
@@ -98,6 +106,8 @@ static int parse_token_file(void *owner, const char *text, const struct key_plac
 	return rc;
 }
 
+/* SHA-256 of the server's public key (SubjectPublicKeyInfo, RFC 7469 §2.4), as curl writes it: "sha256//" and
+ * base64. */
 static int parse_pin(void *owner, const char *text, const struct key_place *place)
 {
 	struct client_settings *settings = &((struct client_config *)owner)->settings;
@@ -115,6 +125,7 @@ static int parse_pin(void *owner, const char *text, const struct key_place *plac
 	return 0;
 }
 
+/* For SNI and the check of the certificate, where that is not the name that is dialled. */
 static int parse_server_name(void *owner, const char *text, const struct key_place *place)
 {
 	if (!addr_is_host(text))

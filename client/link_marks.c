@@ -1,8 +1,18 @@
-/* A list of duplicates, checked once a second as long as it is not empty. Happy path: mark, duplicate, hand the
- * original down; change the mark on all; close the duplicate when TCP says that the connection is over.
+/* See link_marks.h.
  *
- * Fails with one warning: without privilege there is no mark, and under a full tunnel the client would connect through
- * itself. A socket that cannot be duplicated keeps the mark it has.
+ * Theory of operation. SO_MARK needs CAP_NET_ADMIN, which the worker does not have. So the supervisor makes each
+ * socket, sets the mark, keeps a duplicate of a TCP one's descriptor if the mark may change, and hands the original
+ * down:
+ *
+ *    new socket ──▶ mark, bound past the tunnel ──▶ original: to the worker
+ *                                               └─▶ duplicate: ──link_marks_change()──▶ the new mark, bound anew
+ *                                                              ──each second: is it over?──▶ closed
+ *
+ * Both descriptors are of one socket, so an option that is set by one is set for both. The worker's close() is not
+ * seen here, but the state of TCP is. A socket that never connects stays new, and is dropped after UNUSED_MAX_MS.
+ *
+ * Fails with one warning: without privilege there is no mark, and under a full tunnel the client would connect
+ * through itself. A socket that cannot be duplicated keeps the mark it has.
  */
 #include "client/link_marks.h"
 
@@ -40,6 +50,7 @@ static void set_mark(struct link_marks *marks, int fd)
 		marks->mark, strerror(errno));
 }
 
+/* @link: what points to it in the list, which then points to the next one. */
 static void drop_duplicate(struct mark_duplicate **link)
 {
 	struct mark_duplicate *duplicate = *link;

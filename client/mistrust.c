@@ -1,8 +1,18 @@
 /* Chooses the advice by what OpenSSL found and by what this host knows of the server. Pure, but for the clock.
  *
  * The captive portal of a hotel, a company's proxy, and a new hub look alike on the wire: TLS by an unknown key. The
- * names in the certificate are told so that a person can see which it is. A person who follows advice blindly must not
- * end with the key of a forger, so a pin is always to be compared at the hub.
+ * names in the certificate are told so that a person can see which it is. A person who follows advice blindly must
+ * not end with the key of a forger, so a pin is always to be compared at the hub.
+ *
+ * The first case that fits gives the advice:
+ *
+ *    not valid yet, and our clock is before 2024    the clock, not the certificate
+ *    not valid yet; expired                         the clock; a certificate that is to be renewed
+ *    a test authority of Let's Encrypt              the server needs one of the real authority
+ *    the server was reached before                  another one may have answered: no key is shown
+ *    self-signed, never reached                     a new hub: its pin, to be compared there
+ *    an authority that is not known here            CA =, or a chain that is not whole
+ *    any other fault, mostly the name               ServerName =, or the pin
  */
 #include "client/mistrust.h"
 
@@ -17,6 +27,7 @@
 #define NAME_MAX_LEN 255 /* of a DNS name, RFC 1035 §2.3.4 */
 #define PIN_OF_STATUS "the Pin that towpath-server status shows there"
 
+/* Names whatever may have answered in the server's place. */
 static const char *suspect(const struct mistrust *mistrust)
 {
 	return mistrust->has_proxy ? "the proxy, which opens TLS,"
@@ -37,6 +48,7 @@ static const char *explain_clock(char *buf, size_t size)
 	return buf;
 }
 
+/* As a rule the certificate is for another name. That is shown: a user who knows it sees at once what to write. */
 static void advise_name(char *buf, size_t size, const struct mistrust *mistrust, X509 *leaf)
 {
 	char name[NAME_MAX_LEN + 1];
@@ -50,6 +62,7 @@ static void advise_name(char *buf, size_t size, const struct mistrust *mistrust,
 			suspect(mistrust));
 }
 
+/* The pin that was seen is for comparison: the user is told to add it only if the hub's own status shows the same. */
 static void advise_new_hub(char *buf, size_t size, const struct mistrust *mistrust, X509 *leaf)
 {
 	char text[TLS_PIN_TEXT_MAX];
@@ -61,6 +74,7 @@ static void advise_new_hub(char *buf, size_t size, const struct mistrust *mistru
 			tls_pin_format(text, pin), suspect(mistrust));
 }
 
+/* Sets @buf to "; …", or to "" where nothing helps. @result: of OpenSSL's verification, not X509_V_OK. */
 static void advise(char *buf, size_t size, const struct mistrust *mistrust, long result, const char *reason)
 {
 	const struct tls_refusal *refusal = tls_refused(mistrust->ssl);

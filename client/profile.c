@@ -1,5 +1,18 @@
-/* Reads the settings, makes the TLS context, takes over the addresses that the supervisor remembers. Counted: the
- * client and each attempt are users, the last of them frees it. Fails with one line, and nothing is left. */
+/* See profile.h.
+ *
+ * Theory of operation. A reload does not change a profile: the next one is made beside it. Users are counted,
+ * because a connection that was opened with the former settings may last for days:
+ *
+ *    profile_open()       1: the client
+ *    profile_keep()       + 1: a link, or an attempt
+ *    profile_release()    - 1: the client at a reload, a link that goes on with the next one, an attempt that closes
+ *
+ * The last one frees it. Only what is known of the servers changes in place: the newest TLS session, and whether and
+ * by which addresses a server was reached. Addresses come with the settings from a file of the supervisor's, so they
+ * may be of an earlier run.
+ *
+ * Fails with one line, and nothing is left.
+ */
 #include "client/profile.h"
 
 #include "common/base/require.h"
@@ -70,6 +83,8 @@ int profile_open(struct profile **ret, int fd, profile_on_session *on_session, s
 	return 0;
 }
 
+/* By the name, as the order of servers may change. TLS sessions are not taken over: their servers were verified by
+ * the former settings. */
 void profile_inherit(struct profile *profile, const struct profile *before)
 {
 	for (size_t i = 0; i < profile->settings.server_count; i++)

@@ -1,5 +1,14 @@
-/* See proxy.h. Happy path: the scheme is taken off, the user and password are cut off at the last "@" and decoded, what
- * remains is HOST:PORT. Fails with a sentence that does not quote the URL, since that may hold a password.
+/* See proxy.h.
+ *
+ *    http://user:p%40ss@proxy.example.net:3128/
+ *    scheme  user:pass  HOST              PORT   one slash may end it
+ *
+ * The scheme is taken off, the user and password are cut off at the last "@" and decoded, what remains is HOST:PORT.
+ * The port is needed, because programs differ in their default (curl has 1080). Fails with a sentence that does not
+ * quote the URL, since that may hold a password; each copy of it is wiped.
+ *
+ * no_proxy has no standard. These are the rules that most programs share: a name also stands for all names below it,
+ * with or without a dot in front, an address only for itself, and networks (10.0.0.0/8) are not known.
  */
 #include "client/proxy.h"
 
@@ -153,6 +162,7 @@ void proxy_take_environment(struct client_settings *settings, struct ini_report 
 
 /* --- no_proxy --- */
 
+/* "example.net." is the same name, written as an absolute one. */
 static size_t len_without_last_dot(const char *text, size_t len)
 {
 	return len > 0 && text[len - 1] == '.' ? len - 1 : len;
@@ -177,6 +187,7 @@ static bool element_is_suffix(const char *element, size_t len, const char *host)
 	return len == host_len || host[host_len - len - 1] == '.';
 }
 
+/* Without a port: the one that is given here is only there for addr_parse(). */
 static bool host_is_address(const char *host, struct addr *ret)
 {
 	return addr_parse(host, 1, ret) == 0;

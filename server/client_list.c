@@ -1,7 +1,15 @@
 /* The clients by number (client_list.h).
  *
- * Happy path: the numbers come from the table on disk, entries are sorted by them, a request of the worker's finds its
- * client by a binary search. At a reload another list is made beside this one, which then remembers what was known.
+ * Theory of operation. The worker and the supervisor speak of a client by its number, which stays the same over
+ * reloads and restarts: the table on disk gives it to the client's Name, key, token or path, and not to its place in
+ * the file.
+ *
+ *    configuration ──assign_numbers()──▶ numbers ──sorted──▶ entries ◀──binary search── the worker's request
+ *
+ * At a reload another list is made beside this one and then remembers what was known of clients that are in both
+ * (client_list_remember()): where they come from, whether they were greeted, which time they have said. A request
+ * that was sent before the reload finds the same client by its number, or none.
+ *
  * Fails with the table of numbers, or without memory.
  */
 #include "server/client_list.h"
@@ -83,6 +91,9 @@ void client_list_remember(struct client_list *list, const struct client_list *be
 	}
 }
 
+/* WireGuard refuses a handshake whose time is not later than that of the one before. So a client whose clock has
+ * gone back is locked out until the device forgets that time (host_on_peer_clock()). Both limits allow for clocks
+ * that differ a bit. */
 bool client_list_note_clock(struct client_list_entry *entry, int64_t wall_s, int64_t now_s)
 {
 	bool is_behind;

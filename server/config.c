@@ -235,7 +235,6 @@ static void *open_peer(void *owner, const struct key_place *place)
 	return client;
 }
 
-/* This one and the next two return the owner of the section's keys, or NULL after a complaint. */
 static void *open_gateway(void *owner, const struct key_place *place)
 {
 	struct server_config *config = owner;
@@ -243,6 +242,7 @@ static void *open_gateway(void *owner, const struct key_place *place)
 	return gateway_open(&config->gateways, &config->gateway_count, place);
 }
 
+/* As open_gateway() and open_claim(): returns the owner of the section's keys, or NULL after a complaint. */
 static void *open_publish(void *owner, const struct key_place *place)
 {
 	struct server_config *config = owner;

@@ -1,8 +1,18 @@
-/* A check of the ports (reachable.h): the rules are read by a scan → for each port the device and the address by which
- * packets come → common/net/reach.h → a text for each that is kept from us.
+/* See reachable.h.
+ *
+ * Theory of operation. Each check reads the rules of all programs beside the loop, and then asks for each port of
+ * ours what becomes of a stranger's packet:
+ *
+ *    reachable_check() ──▶ ruleset_scan ──▶ on_read() ──▶ check_ports()
+ *                                                            │ for each port: the device and the address by which
+ *                                                            ▼ packets come (find_way())
+ *                                                         reach_find() ──▶ a warning, or nothing
  *
  * Packets from outside come by the device of the default route, or by the one that has the address in Listen. A port
  * for which this is not known is passed over.
+ *
+ * The warnings of a check take the place of the former ones. Only those that are new go to the log, so a check that
+ * is repeated with each change of the rules does not repeat itself. Rules that cannot be read give no warning.
  */
 #include "server/reachable.h"
 
@@ -103,6 +113,8 @@ static bool has_server(const struct addr *addr)
 	return is_taken;
 }
 
+/* Listeners, WireGuard's own port unless it is hidden, and port 53 at the tunnel's addresses, which peers ask where
+ * a program listens. */
 static void check_ports(const struct checking *checking)
 {
 	const struct server_config *config = checking->config;
@@ -138,6 +150,7 @@ static bool is_among(const json_t *texts, const json_t *text)
 	return false;
 }
 
+/* The rules are there: check, log what is new, keep the texts for the status. */
 static void on_read(void *owner, const struct ruleset_texts *texts)
 {
 	struct reachable *reachable = owner;

@@ -133,6 +133,8 @@ static int open_home_socket(const struct settings_build *settings, const struct 
 	return rc;
 }
 
+/* Send the descriptor, or the errno for which there is none, with the ticket by which the worker knows its request.
+ * A worker that is gone needs no answer. @fd is closed here: the worker has a descriptor of its own. */
 static void answer(struct channel *channel, enum channel_kind kind, uint64_t ticket, int fd)
 {
 	const struct channel_reply reply = {.ticket = ticket, .error = fd < 0 ? fd : 0};
@@ -142,6 +144,8 @@ static void answer(struct channel *channel, enum channel_kind kind, uint64_t tic
 		close(fd);
 }
 
+/* The worker may have been taken over, so a request gives it nothing but sockets to places that the configuration
+ * names. */
 static void on_worker_message(void *owner, struct channel *channel, enum channel_kind kind, const void *payload)
 {
 	struct supervisor *s = owner;
@@ -340,6 +344,7 @@ static void open_claims(struct supervisor *s)
 		log_error("claim", "%s; nothing is claimed", err.text);
 }
 
+/* The first worker is ready. A device of the file may still be on its way: on_up() comes when it is there, too. */
 static void on_ready(void *owner)
 {
 	struct supervisor *s = owner;
