@@ -1,8 +1,14 @@
 /* The command line, see options.h.
  *
+ *    towpath-client  -v       --token-file=/etc/t --ping-interval=30s  up    home
+ *                    general  keys of the configuration                verb  tunnel
+ *
  * Happy path: getopt_long() over one table, made of the general options and the program's keys; then the verb, the
- * tunnel, and what goes with which verb. Fails with one line on stderr that names the word and, if one is near, the
- * known word; a value is never repeated there, it may be a secret.
+ * tunnel, and what goes with which verb. Options may stand anywhere. Fails with one line on stderr that names the
+ * word and, if one is near, the known word; a value is never repeated there, it may be a secret.
+ *
+ * A key's value is kept as text. It is parsed later by the parser that also reads the file, so that an option and a
+ * line of the file mean the same.
  *
  * Each take_… and check_… function returns -1 to go on, or the exit code after it has complained.
  */
@@ -96,6 +102,7 @@ static int complain(const struct parsing *parsing, const char *about, const char
 	return EXIT_USAGE;
 }
 
+/* Append to the table, which ends with an empty element: the array is zeroed, and its last element is never used. */
 static void add_long(struct parsing *parsing, const char *name, int has_argument, int value)
 {
 	if (parsing->count + 1 >= LONG_MAX_COUNT)
@@ -270,6 +277,7 @@ static int check_tunnel_word(struct parsing *parsing, const char *word, bool has
 	return -1;
 }
 
+/* Return: NULL: the command has no such option. */
 static const struct option *find_option(const struct options_command *command, const char *name)
 {
 	const struct option *option = command->options;

@@ -1,8 +1,24 @@
-/* See status_text.h: a tunnel's JSON in the manner of `wg show`. Absent fields are left out. A field that is not known
- * here is shown as JSON, so that nothing vanishes when a program is newer than this one.
+/* See status_text.h: a tunnel's JSON in the manner of `wg show`.
+ *
+ *    client: home                       write_state(), the tunnel
+ *      warning: …                       write_warnings()
+ *      server: …                        write_server(), write_link(): a client's
+ *      transfer: …                      write_transfer(), write_dropped()
+ *
+ *      publish: tcp/80 to …             write_service(): a hub's, as are the claims
+ *      claim: wg0 in container …        write_claim()
+ *
+ *      wireguard:                       write_wireguard(), the device
+ *        peer: …                        write_peer()
+ *
+ *      sessions: 2                      write_sessions(): a hub's
+ *
+ * Absent fields are left out. A field that is not known here is shown as JSON, so that nothing vanishes when a
+ * program is newer than this one.
  *
  * Missing objects are no error: jansson answers NULL for a key of NULL, and tunnel_ref_text() "" for that. So each
- * function prints what it finds, and needs no check of its own.
+ * function prints what it finds, and needs no check of its own. Errors may contain words of a stranger, so they are
+ * quoted: no control character reaches the terminal.
  */
 #include "common/command_line/status_text.h"
 
@@ -185,6 +201,7 @@ static void write_session(FILE *out, const json_t *session, int64_t now_s)
 	write_dropped(out, "    ", session);
 }
 
+/* Each connection of a client. An empty list is shown as 0: the hub runs, and nobody is there. */
 static void write_sessions(FILE *out, const json_t *sessions, int64_t now_s)
 {
 	size_t i;
@@ -290,6 +307,7 @@ static void write_rules(FILE *out, const json_t *rules)
 	fputc('\n', out);
 }
 
+/* A device that another program has deleted has only its name left. */
 static void write_wireguard(FILE *out, const json_t *wireguard, int64_t now_s)
 {
 	size_t i;
@@ -316,6 +334,7 @@ static void write_wireguard(FILE *out, const json_t *wireguard, int64_t now_s)
 		write_peer(out, peer, now_s);
 }
 
+/* The device of another program, the networks that are to stay there, and whether they do. */
 static void write_claim(FILE *out, const json_t *claim, int64_t now_s)
 {
 	const char *container = tunnel_ref_text(claim, "container"), *path = tunnel_ref_text(claim, "namespace");

@@ -94,6 +94,7 @@ static int parse_private_key(void *owner, const char *text, const struct key_pla
 	return decode_key(text, interface->private_key, &interface->has_private_key, "wg genkey", place);
 }
 
+/* 0: the kernel chooses one that is free. Names of services, which wg takes, are refused. */
 static int parse_listen_port(void *owner, const char *text, const struct key_place *place)
 {
 	uint64_t port;
@@ -104,6 +105,7 @@ static int parse_listen_port(void *owner, const char *text, const struct key_pla
 	return 0;
 }
 
+/* 0 and off are the same to the kernel: no mark. */
 static int parse_fwmark(void *owner, const char *text, const struct key_place *place)
 {
 	uint64_t mark = 0;
@@ -169,6 +171,7 @@ static int parse_addresses(void *owner, const char *text, const struct key_place
 	return rc;
 }
 
+/* 0 stays for no MTU of the file's: then one is chosen that fits the way. */
 static int parse_mtu(void *owner, const char *text, const struct key_place *place)
 {
 	uint64_t mtu = 0;
@@ -239,6 +242,7 @@ static bool is_ipv6_with_zone(const char *text)
 	return is_address(address, AF_INET6);
 }
 
+/* An IPv4 address, or one gone wrong: no name that is in use consists of these alone. */
 static bool is_digits_and_dots(const char *text)
 {
 	return text[strspn(text, "0123456789.")] == '\0';
@@ -286,6 +290,8 @@ static int add_string(const char *text, char ***array, size_t *count, const stru
 	return -EINVAL;
 }
 
+/* Servers and search domains in one list, as resolvconf and systemd-resolved are given them. The room is bounded,
+ * because all of it becomes part of one command line. */
 static int parse_dns(void *owner, const char *text, const struct key_place *place)
 {
 	struct wg_config_interface *interface = owner;
@@ -328,6 +334,8 @@ static int parse_hook(void *owner, const char *text, const struct key_place *pla
 	return add_string(text, &interface->hooks[i], &interface->hook_count[i], place);
 }
 
+/* wg-quick would write the running device back into the file. That loses comments and keys of ours, so it is
+ * refused. */
 static int parse_save_config(void *owner, const char *text, const struct key_place *place)
 {
 	(void)owner;
@@ -434,6 +442,7 @@ static int parse_endpoint(void *owner, const char *text, const struct key_place 
 	return key_complain(place, "out of memory");
 }
 
+/* Seconds; 0 and off are the same: none is sent. */
 static int parse_keepalive(void *owner, const char *text, const struct key_place *place)
 {
 	uint64_t seconds = 0;
@@ -622,6 +631,7 @@ struct owned_prefix {
 	size_t peer;
 };
 
+/* By prefix and then by peer, so that two peers with one prefix are neighbours. */
 static int compare_owned(const void *a, const void *b)
 {
 	const struct owned_prefix *x = a, *y = b;
@@ -762,6 +772,7 @@ bool wg_config_loopback_endpoint(const struct wg_config_peer *peer, struct addr 
 	return addr_parse(text, 0, ret) == 0;
 }
 
+/* Does the peer's Endpoint lead to our own local port? */
 static bool names_port(const struct wg_config_peer *peer, uint16_t port)
 {
 	struct addr endpoint;
