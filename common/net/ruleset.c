@@ -160,8 +160,9 @@ static enum meets meets_payload(
 	return ruleset_is_word(payload, "field", "dport") ? compare(NULL, packet->port, right) : MAYBE;
 }
 
-/* @left: what is asked of the packet. */
-static enum meets meets_value(const struct ruleset_packet *packet, const json_t *left, const json_t *right, bool is_not)
+/* @left: what is asked of the packet. @op: "!=", "<" and its like, which are not judged, or any other for equality. */
+static enum meets meets_value(
+	const struct ruleset_packet *packet, const json_t *left, const json_t *right, const char *op)
 {
 	const char *key = json_string_value(json_object_get(json_object_get(left, "meta"), "key"));
 	const json_t *payload = json_object_get(left, "payload"), *fib = json_object_get(left, "fib");
@@ -181,7 +182,9 @@ static enum meets meets_value(const struct ruleset_packet *packet, const json_t 
 		meets = compare(packet->is_local ? "local" : "unicast", 0, right);
 	if (!has_header)
 		return NO;
-	return is_not && meets != MAYBE ? YES - meets : meets;
+	if (meets == MAYBE || strpbrk(op, "<>"))
+		return MAYBE;
+	return strcmp(op, "!=") == 0 ? YES - meets : meets;
 }
 
 /* A condition or target of iptables that has no words in nft: {"xt": {"type": "target", "name": "REJECT"}}. @names: of
@@ -202,12 +205,12 @@ static bool is_aside(const json_t *expression)
 	       json_object_get(expression, "mangle") || is_xt(expression, "match", "comment");
 }
 
-/* {"match": {"op": "==", "left": …, "right": …}}. Every op but "!=" is compared alike: "==", and "in", with which nft
- * prints the states of a connection. */
+/* {"match": {"op": "==", "left": …, "right": …}}. With "in" nft prints the states of a connection. */
 static enum meets meets_match(const struct ruleset_packet *packet, const json_t *match)
 {
-	return meets_value(packet, json_object_get(match, "left"), json_object_get(match, "right"),
-		ruleset_is_word(match, "op", "!="));
+	const char *op = json_string_value(json_object_get(match, "op"));
+
+	return meets_value(packet, json_object_get(match, "left"), json_object_get(match, "right"), op ? op : "==");
 }
 
 /* True if the condition is the name of the packet's own device. */
@@ -298,7 +301,7 @@ static unsigned fate_of_map(struct walk *walk, const json_t *map, bool is_sure, 
 		walk->maybe = ~0u;
 	json_array_foreach (data, i, pair) {
 		enum meets meets =
-			meets_value(walk->packet, json_object_get(map, "key"), json_array_get(pair, 0), false);
+			meets_value(walk->packet, json_object_get(map, "key"), json_array_get(pair, 0), "==");
 		unsigned fate = RULESET_OPEN;
 
 		if (meets != NO)

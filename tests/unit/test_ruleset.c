@@ -114,6 +114,15 @@ static void what_is_not_known_is_not_claimed(void **state)
 	assert_string_equal(nft_fate(NFT("input", "accept", RULE(STRANGE DROP))), "accepted?");
 	assert_string_equal(nft_fate(NFT("input", "drop", RULE(DPORT("\"@open\"") ACCEPT))), "dropped?");
 	assert_string_equal(nft_fate(NFT("input", "drop", RULE(STRANGE "{\"return\":null}") RULE(ACCEPT))), "dropped?");
+	assert_string_equal(nft_fate(NFT("input", "accept", RULE(META("iifname", "<", "\"eth0\"") DROP))), "accepted?");
+	assert_string_equal(nft_fate(NFT("input", "drop",
+				    RULE("{\"match\":{\"op\":\"<\",\"left\":{\"payload\":{\"protocol\":\"tcp\",\"field\":"
+					 "\"dport\"}},\"right\":1024}}," ACCEPT))),
+		"dropped?");
+	assert_string_equal(nft_fate(NFT("input", "drop",
+				    RULE("{\"match\":{\"op\":\">=\",\"left\":{\"payload\":{\"protocol\":\"udp\",\"field\":"
+					 "\"dport\"}},\"right\":1}}," ACCEPT))),
+		"dropped");
 	assert_string_equal(nft_fate(NFT("input", "drop", RULE("{\"limit\":{\"rate\":5}}," ACCEPT))), "dropped?");
 	assert_string_equal(nft_fate(NFT("input", "drop", RULE("{\"queue\":null}"))), "dropped?");
 }
