@@ -71,8 +71,9 @@ static int parse_place(const char *text, struct addr *ret_addr, struct service_p
 		return -EINVAL;
 	memcpy(host, text, len);
 	host[len] = '\0';
-	/* an IPv6 address without brackets would take the port for its last part */
-	if ((host[0] != '[' && strchr(host, ':')) || addr_parse(host, 1, ret_addr) < 0 || addr_port(ret_addr) != 1 ||
+	/* an IPv6 address without brackets would take the port for its last part; behind them is nothing but the port */
+	if ((host[0] == '[' ? host[len - 1] != ']' : strchr(host, ':') != NULL) ||
+		addr_parse(host, 1, ret_addr) < 0 || addr_port(ret_addr) != 1 ||
 		(ret_addr->sa.sa_family == AF_INET6 && ret_addr->in6.sin6_scope_id != 0))
 		return -EINVAL;
 	addr_set_port(ret_addr, 0);

@@ -281,6 +281,7 @@ static void each_wrong_publication_has_its_line(void **state)
 		{TO("192.168.1.300:80"), "hub.conf:10: To: '192.168.1.300:80': not an address with its port; " TO_HINT},
 		{TO("192.168.1.30:80:80"),
 			"hub.conf:10: To: '192.168.1.30:80:80': not an address with its port; " TO_HINT},
+		{TO("[fd10::2]:1:80"), "hub.conf:10: To: '[fd10::2]:1:80': not an address with its port; " TO_HINT},
 		{TO("fd10::2:80"), "hub.conf:10: To: 'fd10::2:80': not an address with its port; " TO_HINT},
 		{TO("127.0.0.1:80"), "hub.conf:10: To: '127.0.0.1:80': not a host behind the tunnel; " TO_HINT},
 		{TO("[::]:80"), "hub.conf:10: To: '[::]:80': not a host behind the tunnel; " TO_HINT},
