@@ -41,7 +41,9 @@ class Publishing(programs.Hub):
         """network: of the device; None: another program's is left alone. files: how many it may open."""
         super().__init__(udp.Target(), start=False, **options)
         if files:
-            self.arguments = ['prlimit', f'--nofile={files}', *self.arguments]
+            # with CAP_SYS_RESOURCE the supervisor would raise the limit
+            self.arguments = ['setpriv', '--bounding-set', '-sys_resource',
+                              'prlimit', f'--nofile={files}', *self.arguments]
         at = self.lines.index('WireGuard = none')
         if not network:
             self.publish(services)
