@@ -34,6 +34,7 @@ bed_stop() {
 
 # Run COMMAND in a bed, at most LIMIT seconds.  The caller's exit trap calls bed_stop().  Return: the command's status.
 # bed_kernel=1: in the test kernel only, for a command that changes a thing that namespaces share, such as the clock.
+# bed_cpus: processors of the test kernel (default: 1).
 bed_run() { # LIMIT COMMAND…
 	local limit=$1
 	shift
@@ -44,7 +45,7 @@ bed_run() { # LIMIT COMMAND…
 				TMPDIR=/run/tmp "$@"
 			exit $?' bash "$@" &
 	else
-		IN_TEST_KERNEL=1 "$top/tests/kernel/run" --timeout "$limit" -- "$@" &
+		IN_TEST_KERNEL=1 "$top/tests/kernel/run" --timeout "$limit" --cpus "${bed_cpus:-1}" -- "$@" &
 	fi
 	bed_pid=$!
 	local status=0
