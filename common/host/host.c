@@ -87,9 +87,11 @@ struct host {
 	uv_timer_t timers[HOST_TIMER_COUNT];
 	size_t open_handles; /* timers, the handshake and the guests: the last one to close frees the host */
 
-	struct ruleset_scan *scan; /* of host_read_rules(); NULL: none */
-	json_t *rules;		   /* what it has found, for the next reload; NULL: nothing */
-	bool is_publishing;
+	struct {
+		struct ruleset_scan *scan; /* of host_read_rules(); NULL: none */
+		json_t *found;		   /* for the next reload; NULL: nothing */
+		bool is_publishing;
+	} rules; /* of other programs */
 
 	struct applied applied;
 	struct unwind unwind;
@@ -200,8 +202,8 @@ void host_down(struct host *host)
 		break;
 	case HOST_UP:
 		host->phase = HOST_PRE_DOWN;
-		ruleset_scan_close(host->scan);
-		host->scan = NULL;
+		ruleset_scan_close(host->rules.scan);
+		host->rules.scan = NULL;
 		repair_stop(&host->repair);
 		endpoint_watch_stop(&host->endpoint_watch);
 		go_on(host, run_pre_down);
@@ -230,9 +232,9 @@ static void on_looked(void *owner)
 {
 	struct host *host = owner;
 
-	if (!host->is_publishing)
+	if (!host->rules.is_publishing)
 		return;
-	host->is_publishing = false;
+	host->rules.is_publishing = false;
 	reload_open_forwarding(&host->applied);
 	host->handlers.on_published(host->owner);
 }
@@ -328,24 +330,24 @@ static void on_rules_read(void *owner, const struct ruleset_texts *texts)
 	struct host *host = owner;
 	struct err err = {""};
 
-	host->scan = NULL;
-	json_decref(host->rules);
-	if (ruleset_read(texts, &host->rules, &err) < 0) {
+	host->rules.scan = NULL;
+	json_decref(host->rules.found);
+	if (ruleset_read(texts, &host->rules.found, &err) < 0) {
 		log_warning("publish", "%s; another table may send what is published elsewhere", err.text);
-		host->rules = json_array();
+		host->rules.found = json_array();
 	}
 	host->handlers.on_rules(host->owner);
 }
 
 int host_read_rules(struct host *host, struct err *err)
 {
-	ruleset_scan_close(host->scan);
-	return ruleset_scan_start(&host->scan, host->loop, on_rules_read, host, err);
+	ruleset_scan_close(host->rules.scan);
+	return ruleset_scan_start(&host->rules.scan, host->loop, on_rules_read, host, err);
 }
 
 bool host_is_publishing(const struct host *host)
 {
-	return host->is_publishing;
+	return host->rules.is_publishing;
 }
 
 /* Return: 0, HOST_RULES_WANTED or -EADDRINUSE. */
@@ -353,17 +355,17 @@ static int check_services(struct host *host, const struct publish *publishes, si
 {
 	const struct published_check check = {.path = host->setup.config_path,
 		.table = host->applied.plan.table,
-		.rules = host->rules,
+		.rules = host->rules.found,
 		.netlink = &host->applied.netlink};
 	int rc;
 
 	if (!published_has_new(&host->applied.published, publishes, count))
 		return 0;
-	if (!host->rules)
+	if (!host->rules.found)
 		return HOST_RULES_WANTED;
 	rc = published_check(&host->applied.published, publishes, count, &check, err);
-	json_decref(host->rules);
-	host->rules = NULL;
+	json_decref(host->rules.found);
+	host->rules.found = NULL;
 	return rc;
 }
 
@@ -388,7 +390,7 @@ int host_reload(struct host *host, const struct wg_config *wireguard, const stru
 	if (rc == 0)
 		wg_handshake_set_config(&host->handshake, wireguard);
 	if (rc == 0 && host->applied.published.is_changed) {
-		host->is_publishing = true;
+		host->rules.is_publishing = true;
 		repair_publish(&host->repair);
 	}
 	endpoint_watch_start(&host->endpoint_watch);
@@ -511,10 +513,10 @@ void host_close(struct host *host)
 {
 	if (!host)
 		return;
-	ruleset_scan_close(host->scan);
-	host->scan = NULL;
-	json_decref(host->rules);
-	host->rules = NULL;
+	ruleset_scan_close(host->rules.scan);
+	host->rules.scan = NULL;
+	json_decref(host->rules.found);
+	host->rules.found = NULL;
 	bringup_stop(&host->bringup);
 	repair_stop(&host->repair);
 	endpoint_watch_stop(&host->endpoint_watch);
