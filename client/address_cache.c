@@ -110,7 +110,7 @@ static void write_file(struct address_cache *cache)
 		used += (size_t)snprintf(text + used, sizeof(text) - used, "%s %s\n", cache->entries[i].host,
 			cache->entries[i].addresses);
 	if ((folder_ensure(cache->folder, "--state-dir", &err) == 0 &&
-		    file_write_text(cache->folder, cache->path, text, &err) == 0) ||
+		    file_write_text(cache->path, text, &err) == 0) ||
 		cache->is_refusal_told)
 		return;
 	cache->is_refusal_told = true;

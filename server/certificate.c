@@ -324,7 +324,7 @@ static int own_make_key(struct own *own, EVP_PKEY **ret_key, struct err *err)
 	int rc = key ? format_key(key, &own->key_pem, err) : err_openssl(err, -ENOMEM, "making a key");
 
 	if (rc == 0)
-		rc = file_write_text(own->folder, own->key_path, own->key_pem, err);
+		rc = file_write_text(own->key_path, own->key_pem, err);
 	if (rc < 0) {
 		EVP_PKEY_free(key);
 		return rc;
@@ -340,7 +340,7 @@ static int own_make_certificate(struct own *own, EVP_PKEY *key, struct err *err)
 	int rc = make_certificate(key, &pem, err);
 
 	if (rc == 0)
-		rc = file_write_text(own->folder, own->certificate_path, pem, err);
+		rc = file_write_text(own->certificate_path, pem, err);
 	if (rc < 0) {
 		free(pem);
 		return rc;

@@ -30,7 +30,6 @@
 #define FILE_MAX (256u << 20)				 /* two million keys of some 100 bytes */
 
 struct client_number_table {
-	char folder[PATH_MAX];
 	char path[PATH_MAX];
 	json_t *addresses; /* by key */
 };
@@ -87,8 +86,7 @@ int client_number_table_open(struct client_number_table **ret, const char *folde
 
 	if (!table)
 		return err_system(err, -ENOMEM, "addresses of the clients");
-	if (snprintf(table->folder, sizeof(table->folder), "%s", folder) >= (int)sizeof(table->folder) ||
-		snprintf(table->path, sizeof(table->path), "%s/sources", folder) >= (int)sizeof(table->path))
+	if (snprintf(table->path, sizeof(table->path), "%s/sources", folder) >= (int)sizeof(table->path))
 		rc = err_system(err, -ENAMETOOLONG, "%s", folder);
 	else
 		rc = read_addresses(table, &table->addresses, err);
@@ -175,7 +173,7 @@ static int give_all(const struct client_number_table *table, json_t *addresses, 
 	if (json_object_size(addresses) == before)
 		return 0;
 	text = json_dumps(addresses, JSON_INDENT(1) | JSON_SORT_KEYS);
-	rc = text ? file_write_text(table->folder, table->path, text, err)
+	rc = text ? file_write_text(table->path, text, err)
 		  : err_system(err, -ENOMEM, "%s", table->path);
 	free(text);
 	return rc;

@@ -327,31 +327,19 @@ static int format_file(const struct init *init, char *text, size_t size)
 	return len;
 }
 
-/* The parent folder, for fsync(). */
-static void folder_of(const char *path, char folder[PATH_MAX])
-{
-	const char *slash = strrchr(path, '/');
-
-	if (slash)
-		snprintf(folder, PATH_MAX, "%.*s", slash == path ? 1 : (int)(slash - path), path);
-	else
-		snprintf(folder, PATH_MAX, ".");
-}
-
 /* Return: -1 to go on, or the exit code. */
 static int write_file(const struct init *init)
 {
-	char text[FILE_TEXT_MAX], folder[PATH_MAX];
+	char text[FILE_TEXT_MAX];
 	struct err err = {""};
 	int rc = format_file(init, text, sizeof(text));
 
-	folder_of(init->path, folder);
 	if (rc < 0)
 		err_set(&err, rc, "random numbers: none are to be had");
 	else
 		rc = folder_ensure_parent(init->path, "--config-dir", &err);
 	if (rc >= 0)
-		rc = file_create_text(folder, init->path, text, &err);
+		rc = file_create_text(init->path, text, &err);
 	secret_wipe(text, sizeof(text));
 	if (rc == -EEXIST)
 		err_set(&err, rc, "%s: is there already, and is never overwritten; expected another NAME, or delete it",

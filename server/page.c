@@ -82,14 +82,14 @@ static int format_page(char *buf, size_t size)
 		title, style, title, pick(&chance, page_sentences, COUNT_OF(page_sentences)));
 }
 
-static int make_page(const char *folder, const char *path, struct err *err)
+static int make_page(const char *path, struct err *err)
 {
 	char text[2048];
 	int len = format_page(text, sizeof(text)), rc;
 
 	if (len < 0 || len >= (int)sizeof(text))
 		return err_system(err, len < 0 ? len : -ENOBUFS, "%s", path);
-	rc = file_write_text(folder, path, text, err);
+	rc = file_write_text(path, text, err);
 	if (rc == 0)
 		chmod(path, 0644); /* no secret: every visitor reads it. Where it fails, 0600 will do */
 	return rc;
@@ -104,7 +104,7 @@ int page_ensure(const char *folder, char **ret_html, struct err *err)
 		return err_system(err, -ENAMETOOLONG, "%s", folder);
 	rc = file_read_text(path, PAGE_LEN_MAX, ret_html, err);
 	if (rc == -ENOENT) {
-		rc = make_page(folder, path, err);
+		rc = make_page(path, err);
 		if (rc == 0)
 			rc = file_read_text(path, PAGE_LEN_MAX, ret_html, err);
 	}

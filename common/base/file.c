@@ -18,6 +18,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -105,9 +106,23 @@ static int move_to_new(const char *from, const char *to)
 	return link(from, to) < 0 ? -1 : unlink(from);
 }
 
+/* The new name is on disk only when its folder is. A file system that cannot do that (some network ones) is no
+ * failure. */
+static void sync_folder(const char *path)
+{
+	char *copy = strdup(path); /* dirname() may change it */
+	int fd = copy ? open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+
+	if (fd >= 0) {
+		fsync(fd);
+		close(fd);
+	}
+	free(copy);
+}
+
 /* @move: brings the temporary file to its name, rename() or move_to_new(). Return: 0 or a negative errno. */
-static int write_whole(const char *folder, const char *path, const char *text,
-	int (*move)(const char *from, const char *to), struct err *err)
+static int write_whole(
+	const char *path, const char *text, int (*move)(const char *from, const char *to), struct err *err)
 {
 	char beside[PATH_MAX];
 	int rc, fd;
@@ -129,22 +144,16 @@ static int write_whole(const char *folder, const char *path, const char *text,
 		unlink(beside);
 		return err_system(err, rc, "%s", path);
 	}
-	/* The new name is on disk only when its folder is. A file system that cannot do that (some network ones) is no
-	 * failure. */
-	fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd >= 0) {
-		fsync(fd);
-		close(fd);
-	}
+	sync_folder(path);
 	return 0;
 }
 
-int file_write_text(const char *folder, const char *path, const char *text, struct err *err)
+int file_write_text(const char *path, const char *text, struct err *err)
 {
-	return write_whole(folder, path, text, rename, err);
+	return write_whole(path, text, rename, err);
 }
 
-int file_create_text(const char *folder, const char *path, const char *text, struct err *err)
+int file_create_text(const char *path, const char *text, struct err *err)
 {
-	return write_whole(folder, path, text, move_to_new, err);
+	return write_whole(path, text, move_to_new, err);
 }

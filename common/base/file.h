@@ -10,12 +10,12 @@
  * errno. */
 int file_read_text(const char *path, size_t max, char **ret_text, struct err *err);
 
-/* Write a file (0600) whole or not at all: beside it first, then in its place, on disk before this returns. @folder:
- * where it is. Return: 0 or a negative errno. */
-int file_write_text(const char *folder, const char *path, const char *text, struct err *err);
+/* Write a file (0600) whole or not at all: beside it first, then in its place, on disk before this returns.
+ * Return: 0 or a negative errno. */
+int file_write_text(const char *path, const char *text, struct err *err);
 
 /* The same where no such file may be there yet: -EEXIST. */
-int file_create_text(const char *folder, const char *path, const char *text, struct err *err);
+int file_create_text(const char *path, const char *text, struct err *err);
 
 /* Read an open file from its beginning; the descriptor's offset, which another process may share, stays as it is.
  * Return: bytes read, fewer than @size where the file is shorter, or a negative errno. */
