@@ -116,10 +116,14 @@ static void pass_next(struct applied *applied)
 /* Return: true if the pass goes on. The handler may have ended it by applied_stop(). */
 static bool tell_made(struct applied *applied, struct change *change, int status, const char *why)
 {
+	const struct applied_handlers *handlers = applied->handlers;
+
 	if (status == 0)
 		change->is_made = true;
-	if (!applied->handlers->on_made(applied->owner, change, status, why))
+	if (handlers->on_made && !handlers->on_made(applied->owner, change, status, why))
 		applied->handlers = NULL;
+	else if (!handlers->on_made && status != 0)
+		log_warning("firewall", "%s", why);
 	return applied->handlers;
 }
 

@@ -22,7 +22,8 @@ struct applied_handlers {
 	/* A look misses @change. Return: true to make it again. */
 	bool (*may_repair)(void *owner, struct change *change);
 	/* @change was made, or (@status not 0: a negative errno or a program's exit code) could not be; @why is one
-	 * line. Return: true to go on with the pass; false ends it, and on_done does not come. */
+	 * line. Return: true to go on with the pass; false ends it, and on_done does not come. NULL: a failure is
+	 * logged as the firewall's, and the pass goes on. */
 	bool (*on_made)(void *owner, struct change *change, int status, const char *why);
 	void (*on_done)(void *owner);
 };

@@ -80,15 +80,6 @@ static void read_networks(struct barrier *barrier)
 	plan->network_count = (size_t)count;
 }
 
-static bool on_table_made(void *owner, struct change *change, int status, const char *why)
-{
-	(void)owner;
-	(void)change;
-	if (status != 0)
-		log_warning("firewall", "%s", why);
-	return true;
-}
-
 static void on_settled(void *owner)
 {
 	struct barrier *barrier = owner;
@@ -99,7 +90,7 @@ static void on_settled(void *owner)
 /* Without a listing a look makes the table again: so it does where a reload ends this before the program has. */
 static void make_table(struct barrier *barrier, struct change *firewall, char *script)
 {
-	static const struct applied_handlers handlers = {.on_made = on_table_made, .on_done = on_settled};
+	static const struct applied_handlers handlers = {.on_done = on_settled};
 	struct applied *applied = barrier->applied;
 
 	free(firewall->firewall);

@@ -41,18 +41,9 @@ static const struct forward_rule *next_new_rule(struct forward_watch *watch)
 
 /* A rule that fails stops neither the next one nor the tunnel; without it the other chain still drops, as it did
  * before. */
-static bool on_rule_made(void *owner, struct change *change, int status, const char *why)
-{
-	(void)owner;
-	(void)change;
-	if (status != 0)
-		log_warning("firewall", "%s", why);
-	return true;
-}
-
 static void make_next_rule(void *owner)
 {
-	static const struct applied_handlers handlers = {.on_made = on_rule_made, .on_done = make_next_rule};
+	static const struct applied_handlers handlers = {.on_done = make_next_rule};
 	struct forward_watch *watch = owner;
 	const struct forward_rule *rule = next_new_rule(watch);
 	struct change *change = rule ? find_rule(watch, rule) : NULL;
@@ -106,8 +97,8 @@ static void watch_services(struct applied *applied, const struct ruleset_texts *
 	json_decref(rules);
 }
 
-/* Our table is made anew where it would confine another family, where other services are published, and where a hook has taken it away; else it stays, with
- * what a hook has put into it. */
+/* Our table is made anew where it would confine another family, where other services are published, and where a hook has
+ * taken it away; else it stays, with the rules that a hook has put into it. */
 static void on_ruleset_read(void *owner, const struct ruleset_texts *texts)
 {
 	static const struct applied_handlers handlers = {.on_made = on_table_made, .on_done = make_next_rule};

@@ -93,15 +93,6 @@ static bool has_sysctl(const struct plan *plan, const char *path)
 	return false;
 }
 
-static bool on_forwarding_made(void *owner, struct change *change, int status, const char *why)
-{
-	(void)owner;
-	(void)change;
-	if (status != 0)
-		log_warning("firewall", "%s", why);
-	return true;
-}
-
 static void on_forwarding_done(void *owner)
 {
 	(void)owner; /* parameters are set before the call returns */
@@ -110,7 +101,7 @@ static void on_forwarding_done(void *owner)
 /* What was switched on for a service that goes stays on until the tunnel stops; our table confines it. */
 void reload_open_forwarding(struct applied *applied)
 {
-	const struct applied_handlers handlers = {.on_made = on_forwarding_made, .on_done = on_forwarding_done};
+	static const struct applied_handlers handlers = {.on_done = on_forwarding_done};
 	struct plan wanted = {.has_ipv6 = applied->plan.has_ipv6};
 	size_t from = applied->plan.count;
 
