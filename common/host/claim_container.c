@@ -37,20 +37,33 @@ static void note_why(struct claim_container *container, const char *program, con
 		snprintf(container->why, sizeof(container->why), "%s: %s", program, why);
 }
 
-/* The number must be all of the first line: an error that begins with a digit is no process. */
+/* The first line that is a number and nothing else; podman may write a warning in front of it. Return: -1 without. */
+static long number_of(const char *output)
+{
+	char *end;
+
+	for (const char *line = output; *line; line += strcspn(line, "\n"), line += *line == '\n') {
+		long number = strtol(line, &end, 10);
+
+		if (end != line && (*end == '\0' || *end == '\n'))
+			return number;
+	}
+	return -1;
+}
+
 static void on_exit_of_program(void *owner, int status, const char *output)
 {
 	struct claim_container *container = owner;
 	const char *program = programs[container->asked - 1];
-	char why[COMMAND_WHY_MAX], *end;
-	long pid = strtol(output, &end, 10);
+	char why[COMMAND_WHY_MAX];
+	long pid = status == 0 ? number_of(output) : -1;
 
 	container->command = NULL;
-	if (status == 0 && pid > 0 && pid <= INT32_MAX && (*end == '\0' || *end == '\n')) {
+	if (pid > 0 && pid <= INT32_MAX) {
 		container->on_answer(container->owner, (pid_t)pid, "");
 		return;
 	}
-	if (status == 0 && pid == 0 && end != output)
+	if (pid == 0)
 		note_why(container, program, "the container does not run");
 	else
 		note_why(container, program, command_why(why, sizeof(why), status, output));

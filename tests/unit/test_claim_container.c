@@ -108,6 +108,19 @@ static void the_first_reason_is_told(void **state)
 	assert_string_equal(why, "docker: the container does not run");
 }
 
+/* podman-docker says that it is podman, and podman warns of settings; both on standard error. */
+static void a_warning_may_stand_beside_the_number(void **state)
+{
+	(void)state;
+	install("docker", "Emulate Docker CLI using podman. Create /etc/containers/nodocker to quiet msg.\n4711\n", 0);
+	assert_int_equal(ask(), 4711);
+	install("docker", "4711\nWARN[0000] 12 settings\n", 0);
+	assert_int_equal(ask(), 4711);
+	install("docker", "WARN[0000] 12 settings\n0\n", 0);
+	assert_int_equal(ask(), 0);
+	assert_string_equal(why, "docker: the container does not run");
+}
+
 /* What is no number of a process is no answer. */
 static void nonsense_is_refused(void **state)
 {
@@ -153,6 +166,7 @@ int main(void)
 		TEST(docker_is_asked_first),
 		TEST(podman_is_asked_then),
 		TEST(the_first_reason_is_told),
+		TEST(a_warning_may_stand_beside_the_number),
 		TEST(nonsense_is_refused),
 		TEST(a_question_may_be_given_up),
 		TEST(without_both_it_says_so),
