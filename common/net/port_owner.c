@@ -82,7 +82,8 @@ static bool is_in_the_way(const struct service *service, const struct socket_lin
 
 	addr_set_port(&host, 0);
 	if (line->state != (service->protocol == IPPROTO_TCP ? STATE_LISTEN : STATE_UNCONNECTED) ||
-		port < service->ports.first || port > service->ports.last || addr_is_loopback(&host))
+		port < service->ports.first || port > service->ports.last ||
+		(addr_is_loopback(&host) && !addr_is_loopback(&service->address)))
 		return false;
 	if (addr_is_any(&host) && host.sa.sa_family != service->to.sa.sa_family)
 		return host.sa.sa_family == AF_INET6 && takes_ipv4(service, (uint16_t)port);

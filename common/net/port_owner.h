@@ -13,6 +13,6 @@ struct port_owner {
 	int pid;			/* 0: not known */
 };
 
-/* Does one listen where @service is to be reached? A socket on the loopback alone is in nobody's way, and neither is one
- * of UDP that is connected. Return: true with @ret filled. */
+/* Does one listen where @service is to be reached? A socket on the loopback alone is in the way of a service there
+ * only, and one of UDP that is connected in nobody's. Return: true with @ret filled. */
 bool port_owner_find(const struct service *service, struct port_owner *ret);

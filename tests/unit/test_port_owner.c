@@ -72,12 +72,18 @@ static void one_that_listens_everywhere_is_named(void **state)
 	assert_free(&service);
 }
 
-static void the_loopback_is_in_nobodys_way(void **state)
+static void the_loopback_is_in_the_way_of_the_loopback_alone(void **state)
 {
 	struct service service = listen_at(IPPROTO_TCP, "127.0.0.1:1", "192.168.1.30");
 
 	(void)state;
 	assert_free(&service);
+	assert_int_equal(addr_parse("127.0.0.2", 1, &service.address), 0);
+	addr_set_port(&service.address, 0);
+	assert_free(&service);
+	assert_int_equal(addr_parse("127.0.0.1", 1, &service.address), 0);
+	addr_set_port(&service.address, 0);
+	assert_owner(&service);
 }
 
 static void udp_counts_until_it_is_connected(void **state)
@@ -124,7 +130,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(one_that_listens_everywhere_is_named, close_socket),
-		cmocka_unit_test_teardown(the_loopback_is_in_nobodys_way, close_socket),
+		cmocka_unit_test_teardown(the_loopback_is_in_the_way_of_the_loopback_alone, close_socket),
 		cmocka_unit_test_teardown(udp_counts_until_it_is_connected, close_socket),
 		cmocka_unit_test_teardown(a_socket_of_both_families_has_both, close_socket),
 		cmocka_unit_test_teardown(one_of_ipv6_alone_leaves_ipv4_free, close_socket),
