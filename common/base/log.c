@@ -31,6 +31,11 @@ static struct {
 	unsigned repeats;
 } last;
 
+static struct {
+	struct log_event events[LOG_EVENTS_MAX];
+	size_t count; /* since the start; the next one goes to this place, modulo */
+} recent;
+
 void log_set_level(enum log_level level)
 {
 	log_highest = level;
@@ -46,7 +51,7 @@ void log_set_verbose(bool with_level_and_time)
 	log_verbose = with_level_and_time;
 }
 
-static const char *level_word(enum log_level level)
+const char *log_level_word(enum log_level level)
 {
 	switch (level) {
 	case LOG_LEVEL_ERROR:
@@ -63,6 +68,25 @@ static const char *level_word(enum log_level level)
 	return "?";
 }
 
+static void keep_event(enum log_level level, const char *area, const char *text)
+{
+	struct log_event *event = &recent.events[recent.count % LOG_EVENTS_MAX];
+
+	if (level > LOG_LEVEL_INFO)
+		return;
+	recent.count++;
+	*event = (struct log_event){.at_s = clock_wall_s(), .level = level};
+	strncat(event->text, area, LOG_AREA_MAX);
+	strcat(event->text, ": ");
+	strncat(event->text, text, sizeof(event->text) - strlen(event->text) - 1);
+}
+
+const struct log_event *log_event_find(size_t back)
+{
+	return back < recent.count && back < LOG_EVENTS_MAX ? &recent.events[(recent.count - 1 - back) % LOG_EVENTS_MAX]
+							    : NULL;
+}
+
 /* In front of the area stands the journal's priority (sd-daemon(3)), or time and level, or nothing. The journal adds
  * the time itself. A line leaves with one write(), so that lines of two processes do not mix; nothing can be done
  * when it fails. */
@@ -73,11 +97,12 @@ static void write_line(enum log_level level, const char *area, const char *text)
 	int len;
 	ssize_t written;
 
+	keep_event(level, area, text);
 	if (getenv("JOURNAL_STREAM"))
 		snprintf(prefix, sizeof(prefix), "<%d>", (int)level);
 	else if (log_verbose)
 		snprintf(prefix, sizeof(prefix), "%s %s ", clock_format_utc(when, sizeof(when), clock_wall_s()),
-			level_word(level));
+			log_level_word(level));
 	len = snprintf(line, sizeof(line) - 1, "%s%s: %s", prefix, area, text);
 	if (len < 0)
 		return;

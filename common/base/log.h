@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 enum log_level { LOG_LEVEL_ERROR = 3, LOG_LEVEL_WARNING, LOG_LEVEL_NOTICE, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
 
@@ -24,6 +25,21 @@ void log_line(enum log_level level, const char *area, const char *format, ...) _
 #define log_notice(area, ...) log_line(LOG_LEVEL_NOTICE, area, __VA_ARGS__)
 #define log_info(area, ...) log_line(LOG_LEVEL_INFO, area, __VA_ARGS__)
 #define log_debug(area, ...) log_line(LOG_LEVEL_DEBUG, area, __VA_ARGS__)
+
+/* The last lines that this process has written, without debug's, for whoever asks how it goes. */
+#define LOG_EVENTS_MAX 32
+#define LOG_EVENT_MAX 240 /* bytes; a longer line is cut */
+
+struct log_event {
+	int64_t at_s; /* seconds since 1970 */
+	enum log_level level;
+	char text[LOG_EVENT_MAX]; /* "area: text" */
+};
+
+/* 0: the newest, 1: the one before. Return: NULL: there is none; else good until the next line is written. */
+const struct log_event *log_event_find(size_t back);
+
+const char *log_level_word(enum log_level level);
 
 /* Write the count of a suppressed repetition, if there is one: before exit, and from a slow timer. */
 void log_flush(void);

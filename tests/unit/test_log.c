@@ -193,6 +193,28 @@ static void broken_requirement_is_told_and_aborts(void **state)
 	assert_string_equal(output(), "");
 }
 
+/* The last lines are kept for the status, those of debug are not, nor more than there is room for. */
+static void last_lines_are_kept(void **state)
+{
+	char text[2000];
+
+	(void)state;
+	log_set_level(LOG_LEVEL_DEBUG);
+	log_warning("link", "first");
+	log_debug("link", "hidden");
+	assert_string_equal(log_event_find(0)->text, "link: first");
+	assert_int_equal(log_event_find(0)->level, LOG_LEVEL_WARNING);
+	for (int i = 0; i < 3 * LOG_EVENTS_MAX; i++)
+		log_info("link", "%d", i);
+	for (int i = 0; i < LOG_EVENTS_MAX; i++)
+		assert_int_equal(atoi(log_event_find((size_t)i)->text + 6), 3 * LOG_EVENTS_MAX - 1 - i);
+	assert_null(log_event_find(LOG_EVENTS_MAX));
+	memset(text, 'x', sizeof(text));
+	text[sizeof(text) - 1] = '\0';
+	log_info("link", "%s", text);
+	assert_int_equal(strlen(log_event_find(0)->text), LOG_EVENT_MAX - 1);
+}
+
 #define LOG_TEST(name) cmocka_unit_test_setup_teardown(name, capture, release)
 
 int main(void)
@@ -208,6 +230,7 @@ int main(void)
 		LOG_TEST(flush_tells_the_count),
 		LOG_TEST(text_is_flattened),
 		LOG_TEST(long_line_is_cut),
+		LOG_TEST(last_lines_are_kept),
 		LOG_TEST(broken_requirement_is_told_and_aborts),
 		cmocka_unit_test(quote_escapes),
 	};
