@@ -383,6 +383,11 @@ static const char *verified_by(const struct client_settings *settings, const str
 	return settings->ca_pem ? "ca" : "system";
 }
 
+uint64_t link_rtt_us(const struct link *link)
+{
+	return link->state == LINK_UP ? attempt_rtt_us(link->attempt) : 0;
+}
+
 void link_report(const struct link *link, json_t *object)
 {
 	const struct client *client = link->client;
@@ -399,8 +404,8 @@ void link_report(const struct link *link, json_t *object)
 		json_pack("{s:s,s:s,s:s,s:s}", "url", server->url, "address", address, "tls",
 			is_up ? attempt_tls_version(link->attempt) : "", "verified",
 			verified_by(&link->profile->settings, server)));
-	line = json_pack("{s:f,s:I}", "rtt_ms", is_up ? (double)attempt_rtt_us(link->attempt) / CLOCK_US_PER_MS : 0.0,
-		"connects", (json_int_t)client->connects);
+	line = json_pack("{s:f,s:I}", "rtt_ms", (double)link_rtt_us(link) / CLOCK_US_PER_MS, "connects",
+		(json_int_t)client->connects);
 	json_object_set_new(line, "last_error", json_string(client->last_error));
 	json_object_set_new(line, "last_error_at", json_string(at));
 	json_object_set_new(object, "link", line);

@@ -90,5 +90,7 @@ void link_close(struct link *link);
 
 bool link_is_up(const struct link *link);
 
+uint64_t link_rtt_us(const struct link *link); /* 0: it is not up */
+
 /* Set the status keys "server" and "link" of @object. */
 void link_report(const struct link *link, json_t *object);

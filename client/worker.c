@@ -9,6 +9,7 @@
 
 #include "client/attempt.h"
 #include "client/client.h"
+#include "client/history.h"
 #include "client/relay.h"
 #include "client/wakeup.h"
 #include "common/base/clock.h"
@@ -28,6 +29,7 @@ struct worker {
 	struct client client;
 	struct relay relay;
 	struct wakeup wakeup;
+	struct history history;
 	int local_fd; /* -1: not handed down yet */
 };
 
@@ -86,11 +88,25 @@ static int worker_start(void *owner, struct err *err)
 	return relay_open(&worker->relay, &worker->client, worker->local_fd, err);
 }
 
+/* The first link speaks for the tunnel, here and in report(). */
+static void keep_history(struct worker *worker, uint64_t now_us)
+{
+	const struct local_flow *first = relay_first(&worker->relay);
+	struct flow_counters total = {0};
+	uint64_t sojourn_us = 0;
+	uint32_t depth = 0;
+
+	relay_sum(&worker->relay, &total, &depth, &sojourn_us);
+	history_add(&worker->history, now_us, first ? link_rtt_us(&first->link) : 0, &total);
+}
+
 static uint64_t on_tick(void *owner, uint64_t now_us)
 {
 	struct worker *worker = owner;
 
 	relay_tick(&worker->relay, now_us);
+	if (history_is_due(&worker->history, now_us))
+		keep_history(worker, now_us);
 	return worker->client.pump.turns;
 }
 
@@ -133,7 +149,7 @@ static void on_worker_socket(void *owner, uint64_t ticket, int error, int fd)
 
 /* --- status --- */
 
-/* The first link speaks for the tunnel; counters and queues are those of all flows, also of flows that have ended. */
+/* Counters and queues are those of all flows, also of flows that have ended. */
 static json_t *report(void *owner)
 {
 	const struct relay *relay = &((struct worker *)owner)->relay;
@@ -149,6 +165,7 @@ static json_t *report(void *owner)
 	flow_counters_report(&total, object);
 	json_object_set_new(object, "queue",
 		json_pack("{s:f,s:i}", "delay_ms", (double)sojourn_us / CLOCK_US_PER_MS, "depth", (int)depth));
+	json_object_set_new(object, "history", history_report(&((struct worker *)owner)->history));
 	return object;
 }
 

@@ -363,7 +363,7 @@ static void write_unknown(FILE *out, const json_t *object)
 {
 	static const char *const known[] = {"name", "role", "state", "since", "pid", "worker_pid", "worker_restarts",
 		"sandbox_lacks", "pin", "server", "link", "sessions", "datagrams", "bytes", "queue", "dropped",
-		"wireguard", "warnings", "publish", "claims", NULL};
+		"wireguard", "warnings", "publish", "claims", "history", NULL};
 	const char *key;
 	json_t *value, *all = json_copy((json_t *)(uintptr_t)object);
 
