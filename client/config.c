@@ -201,6 +201,14 @@ static void check_fwmark(const struct client_config *config, struct ini_report *
 	key_complain(&place, "the tunnel carries the mark of our own device; expected FwMark in [Interface]");
 }
 
+static void check_status(struct client_config *config, struct ini_report *report)
+{
+	char option[KEY_OPTION_MAX + 2];
+	struct key_place place = place_of(config, "Status", config->status.text, option, report);
+
+	status_key_check(&config->status, config->has_device ? &config->wireguard : NULL, &place);
+}
+
 /* Usually a file from before the tunnel, whose Endpoint is still the hub's UDP address. */
 static void warn_unreached(const struct client_config *config)
 {
@@ -291,6 +299,7 @@ int client_config_finish(struct client_config *config, struct ini_report *report
 	check_free_port(config, report);
 	check_ports(config, report);
 	check_fwmark(config, report);
+	check_status(config, report);
 	if (report->count == 0)
 		warn_unreached(config);
 	check_ca(config, report);

@@ -314,6 +314,7 @@ static const struct key_row rows[] = {
 	{"Target", KEY_ONCE, parse_target, .preset = "127.0.0.1:51820"},
 	{"BasicAuth", KEY_ONCE, parse_basic_auth, AT(settings.basic_auth), .secret = true},
 	{"Header", KEY_REPEATED, parse_header, .max = CLIENT_SETTINGS_LIST_MAX},
+	{"Status", KEY_ONCE, status_key_parse, AT(status)},
 	{"JwtKey", KEY_ONCE, key_set_text, AT(settings.jwt_key), .max = CLIENT_SETTINGS_SECRET_MAX, .secret = true},
 };
 #define ROW_COUNT (sizeof(rows) / sizeof(*rows))

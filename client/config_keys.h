@@ -9,6 +9,7 @@
 #include "common/base/addr.h"
 #include "common/base/key_table.h"
 #include "common/host/gateway.h"
+#include "common/process/status_port.h"
 #include "common/wireguard/wg_config.h"
 
 #include <net/if.h>
@@ -37,6 +38,7 @@ struct client_config {
 	char *wireguard_path; /* these as in server/config.h */
 	bool has_device;
 	char device[IFNAMSIZ];
+	struct status_key status;
 	struct gateway *gateways;
 	size_t gateway_count;
 	struct wg_config wireguard;

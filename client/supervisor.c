@@ -343,16 +343,24 @@ static int take_config(struct supervisor *s, struct channel *channel, struct cli
 	bool is_of_device = host && restart_is_same_device(s->first, config);
 	struct client_settings settings;
 	bool has_news;
-	int rc = client_settings_build(&settings, config, s->port.text, err);
+	struct status_port port;
+	int rc = supervise_open_status(s->supervise, &port, &config->status, err);
 
 	if (rc < 0)
 		return rc;
+	rc = client_settings_build(&settings, config, s->port.text, err);
+	if (rc < 0) {
+		status_port_close(&port);
+		return rc;
+	}
 	find_servers(s, config);
 	rc = is_of_device ? host_reload(host, &config->wireguard, NULL, 0, ret_restart, restart_size, err) : 0;
 	if (rc < 0) {
 		client_settings_built_done(&settings);
+		status_port_close(&port);
 		return rc;
 	}
+	supervise_use_status(s->supervise, &port);
 	restart_append(ret_restart, restart_size, s->first, config);
 	has_news = is_news(s, &settings);
 	client_settings_built_done(&s->settings);
@@ -418,6 +426,7 @@ static int run(struct supervisor *s)
 		.ready_state = "connecting",
 		.netns_fd = -1,
 		.host = config->has_device ? &host : NULL,
+		.status = &config->status,
 		.flows_when_linked = true,
 		.up_fd = s->options->up_fd,
 	};

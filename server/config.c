@@ -172,6 +172,7 @@ enum row {
 	ROW_PING_INTERVAL,
 	ROW_WEBSITE,
 	ROW_HIDDEN,
+	ROW_STATUS,
 	ROW_COUNT,
 };
 
@@ -193,6 +194,7 @@ static const struct key_row rows[ROW_COUNT] = {
 		PING_INTERVAL_MIN_MS, PING_INTERVAL_MAX_MS, .preset = "15s"},
 	[ROW_WEBSITE] = {"Website", KEY_REFUSED, .hint = "not known to this version; take the line out"},
 	[ROW_HIDDEN] = {"Hidden", KEY_ONCE, key_set_bool, AT(hidden)},
+	[ROW_STATUS] = {"Status", KEY_ONCE, status_key_parse, AT(status)},
 };
 static const struct key_table table = {"Server", rows, ROW_COUNT};
 
@@ -442,6 +444,25 @@ static void check_cleartext(struct reading *reading)
 				config->listens[i].text);
 }
 
+/* The page has a port of its own. */
+static void check_status(struct reading *reading)
+{
+	struct server_config *config = reading->config;
+	struct key_place place = place_of(reading, ROW_STATUS, config->status.text);
+
+	if (status_key_check(&config->status, config->has_device ? &config->wireguard : NULL, &place) < 0)
+		return;
+	for (size_t i = 0; i < config->listen_count; i++) {
+		struct addr any = config->listens[i].addr;
+
+		if (addr_port(&any) == addr_port(&config->status.addr) &&
+			any.sa.sa_family == config->status.addr.sa.sa_family &&
+			(addr_is_any(&any) || addr_equal(&any, &config->status.addr)))
+			key_complain(&place, "Listen = %s has this port; expected another one, as in 127.0.0.1:9586",
+				config->listens[i].text);
+	}
+}
+
 /* Our own ports would be heard of by nobody any more. */
 static void check_publish_port(struct reading *reading, const struct publish *publish)
 {
@@ -640,6 +661,7 @@ static void finish(struct reading *reading)
 	check_hidden(reading);
 	check_certificate(reading);
 	check_cleartext(reading);
+	check_status(reading);
 	publish_check(config->publishes, config->publish_count, config->has_device ? &config->wireguard : NULL,
 		config->path, reading->report);
 	for (size_t i = 0; i < config->publish_count; i++) {

@@ -7,6 +7,7 @@
 #include "common/host/claim.h"
 #include "common/host/gateway.h"
 #include "common/host/publish.h"
+#include "common/process/status_port.h"
 #include "common/wireguard/wg_config.h"
 #include "server/settings.h"
 
@@ -48,6 +49,7 @@ struct server_config {
 	bool has_device;       /* we bring it up: the file has an [Interface], or WireGuard names one that has */
 	char device[IFNAMSIZ]; /* its name: the tunnel's, or the base name of wireguard_path */
 	bool hidden;	       /* its UDP port answers to the tunnel only */
+	struct status_key status;
 	struct gateway *gateways;
 	size_t gateway_count;
 	struct publish *publishes; /* with Port; those with ServerName follow them */

@@ -230,16 +230,23 @@ static int take_config(struct supervisor *s, struct channel *channel, struct ser
 	bool is_of_device = host && restart_is_same_device(s->first, config);
 	struct settings_build settings;
 	struct err claims_err = {""};
-	int rc = settings_build_open(&settings, &s->frame, config, err);
+	struct status_port port;
+	int rc = supervise_open_status(s->supervise, &port, &config->status, err);
 
+	if (rc < 0)
+		return rc;
+	rc = settings_build_open(&settings, &s->frame, config, err);
 	if (rc == 0 && is_of_device) {
 		rc = host_reload(host, &config->wireguard, config->publishes, config->publish_count, ret_restart,
 			restart_size, err);
 		if (rc != 0)
 			settings_build_close(&settings);
 	}
-	if (rc != 0)
+	if (rc != 0) {
+		status_port_close(&port);
 		return rc;
+	}
+	supervise_use_status(s->supervise, &port);
 	restart_append(ret_restart, restart_size, s->first, config);
 	if (s->claims && claims_set(s->claims, config->claims, config->claim_count, &claims_err) < 0)
 		log_error("claim", "%s", claims_err.text);
@@ -567,6 +574,7 @@ static int supervisor_run(struct supervisor *s)
 		.netns_fd = s->netns_fd,
 		.sandbox_lacks = s->netns_fd < 0 ? "network namespace" : NULL,
 		.host = s->first->has_device ? &host : NULL,
+		.status = &s->first->status,
 		.up_fd = s->options->up_fd};
 
 	return supervise_run(&setup, &program, s, &s->supervise);

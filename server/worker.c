@@ -29,7 +29,7 @@
 #define POOL_CELLS 65536u /* 128 MiB of address space, touched as used */
 #define LISTENERS_MAX 64u
 #define FDS_OF_A_CONNECTION 3u /* its own, and the web site's pair, the flow's socket or a published server's */
-#define FDS_OF_OUR_OWN 64u
+#define FDS_OF_OUR_OWN 100u /* the status page has up to 40 */
 #define VISITORS_MAX 4096u /* beside MaxClients: what strangers can make us hold, some 20 KiB each */
 
 struct listener {

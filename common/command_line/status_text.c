@@ -13,7 +13,7 @@
  *
  *      sessions: 2                      write_sessions(): a hub's
  *
- * Absent fields are left out. A field that is not known here is shown as JSON, so that nothing vanishes when a
+ * Absent fields are left out, and so are history and events, which are for the status page. A field that is not known here is shown as JSON, so that nothing vanishes when a
  * program is newer than this one.
  *
  * Missing objects are no error: jansson answers NULL for a key of NULL, and tunnel_ref_text() "" for that. So each
@@ -363,7 +363,7 @@ static void write_unknown(FILE *out, const json_t *object)
 {
 	static const char *const known[] = {"name", "role", "state", "since", "pid", "worker_pid", "worker_restarts",
 		"sandbox_lacks", "pin", "server", "link", "sessions", "datagrams", "bytes", "queue", "dropped",
-		"wireguard", "warnings", "publish", "claims", "history", NULL};
+		"wireguard", "warnings", "publish", "claims", "history", "events", NULL};
 	const char *key;
 	json_t *value, *all = json_copy((json_t *)(uintptr_t)object);
 

@@ -50,6 +50,9 @@ static const struct channel_rule channel_rules[] = {
 	[CHANNEL_NETWORK] = {CHANNEL_SUPERVISOR, 0, CHANNEL_FD_NEVER, true},
 	[CHANNEL_NAMESERVERS] = {CHANNEL_SUPERVISOR, CHANNEL_LEN_TEXT, CHANNEL_FD_NEVER, true},
 	[CHANNEL_HOME_SOCKET] = {CHANNEL_SUPERVISOR, sizeof(struct channel_reply), CHANNEL_FD_UNLESS_ERROR, true},
+	[CHANNEL_PAGE_PORT] = {CHANNEL_SUPERVISOR, sizeof(struct channel_page_port), CHANNEL_FD_ALWAYS, true},
+	[CHANNEL_PAGE_CLOSED] = {CHANNEL_SUPERVISOR, 0, CHANNEL_FD_NEVER, true},
+	[CHANNEL_PAGE_TEXT] = {CHANNEL_SUPERVISOR, sizeof(struct channel_page), CHANNEL_FD_ALWAYS, true},
 	[CHANNEL_READY] = {CHANNEL_WORKER, 0, CHANNEL_FD_NEVER, true},
 	[CHANNEL_FAILED] = {CHANNEL_WORKER, CHANNEL_LEN_TEXT, CHANNEL_FD_NEVER, true},
 	[CHANNEL_FLOW_WANTED] = {CHANNEL_WORKER, sizeof(struct channel_flow), CHANNEL_FD_NEVER, true},
@@ -59,6 +62,7 @@ static const struct channel_rule channel_rules[] = {
 	[CHANNEL_ADDRESSES] = {CHANNEL_WORKER, CHANNEL_LEN_TEXT, CHANNEL_FD_NEVER, true},
 	[CHANNEL_CLOCK] = {CHANNEL_WORKER, sizeof(struct channel_clock), CHANNEL_FD_NEVER, true},
 	[CHANNEL_HOME_WANTED] = {CHANNEL_WORKER, sizeof(struct channel_home), CHANNEL_FD_NEVER, true},
+	[CHANNEL_PAGE_WANTED] = {CHANNEL_WORKER, sizeof(struct channel_page), CHANNEL_FD_NEVER, true},
 };
 
 struct channel_packet {
@@ -178,8 +182,8 @@ static ssize_t read_packet(
 		const struct channel_rule *rule = got >= (ssize_t)CHANNEL_HEADER_LEN ? find_rule(packet->kind) : NULL;
 		const int32_t error = -EMFILE;
 
-		if (rule && packet->kind == CHANNEL_STATUS)
-			return -EAGAIN; /* passed over: the supervisor stops waiting for this status by itself */
+		if (rule && (packet->kind == CHANNEL_STATUS || packet->kind == CHANNEL_PAGE_TEXT))
+			return -EAGAIN; /* passed over: who waits for it stops by itself */
 		if (rule && rule->fd == CHANNEL_FD_UNLESS_ERROR && got == (ssize_t)(CHANNEL_HEADER_LEN + rule->len)) {
 			/* A reply becomes a refusal. A kind that must have its descriptor breaks the rules below. */
 			memcpy(packet->payload + offsetof(struct channel_reply, error), &error, sizeof(error));

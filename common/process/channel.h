@@ -33,6 +33,9 @@ enum channel_kind {
 	CHANNEL_NETWORK, /* client: the host's network has changed; a waiting attempt is made now */
 	CHANNEL_NAMESERVERS, /* client: char text[]: "192.168.1.1,2001:db8::53", the links'; "" for the system's */
 	CHANNEL_HOME_SOCKET, /* struct channel_reply; server: TCP socket that connects to To; fd where error is 0 */
+	CHANNEL_PAGE_PORT,   /* struct channel_page_port; fd: the status page's listening socket, in place of the last */
+	CHANNEL_PAGE_CLOSED, /* the status page answers nowhere any more */
+	CHANNEL_PAGE_TEXT,   /* struct channel_page; fd: memory file with the text that was wanted */
 	/* worker → supervisor */
 	CHANNEL_READY = 32,  /* the server listens; the client's local port is open */
 	CHANNEL_FAILED,	     /* char text[]: set-up failed for good; the supervisor prints it and exits 1 */
@@ -43,6 +46,7 @@ enum channel_kind {
 	CHANNEL_ADDRESSES,   /* client: char text[]: "2 203.0.113.10,2001:db8:1::10": addresses of server 2's name */
 	CHANNEL_CLOCK,	     /* server: struct channel_clock: the time that a client has told while it came in */
 	CHANNEL_HOME_WANTED, /* server: struct channel_home */
+	CHANNEL_PAGE_WANTED, /* struct channel_page: a text of the status page, as it is now */
 };
 
 struct channel_index {
@@ -85,6 +89,15 @@ struct channel_clock {
 struct channel_home {
 	uint64_t ticket;
 	uint32_t publish; /* number of a published service; no settings have the same ones again */
+	uint32_t reserved;
+};
+
+struct channel_page_port {
+	struct addr at;
+};
+
+struct channel_page {
+	uint32_t text; /* enum status_text */
 	uint32_t reserved;
 };
 

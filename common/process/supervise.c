@@ -33,6 +33,7 @@
 #include "common/process/supervise.h"
 
 #include "common/base/clock.h"
+#include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/net/netmon.h"
 #include "common/process/control.h"
@@ -40,18 +41,22 @@
 #include "common/process/notify.h"
 #include "common/process/supervise_status.h"
 #include "common/process/supervise_worker.h"
+#include "common/status/status_http.h"
+#include "common/status/status_metrics.h"
 
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #define IMPATIENT_MS 300 /* a second SIGTERM at least this much later ends at once; timeout(1) sends two together */
 #define FLUSH_MS 10000	 /* counts of repeated log lines are logged at most this late */
 #define STATE_MAX 128	 /* bytes; longer words of the worker are cut */
 #define RESTART_MAX 256	 /* bytes of "Address, MTU"; names that do not fit are left out */
+#define PAGE_PAUSE_MS 500 /* between two texts of a kind for the status page; an honest worker asks less often */
 
 static const int handled_signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGCHLD};
 #define SIGNAL_COUNT (sizeof(handled_signals) / sizeof(handled_signals[0]))
@@ -77,6 +82,11 @@ struct supervise {
 	} reload;
 	struct control *control;
 	struct status_asks *asks;
+	struct status_port port; /* of the status page */
+	/* The status page's wishes, by text; a pointer to one is the asker of status_asks_add(). */
+	struct page_wish {
+		uint64_t asked_ms; /* uv_now(); 0: never */
+	} wishes[STATUS_TEXT_COUNT];
 	struct netmon *netmon;
 	struct host *host; /* NULL: no device of ours */
 	enum supervise_phase host_phase;
@@ -197,6 +207,7 @@ static void finish_ending(struct supervise *s)
 	netmon_close(s->netmon);
 	status_asks_close(s->asks);
 	control_close(s->control);
+	status_port_close(&s->port);
 	if (s->program->on_close)
 		s->program->on_close(s->owner);
 	uv_close((uv_handle_t *)&s->alive_timer, NULL);
@@ -254,6 +265,71 @@ static void obey_stop(struct supervise *s)
 	supervise_worker_kill(s->worker);
 }
 
+/* --- the status page --- */
+
+/* Answer at its port as soon as that can be: at an address of the device's when the device is there. For each worker. */
+static void tell_page_port(struct supervise *s)
+{
+	const struct channel_page_port at = {.at = s->port.key.addr};
+	struct channel *channel = supervise_worker_channel(s->worker);
+	struct err err = {""};
+
+	if (s->port.key.is_of_device && s->host_phase != SUPERVISE_UP)
+		return;
+	if (status_port_listen(&s->port, s->setup->host ? s->setup->host->device : "", &err) < 0)
+		log_error("config", "%s", err.text);
+	else if (channel && s->port.fd >= 0)
+		channel_send(channel, CHANNEL_PAGE_PORT, &at, sizeof(at), s->port.fd);
+	else if (channel)
+		channel_send(channel, CHANNEL_PAGE_CLOSED, NULL, 0, -1);
+}
+
+int supervise_open_status(struct supervise *s, struct status_port *ret, const struct status_key *key, struct err *err)
+{
+	return status_port_open(ret, key, &s->port, err);
+}
+
+void supervise_use_status(struct supervise *s, struct status_port *port)
+{
+	status_port_close(&s->port);
+	s->port = *port;
+	tell_page_port(s);
+}
+
+/* The worker may have been taken over: it is not answered more often than makes sense. */
+static void on_page_wanted(struct supervise *s, const struct channel_page *wanted)
+{
+	uint64_t now_ms = uv_now(&s->loop);
+	struct page_wish *wish;
+
+	if (wanted->text >= STATUS_TEXT_COUNT || s->port.fd < 0)
+		return;
+	wish = &s->wishes[wanted->text];
+	if (wish->asked_ms != 0 && now_ms - wish->asked_ms < PAGE_PAUSE_MS)
+		return;
+	wish->asked_ms = now_ms;
+	status_asks_add(s->asks, supervise_worker_channel(s->worker), wish);
+}
+
+/* The text is made here and not in the worker, whose time is the datagrams'. */
+static void answer_page(struct supervise *s, enum status_text kind, const json_t *object, const char *text, size_t len)
+{
+	const struct channel_page answer = {.text = kind};
+	struct channel *channel = supervise_worker_channel(s->worker);
+	char *metrics = kind == STATUS_JSON ? NULL : status_metrics_format(object, kind == STATUS_OPENMETRICS);
+	int fd = memfd_create("status", MFD_CLOEXEC);
+
+	if (kind != STATUS_JSON) {
+		text = metrics;
+		len = metrics ? strlen(metrics) : 0;
+	}
+	if (channel && fd >= 0 && text && file_write_all(fd, text, len) == 0)
+		channel_send(channel, CHANNEL_PAGE_TEXT, &answer, sizeof(answer), fd);
+	free(metrics);
+	if (fd >= 0)
+		close(fd);
+}
+
 /* --- the worker --- */
 
 static int on_worker_hand_down(void *owner, struct channel *channel, struct err *err)
@@ -273,6 +349,8 @@ static void on_worker_ready(void *owner)
 	set_worker_state(s, s->setup->ready_state);
 	if (is_first)
 		s->program->on_ready(s->owner);
+	if (s->port.fd >= 0)
+		tell_page_port(s);
 	note_progress(s);
 }
 
@@ -283,6 +361,8 @@ static void on_worker_message(void *owner, struct channel *channel, enum channel
 
 	if (kind == CHANNEL_STATUS_DONE) {
 		status_asks_done(s->asks, ((const struct channel_ticket *)payload)->ticket);
+	} else if (kind == CHANNEL_PAGE_WANTED) {
+		on_page_wanted(s, payload);
 	} else if (kind != CHANNEL_STATE) {
 		s->program->on_message(s->owner, channel, kind, payload);
 	} else if (supervise_worker_channel(s->worker)) { /* else it is being stopped, and the state is ours */
@@ -299,6 +379,7 @@ static void on_worker_gone(void *owner)
 	struct supervise *s = owner;
 
 	status_asks_abandon(s->asks);
+	memset(s->wishes, 0, sizeof(s->wishes)); /* the next worker asks anew, and is not made to wait */
 	set_worker_state(s, "");
 	if (s->program->on_worker_gone)
 		s->program->on_worker_gone(s->owner);
@@ -333,6 +414,8 @@ static void on_host_up(void *owner)
 	struct supervise *s = owner;
 
 	s->host_phase = SUPERVISE_UP;
+	if (s->port.key.is_of_device)
+		tell_page_port(s);
 	tell_host_of_link(s);
 	note_progress(s);
 }
@@ -504,13 +587,34 @@ static json_t *describe(void *owner)
 	return object;
 }
 
-static void on_status_answer(void *owner, void *asker, const char *text, size_t len)
+/* Without what is in the log already, and what is too long for it. */
+static void log_status(const json_t *object)
 {
-	(void)owner;
+	json_t *copy = json_copy((json_t *)(uintptr_t)object);
+	char *text;
+
+	json_object_del(copy, "events");
+	json_object_del(copy, "history");
+	text = json_dumps(copy, JSON_COMPACT | JSON_REAL_PRECISION(9));
+	log_notice("config", "status: %s", text ? text : "");
+	free(text);
+	json_decref(copy);
+}
+
+/* @asker: see ask_status(), and for the page on_page_wanted(). */
+static void on_status_answer(void *owner, void *asker, const json_t *object, const char *text, size_t len)
+{
+	struct supervise *s = owner;
+
+	for (size_t i = 0; i < STATUS_TEXT_COUNT; i++)
+		if (asker == &s->wishes[i]) {
+			answer_page(s, (enum status_text)i, object, text, len);
+			return;
+		}
 	if (asker)
 		control_answer(asker, text, len);
 	else
-		log_notice("config", "status: %.*s", (int)len, text);
+		log_status(object);
 }
 
 static const struct status_handlers status_handlers = {describe, on_status_answer};
@@ -605,6 +709,8 @@ static int open_parts(struct supervise *s, struct err *err)
 	if (status_asks_open(&s->asks, &s->loop, &status_handlers, s) < 0)
 		return err_system(err, -ENOMEM, "status");
 	rc = supervise_worker_open(&s->worker, &s->loop, &worker_setup, &worker_handlers, s, err);
+	if (rc == 0 && s->setup->status)
+		rc = status_port_open(&s->port, s->setup->status, NULL, err);
 	if (rc < 0)
 		return rc;
 	snprintf(path, sizeof(path), "%s/%s.%s", s->setup->runtime_dir, s->setup->name, s->setup->role);
@@ -641,7 +747,7 @@ struct channel *supervise_channel(struct supervise *s)
 int supervise_run(const struct supervise_setup *setup, const struct supervise_program *program, void *owner,
 	struct supervise **ret)
 {
-	struct supervise s = {.setup = setup, .program = program, .owner = owner};
+	struct supervise s = {.setup = setup, .program = program, .owner = owner, .port.fd = -1};
 	struct err err = {""};
 
 	*ret = &s;

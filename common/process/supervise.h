@@ -18,6 +18,7 @@
 #include "common/host/host.h"
 #include "common/process/channel.h"
 #include "common/process/configuration.h"
+#include "common/process/status_port.h"
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -72,6 +73,7 @@ struct supervise_setup {
 	int netns_fd;		       /* namespace of the worker, -1: ours; borrowed */
 	const char *sandbox_lacks;     /* the part of the worker's sandbox that this host does not allow; NULL: none */
 	const struct host_setup *host; /* NULL: no device of ours */
+	const struct status_key *status; /* of the configuration at the start; NULL: no page */
 	bool flows_when_linked;	       /* the client: not before the worker's state is "up" */
 	int up_fd;		       /* of `up`, see notify.h; -1: in the foreground */
 };
@@ -84,6 +86,12 @@ int supervise_run(const struct supervise_setup *setup, const struct supervise_pr
 /* NULL: no device of ours. */
 struct host *supervise_host(struct supervise *supervise);
 uv_loop_t *supervise_loop(struct supervise *supervise);
+/* For a reload: take the port of the status page of the new configuration, in two steps: what can fail first.
+ * Return: 0, or a negative errno with @err set. */
+int supervise_open_status(
+	struct supervise *supervise, struct status_port *ret, const struct status_key *key, struct err *err);
+/* From now on the page answers at @port, which is taken over, and at no other. */
+void supervise_use_status(struct supervise *supervise, struct status_port *port);
 /* Say that the work begun by on_up() is done: `up` may return. */
 void supervise_flow(struct supervise *supervise);
 /* The channel to the worker. NULL: none runs at the moment. */

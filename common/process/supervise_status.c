@@ -11,6 +11,7 @@
 
 #include "common/base/file.h"
 #include "common/base/log.h"
+#include "common/status/status_events.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -121,11 +122,13 @@ static void status_answer(struct status_asks *asks, struct status_ask *ask, json
 		json_array_extend(json_object_get(object, "publish"), json_object_get(from_worker, "publish"));
 		json_object_update_missing(object, from_worker);
 	}
+	if (object)
+		status_events_add(object); /* behind the worker's */
 	text = object ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
 	len = text ? strlen(text) : 0;
 	if (text)
 		text[len] = '\n'; /* in place of the terminator; the length is told */
-	asks->handlers->on_answer(asks->owner, ask->asker, text ? text : "{}\n", text ? len + 1 : 3);
+	asks->handlers->on_answer(asks->owner, ask->asker, object, text ? text : "{}\n", text ? len + 1 : 3);
 	free(text);
 	json_decref(object);
 	json_decref(from_worker);
@@ -186,7 +189,7 @@ void status_asks_add(struct status_asks *asks, struct channel *channel, void *as
 	struct status_ask **link;
 
 	if (!ask) { /* out of memory: the asker must be answered all the same */
-		asks->handlers->on_answer(asks->owner, asker, "{}\n", 3);
+		asks->handlers->on_answer(asks->owner, asker, NULL, "{}\n", 3);
 		return;
 	}
 	ticket.ticket = ++asks->last_ticket;

@@ -16,9 +16,9 @@ struct status_asks;
 struct status_handlers {
 	/* A new object with what the supervisor knows; its fields win over the worker's. */
 	json_t *(*describe)(void *owner);
-	/* Called once for each status_asks_add(), also from inside it. @asker: as given there; @text: a line of
-	 * JSON. */
-	void (*on_answer)(void *owner, void *asker, const char *text, size_t len);
+	/* Called once for each status_asks_add(), also from inside it. @asker: as given there; @object, borrowed, may
+	 * be NULL without memory; @text: the same as a line of JSON. */
+	void (*on_answer)(void *owner, void *asker, const json_t *object, const char *text, size_t len);
 };
 
 int status_asks_open(struct status_asks **ret, uv_loop_t *loop, const struct status_handlers *handlers, void *owner);

@@ -10,6 +10,8 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/status/status_events.h"
+#include "common/status/status_page.h"
 
 #include <errno.h>
 #include <malloc.h>
@@ -29,6 +31,7 @@ struct work {
 	void *owner;
 	uv_loop_t *loop;
 	struct channel *channel; /* NULL: it has ended, the supervisor is gone */
+	struct status_page *page;
 	uv_timer_t tick;
 	uv_timer_t stop_timer;
 	unsigned ticks;
@@ -52,6 +55,8 @@ static void work_stop(struct work *work)
 	work->is_stopping = true;
 	uv_close((uv_handle_t *)&work->tick, NULL);
 	work->setup->close(work->owner);
+	status_page_close(work->page);
+	work->page = NULL;
 	if (work->channel)
 		channel_close(work->channel);
 	uv_timer_start(&work->stop_timer, on_stop_timeout, STOP_TIMEOUT_MS, 0);
@@ -64,6 +69,7 @@ static void on_supervisor_message(void *owner, enum channel_kind kind, const voi
 {
 	struct work *work = owner;
 	const struct channel_reply *reply = payload;
+	const struct channel_page *page = payload;
 
 	(void)len;
 	if (kind == CHANNEL_FLOW_SOCKET || kind == CHANNEL_LINK_SOCKET) {
@@ -71,6 +77,7 @@ static void on_supervisor_message(void *owner, enum channel_kind kind, const voi
 	} else if (kind == CHANNEL_STATUS) {
 		json_t *object = work->setup->report(work->owner);
 
+		status_events_add(object);
 		/* A report that cannot be written is not said to be done: the supervisor stops waiting by itself. */
 		if (json_dumpfd(object, fd, JSON_COMPACT) == 0)
 			channel_send(work->channel, CHANNEL_STATUS_DONE, payload, sizeof(struct channel_ticket), -1);
@@ -82,6 +89,12 @@ static void on_supervisor_message(void *owner, enum channel_kind kind, const voi
 		log_flush();
 		dup3(fd, STDERR_FILENO, 0);
 		close(fd);
+	} else if (kind == CHANNEL_PAGE_PORT && work->page) {
+		status_page_listen(work->page, fd, &((const struct channel_page_port *)payload)->at);
+	} else if (kind == CHANNEL_PAGE_CLOSED && work->page) {
+		status_page_listen(work->page, -1, NULL);
+	} else if (kind == CHANNEL_PAGE_TEXT && work->page && page->text < STATUS_TEXT_COUNT) {
+		status_page_take(work->page, page->text, fd);
 	} else if (work->setup->on_message && !work->is_stopping) {
 		work->setup->on_message(work->owner, kind, payload, fd);
 	} else if (fd >= 0) {
@@ -101,6 +114,17 @@ static void on_supervisor_end(void *owner, const char *reason)
 
 static const struct channel_handlers channel_handlers = {
 	.on_message = on_supervisor_message, .on_end = on_supervisor_end};
+
+static void on_page_wanted(void *owner, enum status_text text)
+{
+	const struct channel_page wanted = {.text = text};
+	struct work *work = owner;
+
+	if (work->channel)
+		channel_send(work->channel, CHANNEL_PAGE_WANTED, &wanted, sizeof(wanted), -1);
+}
+
+static const struct status_page_handlers page_handlers = {on_page_wanted};
 
 /* --- the start --- */
 
@@ -140,6 +164,7 @@ static void on_work_tick(uv_timer_t *timer)
 	struct work *work = timer->data;
 	uint64_t turns = work->setup->on_tick(work->owner, clock_now_us());
 
+	status_page_tick(work->page, clock_now_us());
 	if (turns - work->turns < QUIET_TURNS && work->ticks - work->trimmed >= TICKS_TO_TRIM) {
 		work->trimmed = work->ticks;
 		malloc_trim(0);
@@ -153,6 +178,8 @@ static int work_start(struct work *work, struct err *err)
 {
 	int rc = work->setup->open(work->owner, err); /* the last chance to read files */
 
+	if (rc == 0 && status_page_open(&work->page, work->loop, &page_handlers, work) < 0)
+		rc = err_system(err, -ENOMEM, "status page");
 	if (rc < 0)
 		return rc;
 	uv_timer_init(work->loop, &work->tick);

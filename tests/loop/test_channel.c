@@ -209,6 +209,25 @@ static void worker_asks_for_a_published_service_by_its_number(void **state)
 	assert_memory_equal(f->supervisor.last_payload, &wanted, sizeof(wanted));
 }
 
+static void status_page_gets_its_port_and_the_texts_it_asks_for(void **state)
+{
+	const struct channel_page wanted = {.text = 2};
+	struct channel_page_port at = {{{.sa.sa_family = AF_INET}}};
+	struct fixture *f = *state;
+
+	assert_int_equal(channel_send(f->supervisor.channel, CHANNEL_PAGE_PORT, &at, sizeof(at), STDERR_FILENO), 0);
+	run_until(f, &f->worker.messages, 1);
+	assert_int_equal(f->worker.last_kind, CHANNEL_PAGE_PORT);
+	assert_true(f->worker.last_fd >= 0);
+	assert_int_equal(channel_send(f->worker.channel, CHANNEL_PAGE_WANTED, &wanted, sizeof(wanted), -1), 0);
+	run_until(f, &f->supervisor.messages, 1);
+	assert_memory_equal(f->supervisor.last_payload, &wanted, sizeof(wanted));
+	assert_int_equal(channel_send(f->supervisor.channel, CHANNEL_PAGE_TEXT, &wanted, sizeof(wanted), STDERR_FILENO), 0);
+	run_until(f, &f->worker.messages, 2);
+	assert_int_equal(f->worker.last_kind, CHANNEL_PAGE_TEXT);
+	assert_true(f->worker.last_fd >= 0);
+}
+
 /* Run the loop while no descriptor can be had. */
 static void run_without_descriptors(struct fixture *f)
 {
@@ -510,6 +529,7 @@ int main(void)
 		BOTH(descriptor_goes_down),
 		BOTH(refusal_goes_without_descriptor),
 		BOTH(worker_asks_for_a_published_service_by_its_number),
+		BOTH(status_page_gets_its_port_and_the_texts_it_asks_for),
 		BOTH(without_a_free_descriptor_a_reply_is_a_refusal),
 		BOTH(text_arrives_terminated_and_cut),
 		BOTH(queue_keeps_order),

@@ -239,6 +239,8 @@ static void each_mistake_has_its_line(void **state)
 			"home.conf:4: Proxy: the user or password cannot be read; expected user:password with other characters as %40"},
 		{HEAD "Proxy = http://me:s3cret%0d@p:1\n",
 			"home.conf:4: Proxy: the user or password cannot be read; expected user:password with other characters as %40"},
+		{HEAD "Status = 192.168.1.2:9586\n",
+			"home.conf:4: Status: '192.168.1.2:9586': everybody could read it there; expected an address of the loopback, as in 127.0.0.1:9586"},
 		{HEAD "CongestionControl = a b\n",
 			"home.conf:4: CongestionControl: 'a b': not a congestion control of the kernel's; expected bbr, cubic or another of net.ipv4.tcp_available_congestion_control"},
 		{HEAD "PingInterval = 0\n", "home.conf:4: PingInterval: '0': out of range; expected 1s to 3600s"},
@@ -385,6 +387,7 @@ static void options_are_the_keys(void **state)
 	} cases[] = {
 		{"server-name", "front.example.net", ""},
 		{"fw-mark", "off", ""},
+		{"status", "[::1]:9586", ""},
 		{"fwmark", "off", ""},
 		{"ca", "relative.pem", ""},
 		{"mask", "some", "--mask: 'some': not one of the choices; expected one of none, zero, random"},
@@ -425,7 +428,7 @@ static void every_key_is_an_option(void **state)
 	for (; names[count]; count++)
 		for (size_t i = 0; i < sizeof(some) / sizeof(*some); i++)
 			found += strcmp(names[count], some[i]) == 0;
-	assert_int_equal(count, 21);
+	assert_int_equal(count, 22);
 	assert_int_equal(found, sizeof(some) / sizeof(*some));
 }
 
