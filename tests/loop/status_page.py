@@ -121,6 +121,21 @@ def test_openmetrics_is_strict():
     assert families['towpath_build'] == 'info' and families['towpath_sent_bytes'] == 'counter', families
 
 
+def test_dashboard_asks_for_metrics_that_exist():
+    """Each metric of deploy/grafana/towpath.json is one of status_metrics.c, and none of these is forgotten there."""
+    with open(os.path.join(programs.SOURCE, 'common/status/status_metrics.c')) as file:
+        families = re.findall(r'\{\s*"([a-z_]+)", (GAUGE|COUNTER|INFO), "', file.read())
+    ours = {f'towpath_{name}' + {'GAUGE': '', 'COUNTER': '_total', 'INFO': '_info'}[kind] for name, kind in families}
+    with open(os.path.join(programs.SOURCE, 'deploy/grafana/towpath.json')) as file:
+        dashboard = json.load(file)
+    asked = {name for panel in dashboard['panels'] for target in panel['targets']
+             for name in re.findall(r'towpath_\w+', target['expr'])}
+    assert asked == ours and len(ours) > 20, asked ^ ours
+    _, port = page()
+    shown = set(re.findall(r'^towpath_\w+', ask(port, '/metrics')[2].decode(), re.MULTILINE))
+    assert shown and shown <= ours, shown - ours
+
+
 def test_head_has_the_head_alone():
     """HEAD has the same head and no body, on all three paths."""
     _, port = page()
