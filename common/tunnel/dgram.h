@@ -10,7 +10,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define DGRAM_CELL_DATA 2016u /* 2048 − the fields in front: a cell is half a page */
+/* A cell is half a page of 4096 bytes; two pointers and 16 bytes are in front of the data. */
+#define DGRAM_CELL 2048u
+#define DGRAM_CELL_DATA ((uint32_t)(DGRAM_CELL - 2 * sizeof(void *) - 16))
 
 struct dgram {
 	struct dgram *next; /* in a queue or in the free list */
@@ -21,7 +23,7 @@ struct dgram {
 	uint8_t data[DGRAM_CELL_DATA];
 };
 
-_Static_assert(sizeof(struct dgram) == 2048, "two cells fill a page");
+_Static_assert(sizeof(struct dgram) == DGRAM_CELL, "two cells fill a page");
 
 struct dgram_pool {
 	struct dgram *memory;
