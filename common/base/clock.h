@@ -3,6 +3,9 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
+
+_Static_assert(sizeof(time_t) == 8, "times after 2038: meson.build asks 32-bit C libraries for them");
 
 #define CLOCK_US_PER_MS 1000u
 #define CLOCK_US_PER_S 1000000u
