@@ -79,14 +79,18 @@ static const int sandbox_allowed[] = {
 	/* waiting */
 	SCMP_SYS(epoll_create1), SCMP_SYS(epoll_ctl), SCMP_SYS(epoll_wait), SCMP_SYS(epoll_pwait), SCMP_SYS(epoll_pwait2),
 	SCMP_SYS(poll), SCMP_SYS(ppoll), SCMP_SYS(ppoll_time64), SCMP_SYS(select), SCMP_SYS(_newselect), SCMP_SYS(pselect6),
-	SCMP_SYS(eventfd2), SCMP_SYS(pipe2), SCMP_SYS(timerfd_create), SCMP_SYS(timerfd_settime),
-	SCMP_SYS(nanosleep), SCMP_SYS(clock_nanosleep), SCMP_SYS(clock_nanosleep_time64), SCMP_SYS(restart_syscall),
+	SCMP_SYS(pselect6_time64), SCMP_SYS(eventfd2), SCMP_SYS(pipe2),
+	SCMP_SYS(timerfd_create), SCMP_SYS(timerfd_settime), SCMP_SYS(timerfd_settime64), SCMP_SYS(nanosleep),
+	SCMP_SYS(clock_nanosleep), SCMP_SYS(clock_nanosleep_time64), SCMP_SYS(restart_syscall),
 	/* memory */
 	SCMP_SYS(brk), SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(madvise),
 	/* time, chance, what we are */
-	SCMP_SYS(clock_gettime), SCMP_SYS(clock_gettime64), SCMP_SYS(clock_getres), SCMP_SYS(gettimeofday), SCMP_SYS(time),
-	SCMP_SYS(getrandom), SCMP_SYS(getpid), SCMP_SYS(gettid), SCMP_SYS(getppid), SCMP_SYS(getuid), SCMP_SYS(geteuid),
-	SCMP_SYS(getgid), SCMP_SYS(getegid), SCMP_SYS(getrusage), SCMP_SYS(times), SCMP_SYS(sysinfo), SCMP_SYS(uname),
+	SCMP_SYS(clock_gettime), SCMP_SYS(clock_gettime64), SCMP_SYS(clock_getres), SCMP_SYS(clock_getres_time64),
+	SCMP_SYS(gettimeofday), SCMP_SYS(time),
+	SCMP_SYS(getrandom), SCMP_SYS(getpid), SCMP_SYS(gettid), SCMP_SYS(getppid),
+	SCMP_SYS(getuid), SCMP_SYS(geteuid), SCMP_SYS(getgid), SCMP_SYS(getegid),
+	SCMP_SYS(getuid32), SCMP_SYS(geteuid32), SCMP_SYS(getgid32), SCMP_SYS(getegid32),
+	SCMP_SYS(getrusage), SCMP_SYS(times), SCMP_SYS(sysinfo), SCMP_SYS(uname),
 	SCMP_SYS(getcpu), SCMP_SYS(sched_yield), SCMP_SYS(sched_getaffinity), SCMP_SYS(getrlimit), SCMP_SYS(ugetrlimit),
 	/* signals, locks, the end */
 	SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn), SCMP_SYS(sigreturn), SCMP_SYS(sigaltstack),
@@ -106,12 +110,13 @@ static const int sandbox_allowed_client[] = {
  * (translated code, signals of its own) do. None of these calls names an address. */
 static const int sandbox_allowed_instrumented[] = {
 	SCMP_SYS(open), SCMP_SYS(openat), SCMP_SYS(readlink), SCMP_SYS(readlinkat), SCMP_SYS(getdents), SCMP_SYS(getdents64),
-	SCMP_SYS(stat), SCMP_SYS(lstat), SCMP_SYS(newfstatat), SCMP_SYS(statx), SCMP_SYS(access), SCMP_SYS(faccessat),
-	SCMP_SYS(getcwd),
+	SCMP_SYS(stat), SCMP_SYS(lstat), SCMP_SYS(newfstatat), SCMP_SYS(fstatat64), SCMP_SYS(statx), SCMP_SYS(access),
+	SCMP_SYS(faccessat), SCMP_SYS(getcwd),
 	SCMP_SYS(mmap), SCMP_SYS(mmap2), SCMP_SYS(mprotect), SCMP_SYS(mincore), SCMP_SYS(clone), SCMP_SYS(ptrace),
 	SCMP_SYS(wait4), SCMP_SYS(waitid), SCMP_SYS(kill), SCMP_SYS(tgkill), SCMP_SYS(tkill), SCMP_SYS(prctl),
 	SCMP_SYS(arch_prctl), SCMP_SYS(sched_getparam), SCMP_SYS(sched_getscheduler), SCMP_SYS(set_tid_address),
-	SCMP_SYS(setrlimit), SCMP_SYS(prlimit64), SCMP_SYS(pipe), SCMP_SYS(fcntl), SCMP_SYS(rt_sigtimedwait),
+	SCMP_SYS(setrlimit), SCMP_SYS(prlimit64), SCMP_SYS(pipe), SCMP_SYS(fcntl), SCMP_SYS(fcntl64),
+	SCMP_SYS(rt_sigtimedwait), SCMP_SYS(rt_sigtimedwait_time64),
 	SCMP_SYS(rt_sigpending), SCMP_SYS(rt_sigsuspend), SCMP_SYS(getpgrp), SCMP_SYS(unlink), SCMP_SYS(process_vm_readv),
 };
 
@@ -216,7 +221,8 @@ static int add_process(scmp_filter_ctx filter)
 	return add_rules(filter, rules, COUNT_OF(rules));
 }
 
-/* Bytes leave by connected sockets only; fstat() is newfstatat() with an empty path. */
+/* Bytes leave by connected sockets only. fstat() is newfstatat() with an empty path, or statx() where a 32-bit machine
+ * has times of 64 bits. */
 static int add_server(scmp_filter_ctx filter)
 {
 	const struct rule rules[] = {
@@ -224,9 +230,10 @@ static int add_server(scmp_filter_ctx filter)
 		{SCMP_SYS(send), 1, {arg_bits(3, MSG_FASTOPEN, 0)}},
 		{SCMP_SYS(socketpair), 2, {arg_is(0, AF_UNIX), arg_bits(1, SOCKET_TYPE_MASK, SOCK_STREAM)}},
 		{SCMP_SYS(newfstatat), 1, {arg_bits(3, AT_EMPTY_PATH, AT_EMPTY_PATH)}},
+		{SCMP_SYS(statx), 1, {arg_bits(2, AT_EMPTY_PATH, AT_EMPTY_PATH)}},
 	};
 
-	return add_rules(filter, rules, COUNT_OF(rules) - (is_instrumented() ? 1 : 0));
+	return add_rules(filter, rules, COUNT_OF(rules) - (is_instrumented() ? 2 : 0));
 }
 
 /* Sockets of both families by type, whatever their flags; files to read only. */

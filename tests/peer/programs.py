@@ -93,6 +93,14 @@ def is_alive(pid):
     return fields is not None and fields[0] not in 'ZX'
 
 
+def is_tracer(pid):
+    try:
+        with open(f'/proc/{pid}/comm') as file:
+            return file.read() == 'strace\n'
+    except OSError:
+        return False
+
+
 def of_session(session):
     """All processes of a session that still run."""
     found = []
@@ -117,6 +125,7 @@ class Program:
         self.process = None
         self.arguments = arguments
         self.environment = environment
+        self.supervisors = set()
         claims.at_exit(self.close)
 
     def spawn(self):
@@ -126,6 +135,7 @@ class Program:
             self.process = subprocess.Popen(self.arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                             start_new_session=True, env=environment,
                                             preexec_fn=_die_with_parent)
+        self.supervisors.add(str(self.process.pid))
 
     @property
     def log(self):
@@ -213,6 +223,10 @@ class Towpath(Program):
         self.write(text)
         self.arguments = [executable(self.role), 'run', self.config, '--config-dir', self.folder,
                           '--runtime-dir', self.runtime, '--state-dir', self.state, '--verbose']
+        self.calls = os.path.join(self.folder, 'calls')
+        if os.environ.get('TOWPATH_TRACE'):
+            # The tracer is a child of the program, in a session of its own, and notes the calls that fail.
+            self.arguments = ['strace', '-DDD', '-f', '-qq', '-Z', '-o', self.calls] + self.arguments
 
     def write(self, text):
         with open(self.config, 'w') as file:
@@ -222,7 +236,17 @@ class Towpath(Program):
     @property
     def worker(self):
         """The worker's process id; None while there is none."""
-        return next(iter(children(self.process.pid)), None)
+        return next((pid for pid in children(self.process.pid) if not is_tracer(pid)), None)
+
+    def check_log(self):
+        """With TOWPATH_TRACE also: no call of a worker is refused by its list. Refusals in front of that are others'."""
+        super().check_log()
+        if not os.path.exists(self.calls):
+            return
+        with open(self.calls, errors='replace') as file:
+            refused = [line for line in file if ' = -1 EPERM ' in line and not re.search(r' prctl\(| RLIMIT_NOFILE, \{', line)
+                       and line.split()[0] not in self.supervisors]
+        assert not refused, 'refused:\n' + ''.join(refused[:20])
 
     def status(self):
         answer = subprocess.run([executable(self.role), 'status', self.config, '--json', '--runtime-dir', self.runtime],
