@@ -572,7 +572,7 @@ static int supervisor_run(struct supervisor *s)
 		.runtime_dir = s->options->runtime_dir,
 		.ready_state = s->state,
 		.netns_fd = s->netns_fd,
-		.sandbox_lacks = s->netns_fd < 0 ? "network namespace" : NULL,
+		.lacks_netns = s->netns_fd < 0,
 		.host = s->first->has_device ? &host : NULL,
 		.status = &s->first->status,
 		.up_fd = s->options->up_fd};

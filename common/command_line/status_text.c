@@ -103,7 +103,8 @@ static void write_state(FILE *out, const json_t *object, int64_t now_s)
 	if (number_of(object, "pid") > 0)
 		fprintf(out, "  process: %.0f\n", number_of(object, "pid"));
 	if (*tunnel_ref_text(object, "sandbox_lacks"))
-		fprintf(out, "  sandbox: without a %s, see the log\n", tunnel_ref_text(object, "sandbox_lacks"));
+		fprintf(out, "  sandbox: seccomp and no capability, without %s; see the log\n",
+			tunnel_ref_text(object, "sandbox_lacks"));
 	if (number_of(object, "worker_restarts") > 0)
 		fprintf(out, "  worker restarts: %.0f\n", number_of(object, "worker_restarts"));
 	if (*tunnel_ref_text(object, "pin"))

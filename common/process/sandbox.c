@@ -376,6 +376,11 @@ static void warn_unreadable(void)
 	}
 }
 
+bool sandbox_has_landlock(void)
+{
+	return is_instrumented() || sandbox_files_version() > 0;
+}
+
 int sandbox_enter(enum sandbox_profile profile, struct err *err)
 {
 	char resolver[PATH_MAX];
@@ -394,6 +399,11 @@ int sandbox_enter(enum sandbox_profile profile, struct err *err)
 		return rc;
 	rc = is_instrumented() ? 0 : sandbox_files_restrict(readable, readable_count, profile == SANDBOX_SERVER);
 	if (rc < 0)
-		log_debug("config", "worker: no Landlock (%s); the system call filter stands alone", strerror(-rc));
+		log_notice("config",
+			"the worker is held by its system call filter (seccomp) and has no capability; Landlock, which "
+			"would keep %s, is missing (%s); a kernel with CONFIG_SECURITY_LANDLOCK and 'landlock' in its "
+			"boot parameter lsm= has it",
+			profile == SANDBOX_SERVER ? "files from it a second time" : "it from files outside of /etc",
+			strerror(-rc));
 	return load_filter(profile, err);
 }

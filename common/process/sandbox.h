@@ -9,6 +9,8 @@
 
 #include "common/base/err.h"
 
+#include <stdbool.h>
+
 enum sandbox_profile {
 	/* No connect(), no sendto() with an address or MSG_FASTOPEN, no sendmsg(), no sendmmsg(), no socket() but
 	 * socketpair(AF_UNIX), no bind(), no listen(), no open(): nothing leads anywhere but through the sockets handed
@@ -24,5 +26,8 @@ enum sandbox_profile {
  * filter denies. Says nothing on failure: where the kernel has no seccomp, sandbox_enter() fails. */
 void sandbox_refuse_io_uring(void);
 
-/* Give up everything, for good. A kernel without Landlock is a debug line; anything else missing is an error. */
+/* True if sandbox_enter() will find Landlock, or needs none because a sanitizer or Valgrind is inside. */
+bool sandbox_has_landlock(void);
+
+/* Give up everything, for good. Missing Landlock is a notice; anything else missing is an error. */
 int sandbox_enter(enum sandbox_profile profile, struct err *err);

@@ -75,15 +75,22 @@ static int landlock_allow(int ruleset, const char *path)
 	return rc;
 }
 
+long sandbox_files_version(void)
+{
+	long version = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_VERSION_FLAG);
+
+	return version < 0 ? -errno : version;
+}
+
 int sandbox_files_restrict(const char *const *readable, size_t count, int deny_tcp)
 {
 	struct landlock_rights rights;
-	long version = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_VERSION_FLAG);
+	long version = sandbox_files_version();
 	size_t size;
 	int ruleset, rc = 0;
 
 	if (version < 0)
-		return -errno;
+		return (int)version;
 	size = landlock_rights_of(version, deny_tcp, &rights);
 	ruleset = (int)syscall(SYS_landlock_create_ruleset, &rights, size, 0);
 	if (ruleset < 0)

@@ -39,6 +39,7 @@
 #include "common/process/control.h"
 #include "common/process/exit_code.h"
 #include "common/process/notify.h"
+#include "common/process/sandbox.h"
 #include "common/process/supervise_status.h"
 #include "common/process/supervise_worker.h"
 #include "common/status/status_http.h"
@@ -565,6 +566,8 @@ static const struct host_handlers host_handlers = {.on_up = on_host_up,
 static json_t *describe(void *owner)
 {
 	struct supervise *s = owner;
+	static const char *const lacking[] = {NULL, "network namespace", "Landlock", "network namespace, Landlock"};
+	const char *lacks = lacking[(s->setup->lacks_netns ? 1 : 0) + (sandbox_has_landlock() ? 0 : 2)];
 	pid_t worker_pid = supervise_worker_pid(s->worker);
 	json_t *object = json_object(), *warnings = json_array();
 	json_t *wireguard = s->host_phase == SUPERVISE_UP ? host_report(s->host, warnings) : NULL;
@@ -577,8 +580,8 @@ static json_t *describe(void *owner)
 	json_object_set_new(object, "pid", json_integer(getpid()));
 	json_object_set_new(object, "worker_pid", worker_pid > 0 ? json_integer(worker_pid) : json_null());
 	json_object_set_new(object, "worker_restarts", json_integer(supervise_worker_restarts(s->worker)));
-	if (s->setup->sandbox_lacks)
-		json_object_set_new(object, "sandbox_lacks", json_string(s->setup->sandbox_lacks));
+	if (lacks)
+		json_object_set_new(object, "sandbox_lacks", json_string(lacks));
 	json_object_set_new(object, "warnings", warnings);
 	if (wireguard)
 		json_object_set_new(object, "wireguard", wireguard);

@@ -71,7 +71,7 @@ struct supervise_setup {
 	const char *runtime_dir;
 	const char *ready_state;       /* the state from READY until the worker says another: "up", "connecting" */
 	int netns_fd;		       /* namespace of the worker, -1: ours; borrowed */
-	const char *sandbox_lacks;     /* the part of the worker's sandbox that this host does not allow; NULL: none */
+	bool lacks_netns;	       /* the worker should have a namespace of its own, and the host allows none */
 	const struct host_setup *host; /* NULL: no device of ours */
 	const struct status_key *status; /* of the configuration at the start; NULL: no page */
 	bool flows_when_linked;	       /* the client: not before the worker's state is "up" */

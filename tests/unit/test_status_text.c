@@ -56,7 +56,7 @@ static void weaker_sandbox_is_shown(void **state)
 {
 	(void)state;
 	assert_text("{\"name\":\"hub\",\"role\":\"server\",\"state\":\"up\",\"sandbox_lacks\":\"network namespace\"}",
-		"server: hub\n  state: up\n  sandbox: without a network namespace, see the log\n");
+		"server: hub\n  state: up\n  sandbox: seccomp and no capability, without network namespace; see the log\n");
 }
 
 /* A client's link, in units a person reads; a reason that did not occur is left out. */
