@@ -38,12 +38,12 @@ static void note_why(struct claim_container *container, const char *program, con
 }
 
 /* The first line that is a number and nothing else; podman may write a warning in front of it. Return: -1 without. */
-static long number_of(const char *output)
+static long long number_of(const char *output)
 {
 	char *end;
 
 	for (const char *line = output; *line; line += strcspn(line, "\n"), line += *line == '\n') {
-		long number = strtol(line, &end, 10);
+		long long number = strtoll(line, &end, 10); /* strtol() of 32 bits gives LONG_MAX for one too large */
 
 		if (end != line && (*end == '\0' || *end == '\n'))
 			return number;
@@ -56,7 +56,7 @@ static void on_exit_of_program(void *owner, int status, const char *output)
 	struct claim_container *container = owner;
 	const char *program = programs[container->asked - 1];
 	char why[COMMAND_WHY_MAX];
-	long pid = status == 0 ? number_of(output) : -1;
+	long long pid = status == 0 ? number_of(output) : -1;
 
 	container->command = NULL;
 	if (pid > 0 && pid <= INT32_MAX) {

@@ -10,6 +10,7 @@
  * strace --inject can do the same, at 5 ms a call in the test kernel.
  */
 #undef _FILE_OFFSET_BITS /* open() and open64() are two */
+#undef _TIME_BITS
 #undef _FORTIFY_SOURCE	 /* with clang, glibc makes several functions of each then */
 #include <dlfcn.h>
 #include <errno.h>
