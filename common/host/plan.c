@@ -250,7 +250,8 @@ static int add_routes(const struct draft *draft)
 	/* Repeated ones go before the sort, while the routes still stand in the order of the file. */
 	if (drop_repeated(draft->plan, first) < 0)
 		return -ENOMEM;
-	qsort(draft->plan->changes + first, draft->plan->count - first, sizeof(struct change), compare_routes);
+	if (draft->plan->count > first) /* qsort() takes no NULL, which a plan without a change has */
+		qsort(draft->plan->changes + first, draft->plan->count - first, sizeof(struct change), compare_routes);
 	return 0;
 }
 

@@ -281,6 +281,15 @@ static void value_that_a_hook_sets_is_left_alone(void **state)
 	assert_null(strstr(find(CHANGE_FIREWALL)->firewall, "drop"));
 }
 
+/* A hub of which no client has joined yet is reloaded. */
+static void routes_without_a_peer(void **state)
+{
+	(void)state;
+	bed.wireguard.peer_count = 0;
+	assert_int_equal(plan_make_routes(&bed.plan, &bed.setup, &bed.facts, 7, NULL), 0);
+	assert_int_equal(bed.plan.count, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -299,6 +308,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(ipv6_forwarding_keeps_others, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(ipv6_router_is_left_alone, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(value_that_a_hook_sets_is_left_alone, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(routes_without_a_peer, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests_name("plan", tests, NULL, NULL);
