@@ -28,7 +28,7 @@ void log_line(enum log_level level, const char *area, const char *format, ...) _
 
 /* The last lines that this process has written, without debug's, for whoever asks how it goes. */
 #define LOG_EVENTS_MAX 32
-#define LOG_EVENT_MAX 240 /* bytes; a longer line is cut */
+#define LOG_EVENT_MAX 480 /* bytes; a longer line is cut */
 
 struct log_event {
 	int64_t at_s; /* seconds since 1970 */

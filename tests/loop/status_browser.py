@@ -5,6 +5,7 @@ import contextlib
 import http.server
 import json
 import os
+import re
 import sys
 import threading
 import urllib.request
@@ -138,7 +139,15 @@ def test_client_shows_its_link_with_pictures():
             claims.wait_for(lambda: tab_.run('return document.querySelectorAll("svg polyline").length') >= 3, 'the lines', 30, 0.3)
             points = tab_.run('return document.querySelector("svg polyline").getAttribute("points")')
             assert len(points.split()) >= 1 and all(len(point.split(',')) == 2 for point in points.split()), points
-            assert tab_.run('return document.querySelector("svg").getAttribute("aria-label")').startswith('Round trip, ')
+            label = tab_.run('return document.querySelector("svg").getAttribute("aria-label")')
+            assert label.startswith('Round trip, the last 5 minutes: ') and label.endswith(' ms'), label
+            with ours.local() as local:
+                def sends():
+                    for _ in range(100):
+                        local.send(bytes(500))
+                    return re.search(r'received [0-9.]+ KiB/s sent [0-9.]+ KiB/s', tab_.text().replace('\n', ' '))
+
+                claims.wait_for(sends, 'rates above nothing', 30, 0.2)
             assert tab_.complaints() == []
             tab_.picture('client')
             hub.stop()
