@@ -40,7 +40,6 @@
 #define DEFAULT_NAME "hub"
 #define NETWORK_BITS_MAX 29 /* room for the hub and five clients */
 #define NETWORK6_BITS 64
-#define KEY_LEN 32
 #define FILE_TEXT_MAX 4096
 #define HOST_TEXT_MAX 256
 
@@ -268,19 +267,6 @@ static int draw_network6(struct init *init)
 
 /* --- the file --- */
 
-/* As `wg genkey`: RFC 7748 §5 for the three fixed bits. */
-static bool draw_private_key(char text[BASE64_LEN(KEY_LEN) + 1])
-{
-	uint8_t key[KEY_LEN];
-	bool is_drawn = RAND_priv_bytes(key, sizeof(key)) == 1;
-
-	key[0] &= 248;
-	key[KEY_LEN - 1] = (key[KEY_LEN - 1] & 127) | 64;
-	base64_encode(text, BASE64_LEN(KEY_LEN) + 1, key, sizeof(key), BASE64_STANDARD);
-	secret_wipe(key, sizeof(key));
-	return is_drawn;
-}
-
 /* The first address of a network is the hub's. */
 static const char *format_first(char buf[PREFIX_TEXT_MAX], const struct prefix *network)
 {
@@ -296,10 +282,10 @@ static const char *format_first(char buf[PREFIX_TEXT_MAX], const struct prefix *
 /* Return: its length, or a negative errno. */
 static int format_file(const struct init *init, char *text, size_t size)
 {
-	char key[BASE64_LEN(KEY_LEN) + 1], address[PREFIX_TEXT_MAX], address6[PREFIX_TEXT_MAX], gateway[128] = "";
+	char key[BASE64_LEN(WG_CONFIG_KEY_LEN) + 1], address[PREFIX_TEXT_MAX], address6[PREFIX_TEXT_MAX], gateway[128] = "";
 	int len;
 
-	if (!draw_private_key(key))
+	if (!wg_config_draw_key(key))
 		return -EIO;
 	if (init->device[0])
 		snprintf(gateway, sizeof(gateway),

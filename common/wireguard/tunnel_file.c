@@ -23,8 +23,8 @@
 #include "common/wireguard/wg_hook.h"
 
 #include <errno.h>
-#include <openssl/evp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
@@ -390,23 +390,12 @@ void tunnel_file_check_peers(const struct wg_config *wireguard, const char *path
 	}
 }
 
-/* Return: false where OpenSSL cannot compute it. */
-static bool derive_public_key(const uint8_t private_key[WG_CONFIG_KEY_LEN], uint8_t ret[WG_CONFIG_KEY_LEN])
-{
-	size_t len = WG_CONFIG_KEY_LEN;
-	EVP_PKEY *key = EVP_PKEY_new_raw_private_key(EVP_PKEY_X25519, NULL, private_key, len);
-	bool is_done = key && EVP_PKEY_get_raw_public_key(key, ret, &len) == 1;
-
-	EVP_PKEY_free(key);
-	return is_done;
-}
-
 /* The kernel leaves such a peer out without a word, so that one list of peers can be used on every host. */
 static void warn_own_key(const struct wg_config *wireguard, const char *path)
 {
 	uint8_t own[WG_CONFIG_KEY_LEN];
 
-	if (!wireguard->interface.has_private_key || !derive_public_key(wireguard->interface.private_key, own))
+	if (!wireguard->interface.has_private_key || !wg_config_public_key(wireguard->interface.private_key, own))
 		return;
 	for (size_t i = 0; i < wireguard->peer_count; i++)
 		if (wireguard->peers[i].has_public_key && memcmp(wireguard->peers[i].public_key, own, sizeof(own)) == 0)

@@ -21,6 +21,8 @@
 #include <ctype.h>
 #include <errno.h>
 #include <net/if.h>
+#include <openssl/evp.h>
+#include <openssl/rand.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -745,6 +747,29 @@ static void strings_done(char **array, size_t count)
 	for (size_t i = 0; i < count; i++)
 		free(array[i]);
 	free(array);
+}
+
+/* RFC 7748 §5: three bits are fixed. */
+bool wg_config_draw_key(char *text)
+{
+	uint8_t key[WG_CONFIG_KEY_LEN];
+	bool is_drawn = RAND_priv_bytes(key, sizeof(key)) == 1;
+
+	key[0] &= 248;
+	key[WG_CONFIG_KEY_LEN - 1] = (key[WG_CONFIG_KEY_LEN - 1] & 127) | 64;
+	base64_encode(text, KEY_TEXT_LEN + 1, key, sizeof(key), BASE64_STANDARD);
+	secret_wipe(key, sizeof(key));
+	return is_drawn;
+}
+
+bool wg_config_public_key(const uint8_t private_key[WG_CONFIG_KEY_LEN], uint8_t ret[WG_CONFIG_KEY_LEN])
+{
+	size_t len = WG_CONFIG_KEY_LEN;
+	EVP_PKEY *key = EVP_PKEY_new_raw_private_key(EVP_PKEY_X25519, NULL, private_key, len);
+	bool is_done = key && EVP_PKEY_get_raw_public_key(key, ret, &len) == 1;
+
+	EVP_PKEY_free(key);
+	return is_done;
 }
 
 const struct wg_config_peer *wg_config_find(

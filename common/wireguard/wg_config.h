@@ -93,6 +93,12 @@ void wg_config_read_section(
  * key gives a meaning to, IPv6 with an MTU that it cannot have. Mistakes go to @report. */
 void wg_config_finish(const struct wg_config *config, const struct ini *ini, struct ini_report *report);
 
+/* A new private key in base64, as `wg genkey` prints it. @text: 45 bytes. Return: false: no random numbers. */
+bool wg_config_draw_key(char *text);
+
+/* The public key of a private one. Return: false where OpenSSL cannot compute it. */
+bool wg_config_public_key(const uint8_t private_key[WG_CONFIG_KEY_LEN], uint8_t ret[WG_CONFIG_KEY_LEN]);
+
 /* Return: the peer with this key, or NULL. */
 const struct wg_config_peer *wg_config_find(
 	const struct wg_config *config, const uint8_t public_key[WG_CONFIG_KEY_LEN]);
