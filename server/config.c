@@ -34,6 +34,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 
 #define DEFAULT_PORT 443
 #define DEFAULT_WIREGUARD_PORT 51820
@@ -91,6 +92,18 @@ static int parse_listen(void *owner, const char *text, const struct key_place *p
 		return -EINVAL;
 	*slot = listen;
 	return 0;
+}
+
+/* For invitations. */
+static int parse_public_name(void *owner, const char *text, const struct key_place *place)
+{
+	char host[256];
+	uint16_t port;
+
+	if (addr_split(text, host, sizeof(host), &port) < 0 || !addr_is_host(host))
+		return key_complain(place, "neither a name nor an address; expected one that leads to this host, as in "
+					   "vps.example.org or [2001:db8::1]:8443");
+	return key_copy(text, &((struct server_config *)owner)->public_name, place);
 }
 
 /* Another host's address would let every holder of a token into that network. */
@@ -158,6 +171,18 @@ static int parse_stock_path(void *owner, const char *text, const struct key_plac
 	return key_copy(text, &((struct server_client *)owner)->stock_path, place);
 }
 
+/* As clock_format_utc() writes it. */
+static int parse_time(void *owner, const char *text, const struct key_place *place)
+{
+	struct tm tm = {0};
+	const char *end = strptime(text, "%Y-%m-%dT%H:%M:%SZ", &tm);
+
+	if (!end || *end)
+		return key_complain(place, "not a time; expected for example 2026-11-21T02:45:00Z");
+	*(int64_t *)((char *)owner + place->row->offset) = timegm(&tm);
+	return 0;
+}
+
 /* --- the tables --- */
 
 enum row {
@@ -173,6 +198,7 @@ enum row {
 	ROW_WEBSITE,
 	ROW_HIDDEN,
 	ROW_STATUS,
+	ROW_PUBLIC_NAME,
 	ROW_COUNT,
 };
 
@@ -193,6 +219,7 @@ static const struct key_row rows[ROW_COUNT] = {
 	[ROW_PING_INTERVAL] = {"PingInterval", KEY_ONCE, key_set_span, AT(settings.ping_interval_ms),
 		PING_INTERVAL_MIN_MS, PING_INTERVAL_MAX_MS, .preset = "15s"},
 	[ROW_WEBSITE] = {"Website", KEY_REFUSED, .hint = "not known to this version; take the line out"},
+	[ROW_PUBLIC_NAME] = {"PublicName", KEY_ONCE, parse_public_name, AT(public_name)},
 	[ROW_HIDDEN] = {"Hidden", KEY_ONCE, key_set_bool, AT(hidden)},
 	[ROW_STATUS] = {"Status", KEY_ONCE, status_key_parse, AT(status)},
 };
@@ -207,6 +234,11 @@ static const struct key_row peer_rows[] = {
 	{"Token", KEY_ONCE, key_set_word, AT(token), TOKEN_LEN_MIN, .line_offset = AT(token_line), .secret = true},
 	{"StockPath", KEY_ONCE, parse_stock_path, AT(stock_path), 1, .line_offset = AT(stock_path_line),
 		.secret = true},
+	/* `add` writes the first two, and the hub the others when the client joins. */
+	{"Invited", KEY_ONCE, parse_time, AT(invited_s)},
+	{"InvitedUntil", KEY_ONCE, parse_time, AT(invited_until_s)},
+	{"Joined", KEY_ONCE, parse_time, AT(joined_s)},
+	{"JoinedFrom", KEY_ONCE, key_set_text, AT(joined_from), .max = NAME_LEN_MAX},
 };
 static const struct key_table peer_table = {"Peer", peer_rows, sizeof(peer_rows) / sizeof(*peer_rows)};
 
@@ -235,6 +267,18 @@ static void *open_peer(void *owner, const struct key_place *place)
 	if (client)
 		client->line = place->line;
 	return client;
+}
+
+static bool may_wait(const void *peer)
+{
+	const struct server_client *client = peer;
+
+	return client->token_line != 0;
+}
+
+bool server_client_waits(const struct server_client *client)
+{
+	return client->invited_s && client->token && !client->has_public_key;
 }
 
 static void *open_gateway(void *owner, const struct key_place *place)
@@ -289,6 +333,9 @@ static void note_public_keys(struct server_config *config)
 		client->has_public_key = peer->has_public_key;
 		client->public_key_line = peer->public_key_line;
 		memcpy(client->public_key, peer->public_key, sizeof(client->public_key));
+		client->prefixes = calloc(peer->allowed_ip_count + 1, sizeof(*client->prefixes));
+		for (size_t j = 0; client->prefixes && j < peer->allowed_ip_count; j++)
+			client->prefixes[client->prefix_count++] = peer->allowed_ips[j].prefix;
 	}
 }
 
@@ -527,6 +574,10 @@ static void check_peers(struct reading *reading)
 		if (!client->public_key_line && !client->token_line && !client->stock_path_line)
 			ini_report_add(reading->report, config->path, client->line,
 				"Token: missing; a [Peer] without PublicKey needs a Token or a StockPath");
+		else if (!client->public_key_line && client->prefix_count > 0 && !client->invited_s)
+			log_warning("config", "%s: AllowedIPs: lead nowhere without a PublicKey, which only a client of "
+					      "'towpath-server add' brings by itself; expected one",
+				PLACE(config->path, client->line));
 	}
 }
 
@@ -626,8 +677,28 @@ static void name_by_place(struct reading *reading, struct server_client *client)
 static void client_done(struct server_client *client)
 {
 	free(client->name);
+	free(client->joined_from);
+	free(client->prefixes);
 	secret_free(client->token);
 	secret_free(client->stock_path);
+}
+
+/* A peer of the device has a key. Until then its AllowedIPs lead nowhere. */
+static void drop_waiting_peers(struct server_config *config)
+{
+	struct wg_config *wireguard = &config->wireguard;
+	size_t kept = 0;
+
+	for (size_t i = 0; i < wireguard->peer_count; i++) {
+		struct wg_config_peer *peer = &wireguard->peers[i];
+
+		if (peer->has_public_key || peer->allowed_ip_count == 0)
+			wireguard->peers[kept++] = *peer;
+		else
+			free(peer->allowed_ips);
+	}
+	secret_wipe(&wireguard->peers[kept], (wireguard->peer_count - kept) * sizeof(*wireguard->peers));
+	wireguard->peer_count = kept;
 }
 
 /* Drop the peers that may not come in: the rest of the program knows clients only. */
@@ -676,6 +747,7 @@ static void finish(struct reading *reading)
 		if (!config->clients[i].name)
 			name_by_place(reading, &config->clients[i]);
 	check_words(reading);
+	drop_waiting_peers(config);
 	keep_clients(reading);
 }
 
@@ -691,6 +763,7 @@ static int read_into(struct reading *reading, const char *path, struct err *err)
 		.other_program = "towpath-client",
 		.main = {&table, reading->config, reading->lines},
 		.peer = {&peer_table, open_peer},
+		.may_wait = may_wait,
 		.gateway = {&gateway_table, open_gateway},
 		.publish = {&publish_table, open_publish},
 		.claim = {&claim_table, open_claim},
@@ -729,6 +802,7 @@ void server_config_done(void *owner)
 	free(config->clients);
 	free(config->path);
 	free(config->listens);
+	free(config->public_name);
 	free(config->certificate_path);
 	free(config->certificate_key_path);
 	free(config->settings.trusted_proxies); /* the only one of the settings that is memory */

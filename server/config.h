@@ -29,7 +29,11 @@ struct server_client {
 	char *token;	  /* NULL: may not come in as our client */
 	char *stock_path; /* NULL: may not come in as a stock client */
 	uint8_t public_key[WG_CONFIG_KEY_LEN];
-	bool has_public_key;						  /* its peer on the device */
+	bool has_public_key;			      /* its peer on the device */
+	int64_t invited_s, invited_until_s, joined_s; /* of `add`; 0: not given */
+	char *joined_from;
+	struct prefix *prefixes; /* its AllowedIPs, also where it has no peer yet */
+	size_t prefix_count;
 	unsigned line;							  /* of the section's header */
 	unsigned name_line, token_line, stock_path_line, public_key_line; /* of its keys; 0: not given */
 };
@@ -39,6 +43,7 @@ struct server_config {
 	char name[64];
 	struct server_listen *listens;
 	size_t listen_count;
+	char *public_name;	/* HOST[:PORT] by which clients reach the hub; NULL: not said */
 	char *certificate_path; /* NULL: a certificate of our own, under the state folder */
 	char *certificate_key_path;
 	struct addr target; /* always a loopback address */
@@ -62,6 +67,9 @@ struct server_config {
 	size_t client_count;
 	struct wg_config wireguard; /* [Interface] and [Peer] as wg-quick reads them, or those of wireguard_path */
 };
+
+/* A client of `add` that has not joined yet: its public key is still to come. */
+bool server_client_waits(const struct server_client *client);
 
 /* Read, check everything, change nothing. All errors go to @report, warnings to the log.
  * Return: 0; -EINVAL with @report filled; another negative errno with @err set where the file cannot be read. */

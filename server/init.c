@@ -293,8 +293,8 @@ static int format_file(const struct init *init, char *text, size_t size)
 			init->device);
 	len = snprintf(text, size,
 		"# The hub %s, made by towpath-server init. towpath.conf(5) tells all keys.\n"
-		"# Clients reach it as wss://%s\n"
 		"[Server]\n"
+		"PublicName = %s\n"
 		"# Listen = 0.0.0.0:443, [::]:443\n"
 		"# Certificate = /etc/letsencrypt/live/NAME/fullchain.pem\n"
 		"# CertificateKey = /etc/letsencrypt/live/NAME/privkey.pem\n"

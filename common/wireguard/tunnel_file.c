@@ -276,6 +276,9 @@ static void walk_sections(struct walk *walk, bool main)
 			continue;
 		for (size_t j = 0; j < walk->section->entry_count; j++)
 			walk_entry(walk, &walk->section->entries[j]);
+		if (walk->file->may_wait && walk->readers[0].table == &wg_config_peer_table)
+			((struct wg_config_peer *)walk->readers[0].owner)->may_wait =
+				walk->file->may_wait(walk->readers[1].owner);
 	}
 }
 

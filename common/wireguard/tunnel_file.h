@@ -27,6 +27,7 @@ struct tunnel_file {
 	const char *other_section; /* the other program's, refused with its name */
 	const char *other_program;
 	struct key_reader main;		     /* the program's own section; its owner is what open() gets */
+	bool (*may_wait)(const void *peer); /* a [Peer] of the program's: may it be without PublicKey? NULL: none */
 	struct tunnel_section peer, gateway; /* keys of ours in [Peer], and [Gateway] */
 	struct tunnel_section publish, claim; /* no table: these sections are for the other program's file */
 	char *const *wireguard_path; /* where the main table's row WireGuard leaves its path; NULL there: none */

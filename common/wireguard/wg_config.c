@@ -687,7 +687,8 @@ static void check_peers_without_key(const struct wg_config *config, const struct
 		const struct wg_config_peer *peer = &config->peers[i];
 
 		/* public_key_line: a key that was refused has its own message. */
-		if (!peer->public_key_line && (peer->allowed_ip_count > 0 || peer->endpoint || peer->has_preshared_key))
+		if (!peer->public_key_line && ((peer->allowed_ip_count > 0 && !peer->may_wait) || peer->endpoint ||
+						      (peer->has_preshared_key && !peer->may_wait)))
 			ini_report_add(report, ini->path, peer->line,
 				"PublicKey: missing in this [Peer], which has other keys of WireGuard; expected "
 				"PublicKey = …");

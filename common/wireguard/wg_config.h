@@ -60,6 +60,7 @@ struct wg_config_peer {
 	char *endpoint; /* "host:port" or "[v6]:port", resolved when brought up; NULL: none */
 	unsigned endpoint_line;
 	uint16_t persistent_keepalive_s; /* 0: off */
+	bool may_wait; /* a hub's client, whose key comes when it joins: AllowedIPs alone are right */
 };
 
 struct wg_config {
