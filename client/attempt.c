@@ -51,6 +51,7 @@ struct attempt {
 	char key[UPGRADE_KEY_TEXT_LEN + 1];
 	char *head; /* HTTP_HEAD_MAX bytes while an answer is read, else NULL */
 	size_t head_len;
+	char *networks; /* as the hub has told them; NULL: it has not */
 };
 
 /* For the log line of a failure. NULL for UP: such a failure is a loss, not a phase that went wrong. */
@@ -94,6 +95,7 @@ static void attempt_on_closed(void *owner)
 	struct attempt_setup setup = attempt->setup;
 
 	free(attempt->head);
+	free(attempt->networks);
 	free(attempt);
 	profile_release(setup.profile);
 	setup.handlers->on_closed(setup.owner);
@@ -150,6 +152,8 @@ static int make_jwt(const struct attempt *attempt, char *out, size_t size)
 	if (settings->token) {
 		claims.has_kid = claims.has_instance = true;
 		claims.takes_any = settings->takes_any_target;
+		claims.has_public_key = settings->has_public_key;
+		memcpy(claims.public_key, settings->public_key, sizeof(claims.public_key));
 		jwt_make_kid(claims.kid, settings->token);
 		memcpy(claims.instance, attempt->setup.instance, sizeof(claims.instance));
 		claims.has_binding = attempt->stream.ssl && !settings->interception &&
@@ -295,9 +299,27 @@ static bool may_be_intercepted(const struct attempt *attempt, unsigned status)
 	       (status == 200 || (status >= 400 && status < 500 && status != 426));
 }
 
+/* A hub of ours tells a guest in a word why it does not let it in. Return: false: it does not. */
+static bool format_invitation(const struct http_head *head, char *reason, size_t size)
+{
+	static const struct {
+		const char *word, *advice;
+	} words[] = {{"used", "by another machine; 'towpath-server list' on the hub tells from where and when, 'towpath-server revoke' "
+			      "ends it, 'towpath-server add --again' makes another"},
+		{"expired", "'towpath-server add --again' on the hub makes another"},
+		{"revoked", "'towpath-server add' on the hub makes another"}};
+	const struct http_field *field = http_head_find(head, "invitation", 0);
+
+	for (size_t i = 0; field && head->status == 403 && i < sizeof(words) / sizeof(*words); i++)
+		if (http_span_is(field->value, words[i].word))
+			return snprintf(reason, size, "the invitation is %s: %s", words[i].word, words[i].advice) > 0;
+	return false;
+}
+
 static void take_http_answer(struct attempt *attempt, const struct http_head *head, size_t used)
 {
 	char buf[256], reason[REASON_MAX], binding[TLS_DESCRIPTION_MAX + 80] = "";
+	const struct http_field *networks;
 	const char *wrong;
 
 	if (attempt->phase == ATTEMPT_PROXY) {
@@ -305,8 +327,15 @@ static void take_http_answer(struct attempt *attempt, const struct http_head *he
 		return;
 	}
 	wrong = upgrade_check_answer(head, attempt->key, buf, sizeof(buf));
+	networks = http_head_find(head, "networks", 0);
+	if (!wrong && networks && attempt->settings->token)
+		attempt->networks = strndup(networks->value.text, networks->value.len);
 	if (!wrong) {
 		start_tunnel(attempt, used);
+		return;
+	}
+	if (attempt->settings->token && format_invitation(head, reason, sizeof(reason))) {
+		attempt_fail(attempt, reason);
 		return;
 	}
 	if (may_be_intercepted(attempt, head->status))
@@ -504,6 +533,11 @@ int attempt_keep_session(SSL *ssl, SSL_SESSION *session)
 		*resume = copy;
 	}
 	return 0;
+}
+
+const char *attempt_networks(const struct attempt *attempt)
+{
+	return attempt->networks;
 }
 
 const char *attempt_tls_version(const struct attempt *attempt)

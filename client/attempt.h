@@ -55,5 +55,8 @@ void attempt_close(struct attempt *attempt);
 /* For profile_open(): keep the newest TLS session of each server for resumption. Return: 1 if it was kept. */
 int attempt_keep_session(SSL *ssl, SSL_SESSION *session);
 
+/* The networks behind the hub as it has told them, a stranger's bytes. Return: borrowed; NULL: it has not told. */
+const char *attempt_networks(const struct attempt *attempt);
+
 const char *attempt_tls_version(const struct attempt *attempt); /* "TLSv1.3", "none" */
 uint64_t attempt_rtt_us(const struct attempt *attempt);

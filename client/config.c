@@ -125,6 +125,9 @@ static void fill_defaults(struct client_config *config, struct ini_report *repor
 
 	key_fill_presets(&reader, report);
 	config->settings.takes_any_target = !line_of(config, "Target");
+	config->settings.has_public_key = config->has_device && config->wireguard.interface.has_private_key &&
+					  wg_config_public_key(config->wireguard.interface.private_key,
+						  config->settings.public_key);
 	if (!line_of(config, "Listen"))
 		default_listen(config, report);
 	if (!line_of(config, "Proxy"))

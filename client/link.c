@@ -177,8 +177,29 @@ static void release_link(struct link *link)
 	link->setup.handlers->on_closed(link->setup.owner);
 }
 
+/* To a machine that joins the hub tells what lies behind it. The supervisor reads no text of a stranger. */
+static void tell_networks(const struct link *link)
+{
+	const char *text = attempt_networks(link->attempt);
+	struct channel_networks told;
+	char one[PREFIX_TEXT_MAX];
+
+	memset(&told, 0, sizeof(told));
+	while (text && *text && told.count < CHANNEL_NETWORKS_MAX) {
+		size_t len = strcspn(text, ",");
+
+		snprintf(one, sizeof(one), "%.*s", (int)(len < sizeof(one) ? len : 0), text);
+		if (prefix_parse(one, &told.networks[told.count]) == 0)
+			told.count++;
+		text += len + (text[len] == ',');
+	}
+	if (told.count > 0)
+		channel_send(link->client->channel, CHANNEL_NETWORKS, &told, sizeof(told), -1);
+}
+
 static void on_link_up(void *owner)
 {
+	tell_networks(owner);
 	link_step(owner, LINK_EVENT_UP);
 }
 

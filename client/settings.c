@@ -76,6 +76,8 @@ static const struct record_field fields[] = {
 	{FIELD(ping_interval_ms, RECORD_NUMBER, 1, PING_MAX_MS)},
 	{FIELD(mask, RECORD_NUMBER, CARRIER_MASK_NONE, CARRIER_MASK_RANDOM)},
 	{FIELD(stock_path, RECORD_TEXT_OR_NULL, 1, SECRET_LEN_MAX)},
+	{FIELD(has_public_key, RECORD_BOOL, 0, 0)},
+	{FIELD(public_key, RECORD_BYTES, 0, 0)},
 	{FIELD(takes_any_target, RECORD_BOOL, 0, 0)},
 	{FIELD(stock_target_host, RECORD_TEXT, 1, HOST_LEN_MAX)},
 	{FIELD(stock_target_port, RECORD_NUMBER, 1, UINT16_MAX)},

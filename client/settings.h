@@ -43,7 +43,9 @@ struct client_settings {
 	char *proxy_password;
 	uint64_t ping_interval_ms;
 	enum carrier_mask mask;
-	char *stock_path;	 /* NULL: our own server */
+	char *stock_path; /* NULL: our own server */
+	bool has_public_key;
+	uint8_t public_key[32];	 /* of our device, for a hub that does not know it yet */
 	bool takes_any_target;	 /* Target is not said: a hub of ours is asked for whatever it serves */
 	char *stock_target_host; /* `r` and `rp` of the JWT; set also for our own server */
 	uint16_t stock_target_port;

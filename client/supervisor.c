@@ -62,6 +62,7 @@ struct supervisor {
 	char nameservers[ADDRESS_LIST_TEXT_MAX]; /* as the worker knows them */
 	uint64_t nameservers_us;		 /* when they were looked for; 0: never */
 	bool are_stale;				 /* the network has changed since then */
+	json_t *networks;			 /* see on_networks() */
 };
 
 static const struct client_config *config_of(const struct supervisor *s)
@@ -217,12 +218,39 @@ static void on_addresses(struct supervisor *s, const char *text)
 		uv_timer_start(&s->names_timer, on_names_timer, wait_ms, 0);
 }
 
+/* For `join`, which asks for the status. */
+static void on_networks(struct supervisor *s, const struct channel_networks *told)
+{
+	char text[PREFIX_TEXT_MAX];
+
+	json_decref(s->networks);
+	s->networks = json_array();
+	for (size_t i = 0; i < told->count && i < CHANNEL_NETWORKS_MAX; i++) {
+		const struct prefix *network = &told->networks[i];
+		sa_family_t family = network->addr.sa.sa_family;
+
+		if ((family == AF_INET && network->bits <= 32) || (family == AF_INET6 && network->bits <= 128))
+			json_array_append_new(s->networks, json_string(prefix_format(text, sizeof(text), network)));
+	}
+}
+
+/* "networks": told by the hub to a machine that joins. */
+static void on_report(void *owner, json_t *object)
+{
+	const struct supervisor *s = owner;
+
+	if (s->networks)
+		json_object_set(object, "networks", s->networks);
+}
+
 static void on_worker_message(void *owner, struct channel *channel, enum channel_kind kind, const void *payload)
 {
 	if (kind == CHANNEL_LINK_WANTED)
 		answer_link(owner, channel, payload);
 	else if (kind == CHANNEL_ADDRESSES)
 		on_addresses(owner, payload);
+	else if (kind == CHANNEL_NETWORKS)
+		on_networks(owner, payload);
 }
 
 /* --- what the worker is given --- */
@@ -299,6 +327,7 @@ static void on_close(void *owner)
 	struct supervisor *s = owner;
 
 	link_marks_close(&s->marks);
+	json_decref(s->networks);
 	if (s->has_timer)
 		uv_close((uv_handle_t *)&s->names_timer, NULL);
 }
@@ -400,6 +429,7 @@ static int run(struct supervisor *s)
 		.on_ready = on_ready,
 		.on_worker_gone = on_worker_gone,
 		.on_network = on_network,
+		.on_report = on_report,
 		.reload = reload,
 		.on_close = on_close,
 	};

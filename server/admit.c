@@ -53,16 +53,16 @@ static bool hash_text(uint8_t ret_hash[HASH_LEN], const void *text, size_t len)
 }
 
 /* Two clients with one token, or one path, could not be told apart. */
-static int add_token(struct admit_table *table, const struct server_settings_client *client, struct err *err)
+static int add_token(struct admit_table *table, const char *token, uint32_t client, const char *name, struct err *err)
 {
 	struct token_entry *entry = &table->tokens[table->token_count];
 
-	jwt_make_kid(entry->kid, client->token);
-	entry->client = client->number;
+	jwt_make_kid(entry->kid, token);
+	entry->client = client;
 	for (size_t i = 0; i < table->token_count; i++)
 		if (memcmp(table->tokens[i].kid, entry->kid, JWT_KID_LEN) == 0)
-			return err_set(err, -EINVAL, "%s has another client's Token", client->name);
-	entry->token = strdup(client->token);
+			return err_set(err, -EINVAL, "%s has another client's Token", name);
+	entry->token = strdup(token);
 	if (!entry->token)
 		return err_system(err, -ENOMEM, "clients");
 	table->token_count++;
@@ -83,29 +83,32 @@ static int add_path(struct admit_table *table, const struct server_settings_clie
 	return 0;
 }
 
-static int add_clients(
-	struct admit_table *table, const struct server_settings_client *clients, size_t count, struct err *err)
+static int add_clients(struct admit_table *table, const struct server_settings *settings, struct err *err)
 {
+	const struct server_settings_client *clients = settings->clients;
 	int rc = 0;
 
-	for (size_t i = 0; rc == 0 && i < count; i++) {
+	for (size_t i = 0; rc == 0 && i < settings->client_count; i++) {
 		if (clients[i].token)
-			rc = add_token(table, &clients[i], err);
+			rc = add_token(table, clients[i].token, clients[i].number, clients[i].name, err);
 		if (rc == 0 && clients[i].stock_path)
 			rc = add_path(table, &clients[i], err);
 	}
+	for (size_t i = 0; rc == 0 && i < settings->gone_count; i++)
+		rc = add_token(table, settings->gone[i].token, 0, "a revoked client", err);
 	return rc;
 }
 
-int admit_table_open(struct admit_table **ret, const struct server_settings_client *clients, size_t client_count,
-	const struct addr *target, struct err *err)
+int admit_table_open(struct admit_table **ret, const struct server_settings *settings, struct err *err)
 {
+	const struct addr *target = &settings->target;
+	size_t client_count = settings->client_count;
 	struct admit_table *table = calloc(1, sizeof(*table));
 	int rc;
 
 	if (!table)
 		return err_system(err, -ENOMEM, "clients");
-	table->tokens = calloc(client_count + 1, sizeof(*table->tokens));
+	table->tokens = calloc(client_count + settings->gone_count + 1, sizeof(*table->tokens));
 	table->paths = calloc(client_count + 1, sizeof(*table->paths));
 	addr_format_host(table->host, sizeof(table->host), target);
 	snprintf(table->host_in_brackets, sizeof(table->host_in_brackets),
@@ -116,7 +119,7 @@ int admit_table_open(struct admit_table **ret, const struct server_settings_clie
 	else if (RAND_bytes((unsigned char *)table->dummy, DUMMY_LEN) != 1)
 		rc = err_openssl(err, -EIO, "random numbers");
 	else
-		rc = add_clients(table, clients, client_count, err);
+		rc = add_clients(table, settings, err);
 	if (rc < 0) {
 		admit_table_close(table);
 		return rc;
@@ -192,7 +195,9 @@ static const char *check_credentials(const struct admit_table *table, const stru
 		*ret = (struct admit_grant){.client = token->client,
 			.has_instance = claims->has_instance,
 			.has_iat = claims->has_iat,
-			.iat_s = claims->iat_s};
+			.iat_s = claims->iat_s,
+			.has_public_key = claims->has_public_key};
+		memcpy(ret->public_key, claims->public_key, sizeof(ret->public_key));
 		memcpy(ret->instance, claims->instance, sizeof(ret->instance));
 		return NULL;
 	}

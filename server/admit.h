@@ -13,19 +13,20 @@
 
 struct admit_table; /* the clients, by key id and by hash of stock path */
 
-/* @target: the only one that a JWT may ask for. Copies what it needs. Return: 0, -EINVAL where two clients have the
+/* @settings: clients, tokens that are gone, and the only target that a JWT may ask for. Copies what it needs. Return: 0, -EINVAL where two clients have the
  * same Token or StockPath, or another negative errno. */
-int admit_table_open(struct admit_table **ret, const struct server_settings_client *clients, size_t client_count,
-	const struct addr *target, struct err *err);
+int admit_table_open(struct admit_table **ret, const struct server_settings *settings, struct err *err);
 void admit_table_close(struct admit_table *table); /* wipes the secrets; NULL is fine */
 
 struct admit_grant {
-	uint32_t client;   /* its number */
+	uint32_t client;   /* its number; 0: its token was revoked */
 	bool is_stock;	   /* came in by its stock path, not by its token */
 	bool has_instance; /* our client; false: every session is a flow of its own */
 	uint8_t instance[JWT_INSTANCE_LEN];
 	bool has_iat;
 	int64_t iat_s; /* the client's clock when it asked: seconds since 1970 */
+	bool has_public_key;
+	uint8_t public_key[32]; /* of its device */
 };
 
 /* @binding: of this TLS session. NULL where a proxy terminates TLS for us (ws:// listener): then none is checked.

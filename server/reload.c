@@ -11,6 +11,16 @@
 #include "server/session.h"
 
 #include <errno.h>
+#include <string.h>
+
+/* True if another machine has used the invitation by which this one came in. */
+static bool is_outrun(const struct server_settings *settings, const struct admit_grant *grant)
+{
+	const struct server_settings_client *now = server_settings_find(settings, grant->client);
+
+	return now && now->has_joined && grant->has_public_key &&
+	       memcmp(now->joined_key, grant->public_key, sizeof(now->joined_key)) != 0;
+}
 
 /* True if the stock path or token that let @client in is still valid. */
 static bool is_admitted(const struct hub *hub, const struct server_settings *settings, uint32_t client, bool is_stock)
@@ -18,7 +28,7 @@ static bool is_admitted(const struct hub *hub, const struct server_settings *set
 	const struct server_settings_client *before = server_settings_find(&hub->settings, client);
 	const struct server_settings_client *now = server_settings_find(settings, client);
 
-	if (!now)
+	if (!before || !now)
 		return false;
 	return is_stock ? text_is_same(before->stock_path, now->stock_path) : text_is_same(before->token, now->token);
 }
@@ -33,6 +43,8 @@ static void revoke_clients(struct hub *hub, const struct server_settings *settin
 			session_revoke(node->session, "its proxy is none of TrustedProxies any more");
 		else if (grant && !is_admitted(hub, settings, grant->client, grant->is_stock))
 			session_revoke(node->session, "it may not come in any more");
+		else if (grant && is_outrun(settings, grant))
+			session_revoke(node->session, "another machine has used its invitation");
 	}
 	/* Only flows of clients that came by a token outlive their sessions. */
 	for (size_t i = 0; i < hub->settings.client_count; i++)
@@ -62,7 +74,7 @@ int hub_reload(struct hub *hub, struct server_settings *settings, struct err *er
 		return err_set(err, -EPROTO, "other listeners than at the start");
 	rc = renew_tls(&tls, hub, settings, err);
 	if (rc == 0)
-		rc = admit_table_open(&admit, settings->clients, settings->client_count, &settings->target, err);
+		rc = admit_table_open(&admit, settings, err);
 	if (rc == 0 && passages_reload(hub, settings) < 0) {
 		admit_table_close(admit);
 		rc = err_system(err, -ENOMEM, "published services");

@@ -120,7 +120,10 @@ static void enter(struct session *session, enum session_state state)
 /* The client is in the settings: a reload ends the sessions and flows of clients that are gone before it swaps them. */
 static const char *client_name(const struct session *session)
 {
-	return server_settings_find(&session->hub->settings, session->grant.client)->name;
+	const struct server_settings_client *client =
+		server_settings_find(&session->hub->settings, session->grant.client);
+
+	return client ? client->name : "a revoked client";
 }
 
 /* --- the end --- */
@@ -219,6 +222,18 @@ static const struct carrier_handlers tunnel_handlers = {
 	.on_closed = on_stream_closed,
 };
 
+/* A machine that shows the token of an unused invitation, and no key yet, asks what it is invited to. Return: NULL to all
+ * others. */
+static const char *networks_to_tell(const struct session *session)
+{
+	const struct server_settings *settings = &session->hub->settings;
+	const struct server_settings_client *client = server_settings_find(settings, session->grant.client);
+
+	return client && client->waits_until_s && !session->grant.is_stock && !session->grant.has_public_key
+		       ? settings->networks
+		       : NULL;
+}
+
 /* The flow can be used: write the 101, then hand the stream and what came behind the request to a carrier. The 101 is
  * flushed before the carrier starts, so that it is not held up by the first datagrams. */
 static void start_tunnel(struct session *session)
@@ -229,7 +244,7 @@ static void start_tunnel(struct session *session)
 	char answer[UPGRADE_ANSWER_MAX];
 	struct http_span key = {session->key, UPGRADE_KEY_TEXT_LEN};
 	const struct channel_clock clock = {.wall_s = session->grant.iat_s, .client = session->grant.client};
-	int len = upgrade_write_answer(answer, sizeof(answer), key, clock_wall_s());
+	int len = upgrade_write_answer(answer, sizeof(answer), key, clock_wall_s(), networks_to_tell(session));
 
 	if (len < 0 || tls_stream_write(&session->stream, answer, (size_t)len) < 0) {
 		session_close(session);
@@ -311,11 +326,55 @@ static void refuse_lost(struct session *session)
 		"a reverse proxy has taken the upgrade out of the request");
 }
 
+/* A guest whose invitation is good no more hears so, by one word: its program knows what helps. */
+static void refuse_invitation(struct session *session, const char *word)
+{
+	char fields[64];
+
+	snprintf(fields, sizeof(fields), "invitation: %s\r\nretry-after: 10\r\nconnection: close\r\n", word);
+	log_notice(
+		"session", "%s: refused from %s: its invitation is %s", client_name(session), session->from_text, word);
+	refuse(session, "403 Forbidden", fields, word);
+}
+
+/* Return: NULL, or the word for an invitation that is good no more. */
+static const char *find_invitation_fault(const struct session *session)
+{
+	const struct server_settings_client *client =
+		server_settings_find(&session->hub->settings, session->grant.client);
+
+	if (!client)
+		return "revoked";
+	if (session->grant.is_stock)
+		return NULL;
+	if (client->waits_until_s && (uint64_t)clock_wall_s() > client->waits_until_s)
+		return "expired";
+	if (client->has_joined && session->grant.has_public_key &&
+		memcmp(client->joined_key, session->grant.public_key, sizeof(client->joined_key)) != 0)
+		return "used";
+	return NULL;
+}
+
+/* The first machine that shows the token of an invitation is its owner. The supervisor decides, and its settings that
+ * follow end the sessions of others. */
+static void tell_key(const struct session *session)
+{
+	const struct server_settings_client *client =
+		server_settings_find(&session->hub->settings, session->grant.client);
+	struct channel_enrol enrol = {.from = session->from, .client = session->grant.client};
+
+	if (!client->waits_until_s || !session->grant.has_public_key || session->grant.is_stock)
+		return;
+	memcpy(enrol.public_key, session->grant.public_key, sizeof(enrol.public_key));
+	channel_send(session->hub->channel, CHANNEL_ENROL, &enrol, sizeof(enrol), -1);
+}
+
 /* The upgrade was admitted and the visitor has returned: close it, get the flow. */
 static void attach(struct session *session)
 {
 	struct tcp_rate rate;
 	uint32_t rtt_ms = tcp_rate_read(session->stream.fd, &rate) == 0 ? rate.rtt_us / 1000 : 0;
+	const char *word;
 	int rc;
 
 	visitor_close(session->visitor);
@@ -324,6 +383,12 @@ static void attach(struct session *session)
 		refuse_lost(session);
 		return;
 	}
+	word = find_invitation_fault(session);
+	if (word) {
+		refuse_invitation(session, word);
+		return;
+	}
+	tell_key(session);
 	enter(session, SESSION_WAITING);
 	tls_stream_pause(&session->stream, true);
 	rc = flow_table_attach(&session->hub->flows, &session->grant, rtt_ms, session, &session->flow);

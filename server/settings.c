@@ -22,16 +22,23 @@
 
 #define CLIENTS_MAX 100000
 #define NAMES_MAX 100000 /* published ones; a file of so many is read in seconds */
+#define NETWORKS_TEXT_MAX 3072
 #define NAME_LEN_MAX 63
 #define WORD_LEN_MAX 256 /* of a token and a stock path */
 #define TOKEN_LEN_MIN 16
 #define PEM_LEN_MAX (1u << 20)	/* a chain and a key are a few KB */
 #define PAGE_LEN_MAX (1u << 20) /* of HTML */
+#define WALL_S_MAX (1ull << 40)
 #define PING_MAX_MS (24u * 3600 * 1000)
 
 static const char *find_path_fault(const char *text)
 {
 	return text_is_made_of(text, strlen(text), "_-/") ? NULL : "not made of letters, digits, _, - and /";
+}
+
+static const char *find_networks_fault(const char *text)
+{
+	return text_is_made_of(text, strlen(text), ".:/,") ? NULL : "not made of networks and commas";
 }
 
 static const char *find_word_fault(const char *text)
@@ -57,9 +64,17 @@ static const struct record_field client_fields[] = {
 	{FIELD(name, RECORD_TEXT, 1, NAME_LEN_MAX)},
 	{FIELD(token, RECORD_TEXT_OR_NULL, TOKEN_LEN_MIN, WORD_LEN_MAX), .find_fault = find_word_fault},
 	{FIELD(stock_path, RECORD_TEXT_OR_NULL, 1, WORD_LEN_MAX), .find_fault = find_path_fault},
+	{FIELD(waits_until_s, RECORD_NUMBER, 0, WALL_S_MAX)},
+	{FIELD(has_joined, RECORD_BOOL, 0, 0)},
+	{FIELD(joined_key, RECORD_BYTES, 0, 0)},
 };
 static const struct record client_record = {
 	"client", client_fields, sizeof(client_fields) / sizeof(*client_fields), sizeof(struct server_settings_client)};
+
+static const struct record_field gone_fields[] = {
+	{NULL, RECORD_TEXT, 0, sizeof(char *), TOKEN_LEN_MIN, WORD_LEN_MAX, .find_fault = find_word_fault},
+};
+static const struct record gone_record = {"gone", gone_fields, 1, sizeof(struct server_settings_gone)};
 
 #undef FIELD
 #define FIELD(...) RECORD_FIELD(struct prefix, __VA_ARGS__)
@@ -99,6 +114,8 @@ static const struct record_field fields[] = {
 	{FIELD(certificate_key_pem, RECORD_TEXT_OR_NULL, 1, PEM_LEN_MAX)},
 	{FIELD(target, RECORD_ADDR, 0, 0)},
 	{LIST(clients, client_count, &client_record, 0, CLIENTS_MAX)},
+	{LIST(gone, gone_count, &gone_record, 0, CLIENTS_MAX)},
+	{FIELD(networks, RECORD_TEXT_OR_NULL, 1, NETWORKS_TEXT_MAX), .find_fault = find_networks_fault},
 	{FIELD(max_clients, RECORD_NUMBER, 1, SERVER_SETTINGS_CLIENTS_MAX)},
 	{FIELD(max_sessions_per_client, RECORD_NUMBER, 1, UINT16_MAX)},
 	{FIELD(ping_interval_ms, RECORD_NUMBER, 1, PING_MAX_MS)},

@@ -27,8 +27,16 @@ struct server_settings_listener {
 struct server_settings_client {
 	uint32_t number; /* channel_flow.client, see client_number.h */
 	char *name;
-	char *token;	  /* NULL: none */
-	char *stock_path; /* NULL: none */
+	char *token;		/* NULL: none */
+	char *stock_path;	/* NULL: none */
+	uint64_t waits_until_s; /* its public key is still to come, until then; 0: not */
+	bool has_joined;	/* by an invitation: no machine with another key may come in */
+	uint8_t joined_key[32];
+};
+
+/* The token of a client that was revoked, to tell a late guest. */
+struct server_settings_gone {
+	char *token;
 };
 
 /* A [Publish] with ServerName. */
@@ -48,6 +56,9 @@ struct server_settings {
 	struct addr target;
 	struct server_settings_client *clients; /* in the order of their numbers */
 	size_t client_count;
+	struct server_settings_gone *gone;
+	size_t gone_count;
+	char *networks; /* behind the hub, for a machine that joins: "10.10.0.0/24,192.168.1.0/24"; NULL: none */
 	uint32_t max_clients;
 	uint32_t max_sessions_per_client;
 	uint64_t ping_interval_ms;

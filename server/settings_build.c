@@ -14,10 +14,13 @@
 #include "server/settings_build.h"
 
 #include "common/base/array.h"
+#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/secret.h"
 #include "common/tunnel/tls.h"
 #include "server/certificate.h"
+#include "server/gone.h"
+#include "server/networks.h"
 #include "server/page.h"
 
 #include <errno.h>
@@ -105,12 +108,33 @@ static int take_publishes(struct settings_build *build, struct settings_build_fr
 	return 0;
 }
 
+/* The tokens of revoked clients, but those that somebody has given to another client since. Return: what they are borrowed
+ * from. */
+static json_t *take_gone(
+	const struct settings_build_frame *frame, const struct server_config *config, struct server_settings *settings)
+{
+	json_t *list = gone_read(frame->folder, clock_wall_s()), *at;
+	const char *token;
+
+	for (size_t i = 0; i < config->client_count; i++)
+		if (config->clients[i].token)
+			json_object_del(list, config->clients[i].token);
+	settings->gone = calloc(json_object_size(list) + 1, sizeof(*settings->gone));
+	json_object_foreach (list, token, at)
+		if (settings->gone)
+			settings->gone[settings->gone_count++].token = (char *)(uintptr_t)token;
+	return list;
+}
+
 /* A memory file, because the worker may open none and gets all it needs by a descriptor; a sealed one cannot be changed
  * behind its back. All that the settings point to is borrowed, except certificate, key and page, which are the
  * caller's. */
 static int write_settings(struct settings_build *build, const struct settings_build_frame *frame,
 	const struct server_config *config, struct server_settings *settings, struct err *err)
 {
+	char networks[NETWORKS_TEXT_MAX];
+	json_t *gone;
+
 	snprintf(settings->name, sizeof(settings->name), "%s", config->name);
 	settings->listeners = frame->listeners;
 	settings->listener_count = frame->listener_count;
@@ -125,9 +149,19 @@ static int write_settings(struct settings_build *build, const struct settings_bu
 		settings->clients[i] = (struct server_settings_client){.number = entry->number,
 			.name = entry->client->name,
 			.token = entry->client->token,
-			.stock_path = entry->client->stock_path};
+			.stock_path = entry->client->stock_path,
+			.waits_until_s =
+				server_client_waits(entry->client) ? (uint64_t)entry->client->invited_until_s : 0,
+			.has_joined = entry->client->joined_s && entry->client->has_public_key};
+		memcpy(settings->clients[i].joined_key, entry->client->public_key,
+			sizeof(settings->clients[i].joined_key));
 	}
+	networks_format_behind(config, networks);
+	settings->networks = networks[0] ? networks : NULL;
+	gone = take_gone(frame, config, settings);
 	build->settings_fd = server_settings_write(settings, err);
+	json_decref(gone);
+	free(settings->gone);
 	free(settings->clients);
 	return build->settings_fd < 0 ? build->settings_fd : 0;
 }

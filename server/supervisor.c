@@ -27,6 +27,7 @@
 #include "common/process/spawn.h"
 #include "common/process/supervise.h"
 #include "server/certificate.h"
+#include "server/enrol.h"
 #include "server/flow_socket.h"
 #include "server/listener.h"
 #include "server/open_port.h"
@@ -159,6 +160,9 @@ static void on_worker_message(void *owner, struct channel *channel, enum channel
 		const struct channel_home *wanted = payload;
 
 		answer(channel, CHANNEL_HOME_SOCKET, wanted->ticket, open_home_socket(&s->settings, wanted));
+	} else if (kind == CHANNEL_ENROL) {
+		if (enrol_take(configuration_in_use(&s->configuration), &s->settings.clients, payload, clock_wall_s()))
+			supervise_reload_soon(s->supervise);
 	} else if (kind == CHANNEL_CLOCK && host) {
 		/* A client whose clock has gone back: WireGuard would refuse its handshakes as replays. */
 		const struct channel_clock *clock = payload;

@@ -86,7 +86,7 @@ static int worker_open(void *owner, struct err *err)
 	flow_table_init(&hub->flows, &flows);
 	rc = hub_make_tls(&hub->tls, settings, err);
 	if (rc == 0)
-		rc = admit_table_open(&hub->admit, settings->clients, settings->client_count, &settings->target, err);
+		rc = admit_table_open(&hub->admit, settings, err);
 	if (rc == 0)
 		rc = pump_init(&hub->pump, POOL_CELLS, err);
 	if (rc == 0 && passages_open(&hub->passages, settings) < 0)

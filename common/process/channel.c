@@ -63,6 +63,8 @@ static const struct channel_rule channel_rules[] = {
 	[CHANNEL_CLOCK] = {CHANNEL_WORKER, sizeof(struct channel_clock), CHANNEL_FD_NEVER, true},
 	[CHANNEL_HOME_WANTED] = {CHANNEL_WORKER, sizeof(struct channel_home), CHANNEL_FD_NEVER, true},
 	[CHANNEL_PAGE_WANTED] = {CHANNEL_WORKER, sizeof(struct channel_page), CHANNEL_FD_NEVER, true},
+	[CHANNEL_ENROL] = {CHANNEL_WORKER, sizeof(struct channel_enrol), CHANNEL_FD_NEVER, true},
+	[CHANNEL_NETWORKS] = {CHANNEL_WORKER, sizeof(struct channel_networks), CHANNEL_FD_NEVER, true},
 };
 
 struct channel_packet {

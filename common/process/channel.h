@@ -10,6 +10,7 @@
 
 #include "common/base/addr.h"
 #include "common/base/err.h"
+#include "common/base/prefix.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -17,7 +18,8 @@
 
 #define CHANNEL_FD 3 /* the worker's end, in the worker */
 #define CHANNEL_TEXT_MAX 512
-#define CHANNEL_PAYLOAD_MAX 1024
+#define CHANNEL_PAYLOAD_MAX 2560
+#define CHANNEL_NETWORKS_MAX 64
 
 enum channel_kind {
 	/* supervisor → worker */
@@ -47,6 +49,8 @@ enum channel_kind {
 	CHANNEL_CLOCK,	     /* server: struct channel_clock: the time that a client has told while it came in */
 	CHANNEL_HOME_WANTED, /* server: struct channel_home */
 	CHANNEL_PAGE_WANTED, /* struct channel_page: a text of the status page, as it is now */
+	CHANNEL_ENROL, /* server: struct channel_enrol: the public key of a client that has come in by an invitation */
+	CHANNEL_NETWORKS, /* client: struct channel_networks: what lies behind the hub, told to a machine that joins */
 };
 
 struct channel_index {
@@ -98,6 +102,18 @@ struct channel_page_port {
 
 struct channel_page {
 	uint32_t text; /* enum status_text */
+	uint32_t reserved;
+};
+
+struct channel_enrol {
+	struct addr from;
+	uint32_t client; /* its number in the settings */
+	uint8_t public_key[32];
+};
+
+struct channel_networks {
+	struct prefix networks[CHANNEL_NETWORKS_MAX];
+	uint32_t count;
 	uint32_t reserved;
 };
 

@@ -650,6 +650,11 @@ static const struct control_handlers control_handlers = {on_control_request};
 
 /* --- signals, timers --- */
 
+void supervise_reload_soon(struct supervise *supervise)
+{
+	uv_timer_start(&supervise->reload_timer, on_reload_timer, 0, 0);
+}
+
 static void on_signal(uv_signal_t *handle, int number)
 {
 	struct supervise *s = handle->data;
@@ -661,7 +666,7 @@ static void on_signal(uv_signal_t *handle, int number)
 	else if (number == SIGUSR1)
 		ask_status(s, NULL);
 	else if (number == SIGHUP) /* all that come before the loop turns are one reload */
-		uv_timer_start(&s->reload_timer, on_reload_timer, 0, 0);
+		supervise_reload_soon(s);
 }
 
 static void on_alive_timer(uv_timer_t *timer)

@@ -94,5 +94,7 @@ int supervise_open_status(
 void supervise_use_status(struct supervise *supervise, struct status_port *port);
 /* Say that the work begun by on_up() is done: `up` may return. */
 void supervise_flow(struct supervise *supervise);
+/* Read the configuration again, when the loop comes to it; as SIGHUP does. */
+void supervise_reload_soon(struct supervise *supervise);
 /* The channel to the worker. NULL: none runs at the moment. */
 struct channel *supervise_channel(struct supervise *supervise);

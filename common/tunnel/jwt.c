@@ -115,6 +115,10 @@ static int add_own_claims(json_t *object, const struct jwt_claims *claims)
 		base64_encode(binding, sizeof(binding), claims->binding, JWT_BINDING_LEN, BASE64_URL);
 		rc |= json_object_set_new(object, "cb", json_string(binding));
 	}
+	if (claims->has_public_key) {
+		base64_encode(binding, sizeof(binding), claims->public_key, sizeof(claims->public_key), BASE64_URL);
+		rc |= json_object_set_new(object, "pub", json_string(binding));
+	}
 	if (claims->takes_any)
 		rc |= json_object_set_new(object, "any", json_true());
 	return rc;
@@ -300,7 +304,7 @@ static bool take_iat(const json_t *value, struct jwt_claims *ret)
 static bool take_claims(const json_t *object, struct jwt_claims *ret)
 {
 	const json_t *instance = json_object_get(object, "inst"), *binding = json_object_get(object, "cb");
-	const json_t *any = json_object_get(object, "any");
+	const json_t *any = json_object_get(object, "any"), *key = json_object_get(object, "pub");
 	const char *text;
 	json_int_t port;
 
@@ -318,8 +322,12 @@ static bool take_claims(const json_t *object, struct jwt_claims *ret)
 	text = json_string_value(binding);
 	ret->has_binding =
 		text && base64_decode(ret->binding, JWT_BINDING_LEN, text, strlen(text), BASE64_URL) == JWT_BINDING_LEN;
+	text = json_string_value(key);
+	ret->has_public_key = text && base64_decode(ret->public_key, sizeof(ret->public_key), text, strlen(text),
+					      BASE64_URL) == sizeof(ret->public_key);
 	ret->takes_any = json_is_true(any);
-	if ((instance && !ret->has_instance) || (binding && !ret->has_binding) || (any && !json_is_boolean(any)))
+	if ((instance && !ret->has_instance) || (binding && !ret->has_binding) || (any && !json_is_boolean(any)) ||
+		(key && !ret->has_public_key))
 		return false;
 	return take_kid(json_object_get(object, "kid"), ret) && take_iat(json_object_get(object, "iat"), ret);
 }

@@ -25,6 +25,8 @@ struct jwt_claims {
 	int64_t iat_s;
 	bool has_binding;
 	uint8_t binding[JWT_BINDING_LEN];
+	bool has_public_key;
+	uint8_t public_key[32]; /* pub: of the client's WireGuard device, for a hub that does not know it yet */
 	bool takes_any; /* any: r and rp are for a stock server; a hub of ours is asked for whatever it serves */
 };
 

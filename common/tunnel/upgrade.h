@@ -10,7 +10,7 @@
 #define UPGRADE_KEY_TEXT_LEN 24	   /* base64 of 16 bytes */
 #define UPGRADE_ACCEPT_TEXT_LEN 28 /* base64 of a SHA-1 */
 #define UPGRADE_REQUEST_MAX 8192
-#define UPGRADE_ANSWER_MAX 512
+#define UPGRADE_ANSWER_MAX 4096
 
 /* A request as a server reads it. */
 struct upgrade_request {
@@ -42,8 +42,9 @@ struct upgrade_ask {
 /* Write the request in a stock client's order. Return: bytes written, or -ENOBUFS. */
 int upgrade_write_request(char *buf, size_t size, const struct upgrade_ask *ask);
 
-/* Write the 101 as a stock client wants it. @wall_s: for `date`. Return: bytes written, or -ENOBUFS. */
-int upgrade_write_answer(char *buf, size_t size, struct http_span key, int64_t wall_s);
+/* Write the 101 as a stock client wants it. @wall_s: for `date`. @networks: for a machine of ours that joins; NULL: none
+ * are told. Return: bytes written, or -ENOBUFS. */
+int upgrade_write_answer(char *buf, size_t size, struct http_span key, int64_t wall_s, const char *networks);
 
 /* 16 random bytes as base64, terminated. */
 void upgrade_make_key(char out[UPGRADE_KEY_TEXT_LEN + 1]);

@@ -209,6 +209,23 @@ static void worker_asks_for_a_published_service_by_its_number(void **state)
 	assert_memory_equal(f->supervisor.last_payload, &wanted, sizeof(wanted));
 }
 
+static void worker_tells_a_guests_key_and_the_networks_behind_a_hub(void **state)
+{
+	const struct channel_enrol enrol = {.client = 3, .public_key = {9, 8, 7}};
+	struct channel_networks networks;
+	struct fixture *f = *state;
+
+	memset(&networks, 0, sizeof(networks));
+	networks.count = CHANNEL_NETWORKS_MAX;
+	assert_int_equal(channel_send(f->worker.channel, CHANNEL_ENROL, &enrol, sizeof(enrol), -1), 0);
+	run_until(f, &f->supervisor.messages, 1);
+	assert_memory_equal(f->supervisor.last_payload, &enrol, sizeof(enrol));
+	assert_int_equal(channel_send(f->worker.channel, CHANNEL_NETWORKS, &networks, sizeof(networks), -1), 0);
+	run_until(f, &f->supervisor.messages, 2);
+	assert_int_equal(f->supervisor.last_kind, CHANNEL_NETWORKS);
+	assert_memory_equal(f->supervisor.last_payload, &networks, sizeof(networks));
+}
+
 static void status_page_gets_its_port_and_the_texts_it_asks_for(void **state)
 {
 	const struct channel_page wanted = {.text = 2};
@@ -331,7 +348,7 @@ static void closing_inside_a_message(void **state)
 
 static void send_raw(int fd, uint32_t kind, const void *payload, size_t len, int fd_count)
 {
-	uint8_t bytes[HEADER_LEN + 2048] = {0};
+	uint8_t bytes[HEADER_LEN + 4096] = {0};
 	union {
 		struct cmsghdr header;
 		char bytes[CMSG_SPACE(sizeof(int) * 8)];
@@ -397,7 +414,7 @@ static void payload_too_long(void **state)
 
 static void message_over_the_maximum(void **state)
 {
-	static const char zeros[2000];
+	static const char zeros[CHANNEL_PAYLOAD_MAX + 1];
 	struct fixture *f = *state;
 
 	send_raw(f->raw, CHANNEL_STATE, zeros, sizeof(zeros), 0);
@@ -529,6 +546,7 @@ int main(void)
 		BOTH(descriptor_goes_down),
 		BOTH(refusal_goes_without_descriptor),
 		BOTH(worker_asks_for_a_published_service_by_its_number),
+		BOTH(worker_tells_a_guests_key_and_the_networks_behind_a_hub),
 		BOTH(status_page_gets_its_port_and_the_texts_it_asks_for),
 		BOTH(without_a_free_descriptor_a_reply_is_a_refusal),
 		BOTH(text_arrives_terminated_and_cut),

@@ -28,6 +28,7 @@ static const struct server_settings_client clients[] = {
 	{OLD, old, NULL, old_path},
 	{FAR, far, far_token, NULL},
 };
+#define GONE_TOKEN "a-token-that-was-revoked"
 #define CLIENT_COUNT (sizeof(clients) / sizeof(clients[0]))
 
 static const uint8_t binding[JWT_BINDING_LEN] = {1, 2, 3};
@@ -74,13 +75,24 @@ static struct ask ask_of_stock(const char *path)
 	return ask;
 }
 
+static struct server_settings_gone gone[] = {{(char *)(uintptr_t)GONE_TOKEN}};
+
+static int open_with(struct admit_table **ret, const struct server_settings_client *list, size_t count,
+	const struct addr *target, struct err *err)
+{
+	struct server_settings settings = {.client_count = count, .target = *target, .gone = gone, .gone_count = 1};
+
+	settings.clients = (struct server_settings_client *)(uintptr_t)list;
+	return admit_table_open(ret, &settings, err);
+}
+
 static struct admit_table *open_table(const char *target)
 {
 	struct admit_table *table = NULL;
 	struct addr addr;
 
 	assert_int_equal(addr_parse(target, 0, &addr), 0);
-	assert_int_equal(admit_table_open(&table, clients, CLIENT_COUNT, &addr, NULL), 0);
+	assert_int_equal(open_with(&table, clients, CLIENT_COUNT, &addr, NULL), 0);
 	return table;
 }
 
@@ -146,6 +158,36 @@ static void own_client_takes_any_target(void **state)
 	assert_true(check_at("[::1]:51820", &ask, &grant));
 	stock.claims.takes_any = true;
 	assert_false(check_at("127.0.0.1:51871", &stock, &grant));
+}
+
+/* A revoked token opens nothing, but its owner is known: client 0. */
+static void revoked_token_is_known(void **state)
+{
+	struct ask ask = ask_of_laptop();
+	struct admit_grant grant = {.client = 7};
+
+	(void)state;
+	jwt_make_kid(ask.claims.kid, GONE_TOKEN);
+	assert_false(check_at("127.0.0.1:51820", &ask, &grant));
+	ask.key = GONE_TOKEN;
+	assert_true(check_at("127.0.0.1:51820", &ask, &grant));
+	assert_int_equal(grant.client, 0);
+}
+
+/* The public key of the client's device is handed on as it came. */
+static void public_key_is_handed_on(void **state)
+{
+	struct ask ask = ask_of_laptop();
+	struct admit_grant grant = {0};
+
+	(void)state;
+	assert_true(check_at("127.0.0.1:51820", &ask, &grant));
+	assert_false(grant.has_public_key);
+	ask.claims.has_public_key = true;
+	memset(ask.claims.public_key, 9, sizeof(ask.claims.public_key));
+	assert_true(check_at("127.0.0.1:51820", &ask, &grant));
+	assert_true(grant.has_public_key);
+	assert_memory_equal(grant.public_key, ask.claims.public_key, sizeof(grant.public_key));
 }
 
 /* A token longer than a block of the hash works like any other. */
@@ -329,7 +371,7 @@ static void path_v1_and_signature(void **state)
 
 	(void)state;
 	addr_parse("127.0.0.1:51820", 0, &addr);
-	assert_int_equal(admit_table_open(&table, both, 2, &addr, NULL), 0);
+	assert_int_equal(open_with(&table, both, 2, &addr, NULL), 0);
 	jwt_encode(ask.jwt, sizeof(ask.jwt), &ask.claims, ask.key, strlen(ask.key));
 	assert_false(check_text(table, "v1", ask.jwt, binding, &grant));
 	ask = ask_of_stock("v1");
@@ -351,9 +393,9 @@ static void same_secret_twice(void **state)
 
 	(void)state;
 	addr_parse("127.0.0.1:51820", 0, &addr);
-	assert_int_equal(admit_table_open(&table, tokens, 2, &addr, &err), -EINVAL);
+	assert_int_equal(open_with(&table, tokens, 2, &addr, &err), -EINVAL);
 	assert_string_equal(err.text, "phone has another client's Token");
-	assert_int_equal(admit_table_open(&table, paths, 2, &addr, &err), -EINVAL);
+	assert_int_equal(open_with(&table, paths, 2, &addr, &err), -EINVAL);
 	assert_string_equal(err.text, "phone has another client's StockPath");
 	assert_null(table);
 }
@@ -368,7 +410,7 @@ static void no_clients(void **state)
 
 	(void)state;
 	addr_parse("127.0.0.1:51820", 0, &addr);
-	assert_int_equal(admit_table_open(&table, NULL, 0, &addr, NULL), 0);
+	assert_int_equal(open_with(&table, NULL, 0, &addr, NULL), 0);
 	jwt_encode(ask.jwt, sizeof(ask.jwt), &ask.claims, ask.key, strlen(ask.key));
 	assert_false(check_text(table, "v1", ask.jwt, binding, &grant));
 	admit_table_close(table);
@@ -380,6 +422,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(own_client),
 		cmocka_unit_test(own_client_takes_any_target),
+		cmocka_unit_test(revoked_token_is_known),
+		cmocka_unit_test(public_key_is_handed_on),
 		cmocka_unit_test(long_token),
 		cmocka_unit_test(stock_client),
 		cmocka_unit_test(wrong_paths),

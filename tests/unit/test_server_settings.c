@@ -182,8 +182,10 @@ static int read_text(const char *text, bool seal, struct err *err)
 #define GOOD_HEAD "{\"name\":\"hub\",\"listeners\":[{\"text\":\"0.0.0.0:443\",\"cleartext\":false,\"only_proxies\":false}],"
 #define GOOD_CERT "\"certificate_pem\":\"c\",\"certificate_key_pem\":\"k\","
 #define GOOD_TARGET "\"target\":\"127.0.0.1:51820\","
-#define GOOD_CLIENTS "\"clients\":[{\"number\":3,\"name\":\"a\",\"token\":\"0123456789abcdef\",\"stock_path\":null}],"
-#define A_CLIENT "{\"number\":3,\"name\":\"a\",\"token\":null,\"stock_path\":\"a\"}"
+#define GOOD_CLIENTS "\"clients\":[{\"number\":3,\"name\":\"a\",\"token\":\"0123456789abcdef\",\"stock_path\":null" JOIN "}]," GOOD_GONE
+#define JOIN ",\"waits_until_s\":0,\"has_joined\":false,\"joined_key\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\""
+#define GOOD_GONE "\"gone\":[\"0123456789abcdef\"],\"networks\":null,"
+#define A_CLIENT "{\"number\":3,\"name\":\"a\",\"token\":null,\"stock_path\":\"a\"" JOIN "}"
 #define GOOD_LIMITS "\"max_clients\":5,\"max_sessions_per_client\":5,\"ping_interval_ms\":15000,"
 #define GOOD_TAIL "\"trusted_proxies\":[{\"addr\":\"10.0.0.1:1\",\"bits\":32}],\"page_html\":\"\"," GOOD_PUBLISH "}"
 #define GOOD_PUBLISH                                                                                                   \
@@ -241,7 +243,7 @@ static void bad_fields_are_refused(void **state)
 			"number: out of range"},
 		{GOOD_HEAD GOOD_CERT GOOD_TARGET "\"clients\":[{\"number\":4194303,\"name\":\"a\"}]}",
 			"number: out of range"},
-		{GOOD_HEAD GOOD_CERT GOOD_TARGET "\"clients\":[" A_CLIENT "," A_CLIENT "]," GOOD_LIMITS GOOD_TAIL,
+		{GOOD_HEAD GOOD_CERT GOOD_TARGET "\"clients\":[" A_CLIENT "," A_CLIENT "]," GOOD_GONE GOOD_LIMITS GOOD_TAIL,
 			"number: out of range"},
 		{GOOD_HEAD GOOD_CERT GOOD_TARGET GOOD_CLIENTS "\"max_clients\":0}", "max_clients: out of range"},
 		{GOOD_HEAD GOOD_CERT GOOD_TARGET GOOD_CLIENTS "\"max_clients\":-1}", "max_clients: out of range"},

@@ -1,0 +1,10 @@
+/* The supervisor's side of a guest that joins: the worker hands up a public key, and it is written into the client's file. */
+#pragma once
+
+#include "common/process/channel.h"
+#include "server/client_list.h"
+#include "server/config.h"
+
+/* Check the worker's word, and write it down. Return: true: the configuration is to be read again. */
+bool enrol_take(const struct server_config *config, const struct client_list *clients,
+	const struct channel_enrol *enrol, int64_t now_s);
