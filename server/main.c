@@ -1,6 +1,7 @@
 /* towpath-server: the hub. The command line is handled by common/command_line/program.h. */
 #include "common/command_line/program.h"
 #include "common/host/confined.h"
+#include "server/add.h"
 #include "server/config.h"
 #include "server/init.h"
 #include "server/reachable.h"
@@ -22,6 +23,10 @@ static const char help[] =
 	"  check NAME|FILE       says what is wrong with the file, changes nothing\n"
 	"  init [NAME]           writes /etc/towpath/NAME.conf for a new hub (hub.conf) with keys and networks of its own;\n"
 	"                        --address HOST, --network 10.10.0.0/24, --network6 PREFIX/64, --way-out, --udp, --enable\n"
+	"  add CLIENT            invites a client and prints the line for towpath-client join; --lan PREFIX, --all-traffic,\n"
+	"                        --valid 7d, --again; --hub NAME where there are several\n"
+	"  list                  the clients, and who has joined; --json\n"
+	"  revoke CLIENT         takes a client of add out and closes its connection\n"
 	"\n"
 	"NAME is /etc/towpath/NAME.conf; a word with a slash or ending in .conf is a file.\n"
 	"\n"
@@ -73,8 +78,17 @@ static const struct option init_options[] = {{"address", required_argument, NULL
 	{"network", required_argument, NULL, 0}, {"network6", required_argument, NULL, 0},
 	{"way-out", no_argument, NULL, 0}, {"udp", no_argument, NULL, 0}, {"enable", no_argument, NULL, 0}, {NULL, 0, NULL, 0}};
 
+static const struct option add_options[] = {{"hub", required_argument, NULL, 0}, {"lan", required_argument, NULL, 0},
+	{"all-traffic", no_argument, NULL, 0}, {"valid", required_argument, NULL, 0}, {"again", no_argument, NULL, 0},
+	{NULL, 0, NULL, 0}};
+
+static const struct option hub_options[] = {{"hub", required_argument, NULL, 0}, {NULL, 0, NULL, 0}};
+
 static const struct options_command commands[] = {
-	{"init", "[NAME]", 0, 1, init_options, server_init},
+	{"init", "[NAME]", 0, 1, false, init_options, server_init},
+	{"add", "CLIENT", 1, 1, false, add_options, server_add},
+	{"list", "", 0, 0, true, hub_options, server_list},
+	{"revoke", "CLIENT", 1, 1, false, hub_options, server_revoke},
 	{.name = NULL},
 };
 

@@ -76,7 +76,7 @@ static const char *const verbs[] = {[OPTIONS_RUN] = "run",
 	NULL};
 
 /* Verbs of later versions: these are not misspelled, so no other word is proposed. */
-static const char *const future_verbs[] = {"doctor", "add", "revoke", "show", NULL};
+static const char *const future_verbs[] = {"doctor", "show", NULL};
 
 struct parsing {
 	const struct options_program *program;
@@ -328,7 +328,7 @@ static int check_options(struct parsing *parsing)
 {
 	const struct options *options = parsing->options;
 
-	if (options->json && options->verb != OPTIONS_STATUS)
+	if (options->json && options->verb != OPTIONS_STATUS && !(options->command && options->command->takes_json))
 		return complain(parsing, "--json", "goes with status only", NULL);
 	if (options->hooks && options->verb != OPTIONS_DOWN)
 		return complain(parsing, "--hooks", "goes with down only", NULL);

@@ -1,0 +1,139 @@
+/* `towpath-server list`. Happy path: the clients of the files, each with what a running hub says of its sessions. */
+#include "server/add.h"
+
+#include "common/base/clock.h"
+#include "server/own_hub.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+
+#define TIME_TEXT_MAX 24
+
+static json_t *format_time(int64_t wall_s)
+{
+	char text[TIME_TEXT_MAX];
+
+	return wall_s ? json_string(clock_format_utc(text, sizeof(text), wall_s)) : json_null();
+}
+
+static const char *state_of(const struct server_client *client)
+{
+	if (!server_client_waits(client))
+		return "joined";
+	return client->invited_until_s < clock_wall_s() ? "expired" : "invited";
+}
+
+/* Its addresses lie in the hub's network, the others are the LANs behind it. */
+static json_t *list_prefixes(const struct server_config *config, const struct server_client *client, bool is_lan)
+{
+	json_t *list = json_array();
+	char text[PREFIX_TEXT_MAX];
+
+	for (size_t i = 0; i < client->prefix_count; i++) {
+		const struct prefix *prefix = &client->prefixes[i];
+		bool is_own = false;
+
+		for (size_t j = 0; j < config->wireguard.interface.address_count; j++) {
+			struct prefix network = prefix_network(&config->wireguard.interface.addresses[j].prefix);
+
+			is_own |= prefix_contains(&network, prefix);
+		}
+		if (is_own == is_lan)
+			continue;
+		if (is_own)
+			addr_format_host(text, sizeof(text), &prefix->addr);
+		else
+			prefix_format(text, sizeof(text), prefix);
+		json_array_append_new(list, json_string(text));
+	}
+	return list;
+}
+
+/* The session of that client, where the hub runs. */
+static const json_t *find_session(const json_t *status, const char *name)
+{
+	const json_t *sessions = json_object_get(status, "sessions"), *session;
+	size_t i;
+
+	json_array_foreach (sessions, i, session)
+		if (strcmp(tunnel_ref_text(session, "client"), name) == 0)
+			return session;
+	return NULL;
+}
+
+static json_t *describe(const struct own_hub *hub, const struct server_client *client, const json_t *status)
+{
+	const json_t *session = find_session(status, client->name);
+	const char *from = session ? tunnel_ref_text(session, "from") : client->joined_from;
+	json_t *object = json_pack("{s:s, s:o, s:o, s:s, s:o, s:o}", "name", client->name, "addresses",
+		list_prefixes(&hub->config, client, false), "lan", list_prefixes(&hub->config, client, true), "state",
+		state_of(client), "invited_at", format_time(client->invited_s), "joined_at",
+		format_time(client->joined_s));
+
+	json_object_set_new(object, "seen_at", session ? format_time(clock_wall_s()) : format_time(client->joined_s));
+	json_object_set_new(object, "from", from ? json_string(from) : json_null());
+	return object;
+}
+
+/* "10.10.0.2 fd10::2", "-" where there is nothing. */
+static const char *join(char *buf, size_t size, const json_t *list)
+{
+	size_t i, len = 0;
+	const json_t *at;
+
+	snprintf(buf, size, "-");
+	json_array_foreach (list, i, at)
+		if (len < size)
+			len += (size_t)snprintf(buf + len, size - len, "%s%s", i > 0 ? " " : "", json_string_value(at));
+	return buf;
+}
+
+static void print_line(const json_t *client)
+{
+	char addresses[256], lans[256];
+	const char *from = tunnel_ref_text(client, "from");
+
+	printf("%-20s %-8s %-40s %-24s %s%s%s\n", tunnel_ref_text(client, "name"), tunnel_ref_text(client, "state"),
+		join(addresses, sizeof(addresses), json_object_get(client, "addresses")),
+		join(lans, sizeof(lans), json_object_get(client, "lan")), tunnel_ref_text(client, "joined_at"),
+		*from ? " from " : "", from);
+}
+
+/* A client that is in and has another invitation stands in two sections, NAME and NAME+: it is listed once. */
+static bool is_second(const struct server_client *client)
+{
+	size_t len = strlen(client->name);
+
+	return len > 0 && client->name[len - 1] == '+' && client->invited_s;
+}
+
+int server_list(const struct options *options)
+{
+	json_t *list = json_array(), *status = NULL, *client;
+	struct own_hub hub;
+	int code = own_hub_open(&hub, options, false);
+	size_t i;
+
+	if (code >= 0) {
+		json_decref(list);
+		return code;
+	}
+	if (tunnel_ref_ask(&hub.tunnel, "status", &status, NULL) < 0)
+		status = NULL;
+	for (i = 0; i < hub.config.client_count; i++)
+		if (!is_second(&hub.config.clients[i]))
+			json_array_append_new(list, describe(&hub, &hub.config.clients[i], status));
+	if (options->json) {
+		json_dumpf(list, stdout, JSON_INDENT(1));
+		putchar('\n');
+	} else {
+		printf("%-20s %-8s %-40s %-24s %s\n", "NAME", "STATE", "ADDRESSES", "LAN", "JOINED");
+		json_array_foreach (list, i, client)
+			print_line(client);
+	}
+	json_decref(status);
+	json_decref(list);
+	own_hub_close(&hub);
+	return fflush(stdout) == 0 ? EXIT_DONE : EXIT_FAILED;
+}
