@@ -1,5 +1,6 @@
 /* towpath-client: the end on a laptop or a gateway. The command line is handled by common/command_line/program.h. */
 #include "client/config.h"
+#include "client/join.h"
 #include "client/supervisor.h"
 #include "client/worker.h"
 #include "common/command_line/program.h"
@@ -18,6 +19,7 @@ static const char help[] =
 	"  status [NAME|FILE]    one tunnel, or all; --json\n"
 	"  reload NAME|FILE      reads the file again, without a break\n"
 	"  check NAME|FILE       says what is wrong with the file, changes nothing\n"
+	"  join LINK|- [NAME]    joins a hub by what towpath-server add has printed; --enable: and at each boot; --no-up\n"
 	"\n"
 	"NAME is /etc/towpath/NAME.conf; a word with a slash or ending in .conf is a file. Without [Interface] in it,\n"
 	"WireGuard's endpoint is the tunnel's local port, 127.0.0.1:51820 unless --listen says another.\n"
@@ -75,8 +77,20 @@ static void look_at_host(const void *config)
 		confined_check(&setup);
 }
 
+static const struct option join_options[] = {
+	{"enable", no_argument, NULL, 0}, {"no-up", no_argument, NULL, 0}, {NULL, 0, NULL, 0}};
+
+static const struct options_command commands[] = {
+	{"join", "LINK|- [NAME]", 1, 2, false, join_options, client_join},
+	{.name = NULL},
+};
+
 static const struct program program = {
-	.command_line = {.name = "towpath-client", .help = help, .takes_url = true, .keys = client_config_options},
+	.command_line = {.name = "towpath-client",
+		.help = help,
+		.takes_url = true,
+		.keys = client_config_options,
+		.commands = commands},
 	.role = "client",
 	.section = "Client",
 	.configuration = {sizeof(struct client_config), read_config, client_config_done},

@@ -202,6 +202,83 @@ def test_init_writes_a_hub():
     assert '\nHidden = no\n' in text and 'fd12:3456:789a:1::1/64\n' in text, text
 
 
+def invited(folder, *words):
+    """The invitation that `add` prints; with the hub not running."""
+    done = folder.run('server', 'add', *words, '--quiet')
+    expect(done, 0)
+    assert not done.stderr and re.fullmatch(r'towpath://vps\.example\.org/#[A-Za-z0-9_-]+\n', done.stdout), done
+    return done.stdout.strip()
+
+
+def test_add_and_join_write_files_that_fit():
+    """Each client has a file of its own and the next addresses; the file of the machine that joins is valid, has a key of
+    its own and what the invitation says."""
+    folder, home = Folder(), Folder()
+    expect(folder.run('server', 'add', 'laptop'), 1, 'no hub has a file in ')
+    expect(folder.run('server', 'init', '--address', 'vps.example.org', '--network', '10.234.56.0/24'), 0)
+    expect(folder.run('server', 'add', 'laptop'), 0, 'hub does not run; the invitation takes effect at ', 'towpath://')
+    link = invited(folder, 'pi', '--lan', '192.168.77.0/24')
+    expect(folder.run('server', 'check', 'hub'), 0)
+    clients = json.loads(folder.run('server', 'list', '--json').stdout)
+    assert [(one['name'], one['addresses'][0], one['lan'], one['state'], one['joined_at'], one['seen_at'], one['from'])
+            for one in clients] == [('laptop', '10.234.56.2', [], 'invited', None, None, None),
+                                    ('pi', '10.234.56.3', ['192.168.77.0/24'], 'invited', None, None, None)], clients
+    text = open(os.path.join(folder.path, 'hub.d', 'pi.conf')).read()
+    assert 'PublicKey' not in text and 'AllowedIPs = 192.168.77.0/24\n' in text
+    assert stat.S_IMODE(os.stat(os.path.join(folder.path, 'hub.d', 'pi.conf')).st_mode) == 0o600
+    expect(home.run('client', 'join', link, 'away', '--no-up'), 0, stdout='away.conf: written; the hub learns of this machine at')
+    expect(home.run('client', 'check', 'away'), 0)
+    path = os.path.join(home.path, 'away.conf')
+    text = open(path).read()
+    assert re.search(r'^PrivateKey = \S{44}\nAddress = 10\.234\.56\.3/24\nAddress = fd\S+::3/64$', text, re.M), text
+    assert '\n[Gateway]\nLan = 192.168.77.0/24\n' in text and 'Server = wss://vps.example.org\n' in text, text
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+    expect(home.run('client', 'join', link, 'away', '--no-up'), 1, f'{path}: is there already')
+    assert open(path).read() == text
+    expect(home.run('client', 'join', invited(folder, 'phone', '--all-traffic'), '--no-up'), 0)
+    assert 'AllowedIPs = 0.0.0.0/0\nAllowedIPs = ::/0\n' in open(os.path.join(home.path, 'hub.conf')).read()
+
+
+def test_what_add_and_join_refuse():
+    """One line each, and no file more than before."""
+    folder, home = Folder(), Folder()
+    expect(folder.run('server', 'init', '--address', 'vps.example.org', '--network', '10.234.56.0/29'), 0)
+    link = invited(folder, 'pi', '--lan', '192.168.77.0/24')
+    before = sorted(os.listdir(os.path.join(folder.path, 'hub.d')))
+    for words, code, line in ((('Pi',), 2, "add: 'Pi': not a client's name; expected up to 32 of a-z, 0-9 and -"),
+                              (('a' * 33,), 2, "not a client's name"),
+                              (('pi',), 1, "pi: is there already; 'towpath-server add --again pi' makes another invitation"),
+                              (('x', '--again'), 1, 'x: no such client'),
+                              (('x', '--lan', '192.168.77.128/25'), 1, 'has 192.168.77.0/24 already'),
+                              (('x', '--lan', '10.234.0.0/16'), 1, 'has 10.234.56.1/29 already'),
+                              (('x', '--lan', '192.168.1.1/24'), 2, 'expected for example 192.168.1.0/24'),
+                              (('x', '--lan', 'x'), 2, "add: --lan: 'x': not a network"),
+                              (('x', '--valid', 'soon'), 2, "add: --valid: 'soon': not a time"),
+                              (('x', '--hub', 'nothing'), 2, 'nothing.conf: No such file or directory'),
+                              ((), 2, 'add: a word is missing; expected towpath-server add CLIENT')):
+        done = folder.run('server', 'add', *words)
+        expect(done, code, line)
+        assert len(done.stderr.splitlines()) == 1 and not done.stdout, done
+    assert sorted(os.listdir(os.path.join(folder.path, 'hub.d'))) == before
+    for name in ('b', 'c', 'd', 'e'):
+        invited(folder, name)
+    expect(folder.run('server', 'add', 'f'), 1, "the hub's network is full")
+    for damaged, word in ((link[:-1], 'damaged'), (link + 'A', 'damaged'), (link.replace('example', 'exampel'), 'damaged'),
+                          ('wss://vps.example.org', 'damaged'), ('', 'damaged'),
+                          (invited(folder, 'b', '--again', '--valid', '1s'), None)):
+        if not word:
+            programs.pause(2.1)
+        expect(home.run('client', 'join', damaged, '--no-up'), 1, f'the invitation is {word or "expired"}')
+    assert os.listdir(home.path) == []
+    expect(folder.run('server', 'revoke', 'nobody'), 1, 'nobody: no such client')
+    expect(folder.run('server', 'revoke', 'pi'), 0, stdout='pi: revoked')
+    assert not os.path.exists(os.path.join(folder.path, 'hub.d', 'pi.conf'))
+    assert invited(folder, 'pi') != link
+    folder.write('second.conf', '[Server]\n')
+    expect(folder.run('server', 'list'), 2, 'there are 2 hubs: ')
+    expect(folder.run('server', 'list', '--hub', 'hub'), 0, stdout='pi ')
+
+
 def test_init_refuses():
     """A wrong value is exit 2 and one line; nothing is written."""
     folder = Folder()
