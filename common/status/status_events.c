@@ -14,7 +14,8 @@ void status_events_add(json_t *object)
 
 	if (!events) {
 		events = json_array();
-		json_object_set_new(object, "events", events);
+		if (json_object_set_new(object, "events", events) < 0) /* also where @object could not be made */
+			return;
 	}
 	for (size_t back = LOG_EVENTS_MAX; back-- > 0;) {
 		json_t *text = NULL;

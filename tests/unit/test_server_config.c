@@ -125,6 +125,36 @@ static void interface_makes_a_device(void **state)
 	server_config_done(&config);
 }
 
+/* The status page may be at an address of our device, whatever its length and spelling, and then answers there only. */
+static void status_page_is_on_the_loopback_or_the_device(void **state)
+{
+	static const struct {
+		const char *text, *shown;
+		bool is_of_device;
+	} cases[] = {
+		{"Status = 127.0.0.1\n" INTERFACE "Address = 10.10.0.1/24\n", "127.0.0.1:9586", false},
+		{"Status = [::1]:80\n", "[::1]:80", false},
+		{"Status = 10.10.0.1\n" INTERFACE "Address = 10.10.0.7/24, 10.10.0.1/32\n", "10.10.0.1:9586", true},
+		{"Status = [fd10:0::1]:443\n" INTERFACE "Address = 10.10.0.1/24\nAddress = fd10::1/64\n", "[fd10::1]:443", true},
+	};
+	struct server_config config;
+	struct ini_report report = {0};
+	char text[512];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		snprintf(text, sizeof(text), "[Server]\nListen = 203.0.113.1:443\n%s", cases[i].text);
+		assert_int_equal(read_text(text, &config, &report), 0);
+		assert_string_equal(config.status.text, cases[i].shown);
+		assert_int_equal(config.status.is_of_device, cases[i].is_of_device);
+		assert_non_null(strstr(config.status.place, "hub.conf:3: Status"));
+		server_config_done(&config);
+	}
+	assert_int_equal(read_text("[Server]\n[Peer]\nToken = " TOKEN "\n", &config, &report), 0);
+	assert_int_equal(config.status.addr.sa.sa_family, AF_UNSPEC);
+	server_config_done(&config);
+}
+
 /* WireGuard = PATH is the device: called as the file, with the file's peers; ours say who may come in. */
 static void wireguard_names_a_device(void **state)
 {
@@ -1037,6 +1067,7 @@ int main(void)
 		cmocka_unit_test(empty_section_means_the_defaults),
 		cmocka_unit_test(every_key_arrives),
 		cmocka_unit_test(interface_makes_a_device),
+		cmocka_unit_test(status_page_is_on_the_loopback_or_the_device),
 		cmocka_unit_test(wireguard_names_a_device),
 		cmocka_unit_test(hook_fits_one_argument),
 		cmocka_unit_test(no_device_is_touched_without),
