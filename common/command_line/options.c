@@ -323,16 +323,32 @@ static int check_command(struct parsing *parsing, int word_count)
 	return -1;
 }
 
+/* True if a general option, or one of a key or command, goes with the verb. @name: with its dashes inside. */
+static bool goes_with_verb(const struct parsing *parsing, int value, const char *name)
+{
+	const struct options *options = parsing->options;
+
+	if (value >= OPTION_COMMANDS)
+		return options->command && find_option(options->command, name);
+	if (value >= OPTION_KEYS)
+		return starts_a_tunnel(parsing) && strcmp(name, parsing->keys[value - OPTION_KEYS]) == 0;
+	if (value == OPTION_JSON)
+		return options->command ? options->command->takes_json : options->verb == OPTIONS_STATUS;
+	if (value == OPTION_HOOKS)
+		return options->verb == OPTIONS_DOWN;
+	return value != OPTION_TIMEOUT || options->verb == OPTIONS_UP;
+}
+
 /* Options that go with some verbs only. */
 static int check_options(struct parsing *parsing)
 {
 	const struct options *options = parsing->options;
 
-	if (options->json && options->verb != OPTIONS_STATUS && !(options->command && options->command->takes_json))
+	if (options->json && !goes_with_verb(parsing, OPTION_JSON, "json"))
 		return complain(parsing, "--json", "goes with status only", NULL);
-	if (options->hooks && options->verb != OPTIONS_DOWN)
+	if (options->hooks && !goes_with_verb(parsing, OPTION_HOOKS, "hooks"))
 		return complain(parsing, "--hooks", "goes with down only", NULL);
-	if (parsing->has_timeout && options->verb != OPTIONS_UP)
+	if (parsing->has_timeout && !goes_with_verb(parsing, OPTION_TIMEOUT, "timeout"))
 		return complain(parsing, "--timeout", "goes with up only", NULL);
 	if (options->key_count > 0 && !starts_a_tunnel(parsing) && !options->command)
 		return complain(parsing, verbs[options->verb],
@@ -389,6 +405,28 @@ static int parse_words(struct parsing *parsing, int argc, char **argv)
 	return rc >= 0 ? rc : check_options(parsing);
 }
 
+/* `--complete [VERB]`, for the shell's completion and not in --help: the verbs, or what may follow one: "NAME" for a
+ * tunnel's, and the options that go with it, those that take a value with "=". One word a line. */
+static int print_words(struct parsing *parsing, const char *verb)
+{
+	const struct options_command *command = parsing->program->commands;
+
+	if (!verb) {
+		for (int i = 0; verbs[i]; i++)
+			puts(verbs[i]);
+		for (; command && command->name; command++)
+			puts(command->name);
+	} else if (take_verb(parsing, verb) < 0) {
+		if (!parsing->options->command)
+			puts("NAME");
+		for (size_t i = 0; i < parsing->count; i++)
+			if (goes_with_verb(parsing, parsing->longs[i].val, parsing->names[i]))
+				printf("--%s%s\n", parsing->names[i],
+					parsing->longs[i].has_arg == required_argument ? "=" : "");
+	}
+	return fflush(stdout) == 0 ? EXIT_DONE : EXIT_FAILED;
+}
+
 int options_parse(const struct options_program *program, int argc, char **argv, struct options *ret)
 {
 	struct parsing parsing = {.program = program, .keys = program->keys ? program->keys() : NULL, .options = ret};
@@ -405,7 +443,8 @@ int options_parse(const struct options_program *program, int argc, char **argv, 
 	for (const struct options_command *command = program->commands; command && command->name; command++)
 		for (const struct option *option = command->options; option->name; option++)
 			add_long(&parsing, option->name, option->has_arg, OPTION_COMMANDS + (int)parsing.count);
-	rc = parse_words(&parsing, argc, argv);
+	rc = argc > 1 && strcmp(argv[1], "--complete") == 0 ? print_words(&parsing, argv[2])
+							     : parse_words(&parsing, argc, argv);
 	if (rc >= 0) {
 		options_done(ret);
 		return rc;
