@@ -122,7 +122,7 @@ static void sync_folder(const char *path)
 
 /* @move: brings the temporary file to its name, rename() or move_to_new(). Return: 0 or a negative errno. */
 static int write_whole(
-	const char *path, const char *text, int (*move)(const char *from, const char *to), struct err *err)
+	const char *path, const char *data, size_t len, int (*move)(const char *from, const char *to), struct err *err)
 {
 	char beside[PATH_MAX];
 	int rc, fd;
@@ -132,7 +132,7 @@ static int write_whole(
 	fd = mkostemp(beside, O_CLOEXEC);
 	if (fd < 0)
 		return err_system(err, -errno, "%s", beside);
-	rc = file_write_all(fd, text, strlen(text));
+	rc = file_write_all(fd, data, len);
 	/* Without fsync() a power cut after rename() may leave an empty file under the new name. */
 	if (rc == 0 && fsync(fd) < 0)
 		rc = -errno;
@@ -150,10 +150,15 @@ static int write_whole(
 
 int file_write_text(const char *path, const char *text, struct err *err)
 {
-	return write_whole(path, text, rename, err);
+	return file_write(path, text, strlen(text), err);
+}
+
+int file_write(const char *path, const void *data, size_t len, struct err *err)
+{
+	return write_whole(path, data, len, rename, err);
 }
 
 int file_create_text(const char *path, const char *text, struct err *err)
 {
-	return write_whole(path, text, move_to_new, err);
+	return write_whole(path, text, strlen(text), move_to_new, err);
 }

@@ -14,7 +14,10 @@ int file_read_text(const char *path, size_t max, char **ret_text, struct err *er
  * Return: 0 or a negative errno. */
 int file_write_text(const char *path, const char *text, struct err *err);
 
-/* The same where no such file may be there yet: -EEXIST. */
+/* The same with any bytes. */
+int file_write(const char *path, const void *data, size_t len, struct err *err);
+
+/* A text where no such file may be there yet: -EEXIST. */
 int file_create_text(const char *path, const char *text, struct err *err);
 
 /* Read an open file from its beginning; the descriptor's offset, which another process may share, stays as it is.
