@@ -17,12 +17,14 @@
 #include "common/base/secret.h"
 #include "common/base/text.h"
 #include "common/tunnel/tls.h"
+#include "server/app.h"
 #include "server/certificate.h"
 #include "server/client_file.h"
 #include "server/free_address.h"
 #include "server/gone.h"
 #include "server/networks.h"
 #include "server/own_hub.h"
+#include "server/qr.h"
 
 #include <errno.h>
 #include <openssl/rand.h>
@@ -49,6 +51,10 @@ struct add {
 	char token[BASE64_LEN(TOKEN_BYTES) + 1];
 	char path[PATH_MAX]; /* of the client's file */
 	char *before;	     /* in it; NULL: it is new */
+	bool is_app;
+	char app_key[BASE64_LEN(WG_CONFIG_KEY_LEN) + 1]; /* its private key, shown and not kept */
+	uint8_t app_public[WG_CONFIG_KEY_LEN];
+	struct qr *qr; /* NULL: no picture is wanted */
 };
 
 static int fail(const struct err *err)
@@ -117,6 +123,11 @@ static int take_options(struct add *add)
 		if (add->options->keys[i].is_of_command && strcmp(add->options->keys[i].name, "lan") == 0)
 			code = take_lan(add, add->options->keys[i].value);
 	add->valid_ms = VALID_MS;
+	add->is_app = options_find(add->options, "app");
+	if (code < 0 && add->is_app && (add->lan_count > 0 || valid)) {
+		fprintf(stderr, "add: --%s: does not go with --app\n", valid ? "valid" : "lan");
+		code = EXIT_USAGE;
+	}
 	if (code < 0 && valid &&
 		(clock_parse_span(valid->value, &add->valid_ms) < 0 || add->valid_ms < 1000 ||
 			add->valid_ms > VALID_MAX_MS))
@@ -199,7 +210,9 @@ static int write_client(struct add *add, const struct client_file_invitation *in
 		rc = err_system(&err, -errno, "%s", folder);
 	if (rc == 0 && again)
 		rc = file_read_text(add->path, CLIENT_FILE_MAX, &add->before, &err);
-	if (rc == 0)
+	if (rc == 0 && add->is_app)
+		rc = client_file_write_app(add->path, invitation, add->app_public, !again, &err);
+	else if (rc == 0)
 		rc = again ? client_file_invite_again(add->path, invitation, &err)
 			   : client_file_invite(add->path, invitation, &err);
 	if (rc == -EACCES && geteuid() != 0)
@@ -259,7 +272,7 @@ static void fill_allowed(const struct add *add, struct invitation *ret)
 
 /* Return: -1 with the line in @text, or the exit code. */
 static int format_invitation(
-	const struct add *add, const struct client_file_invitation *written, char text[INVITATION_TEXT_MAX])
+	struct add *add, const struct client_file_invitation *written, char text[INVITATION_TEXT_MAX])
 {
 	struct invitation invitation = {.until_s = written->until_s};
 	struct err err = {""};
@@ -277,9 +290,12 @@ static int format_invitation(
 	if (rc == 0 && !wg_config_public_key(config->wireguard.interface.private_key, invitation.public_key))
 		rc = err_openssl(&err, -EIO, "%s: PrivateKey", config->path);
 	if (rc == 0)
-		rc = invitation_format(text, INVITATION_TEXT_MAX, &invitation);
+		rc = add->is_app ? app_format(text, INVITATION_TEXT_MAX, config, &invitation, add->app_key)
+				 : invitation_format(text, INVITATION_TEXT_MAX, &invitation);
 	if (rc == -ENOSPC)
 		err_set(&err, rc, "the invitation would be too long; expected fewer networks behind the clients");
+	if (rc >= 0 && options_find(add->options, "qr"))
+		rc = qr_make(&add->qr, text, &err);
 	secret_wipe(&invitation, sizeof(invitation));
 	return rc < 0 ? fail(&err) : -1;
 }
@@ -414,11 +430,36 @@ static int print(const struct add *add, const char *text)
 {
 	struct err err = {""};
 
-	if (printf("%s\n", text) >= 0 && fflush(stdout) == 0)
+	const struct options_key *qr = options_find(add->options, "qr");
+	const char *no_colour = getenv("NO_COLOR");
+	int rc = add->qr && qr->value ? qr_write_png(add->qr, qr->value, &err) : 0;
+
+	if (rc == 0) {
+		printf(add->is_app ? "%s" : "%s\n", text);
+		if (add->qr && !qr->value)
+			qr_print(add->qr, stdout, isatty(STDOUT_FILENO) && !(no_colour && *no_colour));
+		rc = fflush(stdout) == 0 && !ferror(stdout) ? 0 : err_system(&err, -errno, "standard output");
+	}
+	if (rc == 0)
 		return -1;
-	err_system(&err, -errno, "standard output");
 	put_back(add);
 	return fail(&err);
+}
+
+/* For --app. Return: -1, or the exit code. */
+static int draw_app_key(struct add *add)
+{
+	uint8_t key[WG_CONFIG_KEY_LEN];
+	bool is_made =
+		wg_config_draw_key(add->app_key) &&
+		base64_decode(key, sizeof(key), add->app_key, strlen(add->app_key), BASE64_STANDARD) == sizeof(key) &&
+		wg_config_public_key(key, add->app_public);
+
+	secret_wipe(key, sizeof(key));
+	if (is_made)
+		return -1;
+	log_error("config", "random numbers: none are to be had");
+	return EXIT_FAILED;
 }
 
 static int add_client(struct add *add)
@@ -433,10 +474,14 @@ static int add_client(struct add *add)
 	bool again = false;
 	int code = check_hub(add);
 
+	if (code < 0 && add->is_app)
+		code = app_check_hub(&add->hub.config);
 	if (code < 0)
 		code = take_place(add, &again);
 	if (code < 0)
 		code = draw_token(add);
+	if (code < 0 && add->is_app)
+		code = draw_app_key(add);
 	invitation.prefix_count = add->prefix_count;
 	if (code < 0)
 		code = format_invitation(add, &invitation, text);
@@ -465,7 +510,9 @@ int server_add(const struct options *options)
 	code = client_file_path(add.hub.path, add.client, add.path, &err) < 0 ? fail(&err) : add_client(&add);
 	own_hub_close(&add.hub);
 	secret_wipe(add.token, sizeof(add.token));
+	secret_wipe(add.app_key, sizeof(add.app_key));
 	secret_free(add.before);
+	qr_free(add.qr);
 	return code;
 }
 

@@ -77,19 +77,44 @@ static int put_in_place(const char *path, char *text, size_t len, bool is_new, s
 
 #define HEADER "# A client of the hub, by towpath-server add; 'towpath-server revoke' takes it out.\n"
 
-int client_file_invite(const char *path, const struct client_file_invitation *invitation, struct err *err)
+static void put_client(FILE *out, const struct client_file_invitation *invitation)
 {
-	char *text = NULL, prefix[PREFIX_TEXT_MAX];
-	size_t len = 0;
-	FILE *out = open_memstream(&text, &len);
+	char prefix[PREFIX_TEXT_MAX];
 
-	if (!out)
-		return err_system(err, -ENOMEM, "%s", path);
 	fprintf(out, HEADER "[Peer]\nName = %s\n", invitation->name);
 	for (size_t i = 0; i < invitation->prefix_count; i++)
 		fprintf(out, "AllowedIPs = %s\n", prefix_format(prefix, sizeof(prefix), &invitation->prefixes[i]));
-	put_invitation(out, invitation);
-	fclose(out);
+}
+
+int client_file_write_app(const char *path, const struct client_file_invitation *invitation,
+	const uint8_t public_key[CLIENT_FILE_KEY_LEN], bool is_new, struct err *err)
+{
+	char key[BASE64_LEN(CLIENT_FILE_KEY_LEN) + 1], now[TIME_TEXT_MAX], *text = NULL;
+	size_t len = 0;
+	FILE *out = open_memstream(&text, &len);
+
+	if (out) {
+		clock_format_utc(now, sizeof(now), invitation->now_s);
+		base64_encode(key, sizeof(key), public_key, CLIENT_FILE_KEY_LEN, BASE64_STANDARD);
+		put_client(out, invitation);
+		fprintf(out, "Token = %s\nInvited = %s\nPublicKey = %s\nJoined = %s\n", invitation->token, now, key,
+			now);
+		fclose(out);
+	}
+	return put_in_place(path, text, len, is_new, err);
+}
+
+int client_file_invite(const char *path, const struct client_file_invitation *invitation, struct err *err)
+{
+	char *text = NULL;
+	size_t len = 0;
+	FILE *out = open_memstream(&text, &len);
+
+	if (out) {
+		put_client(out, invitation);
+		put_invitation(out, invitation);
+		fclose(out);
+	}
 	return put_in_place(path, text, len, true, err);
 }
 

@@ -18,6 +18,7 @@
 #include "common/base/prefix.h"
 
 #include <limits.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -36,6 +37,10 @@ int client_file_path(const char *config_path, const char *client, char ret[PATH_
 
 /* A new client. Return: 0, -EEXIST, or another negative errno. */
 int client_file_invite(const char *path, const struct client_file_invitation *invitation, struct err *err);
+
+/* A client whose key was made here, for an app: new, or in place of what its file had. Return: 0 or a negative errno. */
+int client_file_write_app(const char *path, const struct client_file_invitation *invitation,
+	const uint8_t public_key[CLIENT_FILE_KEY_LEN], bool is_new, struct err *err);
 
 /* Another invitation for a client that is there; its prefixes stay. Return: 0 or a negative errno. */
 int client_file_invite_again(const char *path, const struct client_file_invitation *invitation, struct err *err);

@@ -24,7 +24,7 @@ static const char help[] =
 	"  init [NAME]           writes /etc/towpath/NAME.conf for a new hub (hub.conf) with keys and networks of its own;\n"
 	"                        --address HOST, --network 10.10.0.0/24, --network6 PREFIX/64, --way-out, --udp, --enable\n"
 	"  add CLIENT            invites a client and prints the line for towpath-client join; --lan PREFIX, --all-traffic,\n"
-	"                        --valid 7d, --again; --hub NAME where there are several\n"
+	"                        --valid 7d, --again, --qr[=FILE.png], --app; --hub NAME where there are several\n"
 	"  list                  the clients, and who has joined; --json\n"
 	"  revoke CLIENT         takes a client of add out and closes its connection\n"
 	"\n"
@@ -79,7 +79,7 @@ static const struct option init_options[] = {{"address", required_argument, NULL
 	{"way-out", no_argument, NULL, 0}, {"udp", no_argument, NULL, 0}, {"enable", no_argument, NULL, 0}, {NULL, 0, NULL, 0}};
 
 static const struct option add_options[] = {{"hub", required_argument, NULL, 0}, {"lan", required_argument, NULL, 0},
-	{"all-traffic", no_argument, NULL, 0}, {"valid", required_argument, NULL, 0}, {"again", no_argument, NULL, 0},
+	{"all-traffic", no_argument, NULL, 0}, {"valid", required_argument, NULL, 0}, {"again", no_argument, NULL, 0}, {"qr", optional_argument, NULL, 0}, {"app", no_argument, NULL, 0},
 	{NULL, 0, NULL, 0}};
 
 static const struct option hub_options[] = {{"hub", required_argument, NULL, 0}, {NULL, 0, NULL, 0}};

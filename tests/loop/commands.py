@@ -279,6 +279,78 @@ def test_what_add_and_join_refuse():
     expect(folder.run('server', 'list', '--hub', 'hub'), 0, stdout='pi ')
 
 
+def scan(picture):
+    """What zbar reads in a PNG or PBM file."""
+    done = subprocess.run(['zbarimg', '--quiet', '--raw', '-Sdisable', '-Sqrcode.enable', picture], capture_output=True,
+                          text=True, check=False)
+    assert done.returncode == 0, done
+    return done.stdout.rstrip('\n')
+
+
+def draw(lines, path, is_inverted=False):
+    """The half blocks of a terminal as a picture, four pixels a square; a block is light unless it is inverted."""
+    halves = {'\u2588': '00', '\u2580': '01', '\u2584': '10', ' ': '11'}
+    rows = []
+    for line in lines:
+        for half in (0, 1):
+            row = ''.join(halves[one][half] * 4 for one in line)
+            rows += [row.translate({48: 49, 49: 48}) if is_inverted else row] * 4
+    with open(path, 'w') as file:
+        file.write(f'P1\n{len(rows[0])} {len(rows)}\n' + '\n'.join(rows) + '\n')
+    return path
+
+
+def test_add_draws_pictures():
+    """zbar reads the printed line in the terminal's picture and in the file; a terminal gets colours unless NO_COLOR."""
+    folder = Folder()
+    expect(folder.run('server', 'init', '--address', 'vps.example.org', '--network', '10.234.56.0/24'), 0)
+    done = folder.run('server', 'add', 'a', '--qr', '--quiet')
+    expect(done, 0)
+    link, *lines = done.stdout.splitlines()
+    assert link.startswith('towpath://') and len({len(line) for line in lines}) == 1 and len(lines[0]) <= 80, done.stdout
+    assert scan(draw(lines, os.path.join(folder.path, 'a.pbm'))) == link
+    picture = os.path.join(folder.path, 'b.png')
+    done = folder.run('server', 'add', 'b', f'--qr={picture}', '--quiet')
+    expect(done, 0)
+    assert scan(picture) == done.stdout.strip() and stat.S_IMODE(os.stat(picture).st_mode) == 0o600
+    expect(folder.run('server', 'add', 'c', '--qr=/nowhere/c.png'), 1, '/nowhere/c.png')
+    assert not os.path.exists(os.path.join(folder.path, 'hub.d', 'c.conf'))
+    for name, variable, colours in (('d', '', True), ('e', 'NO_COLOR=1', False)):
+        done = subprocess.run(['script', '-qec', f'{variable} {programs.executable("server")} add {name} --qr --quiet '
+                               f'--config-dir {folder.path} --runtime-dir {folder.path} --state-dir {folder.path}',
+                               '/dev/null'], capture_output=True, text=True, check=False)
+        link, *lines = done.stdout.splitlines()
+        assert all(line.startswith('\x1b[38;5;231;48;5;16m') and line.endswith('\x1b[0m') for line in lines) == colours
+        plain = [re.sub(r'\x1b\[[0-9;]*m', '', line) for line in lines]
+        assert scan(draw(plain, os.path.join(folder.path, name + '.pbm'))) == link
+
+
+def test_add_for_an_app():
+    """A wg-quick configuration with a key that is not kept; only where WireGuard's port answers."""
+    folder = Folder()
+    expect(folder.run('server', 'init', '--address', 'vps.example.org:8443', '--network', '10.234.56.0/24'), 0)
+    expect(folder.run('server', 'add', 'phone', '--app'), 1, 'expected Hidden = no in [Server]')
+    expect(folder.run('server', 'add', 'phone', '--app', '--lan', '192.168.1.0/24'), 2, 'add: --lan: does not go with --app')
+    path = os.path.join(folder.path, 'hub.conf')
+    text = open(path).read()
+    open(path, 'w').write(text.replace('[Server]\n', '[Server]\nHidden = no\n'))
+    picture = os.path.join(folder.path, 'phone.png')
+    done = folder.run('server', 'add', 'phone', '--app', f'--qr={picture}', '--quiet')
+    expect(done, 0)
+    assert re.fullmatch(r'\[Interface\]\nPrivateKey = \S{44}\nAddress = 10\.234\.56\.2/24, fd\S+/64\n\n'
+                        r'\[Peer\]\nPublicKey = \S{44}\nAllowedIPs = 10\.234\.56\.0/24, fd\S+/64\n'
+                        r'Endpoint = vps\.example\.org:51820\nPersistentKeepalive = 25\n', done.stdout), done.stdout
+    assert scan(picture) == done.stdout.rstrip('\n')
+    private = re.search('PrivateKey = (.*)', done.stdout)[1]
+    public = subprocess.run(['wg', 'pubkey'], input=private, capture_output=True, text=True, check=True).stdout.strip()
+    written = open(os.path.join(folder.path, 'hub.d', 'phone.conf')).read()
+    assert f'PublicKey = {public}\n' in written and private not in written
+    expect(folder.run('server', 'check', 'hub'), 0)
+    again = folder.run('server', 'add', 'phone', '--app', '--again', '--quiet').stdout
+    assert 'Address = 10.234.56.2/24' in again and private not in again
+    expect(folder.run('server', 'list'), 0, stdout='phone                joined ')
+
+
 def test_init_refuses():
     """A wrong value is exit 2 and one line; nothing is written."""
     folder = Folder()
