@@ -5,8 +5,11 @@
 #include "server/own_hub.h"
 
 #include <jansson.h>
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define TIME_TEXT_MAX 24
 
@@ -89,12 +92,13 @@ static const char *join(char *buf, size_t size, const json_t *list)
 	return buf;
 }
 
-static void print_line(const json_t *client)
+static void print_line(FILE *out, const json_t *client)
 {
 	char addresses[256], lans[256];
 	const char *from = tunnel_ref_text(client, "from");
 
-	printf("%-20s %-8s %-40s %-24s %s%s%s\n", tunnel_ref_text(client, "name"), tunnel_ref_text(client, "state"),
+	fprintf(out, "%-20s %-8s %-40s %-24s %s%s%s\n", tunnel_ref_text(client, "name"),
+		tunnel_ref_text(client, "state"),
 		join(addresses, sizeof(addresses), json_object_get(client, "addresses")),
 		join(lans, sizeof(lans), json_object_get(client, "lan")), tunnel_ref_text(client, "joined_at"),
 		*from ? " from " : "", from);
@@ -108,9 +112,29 @@ static bool is_second(const struct server_client *client)
 	return len > 0 && client->name[len - 1] == '+' && client->invited_s;
 }
 
+/* On a terminal by a pager, as systemctl does; "less" leaves at once what fits, and need not be installed. Return: false:
+ * it could not be printed. */
+static bool print_list(const json_t *list)
+{
+	const char *pager = getenv("PAGER");
+	bool is_paged = isatty(STDOUT_FILENO) && !(pager && (!*pager || strcmp(pager, "cat") == 0));
+	FILE *out = is_paged ? popen(pager ? pager : "less -FRSX 2>/dev/null || cat", "w") : stdout;
+	const json_t *client;
+	size_t i;
+
+	if (!out)
+		return false;
+	signal(SIGPIPE, SIG_IGN); /* a pager that was left */
+	fprintf(out, "%-20s %-8s %-40s %-24s %s\n", "NAME", "STATE", "ADDRESSES", "LAN", "JOINED");
+	json_array_foreach (list, i, client)
+		print_line(out, client);
+	return is_paged ? pclose(out) >= 0 : fflush(out) == 0;
+}
+
 int server_list(const struct options *options)
 {
-	json_t *list = json_array(), *status = NULL, *client;
+	json_t *list = json_array(), *status = NULL;
+	bool is_printed = true;
 	struct own_hub hub;
 	int code = own_hub_open(&hub, options, false);
 	size_t i;
@@ -126,14 +150,12 @@ int server_list(const struct options *options)
 			json_array_append_new(list, describe(&hub, &hub.config.clients[i], status));
 	if (options->json) {
 		json_dumpf(list, stdout, JSON_INDENT(1));
-		putchar('\n');
+		is_printed = putchar('\n') != EOF && fflush(stdout) == 0;
 	} else {
-		printf("%-20s %-8s %-40s %-24s %s\n", "NAME", "STATE", "ADDRESSES", "LAN", "JOINED");
-		json_array_foreach (list, i, client)
-			print_line(client);
+		is_printed = print_list(list);
 	}
 	json_decref(status);
 	json_decref(list);
 	own_hub_close(&hub);
-	return fflush(stdout) == 0 ? EXIT_DONE : EXIT_FAILED;
+	return is_printed ? EXIT_DONE : EXIT_FAILED;
 }

@@ -300,6 +300,21 @@ def draw(lines, path, is_inverted=False):
     return path
 
 
+def test_list_pages_on_a_terminal():
+    """By PAGER, and without one that is missing; not into a pipe, not as JSON."""
+    folder = Folder()
+    expect(folder.run('server', 'init', '--address', 'vps.example.org', '--network', '10.234.56.0/24'), 0)
+    invited(folder, 'laptop')
+
+    def on_terminal(words, pager):
+        return subprocess.run(['script', '-qec', f'PAGER={pager} {programs.executable("server")} list {words} --config-dir '
+                               f'{folder.path} --runtime-dir {folder.path} --state-dir {folder.path}', '/dev/null'],
+                              capture_output=True, text=True, check=False).stdout
+    assert 'paged 2' in on_terminal('', "'echo paged $(wc -l)'") and 'laptop ' in on_terminal('', 'cat')
+    assert 'paged' not in on_terminal('--json', "'echo paged $(wc -l)'")
+    expect(folder.run('server', 'list'), 0, stdout='laptop ')
+
+
 def test_add_draws_pictures():
     """zbar reads the printed line in the terminal's picture and in the file; a terminal gets colours unless NO_COLOR."""
     folder = Folder()
