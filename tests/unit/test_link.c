@@ -89,6 +89,12 @@ void attempt_close(struct attempt *a)
 	a->is_closing = true;
 }
 
+const char *attempt_networks(const struct attempt *a)
+{
+	(void)a;
+	return NULL;
+}
+
 const char *attempt_tls_version(const struct attempt *a)
 {
 	(void)a;
