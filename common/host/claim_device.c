@@ -338,11 +338,16 @@ static int add_one_route(struct claim_device *device, struct claimed *claimed, s
 {
 	const struct net_route route = route_of(device, prefix);
 	int rc = prefix->has_route_entry ? 0 : add_entry(device, claimed, prefix, UNDO_CLAIM_ROUTE, err);
+	char text[PREFIX_TEXT_MAX];
 
 	if (rc < 0)
 		return rc;
 	prefix->has_route_entry = true;
-	return net_route_add(&sight->netlink, &route, err);
+	rc = net_route_add(&sight->netlink, &route, err);
+	if (rc == -EEXIST)
+		err_set(err, rc, "another route to %s is there; taking it out in that namespace helps: ip route del %s",
+			prefix_format(text, sizeof(text), &prefix->prefix), text);
+	return rc;
 }
 
 static int add_routes(
