@@ -313,6 +313,24 @@ static unsigned fate_of_map(struct walk *walk, const json_t *map, bool is_sure, 
 	return RULESET_OPEN;
 }
 
+/* `dnat to tcp dport map { 80 : 10.0.0.2 }` sends only what the map has. */
+static enum meets meets_target(const struct ruleset_packet *packet, const json_t *verdict)
+{
+	const json_t *map = json_object_get(json_object_get(json_object_get(verdict, "dnat"), "addr"), "map"), *pair;
+	const json_t *data = json_object_get(json_object_get(map, "data"), "set");
+	enum meets best = NO;
+	size_t i;
+
+	if (!data)
+		return map ? MAYBE : YES; /* a map by its name; one target for all */
+	json_array_foreach (data, i, pair) {
+		enum meets meets = meets_value(packet, json_object_get(map, "key"), json_array_get(pair, 0), "==");
+
+		best = meets > best ? meets : best;
+	}
+	return best;
+}
+
 /* Return: the fate that a rule decides for sure, or RULESET_OPEN. @is_sure: the packet comes here. */
 static unsigned walk_chain(struct walk *walk, const char *name, bool is_sure, bool names, unsigned depth)
 {
@@ -325,8 +343,10 @@ static unsigned walk_chain(struct walk *walk, const char *name, bool is_sure, bo
 		const json_t *rule = ruleset_rule_in(object, walk->chain, name), *verdict = verdict_of(rule), *map;
 		bool names_now = names, is_met;
 		enum meets meets = verdict ? meets_rule(walk->packet, rule, verdict, &names_now) : NO;
+		enum meets target = meets_target(walk->packet, verdict);
 		unsigned fate;
 
+		meets = target < meets ? target : meets;
 		if (meets == NO)
 			continue;
 		is_met = is_sure && meets == YES;

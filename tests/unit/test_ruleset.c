@@ -161,6 +161,22 @@ static void maps_of_verdicts_are_read(void **state)
 		"dropped?");
 }
 
+#define DNAT_BY_PORT(data)                                                                                             \
+	"{\"dnat\":{\"addr\":{\"map\":{\"key\":{\"payload\":{\"protocol\":\"tcp\",\"field\":\"dport\"}},\"data\":" data "}}}}"
+
+/* `dnat to tcp dport map { 443 : 10.0.0.2 }` */
+static void a_map_of_targets_sends_what_it_has(void **state)
+{
+	static const char has_443[] = NFT("prerouting", "accept", RULE(DNAT_BY_PORT("{\"set\":[[443,\"10.0.0.2\"]]}")));
+	static const char has_80[] = NFT("prerouting", "accept", RULE(DNAT_BY_PORT("{\"set\":[[80,\"10.0.0.2\"]]}")));
+	static const char named[] = NFT("prerouting", "accept", RULE(DNAT_BY_PORT("\"@m\"")));
+
+	(void)state;
+	assert_string_equal(nft_fate(has_443), "sent");
+	assert_string_equal(nft_fate(has_80), "accepted");
+	assert_string_equal(nft_fate(named), "accepted?");
+}
+
 static void iptables_lines_are_read(void **state)
 {
 	(void)state;
@@ -269,6 +285,7 @@ int main(void)
 		cmocka_unit_test(what_is_not_known_is_not_claimed),
 		cmocka_unit_test(jumps_come_back_and_gotos_do_not),
 		cmocka_unit_test(maps_of_verdicts_are_read),
+		cmocka_unit_test(a_map_of_targets_sends_what_it_has),
 		cmocka_unit_test(iptables_lines_are_read),
 		cmocka_unit_test(options_of_iptables_that_are_not_known_are_not_claimed),
 		cmocka_unit_test(destinations_are_compared),
