@@ -65,7 +65,7 @@ chmod +x "$dir/bin/docker"
 # --- The real one ------------------------------------------------------------------------------------------------------
 
 # Both lines answer at 51821.  A client is added, its file is read as the page's visitor downloads it.
-easy_curl() { in_easy curl -sSf --max-time 20 -H 'Content-Type: application/json' "$@"; }
+easy_curl() { in_easy curl -sSf --max-time 60 -H 'Content-Type: application/json' "$@"; }
 easy_read_download() { # NAME
 	awk '$1 == "PrivateKey" { print $3 }' "$dir/$1.download" >"$dir/$1.key"
 	awk '$1 == "PresharedKey" { print $3 }' "$dir/$1.download" >"$dir/$1.psk"
@@ -104,8 +104,13 @@ easy_real_15() {
 		node server/index.mjs)
 	page() { easy_curl -b "$dir/cookies" -c "$dir/cookies" -X "$1" "http://127.0.0.1:51821/api/$2" "${@:3}"; }
 	api() { page "$1" "client$2" "${@:3}"; }
+	# It answers before it has brought its device up, and rewrites that once more.
+	has_started() {
+		in_easy curl -sS --max-time 60 http://127.0.0.1:51821/api/session &&
+			[[ $(grep -oE 'Starting WireGuard|Cron Job started' "$dir/easy.log" | tail -n 1) == Cron* ]]
+	}
 	easy_start() {
-		soon 90 "wg-easy answers" eval 'in_easy wg show wg0 >/dev/null && in_easy curl -sS --max-time 20 http://127.0.0.1:51821/api/session'
+		soon 90 "wg-easy has started" has_started
 		[[ ! -e $dir/cookies ]] || return 0
 		local user='"username":"admin","password":"a-long-password"'
 		page POST setup/2 -d "{$user,\"confirmPassword\":\"a-long-password\"}" >/dev/null
@@ -113,6 +118,13 @@ easy_real_15() {
 		page POST auth/password -d "{$user,\"remember\":true}" >/dev/null
 		page POST admin/interface/cidr -d '{"ipv4Cidr":"10.9.0.0/24","ipv6Cidr":"fd09::/112"}' >/dev/null
 		page POST admin/interface/restart >/dev/null
+	}
+	# Or by the page's own button.
+	easy_restart() {
+		((RANDOM % 2)) && page POST admin/interface/restart >/dev/null && return
+		container_stop
+		container_start
+		easy_start
 	}
 	easy_update() { api GET "/${id_of[$1]}" | jq "$2" | api POST "/${id_of[$1]}" -d @- >/dev/null; } # NAME CHANGE
 	easy_rename() { easy_update "$1" ".name = \"$2\""; }
