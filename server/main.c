@@ -24,7 +24,7 @@ static const char help[] =
 	"  init [NAME]           writes /etc/towpath/NAME.conf for a new hub (hub.conf) with keys and networks of its own;\n"
 	"                        --address HOST, --network 10.10.0.0/24, --network6 PREFIX/64, --way-out, --udp, --enable\n"
 	"  add CLIENT            invites a client and prints the line for towpath-client join; --lan PREFIX, --all-traffic,\n"
-	"                        --valid 7d, --again, --qr[=FILE.png], --app; --hub NAME where there are several\n"
+	"                        --valid 7d, --again, --app, --qr (=FILE.png: into a file); --hub NAME\n"
 	"  list                  the clients, and who has joined; --json\n"
 	"  revoke CLIENT         takes a client of add out and closes its connection\n"
 	"\n"
