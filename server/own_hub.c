@@ -55,6 +55,7 @@ static int find_only(struct own_hub *hub)
 	const char *folder = hub->options->config_dir;
 	DIR *dir = opendir(folder);
 	char path[PATH_MAX], names[256] = "";
+	bool is_denied = !dir && errno == EACCES;
 	const struct dirent *entry;
 	size_t count = 0;
 
@@ -62,8 +63,10 @@ static int find_only(struct own_hub *hub)
 		size_t stem = dropins_stem_len(entry->d_name);
 
 		if (entry->d_name[0] == '.' || stem == strlen(entry->d_name) ||
-			snprintf(path, sizeof(path), "%s/%s", folder, entry->d_name) >= (int)sizeof(path) ||
-			!is_hub(path))
+			snprintf(path, sizeof(path), "%s/%s", folder, entry->d_name) >= (int)sizeof(path))
+			continue;
+		is_denied |= access(path, R_OK) < 0 && errno == EACCES;
+		if (!is_hub(path))
 			continue;
 		memcpy(hub->path, path, sizeof(path));
 		snprintf(path, sizeof(path), "%.*s", (int)stem, entry->d_name);
@@ -72,15 +75,17 @@ static int find_only(struct own_hub *hub)
 	}
 	if (dir)
 		closedir(dir);
-	if (count == 1)
+	if (count == 1 && !is_denied)
 		return -1;
-	if (count == 0)
+	if (is_denied)
+		fprintf(stderr, "%s: %s: only root may read what is there, sudo helps\n", hub->options->command->name, folder);
+	else if (count == 0)
 		fprintf(stderr, "%s: no hub has a file in %s/; 'towpath-server init' makes one\n",
 			hub->options->command->name, folder);
 	else
 		fprintf(stderr, "%s: there are %zu hubs: %s; expected --hub NAME\n", hub->options->command->name, count,
 			names);
-	return count == 0 ? EXIT_FAILED : EXIT_USAGE;
+	return count == 0 || is_denied ? EXIT_FAILED : EXIT_USAGE;
 }
 
 /* Keep other commands out until the process ends: two at once would take one address. */

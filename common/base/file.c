@@ -120,6 +120,14 @@ static void sync_folder(const char *path)
 	free(copy);
 }
 
+/* Return: @rc. */
+static int explain(int rc, const char *path, struct err *err)
+{
+	if (rc == -ENOSPC || rc == -EDQUOT)
+		return err_set(err, rc, "%s: the disk is full, and the file is as it was; expected room for it", path);
+	return err_system(err, rc, "%s", path);
+}
+
 /* @move: brings the temporary file to its name, rename() or move_to_new(). Return: 0 or a negative errno. */
 static int write_whole(
 	const char *path, const char *data, size_t len, int (*move)(const char *from, const char *to), struct err *err)
@@ -131,7 +139,7 @@ static int write_whole(
 		return err_system(err, -ENAMETOOLONG, "%s", path);
 	fd = mkostemp(beside, O_CLOEXEC);
 	if (fd < 0)
-		return err_system(err, -errno, "%s", beside);
+		return explain(-errno, beside, err);
 	rc = file_write_all(fd, data, len);
 	/* Without fsync() a power cut after rename() may leave an empty file under the new name. */
 	if (rc == 0 && fsync(fd) < 0)
@@ -142,7 +150,7 @@ static int write_whole(
 		rc = -errno;
 	if (rc < 0) {
 		unlink(beside);
-		return err_system(err, rc, "%s", path);
+		return explain(rc, path, err);
 	}
 	sync_folder(path);
 	return 0;

@@ -300,6 +300,39 @@ def draw(lines, path, is_inverted=False):
     return path
 
 
+def test_a_full_disk_and_a_person_who_is_not_root():
+    """One line that says so; no file is half written, and the same command works when that is mended."""
+    if os.geteuid() != 0:
+        raise claims.Skip('not root: no mount')
+    script = """set -e
+        mount -t tmpfs -o size=400k full "$1" && cd "$1" && mkdir etc home run state
+        places() { echo --config-dir "$1/$2" --runtime-dir "$1/run" --state-dir "$1/state"; }
+        server() { "$server" "$@" $(places "$PWD" etc); }
+        client() { "$client" "$@" $(places "$PWD" home); }
+        fill() { dd if=/dev/zero of=rest bs=4096 2>/dev/null || true; }
+        server init --address 127.0.0.1 --network 10.234.56.0/24 --quiet >/dev/null
+        link=$(server add first --quiet)
+        fill
+        if server add second; then exit 3; fi
+        if server add first --again; then exit 4; fi
+        if client join "$link" --no-up; then exit 5; fi
+        rm rest
+        [ -z "$(ls home)" ] && [ "$(ls etc/hub.d)" = first.conf ]
+        server check hub
+        server add second --quiet >/dev/null && client join "$link" --no-up --quiet
+        chmod 755 . etc
+        setpriv --reuid=65534 --regid=65534 --clear-groups "$server" add third $(places "$PWD" etc) || echo "exit $?" >&2"""
+    folder = Folder()
+    done = subprocess.run(['unshare', '--mount', 'bash', '-c', script, 'bash', folder.path], capture_output=True, text=True,
+                          check=False, env={**os.environ, 'server': programs.executable('server'),
+                                            'client': programs.executable('client')})
+    full = 'the disk is full, and the file is as it was; expected room for it'
+    said = [line for line in done.stderr.splitlines() if full in line]
+    assert done.returncode == 0 and [name for name in ('second.conf', 'first.conf', 'home/hub.conf')
+                                     if not any(name in line for line in said)] == [], done
+    assert 'add: ' in done.stderr and 'only root may read what is there, sudo helps\nexit 1\n' in done.stderr, done.stderr
+
+
 def test_list_pages_on_a_terminal():
     """By PAGER, and without one that is missing; not into a pipe, not as JSON."""
     folder = Folder()
