@@ -2,7 +2,7 @@
  *
  *    handshake   types 1 to 3 of WireGuard: without them no key; served first, never dropped for room
  *    short       keepalives and TCP acknowledgements: their loss or delay slows a transfer down
- *    bulk        the rest; dropped first
+ *    bulk        the rest; dropped first, and by CoDel where a queue stands in it
  */
 #include "common/tunnel/dgram_queue.h"
 
@@ -211,7 +211,9 @@ struct dgram *dgram_queue_pop(struct dgram_queue *queue, uint64_t now_us)
 		struct dgram *dgram = lane_shift(queue, lane);
 		uint64_t age_us = dgram_age_us(dgram, now_us);
 
-		if (age_us > lane_limit_us[lane]) {
+		if (age_us > lane_limit_us[lane] ||
+			(lane == DGRAM_LANE_BULK &&
+				codel_should_drop(&queue->codel, age_us, !queue->lanes[lane].head, now_us))) {
 			queue_drop(queue, dgram, DROP_QUEUE_LATE);
 			continue;
 		}

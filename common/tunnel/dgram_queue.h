@@ -2,12 +2,14 @@
  * leaves seconds of delay.
  *
  * Three lanes, first come first served inside each: handshake (WireGuard types 1 to 3), short (≤ 128 bytes: acks, DNS,
- * keystrokes), bulk. Bounded in time: what has waited too long leaves from the head and is counted. While the flow
+ * keystrokes), bulk. Bounded in time: what has waited too long leaves from the head and is counted, and a bulk lane in
+ * which a queue stands loses single datagrams, from which the TCP inside the tunnel learns the speed of the line. While the flow
  * has no carrier the newest handshake initiation of each peer is kept for 90 s and goes first: WireGuard sends the next
  * one only 5 s later. Pure: `now` is an argument, no socket is touched, cells come from the pool.
  */
 #pragma once
 
+#include "common/tunnel/codel.h"
 #include "common/tunnel/dgram.h"
 #include "common/tunnel/drop_reason.h"
 
@@ -18,9 +20,7 @@
 #define DGRAM_QUEUE_SHORT_MAX 128u	  /* bytes of a short datagram */
 #define DGRAM_QUEUE_HANDSHAKE_US 1000000u /* sojourn limits */
 #define DGRAM_QUEUE_SHORT_US 150000u
-/* 20 Mbit/s, 40 ms, 1 % lost (tests/bench/line, few runs): 12 Mbit/s with 30 ms, 12 to 14 with 60, 14 to 17 with 100,
- * which adds 20 ms to whatever is not short; without loss they carry the same. */
-#define DGRAM_QUEUE_BULK_US 60000u
+#define DGRAM_QUEUE_BULK_US 250000u /* while the line stands still; a queue that stands is shortened by CoDel */
 #define DGRAM_QUEUE_INITIATION_US 90000000u /* = WireGuard's REKEY_ATTEMPT_TIME */
 #define DGRAM_QUEUE_INITIATIONS_MAX 8u	    /* kept of so many peers behind one socket */
 #define DGRAM_QUEUE_CELLS_MAX 4096u	    /* 8 MiB: 60 ms at 1 Gbit/s */
@@ -39,6 +39,7 @@ struct dgram_queue {
 	uint32_t cells; /* in the lanes */
 	uint32_t depth; /* datagrams in the lanes */
 	uint32_t short_run;
+	struct codel codel;  /* of the bulk lane */
 	uint64_t sojourn_us; /* of the datagram popped last */
 };
 

@@ -299,7 +299,7 @@ static void what_nobody_pops_expires(void **state)
 	push(bed, 2, 92, 2, NOW);
 	push(bed, 4, 100, 3, NOW);
 	push(bed, 4, BULK_LEN, 4, NOW);
-	dgram_queue_expire(&bed->queue, NOW + DGRAM_QUEUE_SHORT_US);
+	dgram_queue_expire(&bed->queue, NOW + DGRAM_QUEUE_BULK_US);
 	assert_int_equal(bed->dropped.count[DROP_QUEUE_LATE], 1);
 	dgram_queue_expire(&bed->queue, NOW + DGRAM_QUEUE_HANDSHAKE_US + 1);
 	assert_int_equal(bed->dropped.count[DROP_QUEUE_LATE], 3);
