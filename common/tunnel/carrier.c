@@ -28,6 +28,7 @@
 #define LOW_WATER_MAX (256u * 1024)
 #define RATE_CHECK_US 10000u
 #define RATE_CHECK_BYTES 4096u /* less tells nothing of the line, and the system call takes time from other carriers */
+#define BBR_RESTART_US (8 * CLOCK_US_PER_S) /* sooner than its ten seconds */
 #define IDLE_US (5 * CLOCK_US_PER_S)
 
 static uint32_t clamp(uint64_t value, uint32_t low, uint32_t high)
@@ -49,33 +50,48 @@ static void set_low_water(struct carrier *carrier, uint32_t bytes)
 	carrier->low_water_bytes = bytes;
 }
 
+/* Changes of less than a 64th are not worth a system call. */
+static void set_limit(struct carrier *carrier, uint32_t bytes_per_s)
+{
+	uint32_t old = carrier->limit_bytes_per_s;
+
+	if (bytes_per_s <= old ? old - bytes_per_s <= old / 64 : bytes_per_s - old <= old / 64)
+		return;
+	tcp_rate_set_limit(carrier->pipe.stream->fd, bytes_per_s);
+	carrier->limit_bytes_per_s = bytes_per_s;
+}
+
 /* Record and low water follow the delivery rate. The kernel's figure counts only what we gave it: a rate measured while
  * we had little to send says nothing of the line unless it is higher than the last. */
+static void set_record(struct carrier *carrier, const struct tcp_rate *rate)
+{
+	uint64_t record_len = rate->delivery_bytes_per_s * RECORD_TIME_MS / 1000;
+
+	if (rate->is_app_limited && record_len < carrier->pipe.record_len)
+		return;
+	carrier->pipe.record_len = clamp(record_len, RECORD_LEN_MIN, TLS_RECORD_MAX);
+	set_low_water(carrier, clamp(2 * record_len, LOW_WATER_MIN, LOW_WATER_MAX));
+}
+
 static void follow_rate(struct carrier *carrier, uint64_t now_us)
 {
 	const struct flow_counters *counters = &carrier->pipe.flow->counters;
-	int fd = carrier->pipe.stream->fd;
+	const struct tls_stream *stream = carrier->pipe.stream;
 	struct tcp_rate rate;
-	uint64_t record_len;
-	uint32_t limit;
 
 	if (now_us - carrier->rate_checked_us < RATE_CHECK_US ||
 		counters->sent_bytes - carrier->rate_checked_bytes < RATE_CHECK_BYTES)
 		return;
 	carrier->rate_checked_us = now_us;
 	carrier->rate_checked_bytes = counters->sent_bytes;
-	if (tcp_rate_read(fd, &rate) < 0 || rate.delivery_bytes_per_s == 0)
+	if (tcp_rate_read(stream->fd, &rate) < 0 || rate.delivery_bytes_per_s == 0)
 		return;
-	limit = tcp_rate_limit(&rate);
-	if (limit != carrier->limit_bytes_per_s) {
-		tcp_rate_set_limit(fd, limit);
-		carrier->limit_bytes_per_s = limit;
+	if (rate.is_bbr && now_us - carrier->bbr_restarted_us > BBR_RESTART_US) {
+		carrier->bbr_restarted_us = now_us;
+		tcp_rate_restart_bbr(stream->fd);
 	}
-	record_len = rate.delivery_bytes_per_s * RECORD_TIME_MS / 1000;
-	if (rate.is_app_limited && record_len < carrier->pipe.record_len)
-		return;
-	carrier->pipe.record_len = clamp(record_len, RECORD_LEN_MIN, TLS_RECORD_MAX);
-	set_low_water(carrier, clamp(2 * record_len, LOW_WATER_MIN, LOW_WATER_MAX));
+	set_limit(carrier, governor_update(&carrier->governor, &rate, stream->is_blocked, now_us));
+	set_record(carrier, &rate);
 }
 
 /* --- end --- */
@@ -246,9 +262,11 @@ void carrier_start(struct carrier *carrier, const struct carrier_setup *setup, u
 			.rest_need = 1},
 		.handlers = setup->handlers,
 		.owner = setup->owner,
+		.bbr_restarted_us = now_us,
 		.limit_bytes_per_s = TCP_RATE_UNLIMITED,
 		.idle_since_us = now_us,
 	};
+	governor_init(&carrier->governor);
 	RAND_bytes((uint8_t *)&carrier->pipe.masker.state, sizeof(carrier->pipe.masker.state));
 	liveness_init(&carrier->liveness, setup->ping_interval_ms * CLOCK_US_PER_MS, now_us);
 	liveness_probe(&carrier->liveness); /* the round trip of a new carrier is known at once */

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "common/tunnel/flow.h"
+#include "common/tunnel/governor.h"
 #include "common/tunnel/liveness.h"
 #include "common/tunnel/pump.h"
 #include "common/tunnel/tls_stream.h"
@@ -30,8 +31,10 @@ struct carrier {
 	struct liveness liveness;
 	const struct carrier_handlers *handlers;
 	void *owner;
+	struct governor governor;
+	uint64_t bbr_restarted_us;
 	uint32_t low_water_bytes;   /* TCP_NOTSENT_LOWAT: twice the record */
-	uint32_t limit_bytes_per_s; /* of sending; TCP_RATE_UNLIMITED as a rule */
+	uint32_t limit_bytes_per_s; /* of sending, by the governor */
 	uint64_t rate_checked_us;
 	uint64_t rate_checked_bytes; /* of the flow's sent_bytes then */
 	uint64_t idle_since_us;

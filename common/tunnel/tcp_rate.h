@@ -1,4 +1,4 @@
-/* The speed of a TCP connection as the kernel knows it, and how much unsent data it may hold for us.
+/* The speed of a TCP connection as the kernel knows it, and how much and how fast it may send for us.
  * A file of its own because linux/tcp.h, which has these fields, and netinet/tcp.h exclude each other. */
 #pragma once
 
@@ -8,11 +8,14 @@
 struct tcp_rate {
 	uint64_t delivery_bytes_per_s; /* 0: not measured yet */
 	bool is_app_limited;	       /* measured while we had too little to send: a lower bound */
-	uint32_t rtt_us;
-	uint32_t min_rtt_us;
-	uint32_t in_flight; /* segments */
-	bool is_starting;   /* BBR is in its start phase: it sends up to three times what the line is known to carry */
-	uint64_t bandwidth_bytes_per_s; /* BBR's own estimate; 0 where the connection runs without BBR */
+	uint32_t rtt_us;	       /* smoothed */
+	uint32_t min_rtt_us;	       /* of the last five minutes (net.ipv4.tcp_min_rtt_wlen) */
+	uint64_t sent_bytes;	       /* since the connection began, without what was sent again */
+	uint64_t delivered_bytes;      /* since the connection began, selective acknowledgements included */
+	uint32_t segment_bytes;	       /* of payload in a full segment */
+	uint32_t unsent_bytes;	       /* in the socket, not yet on the line */
+	uint32_t retransmits;	       /* segments, since the connection began */
+	bool is_bbr;
 };
 
 #define TCP_RATE_UNLIMITED UINT32_MAX
@@ -23,15 +26,9 @@ int tcp_rate_read(int fd, struct tcp_rate *ret);
 /* TCP_NOTSENT_LOWAT: writable only while less than this waits unsent. Return: 0 or a negative errno. */
 int tcp_rate_set_low_water(int fd, uint32_t bytes);
 
-/* How fast the connection may send, bytes/s: TCP_RATE_UNLIMITED, or less where BBR floods the line.
- *
- * BBR's start phase ends when the bandwidth stops to grow in three rounds in which it always had something to send. The
- * TCP inside WireGuard sends in rounds of its own, we keep little unsent, and so that phase went on for seconds, at up
- * to three times the line's rate. At 20 Mbit/s with 60 ms of queue in the line it had 1,442 and 2,862 segments sent
- * again in 12 s (65 and 207 with the limit), and each loss held what came behind it back: p99 of a ping 231 ms instead
- * of 97 and 111, at the same throughput. A queue that stands in the line shows that its bandwidth is known. Sending a
- * little less drains it, and as our own queue then always has something to send, BBR ends the phase by itself. Pure. */
-uint32_t tcp_rate_limit(const struct tcp_rate *rate);
-
 /* SO_MAX_PACING_RATE. Return: 0 or a negative errno. */
 int tcp_rate_set_limit(int fd, uint32_t bytes_per_s);
+
+/* Let BBR begin anew. Every ten seconds it stops for 200 ms to measure the line without a queue (BBRv1, "ProbeRTT"), and
+ * all that waits is late by so much; a BBR that is younger does not. Return: 0 or a negative errno. */
+int tcp_rate_restart_bbr(int fd);
