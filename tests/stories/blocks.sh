@@ -1,8 +1,8 @@
-# The blocks of the documentation: a story reads them out of README.md and deploy/samples/README.md and types them in.
+# The blocks of the documentation: a story reads them out of README.md and the pages of deploy/samples and types them in.
 # shellcheck shell=bash disable=SC2154
 
 section() { # HEADING
-	awk -v heading="### $1" '/^##/ { inside = ($0 == heading) } inside' "$top/README.md" "$top/deploy/samples/README.md"
+	awk -v heading="### $1" '/^##/ { inside = ($0 == heading) } inside' "$top/README.md" "$top"/deploy/samples/{by-hand,README}.md
 }
 # The blocks of a section, of lines indented by four and more, are counted from 1.  `path` is the file that the text in
 # front of a block names last.
