@@ -29,6 +29,7 @@
 
 #define LIMIT_MIN 16384u /* bytes/s: an estimate from few segments must not hold us back for long */
 #define GAIN_UNIT 1024
+#define ROUND_TRIP_OF_GAINS_US 40000u /* for which they were measured */
 
 void governor_init(struct governor *governor)
 {
@@ -227,6 +228,14 @@ static void note_round_trip(struct governor *governor, uint32_t rtt_us, uint64_t
 	}
 }
 
+/* What is sent more is seen after a round trip and the time of a sample: on a long path less of it. */
+static int64_t careful(int64_t gain, uint32_t empty_us)
+{
+	return empty_us <= ROUND_TRIP_OF_GAINS_US
+		       ? gain
+		       : gain * (2 * ROUND_TRIP_OF_GAINS_US) / (ROUND_TRIP_OF_GAINS_US + empty_us);
+}
+
 /* More than the line's rate by up to an eighth while the queue is too short, less by up to a half while it is too
  * long: a round trip and 40 ms later it has its length. */
 static int64_t gain(const struct governor *governor, uint32_t queue_us, uint32_t target_us, uint32_t empty_us)
@@ -238,10 +247,10 @@ static int64_t gain(const struct governor *governor, uint32_t queue_us, uint32_t
 	if (governor->state == GOVERNOR_COMPETES)
 		return GAIN_UNIT / 4;
 	if (governor->state == GOVERNOR_PROBES)
-		return governor->probe_gain;
+		return careful(governor->probe_gain, empty_us);
 	if (queue_us <= target_us)
-		return (int64_t)(target_us - queue_us) * (GAIN_UNIT / 8) / target_us;
-	more = ((int64_t)target_us - queue_us) * GAIN_UNIT / ((int64_t)empty_us + 40000);
+		return careful((int64_t)(target_us - queue_us) * (GAIN_UNIT / 8) / target_us, empty_us);
+	more = ((int64_t)target_us - queue_us) * GAIN_UNIT / ((int64_t)empty_us + ROUND_TRIP_OF_GAINS_US);
 	return more < -GAIN_UNIT / 2 ? -GAIN_UNIT / 2 : more;
 }
 
