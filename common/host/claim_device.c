@@ -1,10 +1,10 @@
 /* Looks at one device, and what follows from a look (claim_device.h).
  *
  * Theory of operation. WireGuard announces no change of peers: `wg syncconf` is silent. So the device is read, every 2
- * s, which is all that an idle hub does. Measured without sanitizers in the test kernel, where a system call costs ten
- * times as much as elsewhere: 0.8 ms with one peer and 2.3 ms with 250, which is 0.04 % and 0.12 % of a core there, and
- * less on any machine. rtnetlink does announce devices and routes, so a device that is deleted, made or set down, and a
- * route that goes, are seen at once: by a monitor of our own in another namespace, by the supervisor's in ours.
+ * s, which is all that an idle hub does; tests/bench/claim measures what that costs. rtnetlink does announce devices and
+ * routes, so a device that is deleted, made or set down, and a route that goes, are seen at once: by a monitor of our
+ * own in another namespace, by the supervisor's in ours. As long as these are silent, only the peers are read
+ * (is_as_it_was()).
  *
  * The device is identified by the namespace's id and its number. If one of both is another one, everything that we had
  * added has gone with the former one, and is forgotten, also in the undo list. A namespace that cannot be found any more
@@ -84,6 +84,7 @@ struct claim_device {
 	struct netmon *netmon;	/* in another namespace; NULL: none */
 	uint64_t netns;		/* netns_id(), also of one that was lost; 0: none yet */
 	bool is_inside;		/* it was found at the last look */
+	bool is_stirred;	/* its links, addresses or routes may have changed since they were read last */
 	int index;		/* of the device in it; 0: none */
 	uint64_t up_ms;		/* uv_now() when it was first seen up; 0: it was not */
 	struct claim_file file; /* of its manager */
@@ -129,8 +130,12 @@ static void look_soon(struct claim_device *device)
 
 static void on_namespace_change(void *owner, unsigned kinds)
 {
-	if (kinds & KINDS)
-		look_soon(owner);
+	struct claim_device *device = owner;
+
+	if (!(kinds & KINDS))
+		return;
+	device->is_stirred = true;
+	look_soon(device);
 }
 
 static bool is_elsewhere(const struct claim_device *device)
@@ -140,7 +145,9 @@ static bool is_elsewhere(const struct claim_device *device)
 
 void claim_device_on_network(struct claim_device *device, unsigned kinds)
 {
-	if (kinds & (is_elsewhere(device) && device->netmon ? 0 : is_elsewhere(device) ? NETMON_LINK : KINDS))
+	if (!is_elsewhere(device))
+		on_namespace_change(device, kinds);
+	else if (kinds & NETMON_LINK && !device->netmon)
 		look_soon(device);
 }
 
@@ -523,7 +530,7 @@ static void take_namespace(struct claim_device *device, uint64_t netns)
 		forget_device(device);
 	leave_namespace(device);
 	device->netns = netns;
-	device->is_inside = true;
+	device->is_inside = device->is_stirred = true;
 	if (is_elsewhere(device) && netmon_open(&device->netmon, device->loop, on_namespace_change, device, &err) < 0)
 		log_warning("claim", "%s: %s; changes are seen every %d s", device->text, err.text, LOOK_MS / 1000);
 }
@@ -553,13 +560,53 @@ static void look_at_claims(struct claim_device *device, struct claim_sight *sigh
 		look_at_claim(device, &device->claimed[i], sight);
 }
 
+/* As at the last look: has the peer of @claimed, if it was there, all that is claimed? */
+static bool is_peer_as_it_was(struct claimed *claimed, const struct wg_state *state)
+{
+	const struct wg_state_peer *peer = wg_state_find(state, claimed->public_key);
+	const struct claim_seen seen = {.has_peer = peer, .is_whole = true};
+	bool is_whole = peer && claimed->memory.state == CLAIM_TRUE;
+
+	for (size_t i = 0; is_whole && i < claimed->count; i++)
+		is_whole = claim_find_holder(state, &claimed->prefixes[i].prefix) == peer;
+	if (!is_whole)
+		return !peer && claimed->is_absent;
+	if (peer->endpoint.sa.sa_family != AF_UNSPEC)
+		claimed->endpoint = peer->endpoint;
+	claim_step(&claimed->memory, &seen, clock_now_us());
+	return true;
+}
+
+/* Nothing was announced in its namespace, and its peers have what is claimed: then nothing else needs to be read. */
+static bool is_as_it_was(struct claim_device *device)
+{
+	struct claim_sight sight;
+	char path[64];
+	bool is_same;
+
+	if (!device->is_inside || device->is_stirred || device->up_ms == 0 || device->reason[0] ||
+		(is_elsewhere(device) && !device->netmon) ||
+		claim_sight_open_peers(
+			&sight, namespace_path(device, path, sizeof(path)), device->place.interface, NULL) < 0)
+		return false;
+	is_same = sight.netns == device->netns && sight.state.index == device->index;
+	for (size_t i = 0; is_same && i < device->count; i++)
+		is_same = is_peer_as_it_was(&device->claimed[i], &sight.state);
+	claim_sight_close(&sight);
+	return is_same;
+}
+
 static void look_inside(struct claim_device *device)
 {
 	struct claim_sight sight;
 	struct err err = {""};
 	char path[64];
-	int rc = claim_sight_open(
-		&sight, namespace_path(device, path, sizeof(path)), device->place.interface, &err);
+	int rc;
+
+	if (is_as_it_was(device))
+		return;
+	device->is_stirred = false;
+	rc = claim_sight_open(&sight, namespace_path(device, path, sizeof(path)), device->place.interface, &err);
 
 	/* A process of another namespace has got the number of the container's. */
 	if ((rc == 0 || rc == -ENODEV) && device->place.container && device->is_inside && device->netns != sight.netns) {
@@ -683,6 +730,7 @@ int claim_device_set(struct claim_device *device, const struct claim *claims, si
 	claimed_free(device->claimed, device->count);
 	device->claimed = claimed;
 	device->count = kept;
+	device->is_stirred = true;
 	look_in(device, 0);
 	return 0;
 }

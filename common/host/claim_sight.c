@@ -11,7 +11,7 @@
  *    outside: the errno        -ENODEV: inside all the same; any other errno: outside
  *
  * With -ENODEV the sight stays open, because the caller still wants the namespace's id: a namespace without the
- * device is another case than a namespace that is gone.
+ * device is another case than a namespace that is gone. claim_sight_open_peers() takes only the step "wg device".
  */
 #include "common/host/claim_sight.h"
 
@@ -39,30 +39,44 @@ static int read_all(struct claim_sight *sight, const char *interface, struct err
 	return rc;
 }
 
-/* Return: the way back, for netns_leave(), or a negative errno with the path in @err. */
-static int enter(const char *namespace_path, struct err *err)
+/* Return: 0, or a negative errno with the path in @err. */
+static int enter(struct claim_sight *sight, const char *namespace_path, struct err *err)
 {
-	int fd = -1, rc;
+	int fd = -1;
 
+	*sight = (struct claim_sight){.home = -1};
 	if (*namespace_path) {
 		fd = open(namespace_path, O_RDONLY | O_CLOEXEC);
 		if (fd < 0)
 			return err_system(err, -errno, "%s", namespace_path);
 	}
-	rc = netns_enter(fd, err);
+	sight->home = netns_enter(fd, err);
 	if (fd >= 0)
 		close(fd);
-	return rc < 0 ? err_wrap(err, rc, "%s", namespace_path) : rc;
+	if (sight->home < 0)
+		return err_wrap(err, sight->home, "%s", namespace_path);
+	sight->netns = netns_id();
+	return 0;
+}
+
+int claim_sight_open_peers(struct claim_sight *sight, const char *namespace_path, const char *interface, struct err *err)
+{
+	int rc = enter(sight, namespace_path, err);
+
+	if (rc < 0)
+		return rc;
+	rc = wg_device_read(interface, &sight->state, err);
+	if (rc < 0)
+		claim_sight_close(sight);
+	return rc;
 }
 
 int claim_sight_open(struct claim_sight *sight, const char *namespace_path, const char *interface, struct err *err)
 {
-	int rc;
+	int rc = enter(sight, namespace_path, err);
 
-	*sight = (struct claim_sight){.home = enter(namespace_path, err)};
-	if (sight->home < 0)
-		return sight->home;
-	sight->netns = netns_id();
+	if (rc < 0)
+		return rc;
 	rc = netlink_open(&sight->netlink, -1, err);
 	if (rc == 0)
 		rc = read_all(sight, interface, err);

@@ -27,4 +27,8 @@ struct claim_sight {
  * -ENOENT: there is no such namespace; or another negative errno. @err is set.
  */
 int claim_sight_open(struct claim_sight *sight, const char *namespace_path, const char *interface, struct err *err);
+/* Only ->home, ->netns and ->state, which are most of what changes unannounced. Return: 0, or a negative errno with the
+ * sight closed. */
+int claim_sight_open_peers(
+	struct claim_sight *sight, const char *namespace_path, const char *interface, struct err *err);
 void claim_sight_close(struct claim_sight *sight);
