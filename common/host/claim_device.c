@@ -395,7 +395,9 @@ static void tell_put(const struct claim_device *device, struct claimed *claimed,
 	char list[512];
 
 	list_prefixes(list, sizeof(list), claimed, CLAIM_GIVEN);
-	if (was_taken)
+	if (claimed->memory.is_slow)
+		log_debug("claim", "%s: %s of peer %s: put right", device->text, list, claimed->key_text);
+	else if (was_taken)
 		log_notice("claim", "%s: %s of peer %s: was taken away%s; put right", device->text, list,
 			claimed->key_text,
 			is_rewritten ? " with a new content of its manager's file" : " by another program");
@@ -481,7 +483,15 @@ static void look_at_claim(struct claim_device *device, struct claimed *claimed, 
 			"alone for 30 s",
 			device->text, claimed->key_text, CLAIM_UNDONE_MAX);
 		break;
+	case CLAIM_ACT_SLOW_DOWN:
+		log_warning("claim",
+			"%s: peer %s: its manager rewrites it again and again (%d times in 10 s); put right once a second "
+			"from now on, which --verbose tells",
+			device->text, claimed->key_text, CLAIM_UNDONE_MAX);
+		break;
 	}
+	if (claimed->memory.is_slow && claimed->memory.state == CLAIM_WAITING && device->checks == 0)
+		device->checks = 1;
 	if (claimed->memory.state != CLAIM_TRUE)
 		claimed->since_s = 0;
 	else if (claimed->since_s == 0)

@@ -7,7 +7,7 @@
  *       └── after PAUSE_US ──┴── five times in WINDOW_US ──▶ LEFT_ALONE
  *
  * An undoing counts for a fight if it is seen within QUICK_US of putting right, and if the manager has not written its
- * file anew meanwhile: that is a manager at work, which has its own reasons to set the device. The times of the last
+ * file anew meanwhile: that is a manager at work, which has its own reasons to set the device, and only slows us down. The times of the last
  * undoings are a queue: as soon as the oldest of five is younger than WINDOW_US, it is a fight. It is told once, and
  * told again only when the claim has stood for WINDOW_US in between.
  *
@@ -52,11 +52,11 @@ void claim_forget(struct claim_memory *memory)
 }
 
 /* Return: true if there were so many in the window. */
-static bool note_undone(struct claim_memory *memory, uint64_t now_us)
+static bool note_undone(uint64_t times_us[CLAIM_UNDONE_MAX], uint64_t now_us)
 {
-	memmove(memory->undone_us, memory->undone_us + 1, sizeof(memory->undone_us) - sizeof(*memory->undone_us));
-	memory->undone_us[CLAIM_UNDONE_MAX - 1] = now_us;
-	return memory->undone_us[0] != 0 && now_us - memory->undone_us[0] < WINDOW_US;
+	memmove(times_us, times_us + 1, (CLAIM_UNDONE_MAX - 1) * sizeof(*times_us));
+	times_us[CLAIM_UNDONE_MAX - 1] = now_us;
+	return times_us[0] != 0 && now_us - times_us[0] < WINDOW_US;
 }
 
 static void note_true(struct claim_memory *memory, uint64_t now_us)
@@ -65,7 +65,7 @@ static void note_true(struct claim_memory *memory, uint64_t now_us)
 		memory->true_us = now_us;
 	memory->state = CLAIM_TRUE;
 	if (now_us - memory->true_us >= WINDOW_US)
-		memory->is_told = false;
+		memory->is_told = memory->is_slow = false;
 }
 
 static enum claim_act pause(struct claim_memory *memory, uint64_t now_us)
@@ -83,6 +83,7 @@ static enum claim_act pause(struct claim_memory *memory, uint64_t now_us)
 enum claim_act claim_step(struct claim_memory *memory, const struct claim_seen *seen, uint64_t now_us)
 {
 	bool is_quick = memory->put_us != 0 && now_us - memory->put_us < QUICK_US;
+	bool was_slow = memory->is_slow;
 
 	if (!seen->has_peer) {
 		claim_forget(memory);
@@ -98,9 +99,15 @@ enum claim_act claim_step(struct claim_memory *memory, const struct claim_seen *
 	}
 	if (seen->is_rewritten)
 		memset(memory->undone_us, 0, sizeof(memory->undone_us));
-	else if (memory->state == CLAIM_TRUE && is_quick && note_undone(memory, now_us))
-		return pause(memory, now_us);
+	if (memory->state == CLAIM_TRUE && is_quick) {
+		if (seen->is_rewritten)
+			memory->is_slow |= note_undone(memory->rewritten_us, now_us);
+		else if (note_undone(memory->undone_us, now_us))
+			return pause(memory, now_us);
+	}
 	memory->state = CLAIM_WAITING;
+	if (memory->is_slow && is_quick)
+		return was_slow ? CLAIM_ACT_NONE : CLAIM_ACT_SLOW_DOWN;
 	return CLAIM_ACT_PUT_RIGHT;
 }
 

@@ -6,7 +6,9 @@
  *
  * What counts towards a fight is an undoing that is seen within a second after we have put the claim right. A peer that
  * goes does not count, nor a new device (the manager's restart). An undoing that came with a new content of the
- * manager's own file ends a fight: then a person has clicked, and the manager wrote down everything it knows.
+ * manager's own file ends a fight: then a person has clicked, and the manager wrote down everything it knows. As many of
+ * these in 10 s are said once, and from then on the claim is put right at most once a second, without a word, until it
+ * has stood for 10 s.
  */
 #pragma once
 
@@ -39,9 +41,11 @@ enum claim_state { CLAIM_WAITING, CLAIM_TRUE, CLAIM_LEFT_ALONE };
 struct claim_memory {
 	enum claim_state state;
 	bool is_told;		/* of the fight, which may have several pauses */
+	bool is_slow;		/* its manager rewrites it again and again */
 	uint64_t put_us;	/* when it was put right last; 0: not on this device, or not for this peer */
 	uint64_t paused_until_us;
 	uint64_t undone_us[CLAIM_UNDONE_MAX]; /* when that happened, the oldest first; 0: not so often */
+	uint64_t rewritten_us[CLAIM_UNDONE_MAX]; /* the same, with a new content */
 	uint64_t true_us;	/* since when it is TRUE without a break */
 };
 
@@ -57,6 +61,7 @@ enum claim_act {
 	CLAIM_ACT_WITHDRAW, /* the peer is gone: its routes go as well */
 	CLAIM_ACT_PUT_RIGHT,
 	CLAIM_ACT_LEAVE_ALONE, /* from now on for a while: say so */
+	CLAIM_ACT_SLOW_DOWN,   /* from now on: say so */
 };
 
 /* @now_us: monotonic, not 0. */
