@@ -5,7 +5,7 @@
  * PublicKey and AllowedIPs are those of a [Peer], so they are read by the very rows of WireGuard's table, and a
  * claim has a struct wg_config_peer of its own for them.
  *
- * Claims of one device are compared by the file alone. A container that is also named by the path of its namespace
+ * Claims of one namespace are compared by the file alone. A container that is also named by the path of its namespace
  * is not recognised here; then a network in both claims is not complained about.
  */
 #include "common/host/claim.h"
@@ -69,10 +69,14 @@ static const struct key_row rows[] = {
 };
 const struct key_table claim_table = {"Claim", rows, sizeof(rows) / sizeof(*rows)};
 
+static bool is_same_namespace(const struct claim *a, const struct claim *b)
+{
+	return text_is_same(a->container, b->container) && text_is_same(a->namespace_path, b->namespace_path);
+}
+
 bool claim_is_same_device(const struct claim *a, const struct claim *b)
 {
-	return strcmp(a->interface, b->interface) == 0 && text_is_same(a->container, b->container) &&
-	       text_is_same(a->namespace_path, b->namespace_path);
+	return strcmp(a->interface, b->interface) == 0 && is_same_namespace(a, b);
 }
 
 /* --- the whole --- */
@@ -91,16 +95,17 @@ static void check_missing(const struct claim *claim, const char *path, struct in
 			"AllowedIPs: missing; expected the networks that are added to the peer, as in 192.168.1.0/24");
 }
 
-/* A default route on the device would be one for WireGuard's own packets as well. */
+/* A default route on the device would be one for WireGuard's own packets as well; two halves are the same. */
 static void check_default_route(const struct claim *claim, const char *path, struct ini_report *report)
 {
 	for (size_t i = 0; i < claim->peer.allowed_ip_count; i++) {
 		const struct wg_config_prefix *one = &claim->peer.allowed_ips[i];
 		char text[PREFIX_TEXT_MAX];
 
-		if (one->prefix.bits == 0)
+		if (one->prefix.bits <= 1)
 			ini_report_add(report, path, one->line,
-				"AllowedIPs: '%s': all addresses cannot be claimed; expected networks, as in "
+				"AllowedIPs: '%s': its route would lead everything that this host sends to the peer, "
+				"WireGuard's own packets, too; expected the networks behind the peer, as in "
 				"192.168.1.0/24",
 				prefix_format(text, sizeof(text), &one->prefix));
 	}
@@ -119,7 +124,8 @@ static void check_own(const struct claim *claim, const struct wg_config *wiregua
 			"PublicKey: is a peer of our own device; expected these AllowedIPs in its [Peer] instead");
 }
 
-/* A prefix belongs to one peer of a device: two claims of it would take it from each other for ever. @end: compare with
+/* A prefix belongs to one peer of a device, and its route leads to one device of a namespace: two claims of it would take
+ * it from each other for ever. @end: compare with
  * what stands before that prefix of @second. */
 static void check_twice(const struct claim *first, const struct claim *second, size_t end, const char *path,
 	struct ini_report *report)
@@ -146,7 +152,7 @@ void claim_check(const struct claim *claims, size_t count, const struct wg_confi
 			check_own(&claims[i], wireguard, device, path, report);
 		for (size_t k = 0; k < claims[i].peer.allowed_ip_count; k++)
 			for (size_t j = 0; j <= i; j++)
-				if (claim_is_same_device(&claims[j], &claims[i]))
+				if (is_same_namespace(&claims[j], &claims[i]))
 					check_twice(&claims[j], &claims[i], k, path, report);
 	}
 }

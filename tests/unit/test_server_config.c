@@ -683,7 +683,7 @@ static void private_key_comes_from_a_file(void **state)
 
 #define CLAIM "[Claim]\nInterface = wg0\nPublicKey = " KEY_B "\nAllowedIPs = 192.168.1.0/24\n" /* four lines */
 
-/* All keys of a [Claim]; the same prefix may be claimed on another device, and in another place. */
+/* All keys of a [Claim]; the same prefix may be claimed in another namespace. */
 static void claims_arrive(void **state)
 {
 	struct server_config config;
@@ -692,7 +692,7 @@ static void claims_arrive(void **state)
 	(void)state;
 	assert_int_equal(read_text("[Server]\n" CLAIM CLAIM "Container = wg-easy\n" CLAIM "Namespace = /run/netns/box\n"
 				   "[claim]\ninterface = wg1\npublickey = " KEY_A
-				   "\nallowedips = 192.168.1.5/24, fd77::1/64\nAllowedIPs = 10.0.0.7\n",
+				   "\nallowedips = 192.168.2.5/24, fd77::1/64\nAllowedIPs = 10.0.0.7\n",
 				 &config, &report),
 		0);
 	assert_int_equal(config.claim_count, 4);
@@ -742,7 +742,13 @@ static void each_mistake_has_its_line(void **state)
 		{"[Server]\n[Claim]\nInterface = wg0\nPublicKey = " KEY_B "\nAllowedIPs =\n",
 			"hub.conf:5: AllowedIPs: '': the value is empty, which wg refuses; expected a prefix such as 10.0.0.2/32, or no such line"},
 		{"[Server]\n[Claim]\nInterface = wg0\nPublicKey = " KEY_B "\nAllowedIPs = 0.0.0.0/0\n",
-			"hub.conf:5: AllowedIPs: '0.0.0.0/0': all addresses cannot be claimed; expected networks, as in 192.168.1.0/24"},
+			"hub.conf:5: AllowedIPs: '0.0.0.0/0': its route would lead everything that this host sends to the peer, "
+			"WireGuard's own packets, too; expected the networks behind the peer, as in 192.168.1.0/24"},
+		{"[Server]\n[Claim]\nInterface = wg0\nPublicKey = " KEY_B "\nAllowedIPs = 10.0.0.0/8, 8000::/1\n",
+			"hub.conf:5: AllowedIPs: '8000::/1': its route would lead everything that this host sends to the peer, "
+			"WireGuard's own packets, too; expected the networks behind the peer, as in 192.168.1.0/24"},
+		{"[Server]\n" CLAIM "[Claim]\nInterface = wg1\nPublicKey = " KEY_A "\nAllowedIPs = 192.168.1.0/24\n",
+			"hub.conf:9: AllowedIPs: '192.168.1.0/24': claimed already, in line 5; expected a network in one [Claim] only"},
 		{"[Server]\n" CLAIM "[Claim]\nInterface = wg0\nPublicKey = " KEY_A "\nAllowedIPs = 10.1.0.0/16, 192.168.1.7/24\n",
 			"hub.conf:9: AllowedIPs: '192.168.1.0/24': claimed already, in line 5; expected a network in one [Claim] only"},
 		{"[Server]\n" CLAIM "AllowedIPs = 192.168.1.0/24\n",
