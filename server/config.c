@@ -734,6 +734,7 @@ static void finish(struct reading *reading)
 	check_cleartext(reading);
 	check_status(reading);
 	publish_check(config->publishes, config->publish_count, config->has_device ? &config->wireguard : NULL,
+		config->claims, config->claim_count,
 		config->path, reading->report);
 	for (size_t i = 0; i < config->publish_count; i++) {
 		check_publish_port(reading, &config->publishes[i]);

@@ -211,9 +211,24 @@ static bool has_peer(const struct wg_config *wireguard, const struct addr *to)
 	return false;
 }
 
-/* Without a peer that has it, a packet for To would leave by the default route. */
-static void check_to(
-	const struct publish *publish, const struct wg_config *wireguard, const char *path, struct ini_report *report)
+/* The routes of a claim are those of its device's namespace, so only one in our own leads there. Its name becomes a word
+ * of nft and iptables. Return: NULL where there is none. */
+static const struct claim *find_claim(const struct claim *claims, size_t count, const struct addr *to)
+{
+	struct prefix host = prefix_of_host(to);
+
+	for (size_t i = 0; i < count; i++)
+		for (size_t j = 0; j < claims[i].peer.allowed_ip_count; j++)
+			if (!claims[i].container && !claims[i].namespace_path &&
+				text_is_argument(claims[i].interface, "_=.@-") &&
+				prefix_contains(&claims[i].peer.allowed_ips[j].prefix, &host))
+				return &claims[i];
+	return NULL;
+}
+
+/* Without a peer that has it, a packet for To would leave by the default route. @claim: that leads there, or NULL. */
+static void check_to(struct publish *publish, const struct wg_config *wireguard, const struct claim *claim,
+	const char *path, struct ini_report *report)
 {
 	int family = publish->service.to.sa.sa_family;
 	char to[PUBLISH_TEXT_MAX], host[ADDR_TEXT_MAX];
@@ -223,10 +238,12 @@ static void check_to(
 	if (is_own(wireguard, &publish->service.to))
 		ini_report_add(report, path, publish->to_line,
 			"To: '%s': is this host's own address in the tunnel; expected one behind a [Peer]", to);
+	else if (!has_peer(wireguard, &publish->service.to) && claim)
+		memcpy(publish->service.device, claim->interface, sizeof(publish->service.device));
 	else if (!has_peer(wireguard, &publish->service.to))
 		ini_report_add(report, path, publish->to_line,
 			"To: '%s': in the AllowedIPs of no [Peer], so it would be looked for on the Internet; expected %s in "
-			"the AllowedIPs of the peer that leads there",
+			"the AllowedIPs of the peer that leads there, or of a [Claim] without Container and Namespace",
 			to, host);
 	else if (!has_address(wireguard, family))
 		ini_report_add(report, path, publish->to_line,
@@ -262,8 +279,8 @@ static void check_keys(const struct publish *publish, const char *path, struct i
 
 /* @wireguard: NULL: we bring no device up. The rest is silent where To, or both Port and ServerName, were refused or
  * are missing: that has its line already. */
-static void check_one(
-	const struct publish *publish, const struct wg_config *wireguard, const char *path, struct ini_report *report)
+static void check_one(struct publish *publish, const struct wg_config *wireguard, const struct claim *claim,
+	const char *path, struct ini_report *report)
 {
 	int family = publish->service.to.sa.sa_family;
 	char to[PUBLISH_TEXT_MAX];
@@ -290,7 +307,7 @@ static void check_one(
 			to, name_of(family), PLACE_REFER(path, publish->port_line, publish->to_line),
 			name_of(publish->service.address.sa.sa_family));
 	if (wireguard)
-		check_to(publish, wireguard, path, report);
+		check_to(publish, wireguard, claim, path, report);
 }
 
 /* Does a service have a port in common with the question? An address that either side leaves open is every address.
@@ -332,11 +349,11 @@ static void check_two(
 			PLACE_REFER(path, first->port_line, second->port_line));
 }
 
-void publish_check(const struct publish *publishes, size_t count, const struct wg_config *wireguard, const char *path,
-	struct ini_report *report)
+void publish_check(struct publish *publishes, size_t count, const struct wg_config *wireguard,
+	const struct claim *claims, size_t claim_count, const char *path, struct ini_report *report)
 {
 	for (size_t i = 0; i < count; i++) {
-		check_one(&publishes[i], wireguard, path, report);
+		check_one(&publishes[i], wireguard, find_claim(claims, claim_count, &publishes[i].service.to), path, report);
 		for (size_t j = 0; j < i; j++)
 			check_two(&publishes[j], &publishes[i], path, report);
 		for (size_t j = 0; j <= i; j++)
@@ -367,7 +384,8 @@ bool publish_is_same(const struct service *a, const struct service *b)
 {
 	return a->protocol == b->protocol && addr_equal(&a->address, &b->address) && addr_equal(&a->to, &b->to) &&
 	       memcmp(&a->ports, &b->ports, sizeof(a->ports)) == 0 &&
-	       memcmp(&a->to_ports, &b->to_ports, sizeof(a->to_ports)) == 0 && a->keeps_source == b->keeps_source;
+	       memcmp(&a->to_ports, &b->to_ports, sizeof(a->to_ports)) == 0 && a->keeps_source == b->keeps_source &&
+	       strcmp(a->device, b->device) == 0;
 }
 
 /* --- as text --- */

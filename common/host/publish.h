@@ -3,6 +3,7 @@
 
 #include "common/base/key_table.h"
 #include "common/base/server_name.h"
+#include "common/host/claim.h"
 #include "common/net/service.h"
 #include "common/wireguard/wg_config.h"
 
@@ -31,12 +32,13 @@ struct publish *publish_open(struct publish **publishes, size_t *count, const st
 /**
  * publish_check() - Complain about what only the whole file shows
  * @wireguard: the device's; NULL: we bring none up
+ * @claims: a service to a host that only a claim leads to gets the device of that
  *
  * A key that is missing, or does not go with the others, ranges of different size, two families, two sections for one
  * port or name, and a To that no peer has.
  */
-void publish_check(const struct publish *publishes, size_t count, const struct wg_config *wireguard, const char *path,
-	struct ini_report *report);
+void publish_check(struct publish *publishes, size_t count, const struct wg_config *wireguard,
+	const struct claim *claims, size_t claim_count, const char *path, struct ini_report *report);
 
 /* Free all of it. */
 void publishes_done(struct publish *publishes, size_t count);

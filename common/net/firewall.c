@@ -125,10 +125,26 @@ static void write_barrier(FILE *out, const struct firewall_setup *setup)
 	fprintf(out, "\t}\n");
 }
 
-/* TCP through the tunnel must fit its MTU: many networks drop the ICMP that would say so. */
-static void write_clamp(FILE *out, const char *direction, const char *device)
+/* Our device, with those of other programs that lead to published hosts. */
+static void write_devices(FILE *out, const struct firewall_setup *setup)
 {
-	fprintf(out, "\t\t%s \"%s\" tcp flags syn tcp option maxseg size set rt mtu\n", direction, device);
+	bool is_alone = true;
+
+	for (size_t i = 0; i < setup->service_count; i++)
+		is_alone &= !*setup->services[i].service->device;
+	fprintf(out, is_alone ? "\"%s\"" : "{ \"%s\"", setup->device);
+	for (size_t i = 0; i < setup->service_count; i++)
+		if (*setup->services[i].service->device)
+			fprintf(out, ", \"%s\"", setup->services[i].service->device);
+	fputs(is_alone ? "" : " }", out);
+}
+
+/* TCP through the tunnel must fit its MTU: many networks drop the ICMP that would say so. */
+static void write_clamp(FILE *out, const char *direction, const struct firewall_setup *setup)
+{
+	fprintf(out, "\t\t%s ", direction);
+	write_devices(out, setup);
+	fprintf(out, " tcp flags syn tcp option maxseg size set rt mtu\n");
 }
 
 /* From the tunnel into the LAN, and from the hosts of the LAN into the tunnel. A gateway to the Internet (0 bits) has
@@ -243,19 +259,20 @@ static void write_sources(FILE *out, const struct firewall_setup *setup)
 	fprintf(out, "\tchain publish-out {\n\t\ttype nat hook postrouting priority srcnat; policy accept;\n");
 	for (size_t i = 0; i < setup->service_count; i++) {
 		const struct service *service = setup->services[i].service;
+		const char *device = *service->device ? service->device : setup->device;
 
 		/* all of them; or else those of this host, and those of peers */
 		for (int peers = 0; peers <= service->keeps_source; peers++) {
 			fprintf(out,
 				"\t\toifname \"%s\" ct status dnat meta nfproto %s meta l4proto %s ct original proto-dst ",
-				setup->device, service->to.sa.sa_family == AF_INET6 ? "ipv6" : "ipv4",
+				device, service->to.sa.sa_family == AF_INET6 ? "ipv6" : "ipv4",
 				protocol_of(service));
 			write_ports(out, &service->ports);
 			if (service->address.sa.sa_family)
 				fprintf(out, " ct original %s daddr %s", ip_of(service),
 					addr_format_host(text, sizeof(text), &service->address));
 			if (peers)
-				fprintf(out, " iifname \"%s\"", setup->device);
+				fprintf(out, " iifname \"%s\"", device);
 			else if (service->keeps_source)
 				fprintf(out, " fib saddr type local");
 			fprintf(out, " masquerade\n");
@@ -325,9 +342,9 @@ static void write_services(FILE *out, const struct firewall_setup *setup)
 		"\tchain own-sent {\n\t\ttype filter hook output priority filter; policy accept;\n"
 		"\t\tct status dnat tcp flags syn tcp option maxseg size set rt mtu\n"
 		"\t\tct status dnat ct direction original jump sent\n\t}\n"
-		"\tchain own-received {\n\t\ttype filter hook input priority filter; policy accept;\n"
-		"\t\tiifname \"%s\" ct status dnat ct direction reply jump received\n\t}\n",
-		setup->device);
+		"\tchain own-received {\n\t\ttype filter hook input priority filter; policy accept;\n\t\tiifname ");
+	write_devices(out, setup);
+	fprintf(out, " ct status dnat ct direction reply jump received\n\t}\n");
 }
 
 /* --- forwarding --- */
@@ -351,8 +368,11 @@ static void write_confinement(FILE *out, const struct firewall_setup *setup)
 		write_passage(out, device, &setup->gateways[i]);
 	fprintf(out, "\t\t%siifname \"%s\" drop\n", family, device);
 	fprintf(out, "\t\t%soifname \"%s\" drop\n", family, device);
-	for (size_t i = 0; i < setup->opened_count; i++)
-		fprintf(out, "\t\tmeta nfproto ipv4 iifname \"%s\" oifname != \"%s\" drop\n", setup->opened[i], device);
+	for (size_t i = 0; i < setup->opened_count; i++) {
+		fprintf(out, "\t\tmeta nfproto ipv4 iifname \"%s\" oifname != ", setup->opened[i]);
+		write_devices(out, setup);
+		fprintf(out, " drop\n");
+	}
 }
 
 /* The chain is there for every tunnel that forwards, also where it confines nothing: TCP must fit the MTU all the
@@ -362,13 +382,15 @@ static void write_forward(FILE *out, const struct firewall_setup *setup)
 	if (setup->gateway_count == 0 && !setup->confines && !setup->among_peers && setup->service_count == 0)
 		return;
 	fprintf(out, "\tchain forward {\n\t\ttype filter hook forward priority filter; policy accept;\n");
-	write_clamp(out, "iifname", setup->device);
-	write_clamp(out, "oifname", setup->device);
-	if (setup->service_count > 0)
-		fprintf(out,
-			"\t\toifname \"%s\" ct status dnat ct direction original jump sent\n"
-			"\t\tiifname \"%s\" ct status dnat ct direction reply jump received\n",
-			setup->device, setup->device);
+	write_clamp(out, "iifname", setup);
+	write_clamp(out, "oifname", setup);
+	if (setup->service_count > 0) {
+		fprintf(out, "\t\toifname ");
+		write_devices(out, setup);
+		fprintf(out, " ct status dnat ct direction original jump sent\n\t\tiifname ");
+		write_devices(out, setup);
+		fprintf(out, " ct status dnat ct direction reply jump received\n");
+	}
 	if (setup->confines)
 		write_confinement(out, setup);
 	fprintf(out, "\t}\n");

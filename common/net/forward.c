@@ -276,9 +276,10 @@ static bool is_first_of_host(const struct search *search, size_t at)
  * which in our own table is said more closely. */
 static int open_service(struct search *search, const json_t *chain, const struct service *service)
 {
+	const char *device = *service->device ? service->device : search->setup->device;
 	struct prefix host = prefix_of_host(&service->to);
-	const struct passage to = {.out = search->setup->device, .lan = &host, .is_published = true};
-	const struct passage from = {.in = search->setup->device,
+	const struct passage to = {.out = device, .lan = &host, .is_published = true};
+	const struct passage from = {.in = device,
 		.lan = &host,
 		.is_from_lan = true,
 		.is_answer = true,

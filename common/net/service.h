@@ -4,6 +4,7 @@
 
 #include "common/base/addr.h"
 
+#include <net/if.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -19,6 +20,7 @@ struct service {
 	struct addr to; /* without a port; family 0: none */
 	struct service_ports to_ports; /* as many */
 	bool keeps_source; /* the host behind the tunnel sees the stranger's address */
+	char device[IFNAMSIZ]; /* that leads to it: another program's, of a [Claim]; "": our own */
 };
 
 /* Since the service was first published by this run. As `wg show` counts for a peer, sent is towards the host behind

@@ -155,6 +155,37 @@ static void a_service_gets_its_rules(void **state)
 	assert_has(text, "\t\toifname \"wg0\" drop\n\t\tmeta nfproto ipv4 iifname \"eth0\" oifname != \"wg0\" drop\n");
 }
 
+/* Another program's device leads to two of them. */
+static struct firewall_setup plan_of_claimed_services(void)
+{
+	struct firewall_setup plan = plan_of_services();
+
+	for (size_t i = 0; i < 2; i++)
+		strcpy(((struct service *)(uintptr_t)plan.services[i].service)->device, "wg7");
+	return plan;
+}
+
+static void a_service_behind_another_device_gets_its_rules(void **state)
+{
+	struct firewall_setup plan = plan_of_claimed_services();
+	char opened[1][IFNAMSIZ] = {"wg7"};
+	const char *text;
+
+	(void)state;
+	plan.confines = true;
+	plan.opened = opened;
+	plan.opened_count = 1;
+	text = text_of(&plan);
+	assert_has(text, "\t\toifname \"wg7\" ct status dnat meta nfproto ipv4 meta l4proto tcp ct original proto-dst 80 "
+			 "masquerade\n");
+	assert_has(text, "\t\toifname \"wg0\" ct status dnat meta nfproto ipv6");
+	assert_has(text, "203.0.113.10 iifname \"wg7\" masquerade\n");
+	assert_has(text, "\t\toifname { \"wg0\", \"wg7\", \"wg7\" } tcp flags syn tcp option maxseg size set rt mtu\n");
+	assert_has(text, "\t\toifname { \"wg0\", \"wg7\", \"wg7\" } ct status dnat ct direction original jump sent\n");
+	assert_has(text, "\t\tiifname { \"wg0\", \"wg7\", \"wg7\" } ct status dnat ct direction reply jump received\n");
+	assert_has(text, "iifname \"wg7\" oifname != { \"wg0\", \"wg7\", \"wg7\" } drop\n");
+}
+
 static void nothing_to_do_needs_no_table(void **state)
 {
 	struct firewall_setup plan = plan_of("home");
@@ -455,7 +486,7 @@ static void nft_takes_every_text(void **state)
 	load(&plan);
 	load(&plan);
 	assert_run("nft list table inet towpath-a/3db/2bc/40d.e_f-g | grep -q masquerade");
-	plan = plan_of_services();
+	plan = plan_of_claimed_services();
 	load(&plan);
 	assert_run("nft list table inet towpath-hub | grep -q 'packets 9 bytes 0'");
 }
@@ -730,6 +761,7 @@ int main(void)
 		cmocka_unit_test(names_that_nft_does_not_take_are_mapped),
 		cmocka_unit_test(the_longest_name_fits),
 		cmocka_unit_test(a_service_gets_its_rules),
+		cmocka_unit_test(a_service_behind_another_device_gets_its_rules),
 		cmocka_unit_test(nothing_to_do_needs_no_table),
 		cmocka_unit_test(only_what_is_needed_gets_a_chain),
 		cmocka_unit_test(guard_is_for_each_address_of_its_family),

@@ -279,6 +279,24 @@ static void publications_arrive(void **state)
 #define TO_HINT "expected an address with its port, as in 192.168.1.30:8080 or [fd10::2]:80"
 #define NO_PORT "no port, and no address with its port, behind tcp/ or udp/; " PORT_HINT " or tcp/[2001:db8:1::10]:80"
 
+#define CLAIMED "[Claim]\nInterface = wg0\nPublicKey = " KEY_A "\nAllowedIPs = 172.16.5.0/24\n"
+
+/* By port and by name, to a host that only another program's device leads to: that is kept with the service. */
+static void a_claim_may_lead_to_the_service(void **state)
+{
+	struct server_config config;
+	struct ini_report report = {0};
+
+	(void)state;
+	assert_int_equal(read_text(TO("172.16.5.30:80") "[Publish]\nServerName = a.example.org\nTo = 172.16.5.30:443\n"
+				   "[Publish]\nPort = tcp/81\nTo = 192.168.1.30:80\n" CLAIMED,
+				 &config, &report),
+		0);
+	assert_string_equal(config.publishes[0].service.device, "wg0");
+	assert_string_equal(config.publishes[1].service.device, "");
+	server_config_done(&config);
+}
+
 static void each_wrong_publication_has_its_line(void **state)
 {
 	static const struct {
@@ -322,7 +340,8 @@ static void each_wrong_publication_has_its_line(void **state)
 			"a [Peer]"},
 		{TO("192.168.2.30:80"),
 			"hub.conf:10: To: '192.168.2.30:80': in the AllowedIPs of no [Peer], so it would be looked for on "
-			"the Internet; expected 192.168.2.30 in the AllowedIPs of the peer that leads there"},
+			"the Internet; expected 192.168.2.30 in the AllowedIPs of the peer that leads there, or of a [Claim] "
+			"without Container and Namespace"},
 		{TO("192.168.1.30:80-81"),
 			"hub.conf:10: To: '192.168.1.30:80-81': 2 ports for the 1 of Port in line 9; expected as many"},
 		{PUBLISHING "Port = tcp/80-89\nTo = 192.168.1.30:80\n",
@@ -350,7 +369,12 @@ static void each_wrong_publication_has_its_line(void **state)
 			"ServerName"},
 		{PUBLISHING "ServerName = a.example.org\nTo = 192.168.2.30:443\n",
 			"hub.conf:10: To: '192.168.2.30:443': in the AllowedIPs of no [Peer], so it would be looked for on the "
-			"Internet; expected 192.168.2.30 in the AllowedIPs of the peer that leads there"},
+			"Internet; expected 192.168.2.30 in the AllowedIPs of the peer that leads there, or of a [Claim] "
+			"without Container and Namespace"},
+		{TO("172.16.5.30:80") CLAIMED "Container = wg-easy\n",
+			"hub.conf:10: To: '172.16.5.30:80': in the AllowedIPs of no [Peer], so it would be looked for on "
+			"the Internet; expected 172.16.5.30 in the AllowedIPs of the peer that leads there, or of a [Claim] "
+			"without Container and Namespace"},
 		{NAME("a.*.org"),
 			"hub.conf:9: ServerName: 'a.*.org': a star in the wrong place; expected it as the whole left label, as "
 			"in *.home.example.org"},
@@ -1070,6 +1094,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(claims_arrive),
+		cmocka_unit_test(a_claim_may_lead_to_the_service),
 		cmocka_unit_test(empty_section_means_the_defaults),
 		cmocka_unit_test(every_key_arrives),
 		cmocka_unit_test(interface_makes_a_device),
