@@ -148,6 +148,8 @@ static void on_made_by_program(struct applied *applied, int status, const char *
 
 	if (status != 0)
 		command_why(why, sizeof(why), status, output);
+	if (is_firewall)
+		memcpy(applied->firewall_why, why, sizeof(why));
 	if (is_firewall && status == 0)
 		published_settle(&applied->published, &applied->netlink);
 	else if (is_firewall)

@@ -45,6 +45,7 @@ struct applied {
 	struct plan plan;
 	struct net_routes routes; /* as the pass under way has read them */
 	char *firewall_listing;	  /* our table as we left it, normalised; NULL: none */
+	char firewall_why[COMMAND_WHY_MAX]; /* it could not be made the last time; "": it was */
 
 	/* The pass under way: */
 	const struct applied_handlers *handlers; /* NULL: none */

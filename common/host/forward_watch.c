@@ -79,6 +79,7 @@ static bool on_table_made(void *owner, struct change *change, int status, const 
 	if (status == 0)
 		return true;
 	log_warning("firewall", "%s", why);
+	watch->applied->facts.is_forwarding_changed = true; /* tried again by the next look */
 	watch->on_done(watch->owner);
 	return false;
 }

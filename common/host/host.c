@@ -232,11 +232,12 @@ static void on_looked(void *owner)
 {
 	struct host *host = owner;
 
+	if (host->rules.is_publishing && !host->applied.firewall_why[0])
+		reload_open_forwarding(&host->applied);
 	if (!host->rules.is_publishing)
 		return;
 	host->rules.is_publishing = false;
-	reload_open_forwarding(&host->applied);
-	host->handlers.on_published(host->owner);
+	host->handlers.on_published(host->owner, host->applied.firewall_why);
 }
 
 static void on_bringup_done(void *owner, const char *failure)

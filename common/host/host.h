@@ -31,8 +31,9 @@ struct host_handlers {
 	void (*on_down)(void *owner);
 	/* After host_read_rules(): the same reload may be tried again. */
 	void (*on_rules)(void *owner);
-	/* host_is_publishing() has ended. */
-	void (*on_published)(void *owner);
+	/* host_is_publishing() has ended. @why: the services are not in place, because nft has refused our table; "": they
+	 * are. */
+	void (*on_published)(void *owner, const char *why);
 };
 
 struct host;

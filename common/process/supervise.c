@@ -477,9 +477,9 @@ static void end_reload(struct supervise *s, int rc, const struct err *err)
 	const char *restart = s->reload.restart;
 	int code = EXIT_DONE;
 
-	if (rc < 0) {
+	if (rc < 0) { /* -EIO: of on_host_published() */
 		code = rc == CONFIGURATION_IS_WRONG ? EXIT_USAGE : EXIT_FAILED;
-		log_error("config", "not reloaded, everything stays as it was: %s", err->text);
+		log_error("config", "%s%s", rc == -EIO ? "" : "not reloaded, everything stays as it was: ", err->text);
 	} else if (restart[0]) {
 		log_notice("config", "reloaded; what needs a restart: %s", restart);
 	} else {
@@ -520,12 +520,17 @@ static void on_host_rules(void *owner)
 	run_reload(owner);
 }
 
-static void on_host_published(void *owner)
+/* All else of the new configuration is in force where the table is not. */
+static void on_host_published(void *owner, const char *why)
 {
 	struct supervise *s = owner;
+	struct err err = {""};
+	int rc = 0;
 
+	if (*why)
+		rc = err_set(&err, -EIO, "[Publish] is not in force, the rest of the file is: %s", why);
 	if (s->reload.is_under_way)
-		end_reload(s, 0, NULL);
+		end_reload(s, rc, &err);
 }
 
 static void on_reload_timer(uv_timer_t *timer)
