@@ -321,6 +321,44 @@ void facts_follow_forwarding(struct facts *facts, const char *device)
 	facts->is_forwarding_changed |= facts->plan.forwards_ipv4 != had;
 }
 
+static bool knows(const struct facts *facts, const char *name)
+{
+	for (size_t i = 0; i < facts->plan.interface_count; i++)
+		if (strcmp(facts->interfaces[i].name, name) == 0)
+			return true;
+	return false;
+}
+
+/* Of IPv6 nothing is noted, as it has been switched on by then. A device that goes is kept: one of that name may come
+ * again, as ppp0 does. */
+static void add_interface(struct facts *facts, const char *name)
+{
+	struct plan_interface *interfaces =
+		reallocarray(facts->interfaces, facts->plan.interface_count + 1, sizeof(*interfaces));
+
+	if (!interfaces)
+		return;
+	facts->plan.interfaces = facts->interfaces = interfaces;
+	interfaces += facts->plan.interface_count++;
+	*interfaces = (struct plan_interface){.forwards_ipv4 = is_set_to("ipv4", name, "forwarding", "1")};
+	snprintf(interfaces->name, sizeof(interfaces->name), "%s", name);
+	if (!interfaces->forwards_ipv4)
+		facts->has_new_devices = facts->is_forwarding_changed = true;
+}
+
+void facts_follow_devices(struct facts *facts, struct netlink *netlink)
+{
+	struct net_link *links;
+	size_t count;
+
+	if (!facts->plan.opens_ipv4 || facts->plan.forwards_ipv4 || net_link_list(netlink, &links, &count, NULL) < 0)
+		return;
+	for (size_t i = 0; i < count; i++)
+		if (!links[i].is_port && !knows(facts, links[i].name))
+			add_interface(facts, links[i].name);
+	free(links);
+}
+
 int facts_look_at_hooks(struct facts *facts, struct netlink *netlink, const struct host_setup *setup, struct err *err)
 {
 	bool had4 = facts->plan.forwards_ipv4, had6 = facts->plan.forwards_ipv6;

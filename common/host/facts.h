@@ -10,6 +10,7 @@
 struct facts {
 	struct plan_facts plan;	     /* points into the rest */
 	bool is_forwarding_changed; /* by another program; cleared by whoever makes our table anew */
+	bool has_new_devices;	    /* since forwarding was switched on for services; cleared by whoever does that */
 	struct plan_interface *interfaces;
 	struct firewall_gateway *gateways;
 	char dns_set[DNS_COMMAND_MAX], dns_unset[DNS_COMMAND_MAX];
@@ -35,6 +36,8 @@ int facts_look_at_hooks(
 /* While it is up: has another program switched IPv4's forwarding on or off for all devices? IPv6 has one switch, which
  * is ours by then. */
 void facts_follow_forwarding(struct facts *facts, const char *device);
+/* While it is up and has services: devices that came since, by which strangers may come or answers. */
+void facts_follow_devices(struct facts *facts, struct netlink *netlink);
 
 /* A free interface index, drawn at random, so that two tunnels that choose at the same time do not choose the same. */
 int facts_pick_index(struct netlink *netlink, struct err *err);

@@ -232,7 +232,7 @@ static void on_looked(void *owner)
 {
 	struct host *host = owner;
 
-	if (host->rules.is_publishing && !host->applied.firewall_why[0])
+	if ((host->rules.is_publishing || host->applied.facts.has_new_devices) && !host->applied.firewall_why[0])
 		reload_open_forwarding(&host->applied);
 	if (!host->rules.is_publishing)
 		return;

@@ -105,6 +105,7 @@ void reload_open_forwarding(struct applied *applied)
 	struct plan wanted = {.has_ipv6 = applied->plan.has_ipv6};
 	size_t from = applied->plan.count;
 
+	applied->facts.has_new_devices = false;
 	if (plan_add_forwarding(&wanted, applied->setup, &applied->facts.plan) < 0)
 		log_warning("firewall", "out of memory");
 	for (size_t i = 0; i < wanted.count; i++)

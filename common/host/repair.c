@@ -318,6 +318,7 @@ static void on_repair_timer(uv_timer_t *timer)
 	overlap_check(&repair->overlap, applied);
 	if (plan_forwards(applied->setup))
 		facts_follow_forwarding(&applied->facts, applied->setup->device);
+	facts_follow_devices(&applied->facts, &applied->netlink);
 	repair->scans_forwards |= applied->facts.is_forwarding_changed;
 	applied_look(applied, &handlers, repair);
 }

@@ -38,6 +38,7 @@ static int read_link(struct nlmsghdr *answer, void *ret_item, const void *wanted
 		return 0;
 	link->index = header->ifi_index;
 	link->is_up = header->ifi_flags & IFF_UP;
+	link->is_port = attrs[IFLA_MASTER];
 	link->mtu = nla_get_u32(attrs[IFLA_MTU]);
 	nla_strlcpy(link->name, attrs[IFLA_IFNAME], sizeof(link->name));
 	if (attrs[IFLA_LINKINFO] && nla_parse_nested(info, IFLA_INFO_MAX, attrs[IFLA_LINKINFO], NULL) == 0 &&

@@ -14,6 +14,7 @@ struct net_link {
 	char kind[16]; /* "wireguard", "bridge", "tun"; "" for hardware */
 	uint32_t mtu;
 	bool is_up;
+	bool is_port; /* of a bridge, a bond or the like, which has the addresses */
 };
 
 /* Return: 0, -ENODEV, or another negative errno with @err set. */

@@ -275,6 +275,12 @@ void facts_done(struct facts *facts)
 	(void)facts;
 }
 
+void facts_follow_devices(struct facts *facts, struct netlink *netlink)
+{
+	(void)facts;
+	(void)netlink;
+}
+
 void facts_follow_forwarding(struct facts *facts, const char *device)
 {
 	(void)device;
