@@ -9,7 +9,8 @@
  *
  * Another program may want the opposite of what we want. After REPAIRS_MAX repairs in REPAIRS_WINDOW_US a change is
  * left alone for REPAIRS_PAUSE_US, then it is tried again. The rules and routes of a full tunnel are put back
- * all the same, at growing intervals, and meanwhile the barrier keeps traffic from leaving in clear (barrier.h). A change that
+ * all the same, at growing intervals, and meanwhile the barrier keeps traffic from leaving in clear (barrier.h). The rules of
+ * published services are put back once a second, which is told once. A change that
  * cannot be put back is logged and looked for again like the rest.
  */
 #include "common/host/repair.h"
@@ -34,6 +35,7 @@
 #define REPAIRS_MAX 5
 #define REPAIRS_WINDOW_US (10 * CLOCK_US_PER_S)
 #define REPAIRS_PAUSE_US (30 * CLOCK_US_PER_S)
+#define SERVICES_US CLOCK_US_PER_S /* of published services, which are back within 2 s however often they go */
 #define SLOW_FIRST_US (CLOCK_US_PER_S / 2) /* of a full tunnel: the first interval, which doubles */
 #define SLOW_DOUBLINGS 3
 #define TOLD_MAX                                                                                                       \
@@ -153,6 +155,12 @@ static void slow_down(struct change *change, uint64_t now_us)
 	change->paused_until_us = now_us + (SLOW_FIRST_US << (doublings < SLOW_DOUBLINGS ? doublings : SLOW_DOUBLINGS));
 }
 
+static bool is_for_services(const struct repair *repair, const struct change *change)
+{
+	return repair->setup.applied->published.count > 0 &&
+	       (change->kind == CHANGE_FIREWALL || change->kind == CHANGE_FORWARD);
+}
+
 static bool may_put_back(void *owner, struct change *change)
 {
 	struct repair *repair = owner;
@@ -169,6 +177,16 @@ static bool may_put_back(void *owner, struct change *change)
 		return true;
 	if (is_needed) {
 		slow_down(change, now_us);
+		return true;
+	}
+	if (is_for_services(repair, change)) {
+		if (change->repairs == REPAIRS_MAX + 1)
+			log_warning(change_area(change),
+				"%s: another program takes it away again and again (%d times in 10 s); put back once a "
+				"second from now on, which --verbose tells",
+				change_text(text, change), REPAIRS_MAX);
+		change->repairs_since_us = now_us;
+		change->paused_until_us = now_us + SERVICES_US;
 		return true;
 	}
 	change->paused_until_us = now_us + REPAIRS_PAUSE_US;
@@ -196,7 +214,8 @@ static bool on_put_back(void *owner, struct change *change, int status, const ch
 		log_notice(area, "%s: has no place any more; left out until another FORWARD drops", text);
 	} else if (status != 0) {
 		log_warning(area, "%s: was deleted by another program and cannot be put back: %s", text, why);
-	} else if (change_is_sync(change) && ++repair->put_back > TOLD_MAX) {
+	} else if ((change_is_sync(change) && ++repair->put_back > TOLD_MAX) ||
+		   (is_for_services(repair, change) && change->repairs > REPAIRS_MAX)) {
 		log_debug(area, "%s: put back, too", text);
 	} else {
 		log_notice(area, "%s: was deleted or changed by another program; put back", text);

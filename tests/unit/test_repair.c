@@ -203,6 +203,30 @@ static void fight_is_given_up_after_five_repairs(void **state)
 	assert_log("route20 list");
 }
 
+/* The rules of published services are put back however often they go, and each time within two seconds. */
+static void services_are_put_back_in_a_fight(void **state)
+{
+	static struct service one;
+	static struct firewall_service service = {.service = &one};
+	struct change *table = applied_find(&bed.applied, CHANGE_FIREWALL);
+
+	(void)state;
+	bed.applied.published.services = &service;
+	bed.applied.published.count = 1;
+	for (unsigned look = 1; look <= 9; look++) {
+		bed.table = "";
+		bed.log[0] = '\0';
+		repair_on_network(&repair, NETMON_ROUTE);
+		run_to_look(look);
+		assert_log("list table list");
+		assert_true(table->paused_until_us < clock_now_us() + 1500 * CLOCK_US_PER_MS);
+		assert_int_equal(table->paused_until_us > clock_now_us(), look > 5);
+		table->paused_until_us = 0;
+	}
+	bed.applied.published.services = NULL;
+	bed.applied.published.count = 0;
+}
+
 /* Instead of the hub: a laptop with a full tunnel. */
 static void have_full_tunnel(void)
 {
@@ -483,6 +507,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_is_missing_is_put_back_in_the_plans_order, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(changed_table_is_made_again_and_listed, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(device_that_was_down_is_told, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(services_are_put_back_in_a_fight, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(fight_is_given_up_after_five_repairs, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(barrier_goes_up_with_the_second_loss, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(barrier_goes_down_when_all_has_stood, set_up, tear_down),
