@@ -1,6 +1,7 @@
 /* towpath-server: the hub. The command line is handled by common/command_line/program.h. */
 #include "common/command_line/program.h"
 #include "common/host/confined.h"
+#include "common/host/published.h"
 #include "server/add.h"
 #include "server/config.h"
 #include "server/init.h"
@@ -72,6 +73,7 @@ static void look_at_host(const void *config)
 	reachable_check_now(config);
 	if (read->has_device)
 		confined_check(&setup);
+	published_tell_absent(read->publishes, read->publish_count, read->path);
 }
 
 static const struct option init_options[] = {{"address", required_argument, NULL, 0},

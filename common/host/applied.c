@@ -351,6 +351,7 @@ int applied_take_services(struct applied *applied, struct err *err)
 
 	if (published_take(&applied->published, setup->publishes, setup->publish_count) < 0)
 		return err_system(err, -ENOMEM, "[Publish]");
+	published_tell_absent(setup->publishes, setup->publish_count, setup->config_path);
 	facts->services = applied->published.services;
 	facts->service_count = applied->published.count;
 	for (size_t i = 0; i < setup->publish_count; i++)

@@ -412,6 +412,8 @@ json_t *host_report(struct host *host, json_t *warnings)
 	if (host->repair.lost_dns[0])
 		json_array_append_new(warnings, json_string(host->repair.lost_dns));
 	confined_find(&host->setup, &host->applied.facts.plan, warnings);
+	published_find_absent(
+		host->setup.publishes, host->setup.publish_count, host->setup.config_path, warnings);
 	return report_make(&host->applied, host->repair.device_is_gone);
 }
 

@@ -212,6 +212,56 @@ void published_watch(struct published *published, const struct publish *publishe
 	}
 }
 
+/* --- addresses --- */
+
+static bool has_address(const struct net_address *own, size_t count, const struct addr *address)
+{
+	for (size_t i = 0; i < count; i++)
+		if (addr_equal(&own[i].prefix.addr, address))
+			return true;
+	return false;
+}
+
+/* Only a warning: the address may come later, or packets for it may be routed here all the same. */
+void published_find_absent(const struct publish *publishes, size_t count, const char *path, json_t *warnings)
+{
+	struct net_address *own = NULL;
+	char port[PUBLISH_TEXT_MAX], all[PUBLISH_TEXT_MAX];
+	struct netlink netlink;
+	size_t own_count = 0;
+
+	if (netlink_open(&netlink, -1, NULL) < 0)
+		return;
+	if (net_address_list(&netlink, &own, &own_count, NULL) < 0)
+		count = 0;
+	for (size_t i = 0; i < count; i++) {
+		const struct service *service = &publishes[i].service;
+		struct service anywhere = *service;
+
+		anywhere.address = (struct addr){.sa = {0}};
+		if (service->address.sa.sa_family && !has_address(own, own_count, &service->address))
+			json_array_append_new(warnings,
+				json_sprintf("%s: Port: '%s': no device of this host has that address, so nobody may "
+					     "come to it; `ip address` shows those that are there (behind a provider's NAT "
+					     "not the public one), and %s is all of them",
+					PLACE(path, publishes[i].port_line), publish_format_port(port, service),
+					publish_format_port(all, &anywhere)));
+	}
+	free(own);
+	netlink_close(&netlink);
+}
+
+void published_tell_absent(const struct publish *publishes, size_t count, const char *path)
+{
+	json_t *warnings = json_array(), *text;
+	size_t i;
+
+	published_find_absent(publishes, count, path, warnings);
+	json_array_foreach (warnings, i, text)
+		log_warning("publish", "%s", json_string_value(text));
+	json_decref(warnings);
+}
+
 /* --- the services in place --- */
 
 /* The texts and their list. published_take() has moved out those that a service keeps. */

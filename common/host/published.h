@@ -39,6 +39,11 @@ bool published_has_new(const struct published *published, const struct publish *
 int published_check(const struct published *published, const struct publish *publishes, size_t count,
 	const struct published_check *check, struct err *err);
 
+/* Append a text for each of @publishes that is at an address that this host does not have. @path: of their file. */
+void published_find_absent(const struct publish *publishes, size_t count, const char *path, json_t *warnings);
+/* The same to the log. */
+void published_tell_absent(const struct publish *publishes, size_t count, const char *path);
+
 /* @publishes take the place of what was. What stays the same keeps its counters. Return: 0 or
  * -ENOMEM with nothing changed. */
 int published_take(struct published *published, const struct publish *publishes, size_t count);

@@ -1,4 +1,5 @@
-/* Services that come, stay and go: whose counters go on, and whose connections are to end. No kernel is asked. */
+/* Services that come, stay and go: whose counters go on, and whose connections are to end. No kernel is asked, but for
+ * its addresses. */
 #include "common/host/published.h"
 
 #include <setjmp.h>
@@ -69,11 +70,34 @@ static void only_a_difference_is_a_change(void **state)
 	published_done(&published);
 }
 
+/* Only one that no device has is told, with its line and what is meant by no address. */
+static void an_absent_address_is_told(void **state)
+{
+	struct publish file[] = {publish_of(80, false), publish_of(81, false), publish_of(82, false)};
+	json_t *warnings = json_array();
+	const char *text;
+
+	(void)state;
+	assert_int_equal(addr_parse("127.0.0.1", 1, &file[1].service.address), 0);
+	addr_set_port(&file[1].service.address, 0);
+	assert_int_equal(addr_parse("203.0.113.99", 1, &file[2].service.address), 0);
+	addr_set_port(&file[2].service.address, 0);
+	file[2].port_line = 7;
+	file[2].service.ports.last = 89;
+	published_find_absent(file, 3, "hub.conf", warnings);
+	assert_int_equal(json_array_size(warnings), 1);
+	text = json_string_value(json_array_get(warnings, 0));
+	assert_non_null(strstr(text, "hub.conf:7: Port: 'tcp/203.0.113.99:82-89': no device of this host has that address"));
+	assert_non_null(strstr(text, "tcp/82-89 is all of them"));
+	json_decref(warnings);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(who_stays_keeps_its_counters),
 		cmocka_unit_test(only_a_difference_is_a_change),
+		cmocka_unit_test(an_absent_address_is_told),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
