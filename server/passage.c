@@ -17,7 +17,8 @@
  * No bytes are held here: move() looks at what a socket has received (MSG_PEEK), sends that to the other one, and takes
  * from the first what was sent (MSG_TRUNC copies nothing). The rest stays in the kernel, whose window then closes, and
  * the socket is not polled until the other one can take more. So a reader that is slow, and one that is idle, cost no
- * memory of ours. One piece of up to PIECE_LEN bytes a turn of the loop, for fairness.
+ * memory of ours. For fairness one piece a turn of the loop, of up to PIECE_LEN bytes; where many have something in a
+ * turn, they share TURN_LEN in the next one, so that a tunnel's datagram waits a millisecond or two for them.
  *
  * The end of one direction is passed on as such (shutdown()); the passage ends with the second. After a failure of one
  * end the other one is closed; what it has been sent still arrives. Where the server cannot be reached, and where a
@@ -43,6 +44,8 @@
 #define ASKED_MAX 64u			/* an eighth of the channel's queue */
 #define ANSWER_US (9 * CLOCK_US_PER_S)	/* with the tick's half second: ten at most */
 #define PIECE_LEN (4u * TLS_RECORD_MAX) /* at most PUMP_IN_LEN */
+#define PIECE_MIN 4096u
+#define TURN_LEN (16u * PIECE_LEN) /* what all passages move in a turn of the loop */
 /* A peer that went without a word is noticed: probes begin after so much silence, and so many without an answer end the
  * connection. */
 #define KEEP_IDLE_S 120
@@ -214,12 +217,13 @@ static int give_first(struct passage *passage)
 /* One piece from one end to the other, as much of it as that takes. Return: 0 or a negative errno. */
 static int move(struct passage_end *from, struct passage_end *to, uint64_t *bytes)
 {
+	struct passages *passages = &from->passage->hub->passages;
 	uint8_t *piece = from->passage->hub->pump.in;
 	ssize_t n, sent;
 
 	if (to->is_full || from->is_over)
 		return 0;
-	n = recv(from->fd, piece, PIECE_LEN, MSG_PEEK | MSG_DONTWAIT);
+	n = recv(from->fd, piece, passages->moved < TURN_LEN ? passages->piece_len : PIECE_MIN, MSG_PEEK | MSG_DONTWAIT);
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
 	if (n == 0) {
@@ -231,7 +235,24 @@ static int move(struct passage_end *from, struct passage_end *to, uint64_t *byte
 	if (sent > 0 && recv(from->fd, piece, (size_t)sent, MSG_TRUNC | MSG_DONTWAIT) != sent)
 		return -EIO; /* the two would not say the same any more */
 	*bytes += sent > 0 ? (uint64_t)sent : 0;
+	passages->moved += sent > 0 ? (size_t)sent : 0;
 	return sent < 0 ? (int)sent : 0;
+}
+
+/* As many as in the turn before are expected. More of them get the rest of TURN_LEN, and then little. */
+static void note_turn(struct passages *passages, uint64_t now_ms)
+{
+	if (passages->turn_ms != now_ms) {
+		passages->piece_len = TURN_LEN / (passages->served > 0 ? passages->served : 1);
+		if (passages->piece_len > PIECE_LEN)
+			passages->piece_len = PIECE_LEN;
+		if (passages->piece_len < PIECE_MIN)
+			passages->piece_len = PIECE_MIN;
+		passages->turn_ms = now_ms;
+		passages->served = 0;
+		passages->moved = 0;
+	}
+	passages->served++;
 }
 
 /* @end can be read, or written to; after a failure both, since trying tells. */
@@ -241,6 +262,7 @@ static void serve(struct passage *passage, struct passage_end *end, bool can_rea
 	struct passage_end *visitor = &passage->visitor, *home = &passage->home;
 	int rc = 0;
 
+	note_turn(&passage->hub->passages, uv_now(&passage->hub->loop));
 	if (can_write)
 		end->is_full = false;
 	if (can_write && passage->first)
@@ -443,7 +465,8 @@ void passage_start(struct passage *passage, int fd, struct tls_kept *kept, const
 
 int passages_open(struct passages *passages, const struct server_settings *settings)
 {
-	*passages = (struct passages){.counters = calloc(settings->publish_count + 1, sizeof(*passages->counters))};
+	*passages = (struct passages){.counters = calloc(settings->publish_count + 1, sizeof(*passages->counters)),
+		.piece_len = PIECE_LEN};
 	return passages->counters ? 0 : -ENOMEM;
 }
 

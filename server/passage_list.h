@@ -23,5 +23,9 @@ struct passages {
 	uint32_t count, max;	      /* max: the owner's to set */
 	uint32_t asked; /* questions that are not answered yet */
 	uint64_t last_ticket;
+	uint64_t turn_ms; /* uv_now() of this turn of the loop */
+	uint32_t served;  /* ends in it */
+	size_t piece_len; /* that each may move in it */
+	size_t moved;	  /* by all of them in it */
 	struct passage_counters *counters; /* in the order of the settings' publishes */
 };

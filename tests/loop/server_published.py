@@ -2,13 +2,16 @@
 """Servers at home that are published by name on the hub's own port. A [Publish] needs a device, so only inside the test
 kernel; the home host is an address of the loopback there."""
 
+import fcntl
 import hashlib
 import os
 import resource
+import signal
 import ssl
 import struct
 import subprocess
 import sys
+import termios
 import threading
 import time
 
@@ -500,6 +503,47 @@ def test_another_programs_device():
         assert receive(visitor, 4) == b'here'
         visitor.close()
         server.close()
+        beside.target.close()
+
+
+def pass_on_among(hub, carrier, pairs):
+    """Each server has 64 KiB for its visitor, and the tunnel has a datagram, all while the worker stands still. Return: the
+    part of the bytes that were passed on by the time that the datagram has come out and the worker stands still again."""
+    os.kill(hub.worker, signal.SIGSTOP)
+    ready = []
+    for _, server in pairs:
+        server.sock.setblocking(False)
+        ready.append(server.sock.send(bytes(65536)))
+    carrier.datagram(b'among many')
+    os.kill(hub.worker, signal.SIGCONT)
+    hub.target.expect(b'among many')
+    os.kill(hub.worker, signal.SIGSTOP)
+    moved = sum(struct.unpack('i', fcntl.ioctl(visitor.sock, termios.FIONREAD, bytes(4)))[0] for visitor, _ in pairs)
+    os.kill(hub.worker, signal.SIGCONT)
+    for (visitor, _), count in zip(pairs, ready):
+        receive(visitor, count)
+    return moved / sum(ready)
+
+
+def test_tunnel_has_its_turn_among_many_visitors():
+    """300 visitors do not go first. On a busy machine the worker is stopped late, so it is tried some times."""
+    with Publishing([service('home.example.org', home().port)], network=None) as beside:
+        pairs, sent = [], hello('home.example.org')
+        for _ in range(300):
+            visitor = stream.Stream(stream.dial(beside.address))
+            visitor.send(sent)
+            pairs.append((visitor, stream.Stream(home().accept())))
+        for _, server in pairs:
+            receive(server, len(sent))
+        with tunnel.open_stock(beside) as carrier:
+            carrier.echo()
+            parts = []
+            while len(parts) < 10 and min(parts, default=1) > 0.5:
+                parts.append(pass_on_among(beside, carrier, pairs))
+        assert min(parts) <= 0.5, parts
+        for links in pairs:
+            for link in links:
+                link.close()
         beside.target.close()
 
 
