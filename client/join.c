@@ -52,6 +52,7 @@ struct join {
 	bool had_state; /* the state folder was there */
 	bool has_file;	/* of a join by the same invitation that was killed */
 	bool has_key;	/* in that file */
+	bool is_refused; /* the hub does not take this invitation */
 	struct tunnel_ref tunnel;
 };
 
@@ -342,7 +343,7 @@ static bool is_refused(const struct join *join, char *ret, size_t size)
 }
 
 /* Return: -1 when traffic can flow, or the exit code. */
-static int bring_up(const struct join *join, bool is_quiet)
+static int bring_up(struct join *join, bool is_quiet)
 {
 	pid_t pid = start_up(join, is_quiet);
 	char refusal[ERR_TEXT_MAX] = "";
@@ -359,10 +360,16 @@ static int bring_up(const struct join *join, bool is_quiet)
 		else
 			usleep(ASK_AGAIN_MS * 1000);
 	}
-	if (refusal[0])
-		log_error("config", "%s", refusal);
-	else if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_DONE)
+	if (!refusal[0] && WIFEXITED(status) && WEXITSTATUS(status) == EXIT_DONE)
 		return -1;
+	join->is_refused = refusal[0];
+	if (join->is_refused)
+		log_error("config", "%s", refusal);
+	else if (join->has_key)
+		log_error("config",
+			"%s is not up; the line above says why. The hub may have its key by now, so %s stays: once that is mended, "
+			"the same link goes on with it",
+			join->invitation.client, join->path);
 	else
 		log_error("config", "%s has not joined, and nothing of it is left; the line above says why",
 			join->invitation.client);
@@ -463,6 +470,8 @@ static int make(struct join *join, bool goes_up)
 		code = ask_hub(join);
 	if (code < 0 && !join->has_key)
 		code = write_whole_file(join);
+	if (code < 0)
+		join->has_key = true;
 	if (code < 0 && goes_up)
 		code = bring_up(join, false);
 	if (code < 0)
@@ -472,6 +481,7 @@ static int make(struct join *join, bool goes_up)
 	return code;
 }
 
+/* The key stays once the hub may know it: nobody else can join by this invitation then. */
 static int run(struct join *join)
 {
 	bool goes_up = !options_find(join->options, "no-up");
@@ -483,6 +493,8 @@ static int run(struct join *join)
 		return code;
 	code = make(join, goes_up);
 	if (code >= 0) {
+		if (join->has_file && join->has_key && goes_up && !join->is_refused)
+			return code;
 		if (join->has_file)
 			unlink(join->path);
 		remove_state(join);
