@@ -545,6 +545,11 @@ const char *attempt_tls_version(const struct attempt *attempt)
 	return attempt->stream.ssl ? SSL_get_version(attempt->stream.ssl) : "none";
 }
 
+json_t *attempt_pace(const struct attempt *attempt)
+{
+	return attempt->phase == ATTEMPT_UP ? carrier_pace(&attempt->carrier) : json_null();
+}
+
 uint64_t attempt_rtt_us(const struct attempt *attempt)
 {
 	return attempt->phase == ATTEMPT_UP ? attempt->carrier.liveness.rtt_us : 0;

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <jansson.h>
 #include <openssl/ssl.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -60,3 +61,5 @@ const char *attempt_networks(const struct attempt *attempt);
 
 const char *attempt_tls_version(const struct attempt *attempt); /* "TLSv1.3", "none" */
 uint64_t attempt_rtt_us(const struct attempt *attempt);
+/* carrier_pace(), or null while it is not up. Return: owned by the caller. */
+json_t *attempt_pace(const struct attempt *attempt);

@@ -427,6 +427,7 @@ void link_report(const struct link *link, json_t *object)
 			verified_by(&link->profile->settings, server)));
 	line = json_pack("{s:f,s:I}", "rtt_ms", (double)link_rtt_us(link) / CLOCK_US_PER_MS, "connects",
 		(json_int_t)client->connects);
+	json_object_set_new(line, "pace", is_up ? attempt_pace(link->attempt) : json_null());
 	json_object_set_new(line, "last_error", json_string(client->last_error));
 	json_object_set_new(line, "last_error_at", json_string(at));
 	json_object_set_new(object, "link", line);

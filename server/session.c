@@ -808,7 +808,9 @@ json_t *session_report(const struct session *session)
 	object = json_pack("{s:s,s:s,s:s,s:s,s:b,s:f}", "client", client_name(session), "from", session->from_text,
 		"source", source_text, "since", clock_format_utc(since, sizeof(since), session->since_s), "stock",
 		!session->grant.has_instance, "rtt_ms", (double)session->carrier.liveness.rtt_us / CLOCK_US_PER_MS);
-	if (object)
+	if (object) {
+		json_object_set_new(object, "pace", carrier_pace(&session->carrier));
 		flow_counters_report(&session->flow->flow.counters, object);
+	}
 	return object;
 }

@@ -364,3 +364,18 @@ void carrier_close(struct carrier *carrier, uint16_t code)
 	}
 	tls_stream_close(carrier->pipe.stream);
 }
+
+json_t *carrier_pace(const struct carrier *carrier)
+{
+	static const char *const words[] = {
+		[GOVERNOR_STARTS] = "starts",
+		[GOVERNOR_HOLDS] = "holds",
+		[GOVERNOR_PROBES] = "probes",
+		[GOVERNOR_DRAINS] = "drains",
+		[GOVERNOR_COMPETES] = "competes",
+	};
+	uint32_t limit = carrier->limit_bytes_per_s;
+
+	return json_pack("{s:s,s:o}", "state", words[carrier->governor.state], "mbit_per_s",
+		limit == TCP_RATE_UNLIMITED ? json_null() : json_real(limit * 8 / 1e6));
+}

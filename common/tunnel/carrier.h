@@ -12,6 +12,7 @@
 #include "common/tunnel/pump.h"
 #include "common/tunnel/tls_stream.h"
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -71,3 +72,7 @@ void carrier_check(struct carrier *carrier, uint64_t now_us);
 
 /* Leave the flow, send a close frame with @code, close the stream. No on_end; on_closed follows. */
 void carrier_close(struct carrier *carrier, uint16_t code);
+
+/* How fast it may send, and why (governor.h): {"state":"holds","mbit_per_s":19.2}, null without a limit. Return: owned by
+ * the caller; NULL without memory. */
+json_t *carrier_pace(const struct carrier *carrier);

@@ -101,6 +101,12 @@ const char *attempt_tls_version(const struct attempt *a)
 	return "TLSv1.3";
 }
 
+json_t *attempt_pace(const struct attempt *a)
+{
+	(void)a;
+	return json_null();
+}
+
 uint64_t attempt_rtt_us(const struct attempt *a)
 {
 	(void)a;
