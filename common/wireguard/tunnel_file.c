@@ -61,7 +61,7 @@ static void base_name(const char *path, char ret[TUNNEL_FILE_NAME_MAX + 8])
 	const char *base = slash ? slash + 1 : path;
 	size_t len = strlen(base);
 
-	snprintf(ret, TUNNEL_FILE_NAME_MAX + 8, "%s", base);
+	snprintf(ret, TUNNEL_FILE_NAME_MAX + 8, "%.*s", TUNNEL_FILE_NAME_MAX + 7, base);
 	if (len > 5 && len < TUNNEL_FILE_NAME_MAX + 8 && strcmp(base + len - 5, ".conf") == 0)
 		ret[len - 5] = '\0';
 }
