@@ -74,11 +74,11 @@ static uint32_t queue_target_us(const struct governor *governor, const struct tc
 }
 
 /* A queue that overflows loses segments: half of it is safe. A line that loses some anyway has the smallest target. */
-static void learn_target(struct governor *governor, const struct tcp_rate *rate)
+static void learn_target(struct governor *governor, bool has_loss)
 {
 	uint32_t half_us = governor->queue_max_us / 2;
 
-	if (rate->retransmits == governor->last.retransmits || governor->queue_max_us <= TARGET_MIN_US) {
+	if (!has_loss || governor->queue_max_us <= TARGET_MIN_US) {
 		if (governor->queue_target_us < TARGET_MAX_US)
 			governor->queue_target_us += TARGET_GROWTH_US;
 		return;
@@ -257,10 +257,14 @@ static int64_t gain(const struct governor *governor, uint32_t queue_us, uint32_t
 uint32_t governor_update(struct governor *governor, const struct tcp_rate *rate, bool is_backlogged, uint64_t now_us)
 {
 	uint64_t passed_us = now_us - governor->last.at_us;
-	uint64_t delivered = rate->delivered_bytes - governor->last.delivered_bytes, limit;
-	bool is_bulk = delivered >= SAMPLE_SEGMENTS * (uint64_t)rate->segment_bytes;
+	uint64_t delivered = 0, limit;
 	uint32_t empty_us, queue_us, target_us;
+	bool is_bulk;
 
+	/* It may have been less since: what is acknowledged selectively is counted in full segments. */
+	if (rate->delivered_bytes > governor->last.delivered_bytes)
+		delivered = rate->delivered_bytes - governor->last.delivered_bytes;
+	is_bulk = delivered >= SAMPLE_SEGMENTS * (uint64_t)rate->segment_bytes;
 	note_round_trip(governor, rate->rtt_us, now_us);
 	empty_us = empty_rtt_us(governor, rate);
 	queue_us = rate->rtt_us > empty_us ? rate->rtt_us - empty_us : 0;
@@ -275,7 +279,7 @@ uint32_t governor_update(struct governor *governor, const struct tcp_rate *rate,
 			.is_busy = is_bulk || rate->unsent_bytes > rate->segment_bytes,
 		};
 
-		learn_target(governor, rate);
+		learn_target(governor, measured.has_loss);
 		take_sample(governor, queue_us, target_us, &measured, is_backlogged);
 		governor->last.at_us = now_us;
 		governor->last.sent_bytes = rate->sent_bytes;

@@ -241,6 +241,18 @@ static void a_trickle_says_nothing_of_the_line(void **state)
 	assert_true(run(bed, 1000) > 0.9 * bed->line.bytes_per_s);
 }
 
+/* Short segments are counted as full ones while they are acknowledged selectively only. */
+static void a_count_that_goes_back_is_no_rate(void **state)
+{
+	struct bed *bed = *state;
+
+	run(bed, 3000);
+	bed->now_us += 300000;
+	bed->rate.delivered_bytes -= 50000;
+	assert_in_range(governor_update(&bed->governor, &bed->rate, true, bed->now_us), 1, 2 * 20 * MBIT);
+	assert_in_range(bed->governor.line_bytes_per_s, 1, 2 * 20 * MBIT);
+}
+
 static void nothing_is_limited_before_a_queue_stands(void **state)
 {
 	struct bed *bed = *state;
@@ -262,6 +274,7 @@ int main(void)
 		BED(a_queue_of_the_way_back_does_not_slow_us),
 		BED(another_sender_and_we_share),
 		BED(a_trickle_says_nothing_of_the_line),
+		BED(a_count_that_goes_back_is_no_rate),
 		BED(nothing_is_limited_before_a_queue_stands),
 	};
 
