@@ -98,12 +98,27 @@ static void sends(int fd, const void *data, size_t len)
 
 #define NEXT(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
-ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
+static void sends_message(int fd, const struct msghdr *message)
 {
 	if (message->msg_iovlen > 0)
 		sends(fd, message->msg_iov[0].iov_base, message->msg_iov[0].iov_len);
+}
+
+ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
+{
+	sends_message(fd, message);
 	return NEXT(sendmsg)(fd, message, flags);
 }
+
+#if __TIMESIZE == 32
+/* The programs whose times have 64 bits, as ours have, call this for sendmsg(); libnl may call the other. */
+ssize_t __sendmsg64(int fd, const struct msghdr *message, int flags);
+ssize_t __sendmsg64(int fd, const struct msghdr *message, int flags)
+{
+	sends_message(fd, message);
+	return NEXT(__sendmsg64)(fd, message, flags);
+}
+#endif
 
 ssize_t sendto(int fd, const void *data, size_t len, int flags, const struct sockaddr *to, socklen_t to_len)
 {
@@ -121,9 +136,9 @@ ssize_t send(int fd, const void *data, size_t len, int flags)
 
 ssize_t write(int fd, const void *data, size_t len)
 {
-	struct stat status;
+	struct stat64 status; /* a number of an inode may need 64 bits */
 
-	if (fstat(fd, &status) == 0 && S_ISREG(status.st_mode))
+	if (fstat64(fd, &status) == 0 && S_ISREG(status.st_mode))
 		can_change("write()");
 	return NEXT(write)(fd, data, len);
 }
