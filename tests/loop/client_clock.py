@@ -13,12 +13,6 @@ from peer import claims, programs, servers  # noqa: E402
 LONG_AGO = 300.0  # 1970
 
 
-def needs():
-    with open('/proc/cpuinfo') as file:
-        if 'User Mode Linux' not in file.read():
-            raise claims.Skip('this is no test kernel')
-
-
 class WrongClock:
     def __enter__(self):
         self.right = time.time()
@@ -57,4 +51,4 @@ def test_without_a_pin_it_waits_for_the_time():
 
 
 if __name__ == '__main__':
-    claims.main(globals(), needs)
+    claims.main(globals(), claims.need_test_kernel)

@@ -30,6 +30,12 @@ def need_mounts():
         raise Skip('nothing may be mounted')
 
 
+def need_test_kernel():
+    """Raise Skip where clock, addresses and limits are not ours to change: outside of a machine that is there for tests."""
+    if not os.environ.get('IN_TEST_KERNEL'):
+        raise Skip('this is no test kernel')
+
+
 def wait_for(condition, what, timeout=10.0, pause=0.02):
     """Wait until condition() is true and return what it returned."""
     deadline = time.monotonic() + timeout * (5 if os.environ.get('TOWPATH_TRACE') else 1)

@@ -45,7 +45,7 @@ bed_run() { # LIMIT COMMAND…
 				TMPDIR=/run/tmp "$@"
 			exit $?' bash "$@" &
 	else
-		IN_TEST_KERNEL=1 "$top/tests/kernel/run" --timeout "$limit" --cpus "${bed_cpus:-1}" -- "$@" &
+		"$top/tests/kernel/run" --timeout "$limit" --cpus "${bed_cpus:-1}" -- "$@" &
 	fi
 	bed_pid=$!
 	local status=0
