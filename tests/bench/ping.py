@@ -1,8 +1,9 @@
 #!/usr/bin/python3
 """Pings a host at an even pace, and says how long each answer took.
 
-Happy path: ping.py HOST INTERVAL SECONDS [BYTES] prints a line with milliseconds for each answer, and at the end
-"lost N". Unlike ping(8) it never spins: in a test kernel with a clock of its own, time stands still while a program runs.
+Happy path: ping.py HOST INTERVAL SECONDS [BYTES] prints a line for each answer: at what second it came, and how many
+milliseconds it took; and at the end "lost N". Unlike ping(8) it never spins: in a test kernel with a clock of its own,
+time stands still while a program runs.
 """
 
 import os
@@ -40,7 +41,7 @@ def main(host: str, interval: float, seconds: float, size: int = 56) -> None:
     sock.setblocking(False)
     ident, sequence, waiting = os.getpid() & 0xFFFF, 0, {}
     following = time.monotonic()
-    end = following + seconds
+    start, end = following, following + seconds
     while (now := time.monotonic()) < end:
         if now >= following:
             sequence = (sequence + 1) & 0xFFFF
@@ -52,7 +53,8 @@ def main(host: str, interval: float, seconds: float, size: int = 56) -> None:
             continue
         sent = waiting.pop(sequence_of_reply(sock.recv(65535), ident), None)
         if sent:
-            print(f"{(time.monotonic() - sent) * 1000:.3f}")
+            now = time.monotonic()
+            print(f"{now - start:.3f} {(now - sent) * 1000:.3f}")
     print("lost", len(waiting))
 
 
