@@ -124,6 +124,7 @@ static void start_tunnel(struct attempt *attempt, size_t head_used)
 		&(struct carrier_setup){.pump = attempt->setup.pump,
 			.stream = &attempt->stream,
 			.flow = attempt->setup.flow,
+			.is_second = attempt->setup.is_second,
 			.mask = settings->mask,
 			.ping_interval_ms = settings->ping_interval_ms,
 			.handlers = &tunnel_handlers,
@@ -152,6 +153,7 @@ static int make_jwt(const struct attempt *attempt, char *out, size_t size)
 	if (settings->token) {
 		claims.has_kid = claims.has_instance = true;
 		claims.takes_any = settings->takes_any_target;
+		claims.is_second = attempt->setup.is_second;
 		claims.has_public_key = settings->has_public_key;
 		memcpy(claims.public_key, settings->public_key, sizeof(claims.public_key));
 		jwt_make_kid(claims.kid, settings->token);
@@ -327,6 +329,8 @@ static void take_http_answer(struct attempt *attempt, const struct http_head *he
 		return;
 	}
 	wrong = upgrade_check_answer(head, attempt->key, buf, sizeof(buf));
+	if (!wrong && attempt->setup.is_second && !http_head_find(head, "second", 0))
+		wrong = "the server knows no second connection"; /* it would take its datagrams for another client's */
 	networks = http_head_find(head, "networks", 0);
 	if (!wrong && networks && attempt->settings->token)
 		attempt->networks = strndup(networks->value.text, networks->value.len);
@@ -548,6 +552,11 @@ const char *attempt_tls_version(const struct attempt *attempt)
 json_t *attempt_pace(const struct attempt *attempt)
 {
 	return attempt->phase == ATTEMPT_UP ? carrier_pace(&attempt->carrier) : json_null();
+}
+
+uint32_t attempt_losses(const struct attempt *attempt)
+{
+	return attempt->phase == ATTEMPT_UP ? carrier_losses(&attempt->carrier) : 0;
 }
 
 uint64_t attempt_rtt_us(const struct attempt *attempt)

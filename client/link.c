@@ -203,11 +203,14 @@ static void on_link_up(void *owner)
 	link_step(owner, LINK_EVENT_UP);
 }
 
+static bool go_on_by_second(struct link *link, const char *reason);
+
 static void on_link_failed(void *owner, const char *phase, const char *reason)
 {
 	struct link *link = owner;
 
-	link_fail(link, phase, &link->addr, reason);
+	if (!go_on_by_second(link, reason))
+		link_fail(link, phase, &link->addr, reason);
 }
 
 /* The current or an earlier attempt has closed: it may do so while the next search runs. */
@@ -219,6 +222,21 @@ static void on_link_part_closed(void *owner)
 /* Without on_secured: it has come already, and has chosen this attempt. */
 static const struct attempt_handlers link_attempt_handlers = {
 	.on_up = on_link_up, .on_failed = on_link_failed, .on_closed = on_link_part_closed};
+
+/* The datagrams have moved to the second connection already. Return: false: there is none. */
+static bool go_on_by_second(struct link *link, const char *reason)
+{
+	struct attempt *attempt = link->state == LINK_UP ? second_take(&link->second) : NULL;
+
+	if (!attempt)
+		return false;
+	log_notice("link", "%s: lost: %s; the second connection goes on", server_of(link)->host, reason);
+	attempt_set_owner(attempt, &link_attempt_handlers, link);
+	link->pending++;
+	attempt_close(link->attempt);
+	link->attempt = attempt;
+	return true;
+}
 
 /* --- the search --- */
 
@@ -263,6 +281,7 @@ static void drop_everything(struct link *link)
 {
 	uv_timer_stop(&link->timer);
 	seek_stop(&link->seek);
+	second_stop(&link->second);
 	if (link->attempt)
 		attempt_close(link->attempt);
 	link->attempt = NULL;
@@ -314,6 +333,7 @@ static void link_step(struct link *link, enum link_event event)
 	case LINK_CLOSED:
 		drop_everything(link);
 		seek_close(&link->seek);
+		second_close(&link->second);
 		uv_close((uv_handle_t *)&link->timer, on_link_timer_closed);
 		break;
 	case LINK_STATE_COUNT:
@@ -335,12 +355,19 @@ void link_open(struct link *link, const struct link_setup *setup)
 		.handlers = &link_seek_handlers,
 		.owner = link};
 
+	struct second_setup second = {.client = client,
+		.flow = setup->flow,
+		.instance = setup->instance,
+		.on_closed = on_link_part_closed,
+		.owner = link};
+
 	*link = (struct link){.setup = *setup,
 		.client = client,
 		.profile = profile_keep(client->profile),
 		.state = LINK_WAITING,
-		.pending = 2};
+		.pending = 3};
 	seek_init(&link->seek, &seek);
+	second_init(&link->second, &second);
 	uv_timer_init(&client->loop, &link->timer);
 	link->timer.data = link;
 	uv_timer_start(&link->timer, on_wait_over, 0, 0);
@@ -351,6 +378,9 @@ void link_tick(struct link *link, uint64_t now_us)
 	seek_tick(&link->seek, now_us);
 	if (link->attempt)
 		attempt_tick(link->attempt, now_us);
+	if (link->state == LINK_UP)
+		second_tick(&link->second,
+			&(struct second_first){link->profile, link->server, &link->addr, link->attempt}, now_us);
 	if (link->state == LINK_UP && now_us - link->up_us > STABLE_US)
 		backoff_reset(&link->backoff);
 }
@@ -377,6 +407,7 @@ void link_wake(struct link *link)
 	case LINK_CHOSEN:
 	case LINK_UP:
 		attempt_check(link->attempt, now_us);
+		second_check(&link->second, now_us);
 		break;
 	case LINK_CLOSED:
 	case LINK_STATE_COUNT:
@@ -428,6 +459,7 @@ void link_report(const struct link *link, json_t *object)
 	line = json_pack("{s:f,s:I}", "rtt_ms", (double)link_rtt_us(link) / CLOCK_US_PER_MS, "connects",
 		(json_int_t)client->connects);
 	json_object_set_new(line, "pace", is_up ? attempt_pace(link->attempt) : json_null());
+	json_object_set_new(line, "connections", json_integer(is_up + second_is_up(&link->second)));
 	json_object_set_new(line, "last_error", json_string(client->last_error));
 	json_object_set_new(line, "last_error_at", json_string(at));
 	json_object_set_new(object, "link", line);

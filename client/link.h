@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include "client/second.h"
 #include "client/seek.h"
 #include "common/base/addr.h"
 #include "common/tunnel/backoff.h"
@@ -65,8 +66,9 @@ struct link {
 	uv_timer_t timer;	 /* WAITING: until the next try */
 	struct seek seek;	 /* SEEKING */
 	struct attempt *attempt; /* CHOSEN, UP */
+	struct second second;	 /* UP: beside it, on a line that loses segments */
 	struct addr addr;	 /* CHOSEN, UP: the server's */
-	unsigned pending;	 /* what has to close before on_closed: timer, seek, each attempt that was chosen */
+	unsigned pending; /* what has to close before on_closed: timer, seek, second, each attempt that was chosen */
 	struct backoff backoff;
 	uint32_t wait_ms; /* before the next try */
 	size_t server;	  /* index into the settings' servers */

@@ -148,8 +148,7 @@ static bool on_local_batch(void *owner, unsigned count, uint64_t now_us)
 	}
 	for (struct local_flow *local = relay->flows, *next; local; local = next) {
 		next = local->next;
-		if (local->flow.carrier)
-			carrier_send(local->flow.carrier, now_us);
+		carrier_send_flow(&local->flow, now_us);
 	}
 	return true;
 }

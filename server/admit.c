@@ -194,6 +194,7 @@ static const char *check_credentials(const struct admit_table *table, const stru
 	if (is_ours) {
 		*ret = (struct admit_grant){.client = token->client,
 			.has_instance = claims->has_instance,
+			.is_second = claims->is_second && claims->has_instance,
 			.has_iat = claims->has_iat,
 			.iat_s = claims->iat_s,
 			.has_public_key = claims->has_public_key};

@@ -10,8 +10,8 @@
  *    It comes again   attach → the flow is LONELY or CARRIED → usable at once; a session that carries it retires
  *    It stays away    the last session detaches (LONELY) → after FLOW_LINGER_US the tick closes it (CLOSING) → freed
  *
- * While a flow is CARRIED by two sessions, both deliver what the client sends, but only the newest gets what Target
- * sends: flow.carrier is the newest carrier, and carrier_send() sends nothing through another one. While a flow is
+ * While a flow is CARRIED by several sessions, all deliver what the client sends, but only the newest, and a second one
+ * that stands beside it, get what Target sends: flow.carrier and flow.second are their carriers. While a flow is
  * LONELY, Target's datagrams go into the queue as ever. They soon get too old there and are dropped, except the newest
  * WireGuard handshake initiation: WireGuard behind Target would wait seconds before it sends another one to the client
  * that has come back.
@@ -23,7 +23,7 @@
  * longest.
  *
  * Calls come from sessions (attach, detach), from the worker (on_socket, tick, sum) and from the loop (a readable
- * socket). Into sessions go on_flow and on_retire, and carrier_send() for datagrams. Any of these may end a session,
+ * socket). Into sessions go on_flow and on_retire, and carrier_send_flow() for datagrams. Any of these may end a session,
  * which detaches; so a function here calls out last, or looks at ->state afterwards.
  *
  * Failure: no memory or a limit is returned from attach. A socket that cannot be had closes the flow and tells the
@@ -161,8 +161,7 @@ static bool on_target_batch(void *owner, unsigned count, uint64_t now_us)
 
 	for (unsigned i = 0; i < count; i++)
 		pump_take(pump, i, &flow->flow, now_us);
-	if (flow->flow.carrier)
-		carrier_send(flow->flow.carrier, now_us); /* may end the session, and with it a stock client's flow */
+	carrier_send_flow(&flow->flow, now_us); /* may end the session, and with it a stock client's flow */
 	return flow->state != FLOW_CLOSING;
 }
 
@@ -244,16 +243,23 @@ static void ask_for_socket(const struct hub_flow *flow, uint32_t rtt_ms)
 }
 
 /* @session carries @flow from now on, and whichever did until now retires. */
-static void carry(struct hub_flow *flow, struct session *session)
+static void carry(struct hub_flow *flow, struct session *session, bool is_second)
 {
-	struct session *before = flow->session;
+	const struct flow_handlers *handlers = flow->table->setup.handlers;
+	struct session *first = flow->session, *second = flow->second;
 
+	is_second = is_second && first;
 	flow->state = FLOW_CARRIED;
-	flow->session = session;
 	flow->session_count++;
 	flow->table->session_count++;
-	if (before)
-		flow->table->setup.handlers->on_retire(before);
+	flow->second = is_second ? session : NULL;
+	if (second)
+		handlers->on_retire(second);
+	if (is_second)
+		return;
+	flow->session = session;
+	if (first)
+		handlers->on_retire(first);
 }
 
 int flow_table_attach(struct flow_table *table, const struct admit_grant *grant, uint32_t rtt_ms,
@@ -274,7 +280,7 @@ int flow_table_attach(struct flow_table *table, const struct admit_grant *grant,
 	}
 	*ret = flow;
 	if (flow->state != FLOW_ASKED) {
-		carry(flow, session);
+		carry(flow, session, grant->is_second);
 		return 0;
 	}
 	before = flow->waiter; /* the same instance asked twice within a moment */
@@ -322,7 +328,7 @@ void flow_table_on_socket(struct flow_table *table, uint64_t ticket, int error, 
 		table->setup.handlers->on_flow(waiter, NULL);
 		return;
 	}
-	carry(flow, waiter);
+	carry(flow, waiter, false);
 	table->setup.handlers->on_flow(waiter, flow);
 }
 
@@ -335,8 +341,12 @@ void flow_table_detach(struct hub_flow *flow, struct session *session)
 	}
 	require(flow->state == FLOW_CARRIED && flow->session_count > 0 && flow->table->session_count > 0);
 	flow->table->session_count--;
-	if (flow->session == session)
-		flow->session = NULL;
+	if (flow->session == session) {
+		flow->session = flow->second;
+		flow->second = NULL;
+	} else if (flow->second == session) {
+		flow->second = NULL;
+	}
 	if (--flow->session_count > 0)
 		return;
 	flow->state = FLOW_LONELY;

@@ -40,7 +40,9 @@ struct session;
  *            - flow_table_detach() by the waiter: to CLOSING. The supervisor's answer then finds no flow.
  *    FLOW_CARRIED - One session or more carry the flow
  *        ->session_count counts them; ->session is the newest, or NULL when the newest left before a retired one.
- *            - flow_table_attach() of the same key: the newer session carries, the older one is told to retire
+ *        ->second stands beside it and takes its place when it leaves; NULL: none does.
+ *            - flow_table_attach() of the same key: the newer session carries, the older ones are told to retire; a second
+ *              one replaces only another second one
  *            - flow_table_detach() by the last session: to LONELY, or to CLOSING where there is no instance
  *    FLOW_LONELY - The socket is open and no session is there
  *        Datagrams from Target still go into the queue, for the next session. ->lonely_since_us says since when.
@@ -65,6 +67,7 @@ struct hub_flow {
 	uint8_t instance[JWT_INSTANCE_LEN];
 	struct session *waiter;
 	struct session *session;
+	struct session *second;
 	uint32_t session_count;
 	uint64_t lonely_since_us;
 };

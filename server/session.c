@@ -244,7 +244,8 @@ static void start_tunnel(struct session *session)
 	char answer[UPGRADE_ANSWER_MAX];
 	struct http_span key = {session->key, UPGRADE_KEY_TEXT_LEN};
 	const struct channel_clock clock = {.wall_s = session->grant.iat_s, .client = session->grant.client};
-	int len = upgrade_write_answer(answer, sizeof(answer), key, clock_wall_s(), networks_to_tell(session));
+	const struct upgrade_told told = {.networks = networks_to_tell(session), .is_second = session->grant.is_second};
+	int len = upgrade_write_answer(answer, sizeof(answer), key, clock_wall_s(), &told);
 
 	if (len < 0 || tls_stream_write(&session->stream, answer, (size_t)len) < 0) {
 		session_close(session);
@@ -253,8 +254,9 @@ static void start_tunnel(struct session *session)
 	session->rest = NULL;
 	enter(session, SESSION_TUNNEL);
 	session->since_s = clock_wall_s();
-	log_info("session", "%s: up from %s, %s%s", client_name(session), session->from_text,
-		ssl ? SSL_get_version(ssl) : "cleartext", session->grant.has_instance ? "" : ", stock client");
+	log_info("session", "%s: up from %s, %s%s%s", client_name(session), session->from_text,
+		ssl ? SSL_get_version(ssl) : "cleartext", session->grant.has_instance ? "" : ", stock client",
+		session->grant.is_second ? ", second connection" : "");
 	/* WireGuard behind Target ignores a client whose clock is behind what it said before. The supervisor can help
 	 * where it runs the device, if it knows the client's time. */
 	if (session->grant.has_iat)
@@ -265,6 +267,7 @@ static void start_tunnel(struct session *session)
 		&(struct carrier_setup){.pump = &hub->pump,
 			.stream = &session->stream,
 			.flow = &session->flow->flow,
+			.is_second = session->grant.is_second,
 			.mask = CARRIER_MASK_NONE,
 			.ping_interval_ms = hub->settings.ping_interval_ms,
 			.handlers = &tunnel_handlers,
@@ -799,8 +802,8 @@ json_t *session_report(const struct session *session)
 	struct addr source;
 	json_t *object;
 
-	if (!rules[session->state].has_carrier || !session->flow)
-		return NULL;
+	if (!rules[session->state].has_carrier || !session->flow || session->flow->second == session)
+		return NULL;					     /* a second connection is no session of its own */
 	if (session->hub->settings.target.sa.sa_family == AF_INET) { /* as `wg show` has it, without the port */
 		client_number_address(session->grant.client, &source);
 		addr_format_host(source_text, sizeof(source_text), &source);
@@ -810,6 +813,7 @@ json_t *session_report(const struct session *session)
 		!session->grant.has_instance, "rtt_ms", (double)session->carrier.liveness.rtt_us / CLOCK_US_PER_MS);
 	if (object) {
 		json_object_set_new(object, "pace", carrier_pace(&session->carrier));
+		json_object_set_new(object, "connections", json_integer(session->flow->second ? 2 : 1));
 		flow_counters_report(&session->flow->flow.counters, object);
 	}
 	return object;

@@ -84,7 +84,10 @@ static void follow_rate(struct carrier *carrier, uint64_t now_us)
 		return;
 	carrier->rate_checked_us = now_us;
 	carrier->rate_checked_bytes = counters->sent_bytes;
-	if (tcp_rate_read(stream->fd, &rate) < 0 || rate.delivery_bytes_per_s == 0)
+	if (tcp_rate_read(stream->fd, &rate) < 0)
+		return;
+	carrier->losses = rate.retransmits + rate.gaps;
+	if (rate.delivery_bytes_per_s == 0)
 		return;
 	if (rate.is_bbr && now_us - carrier->bbr_restarted_us > BBR_RESTART_US) {
 		carrier->bbr_restarted_us = now_us;
@@ -111,9 +114,12 @@ static void leave_flow(struct carrier *carrier)
 	flow->counters.sent_bytes -= pipe->unsent_bytes;
 	pipe->unsent_datagrams = pipe->unsent_bytes = 0;
 	if (flow->carrier == carrier) {
-		flow->carrier = NULL;
-		dgram_queue_set_carrier(&flow->queue, false, clock_now_us());
+		flow->carrier = flow->second;
+		flow->second = NULL;
+	} else if (flow->second == carrier) {
+		flow->second = NULL;
 	}
+	dgram_queue_set_carrier(&flow->queue, flow->carrier, clock_now_us());
 	pipe->flow = NULL;
 }
 
@@ -181,6 +187,8 @@ static void end_by_pump(struct carrier *carrier, enum pump_end end, long code)
 }
 
 /* --- events of the stream --- */
+
+static void carrier_send(struct carrier *carrier, uint64_t now_us);
 
 static void note_activity(struct carrier *carrier, uint64_t now_us)
 {
@@ -272,7 +280,12 @@ void carrier_start(struct carrier *carrier, const struct carrier_setup *setup, u
 	liveness_probe(&carrier->liveness); /* the round trip of a new carrier is known at once */
 	tls_stream_set_handlers(setup->stream, &carrier_stream_handlers, carrier);
 	set_low_water(carrier, LOW_WATER_FIRST);
-	setup->flow->carrier = carrier;
+	if (setup->is_second && setup->flow->carrier) {
+		setup->flow->second = carrier;
+	} else { /* a second one stands beside the old one, on the same path */
+		setup->flow->carrier = carrier;
+		setup->flow->second = NULL;
+	}
 	dgram_queue_set_carrier(&setup->flow->queue, true, now_us);
 	/* Also without a rest: the next record may be in OpenSSL's buffer already, where no poll shows it. */
 	if (pump_keep(&carrier->pipe, setup->rest, setup->rest_len) < 0)
@@ -283,7 +296,37 @@ void carrier_start(struct carrier *carrier, const struct carrier_setup *setup, u
 		carrier_send(carrier, now_us);
 }
 
-void carrier_send(struct carrier *carrier, uint64_t now_us)
+/* Only asked for one of two: a connection alone has nothing to choose. One that stands still is asked at once whether it
+ * lives, as nothing else is sent through it. */
+static bool is_stalled(struct carrier *carrier, uint64_t now_us)
+{
+	bool was_stalled = carrier->stall.is_stalled;
+	struct tcp_rate rate;
+
+	if (now_us - carrier->watched_us >= RATE_CHECK_US && tcp_rate_read(carrier->pipe.stream->fd, &rate) == 0) {
+		carrier->watched_us = now_us;
+		carrier->losses = rate.retransmits + rate.gaps;
+		stall_update(&carrier->stall, &rate, now_us);
+	}
+	if (carrier->stall.is_stalled && !was_stalled)
+		liveness_probe(&carrier->liveness);
+	return carrier->stall.is_stalled;
+}
+
+/* Which of the flow's lanes a carrier sends from. A lost segment holds back all that is behind it in its connection, so
+ * what is urgent takes the second one, in which little else is; and each takes all while the other one stands still. */
+static unsigned choose_lanes(struct carrier *carrier, uint64_t now_us)
+{
+	const struct flow *flow = carrier->pipe.flow;
+
+	if (carrier == flow->carrier)
+		return !flow->second || is_stalled(flow->second, now_us) ? DGRAM_LANES_ALL : DGRAM_LANES_BULK;
+	if (carrier == flow->second)
+		return is_stalled(flow->carrier, now_us) ? DGRAM_LANES_ALL : DGRAM_LANES_QUICK;
+	return DGRAM_LANES_NONE; /* it is being replaced: new datagrams take the new one */
+}
+
+static void carrier_send(struct carrier *carrier, uint64_t now_us)
 {
 	struct flow *flow = carrier->pipe.flow;
 	uint64_t sent_before;
@@ -291,7 +334,8 @@ void carrier_send(struct carrier *carrier, uint64_t now_us)
 
 	if (carrier->is_ended || carrier->pipe.stream->is_blocked || dgram_queue_is_empty(&flow->queue))
 		return;
-	if (flow->carrier != carrier) /* it is being replaced: new datagrams take the new one */
+	carrier->pipe.lanes = choose_lanes(carrier, now_us);
+	if (carrier->pipe.lanes == DGRAM_LANES_NONE)
 		return;
 	sent_before = flow->counters.sent_datagrams;
 	rc = pump_out(&carrier->pipe, now_us);
@@ -304,6 +348,20 @@ void carrier_send(struct carrier *carrier, uint64_t now_us)
 	note_activity(carrier, now_us);
 	liveness_on_sent(&carrier->liveness, now_us);
 	follow_rate(carrier, now_us);
+}
+
+/* The end of the second leaves the flow with the first, and only a flow's last carrier takes it along. */
+void carrier_send_flow(struct flow *flow, uint64_t now_us)
+{
+	if (flow->second)
+		carrier_send(flow->second, now_us);
+	if (flow->carrier)
+		carrier_send(flow->carrier, now_us);
+}
+
+uint32_t carrier_losses(const struct carrier *carrier)
+{
+	return carrier->losses;
 }
 
 /* Where the stream is blocked the ping waits in the send buffer behind the datagrams: its round trip is theirs. No room

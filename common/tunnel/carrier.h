@@ -10,6 +10,7 @@
 #include "common/tunnel/governor.h"
 #include "common/tunnel/liveness.h"
 #include "common/tunnel/pump.h"
+#include "common/tunnel/stall.h"
 #include "common/tunnel/tls_stream.h"
 
 #include <jansson.h>
@@ -29,6 +30,7 @@ struct carrier_handlers {
 
 struct carrier {
 	struct pump_pipe pipe; /* its flow is NULL after the end */
+	struct stall stall;
 	struct liveness liveness;
 	const struct carrier_handlers *handlers;
 	void *owner;
@@ -36,6 +38,8 @@ struct carrier {
 	uint64_t bbr_restarted_us;
 	uint32_t low_water_bytes;   /* TCP_NOTSENT_LOWAT: twice the record */
 	uint32_t limit_bytes_per_s; /* of sending, by the governor */
+	uint64_t watched_us; /* when its stall was looked at */
+	uint32_t losses;     /* retransmits and gaps so far, as far as they were seen */
 	uint64_t rate_checked_us;
 	uint64_t rate_checked_bytes; /* of the flow's sent_bytes then */
 	uint64_t idle_since_us;
@@ -48,6 +52,7 @@ struct carrier_setup {
 	struct pump *pump;
 	struct tls_stream *stream; /* open, upgraded */
 	struct flow *flow;
+	bool is_second; /* stands beside the carrier that the flow has, if it has one */
 	enum carrier_mask mask;
 	uint64_t ping_interval_ms;
 	const struct carrier_handlers *handlers;
@@ -56,13 +61,16 @@ struct carrier_setup {
 	size_t rest_len;
 };
 
-/* Take over the stream for the flow, whose newest carrier is this one from now on. Parses and delivers the rest and
- * sends what waits, so on_end may be called before it returns. */
+/* Take over the stream for the flow, whose newest carrier, or second, is this one from now on. Parses and delivers the
+ * rest and sends what waits, so on_end may be called before it returns. */
 void carrier_start(struct carrier *carrier, const struct carrier_setup *setup, uint64_t now_us);
 
-/* Datagrams wait in the flow's queue: send them. Call after each received batch. Does nothing while the stream is
- * blocked, after the end, and once another carrier has taken over the flow. May call on_end. */
-void carrier_send(struct carrier *carrier, uint64_t now_us);
+/* Datagrams wait in the flow's queue: its carriers send them, as far as they are not blocked. Call after each received
+ * batch. May call on_end of each of them; the flow may be gone then. */
+void carrier_send_flow(struct flow *flow, uint64_t now_us);
+
+/* Segments that the line has lost, both ways, since the carrier began. A segment that came out of order may count. */
+uint32_t carrier_losses(const struct carrier *carrier);
 
 /* Pings, deadlines, idle memory. Call about twice a second. May call on_end. */
 void carrier_tick(struct carrier *carrier, uint64_t now_us);

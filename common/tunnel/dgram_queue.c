@@ -191,26 +191,31 @@ void dgram_queue_push(struct dgram_queue *queue, struct dgram *dgram)
 	lane_append(queue, lane, dgram);
 }
 
-/* Which lane is served next. Short datagrams go ahead of bulk, but not for ever: a flood of acks must not stop the
- * transfer that it acknowledges. Called while depth > 0. */
-static enum dgram_lane queue_choose(struct dgram_queue *queue)
+/* Which of @lanes is served next; it may be empty if all are. Short datagrams go ahead of bulk, but not for ever: a flood
+ * of acks must not stop the transfer that it acknowledges. */
+static enum dgram_lane queue_choose(struct dgram_queue *queue, unsigned lanes)
 {
+	bool has_bulk = lanes & DGRAM_LANES_BULK && queue->lanes[DGRAM_LANE_BULK].head;
+
+	if (!(lanes & DGRAM_LANES_QUICK))
+		return DGRAM_LANE_BULK;
 	if (queue->lanes[DGRAM_LANE_HANDSHAKE].head)
 		return DGRAM_LANE_HANDSHAKE;
-	if (!queue->lanes[DGRAM_LANE_SHORT].head)
-		return DGRAM_LANE_BULK;
-	if (queue->lanes[DGRAM_LANE_BULK].head && queue->short_run >= DGRAM_QUEUE_SHORT_RUN_MAX)
+	if (has_bulk && (!queue->lanes[DGRAM_LANE_SHORT].head || queue->short_run >= DGRAM_QUEUE_SHORT_RUN_MAX))
 		return DGRAM_LANE_BULK;
 	return DGRAM_LANE_SHORT;
 }
 
-struct dgram *dgram_queue_pop(struct dgram_queue *queue, uint64_t now_us)
+struct dgram *dgram_queue_pop(struct dgram_queue *queue, unsigned lanes, uint64_t now_us)
 {
-	while (queue->depth > 0) {
-		enum dgram_lane lane = queue_choose(queue);
+	for (;;) {
+		enum dgram_lane lane = queue_choose(queue, lanes);
 		struct dgram *dgram = lane_shift(queue, lane);
-		uint64_t age_us = dgram_age_us(dgram, now_us);
+		uint64_t age_us;
 
+		if (!dgram)
+			return NULL;
+		age_us = dgram_age_us(dgram, now_us);
 		if (age_us > lane_limit_us[lane] ||
 			(lane == DGRAM_LANE_BULK &&
 				codel_should_drop(&queue->codel, age_us, !queue->lanes[lane].head, now_us))) {
@@ -221,7 +226,6 @@ struct dgram *dgram_queue_pop(struct dgram_queue *queue, uint64_t now_us)
 		queue->sojourn_us = age_us;
 		return dgram;
 	}
-	return NULL;
 }
 
 /* Put the kept initiations in front of their lane, in their order. Their age counts from now on: they were allowed 90 s

@@ -28,6 +28,12 @@
 
 enum dgram_lane { DGRAM_LANE_HANDSHAKE, DGRAM_LANE_SHORT, DGRAM_LANE_BULK, DGRAM_LANE_COUNT };
 
+/* Sets of lanes, a bit each. */
+#define DGRAM_LANES_NONE 0u
+#define DGRAM_LANES_QUICK (1u << DGRAM_LANE_HANDSHAKE | 1u << DGRAM_LANE_SHORT)
+#define DGRAM_LANES_BULK (1u << DGRAM_LANE_BULK)
+#define DGRAM_LANES_ALL (DGRAM_LANES_QUICK | DGRAM_LANES_BULK)
+
 struct dgram_queue {
 	struct dgram_pool *pool;
 	struct drop_counters *dropped;
@@ -50,8 +56,9 @@ void dgram_queue_done(struct dgram_queue *queue);
 /* Take a received datagram over (its received_us is set). It is queued, or dropped and counted. */
 void dgram_queue_push(struct dgram_queue *queue, struct dgram *dgram);
 
-/* The next one to send; the caller gives it back to the pool. NULL: nothing is left that is still worth sending. */
-struct dgram *dgram_queue_pop(struct dgram_queue *queue, uint64_t now_us);
+/* The next one of @lanes to send; the caller gives it back to the pool. NULL: nothing is left in them that is still worth
+ * sending. */
+struct dgram *dgram_queue_pop(struct dgram_queue *queue, unsigned lanes, uint64_t now_us);
 
 /* A carrier came up, or the last one is gone: from now on initiations are passed, or the newest are kept. */
 void dgram_queue_set_carrier(struct dgram_queue *queue, bool has_carrier, uint64_t now_us);

@@ -1,5 +1,6 @@
 /* The datagrams of one mapping between a UDP peer and a carrier, with counters. Outlives its carriers: it has none,
- * one, or two while one replaces the other. Embedded in the server's and the client's own tables; holds no handle. */
+ * one, or two: on a line that loses segments a second one stands beside the first, and while one replaces another both
+ * still deliver. Embedded in the server's and the client's own tables; holds no handle. */
 #pragma once
 
 #include "common/base/addr.h"
@@ -21,6 +22,7 @@ struct flow_counters {
 struct flow {
 	struct dgram_queue queue;    /* towards the carrier */
 	struct carrier *carrier;     /* the newest that is up; NULL: none */
+	struct carrier *second;	     /* beside it, for what is urgent; NULL: none */
 	struct dgram_socket *socket; /* where the carrier's datagrams go */
 	struct addr peer;	     /* client: the local source address; server: unused, the socket is connected */
 	bool has_peer;		     /* datagrams from the carrier have an address to go to */

@@ -27,6 +27,7 @@ struct jwt_claims {
 	uint8_t binding[JWT_BINDING_LEN];
 	bool has_public_key;
 	uint8_t public_key[32]; /* pub: of the client's WireGuard device, for a hub that does not know it yet */
+	bool is_second; /* second: a carrier that stands beside the one that the instance has */
 	bool takes_any; /* any: r and rp are for a stock server; a hub of ours is asked for whatever it serves */
 };
 

@@ -124,7 +124,7 @@ static size_t fill_record(struct pump_pipe *pipe, uint64_t now_us)
 	size_t used = 0, frame_len = 0;
 
 	while (used == 0 || used + frame_len <= pipe->record_len) {
-		struct dgram *dgram = dgram_queue_pop(&flow->queue, now_us);
+		struct dgram *dgram = dgram_queue_pop(&flow->queue, pipe->lanes, now_us);
 
 		if (!dgram)
 			break;

@@ -36,7 +36,7 @@ struct pump {
 	uint64_t turns;	 /* how often a carrier was served; tells a quiet worker from a busy one */
 };
 
-/* A flow joined to a stream. The carrier sets the first block and record_len; the rest starts as zero. */
+/* A flow joined to a stream. The carrier sets the first block; the rest starts as zero. */
 struct pump_pipe {
 	struct pump *pump;
 	struct tls_stream *stream;
@@ -44,6 +44,7 @@ struct pump_pipe {
 	struct liveness *liveness; /* is told of each pong */
 	struct frame_masker masker;
 	uint32_t record_len; /* plaintext bytes of a record */
+	unsigned lanes;	     /* of the flow's queue that pump_out() sends from: DGRAM_LANES_… */
 
 	struct frame_reader reader;
 	uint8_t *rest; /* bytes read but not parsed: the beginning of a frame, or what waits for pongs to leave */

@@ -25,7 +25,9 @@ int tcp_rate_read(int fd, struct tcp_rate *ret)
 		.delivered_bytes = info.tcpi_bytes_acked + (uint64_t)info.tcpi_sacked * info.tcpi_snd_mss,
 		.segment_bytes = info.tcpi_snd_mss,
 		.unsent_bytes = info.tcpi_notsent_bytes,
+		.unacked_segments = info.tcpi_unacked,
 		.retransmits = info.tcpi_total_retrans,
+		.gaps = info.tcpi_rcv_ooopack,
 	};
 	/* Other congestion controls return nothing, or a structure of another length. */
 	ret->is_bbr = getsockopt(fd, IPPROTO_TCP, TCP_CC_INFO, &control, &control_len) == 0 &&

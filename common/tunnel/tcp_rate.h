@@ -14,7 +14,9 @@ struct tcp_rate {
 	uint64_t delivered_bytes;      /* since the connection began, selective acknowledgements included */
 	uint32_t segment_bytes;	       /* of payload in a full segment */
 	uint32_t unsent_bytes;	       /* in the socket, not yet on the line */
+	uint32_t unacked_segments;     /* on the line */
 	uint32_t retransmits;	       /* segments, since the connection began */
+	uint32_t gaps;		       /* segments that came in behind one that is missing, since then; 0 before Linux 5.4 */
 	bool is_bbr;
 };
 

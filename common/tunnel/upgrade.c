@@ -267,7 +267,7 @@ static void put_date(struct writer *writer, int64_t wall_s)
 		tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
 }
 
-int upgrade_write_answer(char *buf, size_t size, struct http_span key, int64_t wall_s, const char *networks)
+int upgrade_write_answer(char *buf, size_t size, struct http_span key, int64_t wall_s, const struct upgrade_told *told)
 {
 	struct writer writer = {.buf = buf, .size = size};
 	char accept[UPGRADE_ACCEPT_TEXT_LEN + 1];
@@ -279,8 +279,10 @@ int upgrade_write_answer(char *buf, size_t size, struct http_span key, int64_t w
 	put(&writer, "sec-websocket-accept: %s\r\n", accept);
 	put(&writer, "sec-websocket-protocol: v1\r\n");
 	put_date(&writer, wall_s);
-	if (networks)
-		put(&writer, "networks: %s\r\n", networks);
+	if (told->networks)
+		put(&writer, "networks: %s\r\n", told->networks);
+	if (told->is_second)
+		put(&writer, "second: yes\r\n");
 	put(&writer, "\r\n");
 	return finish(&writer);
 }

@@ -42,9 +42,14 @@ struct upgrade_ask {
 /* Write the request in a stock client's order. Return: bytes written, or -ENOBUFS. */
 int upgrade_write_request(char *buf, size_t size, const struct upgrade_ask *ask);
 
-/* Write the 101 as a stock client wants it. @wall_s: for `date`. @networks: for a machine of ours that joins; NULL: none
- * are told. Return: bytes written, or -ENOBUFS. */
-int upgrade_write_answer(char *buf, size_t size, struct http_span key, int64_t wall_s, const char *networks);
+/* What the 101 says besides, to our own clients. */
+struct upgrade_told {
+	const char *networks; /* for a machine that joins; NULL: none are told */
+	bool is_second;	      /* the connection stands beside the first one, which goes on */
+};
+
+/* Write the 101 as a stock client wants it. @wall_s: for `date`. Return: bytes written, or -ENOBUFS. */
+int upgrade_write_answer(char *buf, size_t size, struct http_span key, int64_t wall_s, const struct upgrade_told *told);
 
 /* 16 random bytes as base64, terminated. */
 void upgrade_make_key(char out[UPGRADE_KEY_TEXT_LEN + 1]);

@@ -13,7 +13,7 @@ static void check_answer_to(struct http_span key)
 	char why[256];
 	struct http_head head;
 	size_t used;
-	int len = upgrade_write_answer(answer, sizeof(answer), key, WALL_S, NULL);
+	int len = upgrade_write_answer(answer, sizeof(answer), key, WALL_S, &(struct upgrade_told){0});
 
 	CLAIM(len > 0 && key.len == UPGRADE_KEY_TEXT_LEN);
 	memcpy(text, key.text, key.len);

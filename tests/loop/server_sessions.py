@@ -74,6 +74,96 @@ def test_handshake_for_a_dead_carrier_reaches_the_next():
     target.close()
 
 
+def test_second_connection_stands_beside():
+    """A second connection of the instance is told so, has the same source, takes what is short and leaves the rest to the first one."""
+    hub = programs.shared_hub()
+    instance = os.urandom(16).hex()
+    with tunnel.open_ours(hub, instance=instance) as first:
+        before = source_of(hub, first)
+        assert first.head.get('second') is None
+        with tunnel.open_ours(hub, instance=instance, claims={'second': True}) as second:
+            assert second.head.get('second') == 'yes'
+            assert source_of(hub, second) == before, 'the target sees another address'
+            hub.target.send(b'short', before)
+            hub.target.send(b'long' * 200, before)
+            while second.next_datagram() != b'short':
+                pass
+            while first.next_datagram() != b'long' * 200:
+                pass
+            programs.pause(6)  # a carrier that is replaced is ended after five seconds
+            assert source_of(hub, first) == before
+
+
+def connections_of(hub):
+    return [session['connections'] for session in hub.status()['sessions']]
+
+
+def test_second_connection_takes_over():
+    """When the first connection is lost the second carries the flow alone; when the second is lost, the first does."""
+    target = udp.Target()
+    with programs.Hub(target) as hub:
+        for lost in (0, 1):
+            instance = os.urandom(16).hex()
+            pair = [tunnel.open_ours(hub, instance=instance), tunnel.open_ours(hub, instance=instance, claims={'second': True})]
+            assert connections_of(hub) == [2]
+            source = source_of(hub, pair[0])
+            pair.pop(lost).link.reset()
+            claims.wait_for(lambda: connections_of(hub) == [1], 'the end of one', 10, 0.1)
+            left, = pair
+            left.echo()
+            for payload in (b'short', b'long' * 200):
+                target.send(payload, source)
+                while left.next_datagram() != payload:
+                    pass
+            left.close()
+            claims.wait_for(lambda: connections_of(hub) == [], 'the end of both', 10, 0.1)
+    target.close()
+
+
+def test_second_connections_are_bounded():
+    """A client that opens one second connection after the other has two: each replaces the one before."""
+    target = udp.Target()
+    with programs.Hub(target) as hub:
+        instance = os.urandom(16).hex()
+        with tunnel.open_ours(hub, instance=instance):
+            seconds = [tunnel.open_ours(hub, instance=instance, claims={'second': True}) for _ in range(6)]
+            assert 2 in connections_of(hub)
+            seconds[-1].echo()
+            for second in seconds[:-1]:
+                assert second.link.ends(15) in ('end', 'reset')
+            seconds[-1].close()
+    target.close()
+
+
+def test_second_connection_without_a_first_is_the_first():
+    """Nothing waits for another connection, and the next one that is no second takes the flow over."""
+    hub = programs.shared_hub()
+    instance = os.urandom(16).hex()
+    with tunnel.open_ours(hub, instance=instance, claims={'second': True}) as second:
+        second.echo()
+        second.echo(b'long' * 200)
+        with tunnel.open_ours(hub, instance=instance) as first:
+            first.echo()
+            first.echo(b'long' * 200)
+            assert second.link.ends(15) in ('end', 'reset')
+
+
+def test_second_connection_is_of_the_same_client():
+    """A second connection that another client asks for, with the instance of the first one, touches nothing."""
+    target = udp.Target()
+    other = 'phone-token-0123456789'
+    instance = os.urandom(16).hex()
+    with programs.Hub(target, peers=[('phone', other, None)]) as hub:
+        with tunnel.open_ours(hub, instance=instance) as first, \
+                tunnel.open_ours(hub, token=other, instance=instance, claims={'second': True}) as second:
+            assert source_of(hub, first) != source_of(hub, second)
+            hub.target.send(b'for the first', source_of(hub, first))
+            while first.next_datagram() != b'for the first':
+                pass
+            second.echo()
+    target.close()
+
+
 def test_other_instance_stands_beside():
     """Another instance of the same client has a session of its own; both live."""
     hub = programs.shared_hub()

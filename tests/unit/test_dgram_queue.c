@@ -66,10 +66,10 @@ static void push_initiation(struct bed *bed, uint8_t sender, uint8_t tag, uint64
 	dgram_queue_push(&bed->queue, dgram);
 }
 
-/* Tag of the next one; -1 where there is none. */
-static int pop(struct bed *bed, uint64_t now_us)
+/* Tag of the next one of @lanes; -1 where there is none. */
+static int pop_of(struct bed *bed, unsigned lanes, uint64_t now_us)
 {
-	struct dgram *dgram = dgram_queue_pop(&bed->queue, now_us);
+	struct dgram *dgram = dgram_queue_pop(&bed->queue, lanes, now_us);
 	uint8_t data[70000];
 	int tag;
 
@@ -79,6 +79,11 @@ static int pop(struct bed *bed, uint64_t now_us)
 	tag = data[dgram->len - 1];
 	dgram_give(&bed->pool, dgram);
 	return tag;
+}
+
+static int pop(struct bed *bed, uint64_t now_us)
+{
+	return pop_of(bed, DGRAM_LANES_ALL, now_us);
 }
 
 static void order_is_kept_in_a_lane(void **state)
@@ -102,6 +107,22 @@ static void handshake_goes_before_short_goes_before_bulk(void **state)
 	assert_int_equal(pop(bed, NOW), 3);
 	assert_int_equal(pop(bed, NOW), 2);
 	assert_int_equal(pop(bed, NOW), 1);
+}
+
+static void lanes_are_popped_apart(void **state)
+{
+	struct bed *bed = *state;
+
+	push(bed, 4, BULK_LEN, 1, NOW);
+	push(bed, 4, DGRAM_QUEUE_SHORT_MAX, 2, NOW);
+	push(bed, 2, 92, 3, NOW);
+	assert_int_equal(pop_of(bed, DGRAM_LANES_BULK, NOW), 1);
+	assert_int_equal(pop_of(bed, DGRAM_LANES_BULK, NOW), -1);
+	push(bed, 4, BULK_LEN, 4, NOW);
+	assert_int_equal(pop_of(bed, DGRAM_LANES_QUICK, NOW), 3);
+	assert_int_equal(pop_of(bed, DGRAM_LANES_QUICK, NOW), 2);
+	assert_int_equal(pop_of(bed, DGRAM_LANES_QUICK, NOW), -1);
+	assert_int_equal(pop(bed, NOW), 4);
 }
 
 static void bulk_gets_a_turn_under_a_flood_of_short_ones(void **state)
@@ -357,6 +378,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		BED(order_is_kept_in_a_lane),
 		BED(handshake_goes_before_short_goes_before_bulk),
+		BED(lanes_are_popped_apart),
 		BED(bulk_gets_a_turn_under_a_flood_of_short_ones),
 		BED(stale_head_is_dropped_and_counted),
 		BED(a_datagram_at_the_limit_still_goes),

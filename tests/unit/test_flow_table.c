@@ -32,7 +32,7 @@ static struct {
 	struct session sessions[4];
 	struct channel_flow asked; /* the last question to the supervisor */
 	unsigned questions;
-	unsigned sends; /* carrier_send() */
+	unsigned sends; /* carrier_send_flow() */
 } bed;
 
 /* --- stand-ins --- */
@@ -48,9 +48,9 @@ int channel_send(struct channel *channel, enum channel_kind kind, const void *pa
 	return 0;
 }
 
-void carrier_send(struct carrier *carrier, uint64_t now_us)
+void carrier_send_flow(struct flow *flow, uint64_t now_us)
 {
-	(void)carrier;
+	(void)flow;
 	(void)now_us;
 	bed.sends++;
 }
@@ -129,6 +129,16 @@ static int attach(unsigned session, uint32_t client, uint8_t instance, struct hu
 	struct admit_grant grant = {.client = client, .has_instance = instance != 0, .instance = {instance}};
 
 	return flow_table_attach(&bed.table, &grant, 41, &bed.sessions[session], ret);
+}
+
+static struct hub_flow *attached_second(unsigned session, uint32_t client, uint8_t instance)
+{
+	struct admit_grant grant = {
+		.client = client, .has_instance = true, .instance = {instance}, .is_second = true};
+	struct hub_flow *flow = NULL;
+
+	assert_int_equal(flow_table_attach(&bed.table, &grant, 41, &bed.sessions[session], &flow), 0);
+	return flow;
 }
 
 static struct hub_flow *attached(unsigned session, uint32_t client, uint8_t instance)
@@ -288,6 +298,69 @@ static void retired_session_that_outlives_the_newer_one_still_carries(void **sta
 	detach(0, flow);
 	detach(2, flow);
 	assert_int_equal(flow->state, FLOW_LONELY);
+}
+
+static void second_session_stands_beside_and_takes_the_place_of_the_first(void **state)
+{
+	struct hub_flow *flow = carried(0, LAPTOP, 1);
+
+	(void)state;
+	assert_ptr_equal(attached_second(1, LAPTOP, 1), flow);
+	assert_ptr_equal(flow->session, &bed.sessions[0]);
+	assert_ptr_equal(flow->second, &bed.sessions[1]);
+	assert_int_equal(bed.sessions[0].retired + bed.sessions[1].retired, 0);
+	detach(0, flow);
+	assert_int_equal(flow->state, FLOW_CARRIED);
+	assert_ptr_equal(flow->session, &bed.sessions[1]);
+	assert_null(flow->second);
+	detach(1, flow);
+	assert_int_equal(flow->state, FLOW_LONELY);
+}
+
+static void second_session_replaces_a_second_one_only(void **state)
+{
+	struct hub_flow *flow = carried(0, LAPTOP, 1);
+
+	(void)state;
+	attached_second(1, LAPTOP, 1);
+	attached_second(2, LAPTOP, 1);
+	assert_ptr_equal(flow->second, &bed.sessions[2]);
+	assert_int_equal(bed.sessions[0].retired, 0);
+	assert_int_equal(bed.sessions[1].retired, 1);
+	detach(1, flow);
+	assert_ptr_equal(flow->second, &bed.sessions[2]);
+	detach(2, flow);
+	assert_ptr_equal(flow->session, &bed.sessions[0]);
+	detach(0, flow);
+}
+
+static void newer_session_replaces_the_second_one_too(void **state)
+{
+	struct hub_flow *flow = carried(0, LAPTOP, 1);
+
+	(void)state;
+	attached_second(1, LAPTOP, 1);
+	attached(2, LAPTOP, 1);
+	assert_int_equal(bed.sessions[0].retired, 1);
+	assert_int_equal(bed.sessions[1].retired, 1);
+	assert_ptr_equal(flow->session, &bed.sessions[2]);
+	assert_null(flow->second);
+	detach(0, flow);
+	detach(1, flow);
+	detach(2, flow);
+	assert_int_equal(flow->state, FLOW_LONELY);
+}
+
+static void second_session_of_a_lonely_flow_is_the_first(void **state)
+{
+	struct hub_flow *flow = carried(0, LAPTOP, 1);
+
+	(void)state;
+	detach(0, flow);
+	attached_second(1, LAPTOP, 1);
+	assert_ptr_equal(flow->session, &bed.sessions[1]);
+	assert_null(flow->second);
+	detach(1, flow);
 }
 
 static void other_instance_and_other_client_stand_beside(void **state)
@@ -459,6 +532,10 @@ int main(void)
 		TEST(answer_to_an_old_question_is_not_taken_for_a_new_one),
 		TEST(same_instance_replaces_the_session_at_once),
 		TEST(retired_session_that_outlives_the_newer_one_still_carries),
+		TEST(second_session_stands_beside_and_takes_the_place_of_the_first),
+		TEST(second_session_replaces_a_second_one_only),
+		TEST(newer_session_replaces_the_second_one_too),
+		TEST(second_session_of_a_lonely_flow_is_the_first),
 		TEST(other_instance_and_other_client_stand_beside),
 		TEST(stock_sessions_stand_beside_and_their_flows_end_with_them),
 		TEST(datagrams_from_target_wake_the_carrier),

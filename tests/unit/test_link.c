@@ -113,6 +113,54 @@ uint64_t attempt_rtt_us(const struct attempt *a)
 	return 0;
 }
 
+static struct attempt second; /* closing, or never there: it is not up */
+static bool has_second;
+
+void second_init(struct second *s, const struct second_setup *setup)
+{
+	*s = (struct second){.setup = *setup};
+}
+
+void second_tick(struct second *s, const struct second_first *first, uint64_t now_us)
+{
+	(void)s;
+	(void)first;
+	(void)now_us;
+}
+
+void second_check(struct second *s, uint64_t now_us)
+{
+	(void)s;
+	second.checks += has_second;
+	(void)now_us;
+}
+
+struct attempt *second_take(struct second *s)
+{
+	bool had_second = has_second;
+
+	(void)s;
+	has_second = false;
+	return had_second ? &second : NULL;
+}
+
+void second_stop(struct second *s)
+{
+	(void)s;
+	has_second = false;
+}
+
+void second_close(struct second *s)
+{
+	s->setup.on_closed(s->setup.owner);
+}
+
+bool second_is_up(const struct second *s)
+{
+	(void)s;
+	return has_second;
+}
+
 static char told[CHANNEL_TEXT_MAX]; /* the last CHANNEL_STATE */
 
 int channel_send(struct channel *channel, enum channel_kind kind, const void *payload, size_t len, int fd)
@@ -165,6 +213,8 @@ static int set_up(void **state)
 	(void)state;
 	memset(&f, 0, sizeof(f));
 	memset(&attempt, 0, sizeof(attempt));
+	memset(&second, 0, sizeof(second));
+	has_second = false;
 	searches = wakes = 0;
 	told[0] = '\0';
 	uv_loop_init(&f.client.loop);
@@ -332,6 +382,35 @@ static void up_is_lost_and_waits(void **state)
 	assert_string_equal(told, "connecting: one (192.0.2.1:443): lost: no");
 }
 
+static void up_goes_on_by_the_second_connection(void **state)
+{
+	(void)state;
+	go_to(LINK_UP);
+	has_second = true;
+	attempt_failed();
+	assert_true(link_is_up(&f.link));
+	assert_true(attempt.is_closing);
+	assert_ptr_equal(f.link.attempt, &second);
+	assert_int_equal(searches, 1);
+	assert_int_equal(f.client.connects, 1);
+	assert_string_equal(told, "up");
+	second.handlers->on_failed(second.owner, NULL, "no");
+	assert_int_equal(f.link.state, LINK_WAITING);
+	assert_true(second.is_closing);
+	second.handlers->on_closed(second.owner);
+}
+
+static void a_second_connection_goes_with_the_link(void **state)
+{
+	(void)state;
+	go_to(LINK_UP);
+	has_second = true;
+	link_wake(&f.link);
+	assert_int_equal(second.checks, 1);
+	link_close(&f.link);
+	assert_false(has_second);
+}
+
 static void up_does_not_restart(void **state)
 {
 	(void)state;
@@ -451,6 +530,8 @@ int main(void)
 		CLAIM(chosen_fails_and_waits),
 		CLAIM(chosen_restarts_through_waiting),
 		CLAIM(up_is_lost_and_waits),
+		CLAIM(up_goes_on_by_the_second_connection),
+		CLAIM(a_second_connection_goes_with_the_link),
 		CLAIM(up_does_not_restart),
 		CLAIM(waiting_ends_with_the_timer_or_at_once_when_woken),
 		CLAIM(every_state_closes),

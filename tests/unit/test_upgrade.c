@@ -338,11 +338,11 @@ static void answer_is_written(void **state)
 	const char text[] = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
 			    "sec-websocket-accept: " ACCEPT "\r\nsec-websocket-protocol: v1\r\n"
 			    "date: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\n"; /* the date of RFC 9110 §5.6.7 */
-	int len = upgrade_write_answer(f->out, UPGRADE_ANSWER_MAX, (struct http_span){KEY, strlen(KEY)}, 784111777, NULL);
+	int len = upgrade_write_answer(f->out, UPGRADE_ANSWER_MAX, (struct http_span){KEY, strlen(KEY)}, 784111777, &(struct upgrade_told){0});
 
 	assert_int_equal(len, strlen(text));
 	assert_string_equal(f->out, text);
-	assert_int_equal(upgrade_write_answer(f->out, (size_t)len, (struct http_span){KEY, 24}, 784111777, NULL), -ENOBUFS);
+	assert_int_equal(upgrade_write_answer(f->out, (size_t)len, (struct http_span){KEY, 24}, 784111777, &(struct upgrade_told){0}), -ENOBUFS);
 }
 
 /* Each key is another one, of 16 bytes. */
