@@ -4,8 +4,8 @@
  *    byte 1   MASK | length (7 bits): 0..125, or 126: 16 bits follow, or 127: 64 bits follow (big endian)
  *    then     the mask key, 4 bytes, where MASK is set; then the payload, XORed with the key
  *
- * The happy path is a whole binary frame at the front of the buffer: one header read, the payload unmasked where it
- * lies, a pointer handed up. Fragments, which neither we nor a stock peer send, are put together in a buffer of the
+ * The happy path is a whole binary frame at the front of the buffer: take_usual() reads the header, unmasks the payload
+ * where it lies, and hands a pointer up. All else goes the long way. Fragments, which neither we nor a stock peer send, are put together in a buffer of the
  * reader. Every refusal is one of two codes and final: the caller closes with 1002 or 1009 and reads no more.
  */
 #include "common/tunnel/frame.h"
@@ -203,6 +203,31 @@ static enum frame_result take_fragment(struct frame_reader *reader, const struct
 	return FRAME_OK;
 }
 
+/* The frame that carries nearly everything: a whole binary message whose length has at most 16 bits. Return: bytes of
+ * the frame, or 0 where it is anything else, not all there, or refused. */
+static size_t take_usual(uint8_t *buf, size_t len, struct frame_event *ret_event)
+{
+	size_t at = 2, payload_len;
+
+	if (len < FRAME_HEADER_MAX || buf[0] != (BIT_FIN | FRAME_BINARY))
+		return 0;
+	payload_len = buf[1] & BITS_LEN;
+	if (payload_len == LEN_IS_16_BIT) {
+		payload_len = (size_t)buf[2] << 8 | buf[3];
+		at = 4;
+	}
+	if (payload_len > FRAME_PAYLOAD_MAX || (buf[1] & BITS_LEN) == LEN_IS_64_BIT)
+		return 0;
+	if (buf[1] & BIT_MASKED)
+		at += 4;
+	if (len - at < payload_len)
+		return 0;
+	if (buf[1] & BIT_MASKED)
+		frame_mask(buf + at, payload_len, buf + at - 4);
+	*ret_event = (struct frame_event){.opcode = FRAME_BINARY, .payload = buf + at, .len = (uint32_t)payload_len};
+	return at + payload_len;
+}
+
 enum frame_result frame_reader_next(
 	struct frame_reader *reader, uint8_t *buf, size_t len, size_t *ret_used, struct frame_event *ret_event)
 {
@@ -212,6 +237,9 @@ enum frame_result frame_reader_next(
 
 	if (reader->message && reader->fragments == 0)
 		frame_reader_done(reader);
+	*ret_used = reader->fragments == 0 ? take_usual(buf, len, ret_event) : 0;
+	if (*ret_used > 0)
+		return FRAME_OK;
 	result = frame_decode_header(buf, len, &header, ret_used);
 	if (result != FRAME_OK)
 		return result;
