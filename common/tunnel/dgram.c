@@ -28,38 +28,6 @@ void dgram_pool_done(struct dgram_pool *pool)
 	*pool = (struct dgram_pool){0};
 }
 
-/* The data is not cleared: @len says how much of it means anything. */
-struct dgram *dgram_take(struct dgram_pool *pool)
-{
-	struct dgram *dgram = pool->free;
-
-	if (dgram)
-		pool->free = dgram->next;
-	else if (pool->touched < pool->capacity)
-		dgram = &pool->memory[pool->touched++];
-	else
-		return NULL;
-	pool->in_use++;
-	dgram->next = NULL;
-	dgram->more = NULL;
-	dgram->len = 0;
-	dgram->cells = 1;
-	return dgram;
-}
-
-/* Each cell goes to the head of the free list: the next datagram is received into memory that is in the cache. */
-void dgram_give(struct dgram_pool *pool, struct dgram *dgram)
-{
-	while (dgram) {
-		struct dgram *more = dgram->more;
-
-		dgram->next = pool->free;
-		pool->free = dgram;
-		pool->in_use--;
-		dgram = more;
-	}
-}
-
 /* All cells but the last are full, so its share of the bytes follows from the length. Only datagrams that are longer
  * than a cell come here; without a free cell the datagram stays as it was. */
 int dgram_append(struct dgram_pool *pool, struct dgram *dgram, const uint8_t *data, size_t len)

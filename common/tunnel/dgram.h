@@ -37,11 +37,39 @@ struct dgram_pool {
 int dgram_pool_init(struct dgram_pool *pool, size_t capacity, struct err *err);
 void dgram_pool_done(struct dgram_pool *pool);
 
-/* One cell with len 0; NULL where the pool is used up. */
-struct dgram *dgram_take(struct dgram_pool *pool);
+/* One cell with len 0; NULL where the pool is used up. The data is not cleared: len says how much of it means
+ * anything. */
+static inline struct dgram *dgram_take(struct dgram_pool *pool)
+{
+	struct dgram *dgram = pool->free;
 
-/* Give a whole datagram back, all its cells. */
-void dgram_give(struct dgram_pool *pool, struct dgram *dgram);
+	if (dgram)
+		pool->free = dgram->next;
+	else if (pool->touched < pool->capacity)
+		dgram = &pool->memory[pool->touched++];
+	else
+		return NULL;
+	pool->in_use++;
+	dgram->next = NULL;
+	dgram->more = NULL;
+	dgram->len = 0;
+	dgram->cells = 1;
+	return dgram;
+}
+
+/* Give a whole datagram back, all its cells. Each goes to the head of the free list: the next datagram is received into
+ * memory that is in the cache. */
+static inline void dgram_give(struct dgram_pool *pool, struct dgram *dgram)
+{
+	while (dgram) {
+		struct dgram *more = dgram->more;
+
+		dgram->next = pool->free;
+		pool->free = dgram;
+		pool->in_use--;
+		dgram = more;
+	}
+}
 
 /* Append bytes behind @dgram->len, taking further cells as needed. Return: 0, or -ENOBUFS, @dgram's len unchanged. */
 int dgram_append(struct dgram_pool *pool, struct dgram *dgram, const uint8_t *data, size_t len);

@@ -7,7 +7,7 @@
  *                          run 1           run 2               run 3    in front of one that is longer
  *
  * A datagram that fits its cell is never copied here. A slot whose datagram was taken has given its cell away, and
- * gets a fresh one before the next call; the others keep theirs.
+ * gets a fresh one before the next call; the others keep theirs, and are not touched.
  *
  * A run that the kernel refuses as a run is sent one by one (connected) or lost (addressed), and the socket
  * remembers. On a connected socket an ICMP error that is reported by a send is about an earlier datagram, and is
@@ -40,6 +40,7 @@ int dgram_receiver_init(struct dgram_receiver *receiver, struct dgram_pool *pool
 	memset(receiver, 0, sizeof(*receiver));
 	receiver->pool = pool;
 	receiver->overflow = overflow;
+	receiver->used = DGRAM_BATCH_MAX;
 	for (unsigned i = 0; i < DGRAM_BATCH_MAX; i++) {
 		receiver->parts[i][1] = (struct iovec){receiver->overflow + (size_t)i * OVERFLOW_STRIDE, OVERFLOW_LEN};
 		receiver->messages[i].msg_hdr.msg_iov = receiver->parts[i];
@@ -74,24 +75,28 @@ static enum drop_reason reason_of_errno(int error)
 	}
 }
 
-/* Put a fresh cell into every slot that gave its own away. Return: slots ready, from the first. */
+/* Put a fresh cell into every slot that gave its own away, and room for a source where the last call wrote one. Slots
+ * that were not used since are ready: a datagram that comes alone costs one slot's work. Return: slots ready, from the
+ * first. */
 static unsigned receiver_refill(struct dgram_receiver *receiver, bool with_source)
 {
-	unsigned i;
-
-	for (i = 0; i < DGRAM_BATCH_MAX; i++) {
+	if (receiver->with_source != with_source)
+		receiver->used = DGRAM_BATCH_MAX;
+	receiver->with_source = with_source;
+	for (unsigned i = 0; i < receiver->used; i++) {
 		struct msghdr *header = &receiver->messages[i].msg_hdr;
 
 		if (!receiver->cells[i]) {
 			receiver->cells[i] = dgram_take(receiver->pool);
 			if (!receiver->cells[i])
-				break;
+				return i;
 			receiver->parts[i][0] = (struct iovec){receiver->cells[i]->data, DGRAM_CELL_DATA};
 		}
 		header->msg_name = with_source ? &receiver->from[i] : NULL;
 		header->msg_namelen = with_source ? sizeof(receiver->from[i]) : 0;
 	}
-	return i;
+	receiver->used = 0;
+	return DGRAM_BATCH_MAX;
 }
 
 unsigned dgram_receive(
@@ -115,7 +120,11 @@ unsigned dgram_receive(
 		dropped->count[reason_of_errno(errno)]++; /* reading the error has cleared it */
 		n = recvmmsg(socket->fd, receiver->messages, ready, MSG_DONTWAIT, NULL);
 	}
-	return n > 0 ? (unsigned)n : 0;
+	if (n <= 0)
+		return 0;
+	if (receiver->used < (unsigned)n)
+		receiver->used = (unsigned)n;
+	return (unsigned)n;
 }
 
 /* A datagram that is longer than its cell continues in the slot's overflow, and is copied from there into further

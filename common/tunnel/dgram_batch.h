@@ -36,6 +36,8 @@ struct dgram_receiver {
 	struct mmsghdr messages[DGRAM_BATCH_MAX];
 	struct iovec parts[DGRAM_BATCH_MAX][2]; /* the cell, and room for what is longer */
 	struct addr from[DGRAM_BATCH_MAX];
+	unsigned used;	   /* slots from the first that have to be made ready before the next call */
+	bool with_source;  /* the others are ready for a socket that is not connected */
 	uint8_t *overflow; /* DGRAM_BATCH_MAX slots, mapped, touched by long datagrams only */
 };
 

@@ -225,6 +225,36 @@ static void without_cells_the_socket_is_emptied_and_counted(void **state)
 		dgram_give(&bed->pool, held[--count]);
 }
 
+/* Slots that an earlier call has used, for another family or without a source, tell the whole source again. */
+static void source_is_told_after_any_other_batch(void **state)
+{
+	static const uint8_t data[3];
+	struct bed *bed = *state;
+	struct addr to6 = {.in6 = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT}}, own;
+	int fd6 = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct dgram_socket sink, sink6;
+	socklen_t len = sizeof(to6);
+
+	assert_int_equal(bind(fd6, &to6.sa, addr_len(&to6)), 0);
+	assert_int_equal(getsockname(fd6, &to6.sa, &len), 0);
+	dgram_socket_init(&sink, bed->sink, false);
+	dgram_socket_init(&sink6, fd6, false);
+	for (unsigned count = 3; count > 0; count--) {
+		for (unsigned i = 0; i < count; i++) {
+			assert_int_equal(send(bed->connected.fd, data, 3, 0), 3);
+			assert_int_equal(sendto(fd6, data, 3, 0, &to6.sa, addr_len(&to6)), 3);
+		}
+		assert_int_equal(dgram_receive(&bed->receiver, &sink, &bed->dropped), count);
+		len = sizeof(own);
+		assert_int_equal(getsockname(bed->connected.fd, &own.sa, &len), 0);
+		assert_true(addr_equal(&bed->receiver.from[count - 1], &own));
+		assert_int_equal(dgram_receive(&bed->receiver, &bed->connected, &bed->dropped), 0);
+		assert_int_equal(dgram_receive(&bed->receiver, &sink6, &bed->dropped), count);
+		assert_true(addr_equal(&bed->receiver.from[count - 1], &to6));
+	}
+	close(fd6);
+}
+
 #define BED(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -238,6 +268,7 @@ int main(void)
 		BED(receiving_survives_an_icmp_error),
 		BED(an_oversized_datagram_is_counted),
 		BED(without_cells_the_socket_is_emptied_and_counted),
+		BED(source_is_told_after_any_other_batch),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
