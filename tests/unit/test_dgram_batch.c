@@ -225,6 +225,43 @@ static void without_cells_the_socket_is_emptied_and_counted(void **state)
 		dgram_give(&bed->pool, held[--count]);
 }
 
+/* As frames leave them: behind one another, with headers in between. Short ones are moved together. */
+static void neighbours_arrive_whole(struct bed *bed, struct dgram_socket *socket, const size_t *sizes, unsigned count)
+{
+	static uint8_t stream[DGRAM_BATCH_MAX * 4000], out[4000];
+	uint8_t *at = stream;
+
+	for (unsigned i = 0; i < count; i++) {
+		memset(at, 0xff, DGRAM_GAP_MAX);
+		at += i % (DGRAM_GAP_MAX + 1);
+		memset(at, (int)i + 1, sizes[i]);
+		dgram_sender_add(&bed->sender, at, sizes[i]);
+		at += sizes[i];
+	}
+	dgram_sender_flush(&bed->sender, socket, socket->is_connected ? NULL : &bed->to, &bed->dropped);
+	for (unsigned i = 0; i < count; i++) {
+		assert_int_equal(recv(bed->sink, out, sizeof(out), MSG_DONTWAIT), sizes[i]);
+		for (size_t byte = 0; byte < sizes[i]; byte++)
+			assert_int_equal(out[byte], i + 1);
+	}
+	assert_int_equal(recv(bed->sink, out, sizeof(out), MSG_DONTWAIT), -1);
+}
+
+static void neighbours_of_any_size_arrive(void **state)
+{
+	size_t sizes[DGRAM_BATCH_MAX];
+	uint32_t random = 54321;
+
+	for (unsigned round = 0; round < 100; round++) {
+		for (unsigned i = 0; i < DGRAM_BATCH_MAX; i++) {
+			random = random * 1103515245u + 12345u;
+			sizes[i] = (random >> 16) % 4 == 0 ? 1 + (random >> 8) % 3000 : round % 2 ? 120 : 256;
+		}
+		neighbours_arrive_whole(*state, &((struct bed *)*state)->connected, sizes, DGRAM_BATCH_MAX);
+		neighbours_arrive_whole(*state, &((struct bed *)*state)->addressed, sizes, DGRAM_BATCH_MAX);
+	}
+}
+
 /* Slots that an earlier call has used, for another family or without a source, tell the whole source again. */
 static void source_is_told_after_any_other_batch(void **state)
 {
@@ -268,6 +305,7 @@ int main(void)
 		BED(receiving_survives_an_icmp_error),
 		BED(an_oversized_datagram_is_counted),
 		BED(without_cells_the_socket_is_emptied_and_counted),
+		BED(neighbours_of_any_size_arrive),
 		BED(source_is_told_after_any_other_batch),
 	};
 
