@@ -1,8 +1,8 @@
 /* TLS contexts and what a finished handshake tells. Knows no sockets; see tls_stream.h for bytes.
  *
  * TLS 1.3, 1.2 as minimum; never early data; ALPN http/1.1; session resumption both ways; AES-128-GCM first, ChaCha20
- * first where the CPU has no AES instructions (the server follows a client that asks so). Certificates are verified
- * always: system CAs, a CA, or pins (then neither chain, name nor date is asked).
+ * first where the processor of either end has no AES instructions (a server follows a client that asks so).
+ * Certificates are verified always: system CAs, a CA, or pins (then neither chain, name nor date is asked).
  */
 #pragma once
 

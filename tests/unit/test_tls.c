@@ -1,4 +1,5 @@
 /* TLS contexts of both ends, shaking hands in memory. */
+#include "common/base/cpu.h"
 #include "common/tunnel/tls.h"
 #include "common/tunnel/tls_explain.h"
 
@@ -19,6 +20,16 @@
 
 #define DAY_S (24 * 3600)
 #define REASON_MAX 512
+
+/* ---- the processor ---- */
+
+static bool has_aes = true;
+
+/* In place of the library's. */
+bool cpu_has_aes(void)
+{
+	return has_aes;
+}
 
 /* ---- certificates ---- */
 
@@ -598,6 +609,39 @@ static void cipher_order(void **state)
 	pair_done(&pair);
 }
 
+static bool speaks_chacha(bool server_has_aes, bool client_has_aes, int version)
+{
+	struct tls_client_setup plan = {.ca_pem = hub.certificate_pem};
+	struct pair pair = {0};
+	bool is_chacha;
+
+	has_aes = server_has_aes;
+	assert_int_equal(tls_server_context(&pair.server_context, hub.certificate_pem, hub.key_pem, NULL), 0);
+	has_aes = client_has_aes;
+	assert_int_equal(tls_client_context(&pair.client_context, &plan, NULL), 0);
+	has_aes = true;
+	SSL_CTX_set_max_proto_version(pair.client_context, version);
+	pair_connect(&pair, "hub.example.org", NULL);
+	assert_true(pair.is_up);
+	is_chacha = strstr(SSL_get_cipher_name(pair.client), "CHACHA20") != NULL;
+	pair_done(&pair);
+	return is_chacha;
+}
+
+/* ChaCha20 where either end has no AES instructions: the slower of the two decides how fast the tunnel is. */
+static void chacha_without_aes_instructions(void **state)
+{
+	static const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		assert_false(speaks_chacha(true, true, versions[i]));
+		assert_true(speaks_chacha(true, false, versions[i]));
+		assert_true(speaks_chacha(false, true, versions[i]));
+		assert_true(speaks_chacha(false, false, versions[i]));
+	}
+}
+
 /* ---- resumption and binding ---- */
 
 static void let_tickets_through(struct pair *pair)
@@ -818,6 +862,7 @@ int main(void)
 		cmocka_unit_test(old_versions),
 		cmocka_unit_test(unknown_sni),
 		cmocka_unit_test(cipher_order),
+		cmocka_unit_test(chacha_without_aes_instructions),
 		cmocka_unit_test(resumption),
 		cmocka_unit_test(resumed_connection_has_its_pin),
 		cmocka_unit_test(foreign_ticket),
