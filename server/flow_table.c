@@ -249,9 +249,9 @@ static void carry(struct hub_flow *flow, struct session *session, bool is_second
 	struct session *first = flow->session, *second = flow->second;
 
 	is_second = is_second && first;
+	flow->table->carried_count += flow->state != FLOW_CARRIED;
 	flow->state = FLOW_CARRIED;
 	flow->session_count++;
-	flow->table->session_count++;
 	flow->second = is_second ? session : NULL;
 	if (second)
 		handlers->on_retire(second);
@@ -268,7 +268,7 @@ int flow_table_attach(struct flow_table *table, const struct admit_grant *grant,
 	struct hub_flow *flow = find_flow(table, grant);
 	struct session *before;
 
-	if ((!flow || flow->state != FLOW_CARRIED) && table->session_count >= table->setup.settings->max_clients)
+	if ((!flow || flow->state != FLOW_CARRIED) && table->carried_count >= table->setup.settings->max_clients)
 		return -ENOSPC;
 	if (!flow) {
 		if (!make_room(table, grant->client))
@@ -339,8 +339,7 @@ void flow_table_detach(struct hub_flow *flow, struct session *session)
 		flow_close(flow);
 		return;
 	}
-	require(flow->state == FLOW_CARRIED && flow->session_count > 0 && flow->table->session_count > 0);
-	flow->table->session_count--;
+	require(flow->state == FLOW_CARRIED && flow->session_count > 0 && flow->table->carried_count > 0);
 	if (flow->session == session) {
 		flow->session = flow->second;
 		flow->second = NULL;
@@ -349,6 +348,7 @@ void flow_table_detach(struct hub_flow *flow, struct session *session)
 	}
 	if (--flow->session_count > 0)
 		return;
+	flow->table->carried_count--;
 	flow->state = FLOW_LONELY;
 	flow->lonely_since_us = clock_now_us();
 	if (!flow->has_instance)

@@ -97,7 +97,7 @@ struct flow_table {
 	struct flow_table_setup setup;
 	struct hub_flow *buckets[FLOW_TABLE_BUCKETS];
 	struct client_count *client_counts[FLOW_TABLE_BUCKETS]; /* flows of each client that has one */
-	uint32_t session_count;					/* sessions that carry a flow, of all clients */
+	uint32_t carried_count;					/* flows that are CARRIED, of all clients */
 	uint64_t last_ticket;
 	struct flow_counters ended; /* of flows that are gone */
 };
@@ -112,8 +112,8 @@ void flow_table_init(struct flow_table *table, const struct flow_table_setup *se
  *
  * No handler is called for @session itself from inside.
  *
- * Return: 0; -EUSERS: the client has as many flows as MaxSessionsPerClient allows; -ENOSPC: as many sessions as
- * MaxClients carry a flow; -ENOMEM. Replacing a session needs no free place.
+ * Return: 0; -EUSERS: the client has as many flows as MaxSessionsPerClient allows; -ENOSPC: as many flows as MaxClients
+ * are carried; -ENOMEM. Replacing a session needs no free place, nor does a second one beside the first.
  */
 int flow_table_attach(struct flow_table *table, const struct admit_grant *grant, uint32_t rtt_ms,
 	struct session *session, struct hub_flow **ret);

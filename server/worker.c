@@ -107,7 +107,7 @@ static void set_connections_max(struct worker *worker)
 	rlim_t descriptors = getrlimit(RLIMIT_NOFILE, &files) < 0 ? 1024 : files.rlim_max;
 	rlim_t max = descriptors > 2 * FDS_OF_OUR_OWN ? (descriptors - FDS_OF_OUR_OWN) / FDS_OF_A_CONNECTION
 						      : FDS_OF_OUR_OWN / FDS_OF_A_CONNECTION;
-	uint64_t wanted = (uint64_t)settings->max_clients + VISITORS_MAX + passages;
+	uint64_t wanted = 2 * (uint64_t)settings->max_clients + VISITORS_MAX + passages; /* each may have a second one */
 
 	worker->connections_max = (uint32_t)(max < wanted ? max : wanted);
 	worker->hub.passages.max = passages < worker->connections_max / 2 ? passages : worker->connections_max / 2;

@@ -240,13 +240,15 @@ def test_replacement_needs_no_free_place():
 
 
 def test_all_sessions_are_limited():
-    """MaxClients bounds the sessions of all clients together."""
+    """MaxClients bounds the sessions of all clients together; a second connection is none of its own."""
     target = udp.Target()
     with programs.Hub(target, extra=['MaxClients = 2']) as hub:
-        with tunnel.open_stock(hub) as first, tunnel.open_stock(hub) as second, tunnel.connect(hub) as link:
+        instance = os.urandom(16).hex()
+        with tunnel.open_ours(hub, instance=instance) as first, tunnel.open_ours(hub, instance=instance, claims={'second': True}), \
+                tunnel.open_stock(hub) as second, tunnel.connect(hub) as link:
             head, _ = tunnel.ask(link, http.upgrade(tunnel.stock_token(hub), programs.STOCK_PATH))
             assert head.status == 503, head.line
-            first.echo()
+            first.echo(b'long' * 200)
             second.echo()
     target.close()
 
