@@ -216,8 +216,8 @@ static enum meets meets_match(const struct ruleset_packet *packet, const json_t 
 /* True if the condition is the name of the packet's own device. */
 static bool is_device(const struct ruleset_packet *packet, const json_t *match)
 {
-	const char *key = json_string_value(
-		json_object_get(json_object_get(json_object_get(match, "left"), "meta"), "key"));
+	const char *key =
+		json_string_value(json_object_get(json_object_get(json_object_get(match, "left"), "meta"), "key"));
 	const char *device = key && strncmp(key, "iif", 3) == 0	  ? packet->in
 			     : key && strncmp(key, "oif", 3) == 0 ? packet->out
 								  : NULL;
@@ -297,7 +297,7 @@ static unsigned fate_of_map(struct walk *walk, const json_t *map, bool is_sure, 
 	const json_t *data = json_object_get(json_object_get(map, "data"), "set"), *pair;
 	size_t i;
 
-	if (!data) /* a map by its name */
+	if (!data) /* a map whose elements are not known */
 		walk->maybe = ~0u;
 	json_array_foreach (data, i, pair) {
 		enum meets meets =
@@ -322,7 +322,7 @@ static enum meets meets_target(const struct ruleset_packet *packet, const json_t
 	size_t i;
 
 	if (!data)
-		return map ? MAYBE : YES; /* a map by its name; one target for all */
+		return map ? MAYBE : YES; /* a map whose elements are not known; one target for all */
 	json_array_foreach (data, i, pair) {
 		enum meets meets = meets_value(packet, json_object_get(map, "key"), json_array_get(pair, 0), "==");
 
@@ -366,8 +366,7 @@ static unsigned walk_chain(struct walk *walk, const char *name, bool is_sure, bo
 	return RULESET_OPEN;
 }
 
-struct ruleset_answer ruleset_ask(
-	const json_t *objects, const json_t *chain, const struct ruleset_packet *packet)
+struct ruleset_answer ruleset_ask(const json_t *objects, const json_t *chain, const struct ruleset_packet *packet)
 {
 	struct walk walk = {.objects = objects, .chain = chain, .packet = packet};
 	unsigned fate = walk_chain(&walk, json_string_value(json_object_get(chain, "name")), true, false, 0), others;
@@ -514,8 +513,7 @@ static json_t *expressions_of(char *line)
 		}
 		value = word[0] == '-' && !strchr("-!", line[strspn(line, " ")]) ? next_word(&line) : NULL;
 		if (is_target && value)
-			json_array_append_new(
-				expressions, verdict_from(word[1] == 'g' ? "goto" : "jump", value));
+			json_array_append_new(expressions, verdict_from(word[1] == 'g' ? "goto" : "jump", value));
 		if (is_target)
 			break;
 		if (!value || (strcmp(word, "--comment") != 0 &&
@@ -590,16 +588,65 @@ static void add_iptables(json_t *objects, const char *family, const char *progra
 	free(copy);
 }
 
+/* Return: the elements of the map @name of @rule's table, an array; NULL: it is not among @maps. */
+static json_t *find_elements(const json_t *maps, const json_t *rule, const char *name)
+{
+	const json_t *object;
+	size_t i;
+
+	json_array_foreach (maps, i, object) {
+		json_t *map = json_object_get(object, "map");
+
+		if (!ruleset_is_word(map, "name", name) || !is_same(map, rule, "family") ||
+			!is_same(map, rule, "table"))
+			continue;
+		if (!json_object_get(map, "elem")) /* it is empty */
+			json_object_set_new(map, "elem", json_array());
+		return json_object_get(map, "elem");
+	}
+	return NULL;
+}
+
+/* Where a rule names a map ("@name"): its elements, as if they stood in the rule. */
+static void resolve_maps(const json_t *maps, const json_t *rule, json_t *value)
+{
+	const char *key;
+	json_t *member;
+	size_t i;
+
+	json_array_foreach (value, i, member)
+		resolve_maps(maps, rule, member);
+	json_object_foreach (value, key, member) {
+		const char *name = strcmp(key, "data") == 0 ? json_string_value(member) : NULL;
+		json_t *elements = name && name[0] == '@' ? find_elements(maps, rule, name + 1) : NULL;
+
+		if (elements)
+			json_object_set_new(value, key, json_pack("{s:O}", "set", elements));
+		else
+			resolve_maps(maps, rule, member);
+	}
+}
+
 int ruleset_read(const struct ruleset_texts *texts, json_t **ret_objects, struct err *err)
 {
 	json_error_t error;
-	json_t *root = texts->nft[0] ? json_loads(texts->nft, 0, &error) : NULL, *objects;
+	json_t *root = texts->nft[0] ? json_loads(texts->nft, 0, &error) : NULL, *objects, *object;
+	json_t *maps = texts->maps ? json_loads(texts->maps, 0, NULL) : NULL;
+	size_t i;
 
-	if (!root && texts->nft[0])
+	if (!root && texts->nft[0]) {
+		json_decref(maps);
 		return err_set(err, -EINVAL, "nft -j list ruleset: line %d: %s", error.line, error.text);
+	}
 	objects = json_object_get(root, "nftables");
 	objects = json_is_array(objects) ? json_incref(objects) : json_array();
 	json_decref(root);
+	json_array_foreach (objects, i, object) {
+		json_t *rule = json_object_get(object, "rule");
+
+		resolve_maps(json_object_get(maps, "nftables"), rule, rule);
+	}
+	json_decref(maps);
 	add_iptables(objects, "ip", "iptables-nft", texts->nft4);
 	add_iptables(objects, "ip6", "ip6tables-nft", texts->nft6);
 	add_iptables(objects, "ip", "iptables-legacy", texts->legacy4);

@@ -39,7 +39,8 @@ struct ruleset_answer {
 
 /* The output of each program; "" where it is not installed, or its tables are not in use. */
 struct ruleset_texts {
-	const char *nft; /* nft -j list ruleset */
+	const char *nft;  /* nft -j -t list ruleset: without the elements of sets and maps */
+	const char *maps; /* nft -j list maps: with them; NULL as "" */
 	/* iptables-nft-save, ip6tables-nft-save: their tables are in nft's text as well, but it has no words for all of
 	 * their conditions. */
 	const char *nft4, *nft6;

@@ -22,7 +22,7 @@
 /* A busy host lists thousands of rules, and another program may hold the lock of iptables. */
 #define TIMEOUT_MS 10000
 
-enum { QUESTION_COUNT = 5 };
+enum { RULES, MAPS, NFT4, NFT6, LEGACY4, LEGACY6, QUESTION_COUNT };
 
 struct ruleset_scan {
 	uv_timer_t begin; /* so that on_read() is never called from inside ruleset_scan_start() */
@@ -38,11 +38,12 @@ static const struct question {
 	const char *argv[6]; /* -t: terse, without the elements of sets, which may be a list of a million addresses */
 	const char *tables;  /* the kernel's list of those in use */
 } questions[QUESTION_COUNT] = {
-	{{"nft", "-j", "-t", "list", "ruleset", NULL}, NULL},
-	{{"iptables-nft-save", NULL}, NULL},
-	{{"ip6tables-nft-save", NULL}, NULL},
-	{{"iptables-legacy-save", NULL}, "/proc/net/ip_tables_names"},
-	{{"ip6tables-legacy-save", NULL}, "/proc/net/ip6_tables_names"},
+	[RULES] = {{"nft", "-j", "-t", "list", "ruleset", NULL}, NULL},
+	[MAPS] = {{"nft", "-j", "list", "maps", NULL}, NULL},
+	[NFT4] = {{"iptables-nft-save", NULL}, NULL},
+	[NFT6] = {{"ip6tables-nft-save", NULL}, NULL},
+	[LEGACY4] = {{"iptables-legacy-save", NULL}, "/proc/net/ip_tables_names"},
+	[LEGACY6] = {{"ip6tables-legacy-save", NULL}, "/proc/net/ip6_tables_names"},
 };
 
 /* The kernel lists the tables that are in use, one a line. A file that is missing means: no such module. */
@@ -81,11 +82,12 @@ static const char *answer_of(const struct ruleset_scan *scan, size_t question)
 
 static void finish_scan(struct ruleset_scan *scan)
 {
-	const struct ruleset_texts texts = {.nft = answer_of(scan, 0),
-		.nft4 = answer_of(scan, 1),
-		.nft6 = answer_of(scan, 2),
-		.legacy4 = answer_of(scan, 3),
-		.legacy6 = answer_of(scan, 4)};
+	const struct ruleset_texts texts = {.nft = answer_of(scan, RULES),
+		.maps = answer_of(scan, MAPS),
+		.nft4 = answer_of(scan, NFT4),
+		.nft6 = answer_of(scan, NFT6),
+		.legacy4 = answer_of(scan, LEGACY4),
+		.legacy6 = answer_of(scan, LEGACY6)};
 
 	ruleset_scan_close(scan); /* the memory stays until on_scan_closed() */
 	scan->on_read(scan->owner, &texts);
@@ -108,6 +110,14 @@ static void on_question_answered(void *owner, int status, const char *output)
 	ask_next(scan);
 }
 
+/* Only a rule that names a map ("@name") makes its elements interesting. */
+static bool applies(const struct ruleset_scan *scan, const struct question *question)
+{
+	if (question == &questions[MAPS])
+		return strstr(answer_of(scan, RULES), "\"@");
+	return !question->tables || is_in_use(question->tables);
+}
+
 /* Ask the next question that applies to this host. A program that is missing is skipped. */
 static void ask_next(struct ruleset_scan *scan)
 {
@@ -117,8 +127,7 @@ static void ask_next(struct ruleset_scan *scan)
 		const struct question *question = &questions[scan->question];
 
 		setup.argv = question->argv;
-		if ((!question->tables || is_in_use(question->tables)) &&
-			command_start(&scan->command, scan->begin.loop, &setup, NULL) == 0)
+		if (applies(scan, question) && command_start(&scan->command, scan->begin.loop, &setup, NULL) == 0)
 			return;
 	}
 	finish_scan(scan);

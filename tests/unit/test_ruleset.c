@@ -49,9 +49,24 @@ static const char *fate_among(json_t *objects, const char *name, const struct ru
 	return answer.is_sure ? words[answer.fate] : unsure[answer.fate];
 }
 
+/* @maps: objects with commas between them. */
+static const char *fate_with_maps(const char *text, const char *maps)
+{
+	char rules_text[4096], maps_text[4096];
+	struct ruleset_texts texts = {
+		.nft = rules_text, .maps = maps_text, .nft4 = "", .nft6 = "", .legacy4 = "", .legacy6 = ""};
+	struct err err = {""};
+	json_t *objects;
+
+	snprintf(rules_text, sizeof(rules_text), "{\"nftables\":%s}", text);
+	snprintf(maps_text, sizeof(maps_text), "{\"nftables\":[%s]}", maps);
+	assert_int_equal(ruleset_read(&texts, &objects, &err), 0);
+	return fate_among(objects, "c", &https);
+}
+
 static const char *nft_fate(const char *text)
 {
-	return fate_among(json_loads(text, 0, NULL), "c", &https);
+	return fate_with_maps(text, "");
 }
 
 static json_t *read_iptables(const char *text)
@@ -177,6 +192,26 @@ static void a_map_of_targets_sends_what_it_has(void **state)
 	assert_string_equal(nft_fate(named), "accepted?");
 }
 
+#define MAP(table, name, elements)                                                                                     \
+	"{\"map\":{\"family\":\"inet\",\"table\":\"" table "\",\"name\":\"" name "\"" elements "}}"
+#define VERDICT_BY_PORT                                                                                                \
+	"{\"vmap\":{\"key\":{\"payload\":{\"protocol\":\"tcp\",\"field\":\"dport\"}},\"data\":\"@m\"}}"
+
+/* `dnat to tcp dport map @m`, `tcp dport vmap @m` */
+static void maps_are_found_by_their_names(void **state)
+{
+	static const char sent[] = NFT("prerouting", "accept", RULE(DNAT_BY_PORT("\"@m\"")));
+
+	(void)state;
+	assert_string_equal(
+		fate_with_maps(sent, MAP("t", "m", ",\"elem\":[[80,\"10.0.0.2\"],[{\"range\":[440,450]},\"10.0.0.3\"]]")), "sent");
+	assert_string_equal(fate_with_maps(sent, MAP("t", "m", ",\"elem\":[[80,\"10.0.0.2\"]]")), "accepted");
+	assert_string_equal(fate_with_maps(sent, MAP("t", "m", "")), "accepted");
+	assert_string_equal(fate_with_maps(sent, MAP("other", "m", ",\"elem\":[[443,\"10.0.0.2\"]]")), "accepted?");
+	assert_string_equal(
+		fate_with_maps(NFT("input", "accept", RULE(VERDICT_BY_PORT)), MAP("t", "m", ",\"elem\":[[443," DROP "]]")), "dropped");
+}
+
 static void iptables_lines_are_read(void **state)
 {
 	(void)state;
@@ -286,6 +321,7 @@ int main(void)
 		cmocka_unit_test(jumps_come_back_and_gotos_do_not),
 		cmocka_unit_test(maps_of_verdicts_are_read),
 		cmocka_unit_test(a_map_of_targets_sends_what_it_has),
+		cmocka_unit_test(maps_are_found_by_their_names),
 		cmocka_unit_test(iptables_lines_are_read),
 		cmocka_unit_test(options_of_iptables_that_are_not_known_are_not_claimed),
 		cmocka_unit_test(destinations_are_compared),
