@@ -133,7 +133,7 @@ static struct local_flow *find_flow(struct relay *relay, const struct addr *from
 
 /* Queue the whole batch first: a carrier then sends it in one record. Sending may end a carrier and close its flow, so
  * fetch the next flow first. */
-static bool on_local_batch(void *owner, unsigned count, uint64_t now_us)
+static bool on_local_batch(void *owner, unsigned count, bool is_last, uint64_t now_us)
 {
 	struct relay *relay = owner;
 	struct pump *pump = &relay->client->pump;
@@ -146,7 +146,7 @@ static bool on_local_batch(void *owner, unsigned count, uint64_t now_us)
 		else
 			relay->counters.dropped.count[DROP_FLOWS_FULL]++;
 	}
-	for (struct local_flow *local = relay->flows, *next; local; local = next) {
+	for (struct local_flow *local = is_last ? relay->flows : NULL, *next; local; local = next) {
 		next = local->next;
 		carrier_send_flow(&local->flow, now_us);
 	}

@@ -154,14 +154,15 @@ static void flow_close(struct hub_flow *flow)
 
 /* --- datagrams from Target --- */
 
-static bool on_target_batch(void *owner, unsigned count, uint64_t now_us)
+static bool on_target_batch(void *owner, unsigned count, bool is_last, uint64_t now_us)
 {
 	struct hub_flow *flow = owner;
 	struct pump *pump = flow->table->setup.pump;
 
 	for (unsigned i = 0; i < count; i++)
 		pump_take(pump, i, &flow->flow, now_us);
-	carrier_send_flow(&flow->flow, now_us); /* may end the session, and with it a stock client's flow */
+	if (is_last)
+		carrier_send_flow(&flow->flow, now_us); /* may end the session, and with it a stock client's flow */
 	return flow->state != FLOW_CLOSING;
 }
 

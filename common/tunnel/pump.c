@@ -6,7 +6,8 @@
  * of its stream, or into the `rest` of its pipe.
  *
  * Towards the stream. A batch of up to 64 datagrams is received straight into cells, and each cell is linked into the
- * queue of its flow. Then the carrier of the flow is told once and calls pump_out(). That pops datagrams, which drops
+ * queue of its flow; small datagrams of two batches are gathered. Then the carrier of the flow is told once and calls
+ * pump_out(). That pops datagrams, which drops
  * the late ones, and writes frame header and payload side by side into pump->record. When the next frame would make the
  * record longer than record_len, the record is encrypted into the send buffer. Up to four records leave with one
  * send(). If the socket does not take all of it, the stream is blocked: later datagrams wait in the queue, where they
@@ -75,17 +76,25 @@ void pump_done(struct pump *pump)
 
 /* --- UDP → queue --- */
 
+/* Small datagrams of two batches share a record: it costs as much for few bytes as for many. Only what waits in the
+ * socket already is gathered. */
 void pump_receive(struct pump *pump, const struct dgram_socket *socket, struct drop_counters *dropped,
-	bool (*on_batch)(void *owner, unsigned count, uint64_t now_us), void *owner)
+	bool (*on_batch)(void *owner, unsigned count, bool is_last, uint64_t now_us), void *owner)
 {
-	for (unsigned round = 0; round < PUMP_ROUNDS_MAX; round++) {
+	size_t gathered = 0; /* bytes, if all of a batch are as long as its first */
+
+	for (unsigned round = 1; round <= PUMP_ROUNDS_MAX; round++) {
 		uint64_t now_us = clock_now_us();
 		unsigned count = dgram_receive(&pump->receiver, socket, dropped);
+		size_t batch = count * (size_t)pump->receiver.messages[0].msg_len;
+		bool is_full = count == DGRAM_BATCH_MAX;
+		bool is_last = !is_full || round == PUMP_ROUNDS_MAX || gathered + 2 * batch > TLS_RECORD_MAX;
 
-		if (count > 0 && !on_batch(owner, count, now_us))
+		if ((count > 0 || gathered > 0) && !on_batch(owner, count, is_last, now_us))
 			return;
-		if (count < DGRAM_BATCH_MAX)
+		if (!is_full)
 			return;
+		gathered = is_last ? 0 : gathered + batch;
 	}
 }
 

@@ -61,11 +61,11 @@ int pump_init(struct pump *pump, size_t cells, struct err *err);
 void pump_done(struct pump *pump);
 
 /* Receive from one UDP socket, up to PUMP_ROUNDS_MAX batches, until it holds nothing more. @on_batch is called once for
- * each batch of @count datagrams, not for each datagram: it puts them into flows with pump_take() and lets their
- * carriers send. It returns false where the socket is being closed; nothing more is read then. Errors are counted in
- * @dropped. */
+ * each batch of @count datagrams, not for each datagram: it puts them into flows with pump_take(), and where @is_last it
+ * lets their carriers send. @count may be 0 then: no more came behind a full batch. It returns false where the socket is
+ * being closed; nothing more is read then. Errors are counted in @dropped. */
 void pump_receive(struct pump *pump, const struct dgram_socket *socket, struct drop_counters *dropped,
-	bool (*on_batch)(void *owner, unsigned count, uint64_t now_us), void *owner);
+	bool (*on_batch)(void *owner, unsigned count, bool is_last, uint64_t now_us), void *owner);
 
 /* Within on_batch: queue the @i-th datagram of the batch in @flow, or count it there where the pool is used up. */
 void pump_take(struct pump *pump, unsigned i, struct flow *flow, uint64_t now_us);

@@ -65,14 +65,14 @@ void pump_take(struct pump *pump, unsigned i, struct flow *flow, uint64_t now_us
 
 /* One batch of one datagram, which is taken off the socket. */
 void pump_receive(struct pump *pump, const struct dgram_socket *socket, struct drop_counters *dropped,
-	bool (*on_batch)(void *owner, unsigned count, uint64_t now_us), void *owner)
+	bool (*on_batch)(void *owner, unsigned count, bool is_last, uint64_t now_us), void *owner)
 {
 	char byte;
 
 	(void)pump;
 	(void)dropped;
 	assert_int_equal(recv(socket->fd, &byte, 1, MSG_DONTWAIT), 1);
-	on_batch(owner, 1, clock_now_us());
+	on_batch(owner, 1, true, clock_now_us());
 }
 
 static void on_flow(struct session *session, struct hub_flow *flow)

@@ -37,7 +37,8 @@ static struct bed {
 	size_t in_piece; /* bytes that one read returns at most */
 	ssize_t in_end;	 /* what a read returns at the end */
 	unsigned batches;
-	bool stops; /* on_batch returns false */
+	unsigned sends; /* on_batch was told that it is the last */
+	bool stops;	/* on_batch returns false */
 } bed;
 
 size_t tls_stream_room(const struct tls_stream *stream)
@@ -341,19 +342,27 @@ static void ends_are_told_apart(void **state)
 
 /* --- UDP --- */
 
-static bool on_batch(void *owner, unsigned count, uint64_t now_us)
+static bool on_batch(void *owner, unsigned count, bool is_last, uint64_t now_us)
 {
 	(void)owner;
 	bed.batches++;
+	bed.sends += is_last;
 	for (unsigned i = 0; i < count; i++)
 		pump_take(&bed.pump, i, &bed.flow, now_us);
 	return !bed.stops;
 }
 
+static void send_sized_from_target(unsigned count, size_t len)
+{
+	static const uint8_t data[2000];
+
+	while (count-- > 0)
+		assert_int_equal(send(bed.target, data, len, 0), len);
+}
+
 static void send_from_target(unsigned count)
 {
-	while (count-- > 0)
-		assert_int_equal(send(bed.target, "one", 3, 0), 3);
+	send_sized_from_target(count, 3);
 }
 
 /* The callback comes once a batch, and every datagram is in the queue. */
@@ -364,6 +373,27 @@ static void callback_comes_once_a_batch(void **state)
 	pump_receive(&bed.pump, &bed.socket, &bed.flow.counters.dropped, on_batch, NULL);
 	assert_int_equal(bed.batches, 2);
 	assert_int_equal(bed.flow.queue.depth, DGRAM_BATCH_MAX + 6);
+}
+
+/* The carrier is told once where two batches fit into a record, also if nothing follows the first; @len: of each. */
+static unsigned sends_of(unsigned count, size_t len)
+{
+	bed.sends = 0;
+	send_sized_from_target(count, len);
+	pump_receive(&bed.pump, &bed.socket, &bed.flow.counters.dropped, on_batch, NULL);
+	return bed.sends;
+}
+
+static void small_batches_share_a_record(void **state)
+{
+	(void)state;
+	assert_int_equal(sends_of(0, 0), 0);
+	assert_int_equal(sends_of(1, 120), 1);
+	assert_int_equal(sends_of(DGRAM_BATCH_MAX, 120), 1);
+	assert_int_equal(sends_of(2 * DGRAM_BATCH_MAX, 120), 1);
+	assert_int_equal(sends_of(2 * DGRAM_BATCH_MAX + 1, 120), 2);
+	assert_int_equal(sends_of(DGRAM_BATCH_MAX, 1000), 1);
+	assert_int_equal(sends_of(DGRAM_BATCH_MAX + 1, 1000), 2);
 }
 
 /* A socket that is being closed by the callback is not read again. */
@@ -403,6 +433,7 @@ int main(void)
 		CLAIM(lost_pong_ends_the_stream),
 		CLAIM(ends_are_told_apart),
 		CLAIM(callback_comes_once_a_batch),
+		CLAIM(small_batches_share_a_record),
 		CLAIM(closed_socket_is_left_alone),
 		CLAIM(rounds_are_bounded),
 	};
