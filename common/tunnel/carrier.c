@@ -1,7 +1,7 @@
 /* The life of a carrier: it takes over an upgraded stream, serves its events with the pump, follows the rate of the
  * line, pings, and tells its owner the end with a reason.
  *
- * Happy path: carrier_start() → the stream's on_readable and on_writable, carrier_send() after each batch from UDP,
+ * Happy path: carrier_start() → the stream's on_readable and on_writable, carrier_send_flow() after each batch from UDP,
  * carrier_tick() twice a second → carrier_close(). Every failure (the stream's, a close frame, a protocol error, a ping
  * without an answer) goes through end_carrier(): the carrier leaves its flow, then calls on_end once. The owner may
  * free its own things in there but not the carrier: that stays until on_closed.

@@ -35,7 +35,7 @@ void flow_init(struct flow *flow, struct dgram_pool *pool, struct dgram_socket *
 /* Counts what still waits. No carrier may be left on it. */
 void flow_done(struct flow *flow);
 
-/* Queue one received datagram; the carrier is told once for the whole batch, by carrier_send(). */
+/* Queue one received datagram; the carriers are told once for the whole batch, by carrier_send_flow(). */
 void flow_push(struct flow *flow, struct dgram *dgram);
 
 /* @total += @part, for sums over flows. */
