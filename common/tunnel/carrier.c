@@ -30,6 +30,7 @@
 #define RATE_CHECK_BYTES 4096u /* less tells nothing of the line, and the system call takes time from other carriers */
 #define BBR_RESTART_US (8 * CLOCK_US_PER_S) /* sooner than its ten seconds */
 #define IDLE_US (5 * CLOCK_US_PER_S)
+#define FEW_DATAGRAMS 4u /* between two ticks: a keepalive, a handshake of WireGuard's */
 
 static uint32_t clamp(uint64_t value, uint32_t low, uint32_t high)
 {
@@ -190,25 +191,24 @@ static void end_by_pump(struct carrier *carrier, enum pump_end end, long code)
 
 static void carrier_send(struct carrier *carrier, uint64_t now_us);
 
-static void note_activity(struct carrier *carrier, uint64_t now_us)
+static uint64_t datagrams_of(const struct flow *flow)
 {
-	carrier->idle_since_us = now_us;
-	carrier->is_idle = false;
-	carrier->pipe.pump->turns++;
+	return flow->counters.sent_datagrams + flow->counters.received_datagrams;
 }
 
 static void carrier_on_readable(void *owner)
 {
 	struct carrier *carrier = owner;
 	struct pump_pipe *pipe = &carrier->pipe;
-	uint64_t now_us = clock_now_us();
+	uint64_t now_us = clock_now_us(), received_before = pipe->flow->counters.received_datagrams;
 	long code = 0;
 	enum pump_end end;
 	int rc;
 
-	note_activity(carrier, now_us);
 	liveness_on_received(&carrier->liveness, now_us);
 	end = pump_in(pipe, now_us, &code);
+	if (pipe->flow->counters.received_datagrams != received_before)
+		pipe->pump->turns++;
 	if (end != PUMP_GOES_ON) {
 		end_by_pump(carrier, end, code);
 		return;
@@ -272,7 +272,7 @@ void carrier_start(struct carrier *carrier, const struct carrier_setup *setup, u
 		.owner = setup->owner,
 		.bbr_restarted_us = now_us,
 		.limit_bytes_per_s = TCP_RATE_UNLIMITED,
-		.idle_since_us = now_us,
+		.datagrams = datagrams_of(setup->flow),
 	};
 	governor_init(&carrier->governor);
 	RAND_bytes((uint8_t *)&carrier->pipe.masker.state, sizeof(carrier->pipe.masker.state));
@@ -345,7 +345,7 @@ static void carrier_send(struct carrier *carrier, uint64_t now_us)
 	}
 	if (flow->counters.sent_datagrams == sent_before)
 		return; /* all that waited was too old */
-	note_activity(carrier, now_us);
+	carrier->pipe.pump->turns++;
 	liveness_on_sent(&carrier->liveness, now_us);
 	follow_rate(carrier, now_us);
 }
@@ -379,10 +379,28 @@ static void send_ping(struct carrier *carrier)
 		end_by_errno(carrier, rc);
 }
 
-void carrier_tick(struct carrier *carrier, uint64_t now_us)
+/* OpenSSL's buffers and our own are most of a session's memory. They are kept only while datagrams come and go: with
+ * pings and keepalives alone they are there for the length of a call. */
+static void follow_traffic(struct carrier *carrier, uint64_t now_us)
 {
 	struct pump_pipe *pipe = &carrier->pipe;
+	uint64_t datagrams = datagrams_of(pipe->flow);
 
+	if (datagrams - carrier->datagrams > FEW_DATAGRAMS)
+		carrier->busy_us = now_us;
+	carrier->datagrams = datagrams;
+	if (carrier->is_busy != (now_us - carrier->busy_us <= IDLE_US)) {
+		carrier->is_busy = !carrier->is_busy;
+		tls_stream_keep_buffers(pipe->stream, carrier->is_busy);
+	}
+	if (!carrier->is_busy && pipe->rest_len == 0) {
+		free(pipe->rest);
+		pipe->rest = NULL;
+	}
+}
+
+void carrier_tick(struct carrier *carrier, uint64_t now_us)
+{
 	if (carrier->is_ended)
 		return;
 	switch (liveness_tick(&carrier->liveness, now_us)) {
@@ -395,15 +413,8 @@ void carrier_tick(struct carrier *carrier, uint64_t now_us)
 		end_carrier(carrier, "no answer to a ping: the path is dead");
 		break;
 	}
-	if (carrier->is_ended || carrier->is_idle || now_us - carrier->idle_since_us <= IDLE_US)
-		return;
-	/* OpenSSL's buffers and our own are most of a session's memory: nobody needs them while nothing is said. */
-	carrier->is_idle = true;
-	tls_stream_idle(pipe->stream);
-	if (pipe->rest_len == 0) {
-		free(pipe->rest);
-		pipe->rest = NULL;
-	}
+	if (!carrier->is_ended)
+		follow_traffic(carrier, now_us);
 }
 
 void carrier_check(struct carrier *carrier, uint64_t now_us)

@@ -42,9 +42,10 @@ struct carrier {
 	uint32_t losses;     /* retransmits and gaps so far, as far as they were seen */
 	uint64_t rate_checked_us;
 	uint64_t rate_checked_bytes; /* of the flow's sent_bytes then */
-	uint64_t idle_since_us;
+	uint64_t busy_us;	     /* more than a few datagrams came or went; 0: never yet */
+	uint64_t datagrams;	     /* of the flow, at the last tick */
 	bool is_ended;
-	bool is_idle; /* buffers given back */
+	bool is_busy; /* buffers are kept */
 };
 
 /* Given to a carrier at its start. The pointers stay valid until on_closed, except @rest. */

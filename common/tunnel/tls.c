@@ -189,7 +189,8 @@ static int make_context(SSL_CTX **ret, const SSL_METHOD *method, struct err *err
 	/* An end without close_notify is a plain end: stock peers and a vanished path look like that anyway. */
 	SSL_CTX_set_options(context, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION | SSL_OP_IGNORE_UNEXPECTED_EOF);
 	/* One SSL_write() is one record or fails: tls_stream.c has checked that there is room. */
-	SSL_CTX_clear_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_RELEASE_BUFFERS);
+	SSL_CTX_clear_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE);
+	SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS); /* until there is traffic, see tls_stream_keep_buffers() */
 	SSL_CTX_set_default_read_buffer_len(context, READ_BUFFER_LEN);
 	SSL_CTX_set_read_ahead(context, 1);
 	/* TLS 1.3 has a list of its own. */

@@ -522,9 +522,15 @@ void tls_stream_pause(struct tls_stream *stream, bool is_paused)
 	stream_arm(stream);
 }
 
-void tls_stream_idle(struct tls_stream *stream)
+/* From OpenSSL 3.2 on, what reads the records learns of a mode only when one is set. AUTO_RETRY is set already. */
+void tls_stream_keep_buffers(struct tls_stream *stream, bool is_kept)
 {
-	if (stream->ssl && stream->is_open && !stream->is_failed)
+	if (!stream->ssl || !stream->is_open || stream->is_failed)
+		return;
+	if (is_kept)
+		SSL_clear_mode(stream->ssl, SSL_MODE_RELEASE_BUFFERS);
+	SSL_set_mode(stream->ssl, is_kept ? SSL_MODE_AUTO_RETRY : SSL_MODE_RELEASE_BUFFERS);
+	if (!is_kept)
 		SSL_free_buffers(stream->ssl); /* refuses while they hold something */
 }
 

@@ -21,9 +21,9 @@
 #include <sys/types.h>
 #include <uv.h>
 
-#define TLS_RECORD_MAX 16384u	      /* plaintext bytes of a record, RFC 8446 §5.1 */
-#define TLS_STREAM_BURST 65536u	      /* plaintext that goes into one send at most */
-#define TLS_STREAM_CONTROL 24576u     /* room kept for handshake messages, pongs and closes beside the burst */
+#define TLS_RECORD_MAX 16384u	  /* plaintext bytes of a record, RFC 8446 §5.1 */
+#define TLS_STREAM_BURST 65536u	  /* plaintext that goes into one send at most */
+#define TLS_STREAM_CONTROL 24576u /* room kept for handshake messages, pongs and closes beside the burst */
 /* Bytes kept of a ClientHello: one of 16 KiB in records of one byte, 5 + 1 each, and early data behind it. */
 #define TLS_STREAM_KEPT_MAX 131072u
 
@@ -69,9 +69,9 @@ struct tls_stream {
 	int receive_budget;	/* bytes that may still be read before the loop gets its turn */
 	struct tls_kept kept;	/* all that was read, while keeps_hello */
 	bool keeps_hello;
-	bool is_open;		/* handshake done */
-	bool is_blocked;	/* the socket took less than was there */
-	bool is_paused;		/* no reading */
+	bool is_open;	 /* handshake done */
+	bool is_blocked; /* the socket took less than was there */
+	bool is_paused;	 /* no reading */
 	bool is_failed;
 	bool is_closing;
 	bool is_first_turn; /* the handshake has not been begun */
@@ -121,8 +121,9 @@ int tls_stream_flush(struct tls_stream *stream);
 /* Stop and resume reading; the kernel's window closes, so the peer stops. */
 void tls_stream_pause(struct tls_stream *stream, bool is_paused);
 
-/* Give OpenSSL's buffers back where nothing has been said for a while. */
-void tls_stream_idle(struct tls_stream *stream);
+/* Keep OpenSSL's buffers, 82 KiB, from now on, or hold them only while they hold something: that takes a little more
+ * time for each record, and is what a stream begins with. */
+void tls_stream_keep_buffers(struct tls_stream *stream, bool is_kept);
 
 /* Say that nothing more will be written (close_notify, FIN); reading goes on. Only when everything was flushed. */
 void tls_stream_finish(struct tls_stream *stream);
