@@ -21,10 +21,11 @@
 
 #define LIBUV_WITH_IO_URING 0x012e00u /* 1.46 */
 #define START_TIMEOUT_MS 10000	      /* for one message of the supervisor, which reads certificates meanwhile */
-#define STOP_TIMEOUT_MS 1500 /* for close handshakes; less than WORKER_STOP_PATIENCE_MS of supervise_worker.c */
-#define TICKS_TO_TRIM 20u    /* ten seconds */
-#define QUIET_TURNS 100u     /* of the datagram path in one tick: less than this is little traffic */
-#define TICKS_TO_FLUSH 120u  /* a minute: counts of repeated log lines are logged at most this late */
+#define STOP_TIMEOUT_MS 1500  /* for close handshakes; less than WORKER_STOP_PATIENCE_MS of supervise_worker.c */
+#define OWN_MAPPING_LEN 16384 /* bytes of an allocation that gets a mapping of its own */
+#define TICKS_TO_TRIM 20u     /* ten seconds */
+#define QUIET_TURNS 100u      /* of the datagram path in one tick: less than this is little traffic */
+#define TICKS_TO_FLUSH 120u   /* a minute: counts of repeated log lines are logged at most this late */
 
 struct work {
 	const struct work_setup *setup;
@@ -167,6 +168,7 @@ static void on_work_tick(uv_timer_t *timer)
 	status_page_tick(work->page, clock_now_us());
 	if (turns - work->turns < QUIET_TURNS && work->ticks - work->trimmed >= TICKS_TO_TRIM) {
 		work->trimmed = work->ticks;
+		work->setup->on_calm(work->owner);
 		malloc_trim(0);
 	}
 	work->turns = turns;
@@ -201,6 +203,9 @@ int work_run(const struct work_setup *setup, void *owner, uv_loop_t *loop, struc
 	struct err err = {""};
 	int rc;
 
+	/* OpenSSL's buffers come and go between small things that stay. In one heap with them each leaves a hole, which
+	 * costs a page at both of its ends; a mapping of its own goes as a whole. */
+	mallopt(M_MMAP_THRESHOLD, OWN_MAPPING_LEN);
 	if (uv_version() >= LIBUV_WITH_IO_URING)
 		sandbox_refuse_io_uring();
 	if (uv_loop_init(loop) < 0)
