@@ -110,6 +110,13 @@ static uint64_t on_tick(void *owner, uint64_t now_us)
 	return worker->client.pump.turns;
 }
 
+static void on_calm(void *owner)
+{
+	struct worker *worker = owner;
+
+	pump_give_back(&worker->client.pump);
+}
+
 /* --- what changes while it serves --- */
 
 /* A connection that is up stays up; the new settings are for the next connect. */
@@ -199,6 +206,7 @@ static const struct work_setup setup = {
 	.on_socket = on_worker_socket,
 	.on_message = on_worker_message,
 	.on_tick = on_tick,
+	.on_calm = on_calm,
 	.report = report,
 	.close = worker_close,
 	.done = worker_done,

@@ -205,6 +205,13 @@ static uint64_t on_tick(void *owner, uint64_t now_us)
 	return worker->hub.pump.turns;
 }
 
+static void on_calm(void *owner)
+{
+	struct worker *worker = owner;
+
+	pump_give_back(&worker->hub.pump);
+}
+
 /* --- reload --- */
 
 /* A worker that cannot take new settings must not go on with the old ones, which may admit a client that was revoked.
@@ -311,6 +318,7 @@ static const struct work_setup setup = {
 	.on_socket = on_socket,
 	.on_message = on_message,
 	.on_tick = on_tick,
+	.on_calm = on_calm,
 	.report = report,
 	.close = worker_close,
 	.done = worker_done,

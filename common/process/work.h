@@ -31,6 +31,7 @@ struct work_setup {
 	void (*on_message)(void *owner, enum channel_kind kind, const void *payload, int fd);
 	/* Every WORK_TICK_MS. Return: how often the datagram path was served since the start. */
 	uint64_t (*on_tick)(void *owner, uint64_t now_us);
+	void (*on_calm)(void *owner);	/* there is little traffic: give memory back that was kept for more */
 	json_t *(*report)(void *owner); /* the worker's fields of `status`, a new object */
 	void (*close)(void *owner);	/* close all handles; they let go while the loop runs on */
 	void (*done)(void *owner);	/* free what is no handle; the loop has ended */

@@ -28,6 +28,15 @@ void dgram_pool_done(struct dgram_pool *pool)
 	*pool = (struct dgram_pool){0};
 }
 
+/* The free list is in the cells and goes with them. */
+void dgram_pool_give_back(struct dgram_pool *pool)
+{
+	if (pool->in_use > 0 || madvise(pool->memory, pool->touched * sizeof(struct dgram), MADV_DONTNEED) < 0)
+		return;
+	pool->free = NULL;
+	pool->touched = 0;
+}
+
 /* All cells but the last are full, so its share of the bytes follows from the length. Only datagrams that are longer
  * than a cell come here; without a free cell the datagram stays as it was. */
 int dgram_append(struct dgram_pool *pool, struct dgram *dgram, const uint8_t *data, size_t len)

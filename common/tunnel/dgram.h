@@ -37,6 +37,9 @@ struct dgram_pool {
 int dgram_pool_init(struct dgram_pool *pool, size_t capacity, struct err *err);
 void dgram_pool_done(struct dgram_pool *pool);
 
+/* Give the pages back to the kernel, if no cell is in use. */
+void dgram_pool_give_back(struct dgram_pool *pool);
+
 /* One cell with len 0; NULL where the pool is used up. The data is not cleared: len says how much of it means
  * anything. */
 static inline struct dgram *dgram_take(struct dgram_pool *pool)

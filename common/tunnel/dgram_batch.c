@@ -49,10 +49,18 @@ int dgram_receiver_init(struct dgram_receiver *receiver, struct dgram_pool *pool
 	return 0;
 }
 
+void dgram_receiver_give_back(struct dgram_receiver *receiver)
+{
+	for (unsigned i = 0; i < DGRAM_BATCH_MAX; i++) {
+		dgram_give(receiver->pool, receiver->cells[i]);
+		receiver->cells[i] = NULL;
+	}
+	receiver->used = DGRAM_BATCH_MAX;
+}
+
 void dgram_receiver_done(struct dgram_receiver *receiver)
 {
-	for (unsigned i = 0; i < DGRAM_BATCH_MAX; i++)
-		dgram_give(receiver->pool, receiver->cells[i]);
+	dgram_receiver_give_back(receiver);
 	if (receiver->overflow)
 		munmap(receiver->overflow, (size_t)OVERFLOW_STRIDE * DGRAM_BATCH_MAX);
 	memset(receiver, 0, sizeof(*receiver));

@@ -46,6 +46,8 @@ struct dgram_receiver {
 
 int dgram_receiver_init(struct dgram_receiver *receiver, struct dgram_pool *pool, struct err *err);
 void dgram_receiver_done(struct dgram_receiver *receiver);
+/* Give the cells back that wait for datagrams; the next dgram_receive() takes new ones. */
+void dgram_receiver_give_back(struct dgram_receiver *receiver);
 
 /* One recvmmsg(). An ICMP error that waits on the socket is about a datagram sent earlier: that one is counted in
  * @dropped. Where the pool is used up, what waits is thrown away and counted: left there it would wake the loop for

@@ -41,6 +41,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define POOL_CELLS_KEPT 256u /* 512 KiB: four batches */
+
 int pump_init(struct pump *pump, size_t cells, struct err *err)
 {
 	int rc;
@@ -72,6 +74,15 @@ void pump_done(struct pump *pump)
 	tls_buffers_done(&pump->buffers);
 	dgram_receiver_done(&pump->receiver);
 	dgram_pool_done(&pump->pool);
+}
+
+void pump_give_back(struct pump *pump)
+{
+	tls_buffers_done(&pump->buffers);
+	if (pump->pool.touched <= POOL_CELLS_KEPT)
+		return;
+	dgram_receiver_give_back(&pump->receiver);
+	dgram_pool_give_back(&pump->pool);
 }
 
 /* --- UDP → queue --- */

@@ -60,6 +60,9 @@ int pump_init(struct pump *pump, size_t cells, struct err *err);
 /* Only when every flow and stream has given its cells and buffers back. */
 void pump_done(struct pump *pump);
 
+/* Give the memory back that a burst has left behind. Not on the datagram path: what comes next costs page faults. */
+void pump_give_back(struct pump *pump);
+
 /* Receive from one UDP socket, up to PUMP_ROUNDS_MAX batches, until it holds nothing more. @on_batch is called once for
  * each batch of @count datagrams, not for each datagram: it puts them into flows with pump_take(), and where @is_last it
  * lets their carriers send. @count may be 0 then: no more came behind a full batch. It returns false where the socket is

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -118,6 +119,7 @@ static int set_up(void **state)
 		.stream = &bed.stream,
 		.flow = &bed.flow,
 		.liveness = &bed.liveness,
+		.lanes = DGRAM_LANES_ALL,
 		.record_len = 4096,
 		.rest_need = 1};
 	bed.in_piece = SIZE_MAX;
@@ -415,6 +417,37 @@ static void rounds_are_bounded(void **state)
 	assert_int_equal(bed.batches, PUMP_ROUNDS_MAX);
 }
 
+static size_t resident_pages(void)
+{
+	static unsigned char pages[512 * DGRAM_CELL / 4096];
+	size_t count = 0;
+
+	assert_int_equal(mincore(bed.pump.pool.memory, 512 * DGRAM_CELL, pages), 0);
+	for (size_t i = 0; i < sizeof(pages); i++)
+		count += pages[i] & 1;
+	return count;
+}
+
+/* --- at rest --- */
+
+/* Cells that a burst has touched go to the kernel when none is in use, and can be had again. */
+static void burst_is_given_back(void **state)
+{
+	(void)state;
+	send_from_target(1); /* the receiver has cells of its own from now on */
+	pump_receive(&bed.pump, &bed.socket, &bed.flow.counters.dropped, on_batch, NULL);
+	push(100, 300);
+	pump_give_back(&bed.pump);
+	assert_in_range(resident_pages(), 150, 256);
+	assert_int_equal(bed.flow.queue.depth, 301);
+	assert_int_equal(pump_out(&bed.pipe, NOW), 0);
+	pump_give_back(&bed.pump);
+	assert_int_equal(resident_pages(), 0);
+	push(100, 300);
+	assert_int_equal(pump_out(&bed.pipe, NOW), 0);
+	assert_int_equal(bed.pump.pool.in_use, 0);
+}
+
 #define CLAIM(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -436,6 +469,7 @@ int main(void)
 		CLAIM(small_batches_share_a_record),
 		CLAIM(closed_socket_is_left_alone),
 		CLAIM(rounds_are_bounded),
+		CLAIM(burst_is_given_back),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
