@@ -1,6 +1,7 @@
 /* `towpath-server list`. Happy path: the clients of the files, each with what a running hub says of its sessions. */
 #include "server/add.h"
 
+#include "common/base/base64.h"
 #include "common/base/clock.h"
 #include "server/own_hub.h"
 
@@ -53,28 +54,52 @@ static json_t *list_prefixes(const struct server_config *config, const struct se
 	return list;
 }
 
-/* The session of that client, where the hub runs. */
-static const json_t *find_session(const json_t *status, const char *name)
+/* What a running hub tells of its clients, to be found by name or public key. */
+struct news {
+	json_t *sessions, *peers;
+};
+
+/* Of several the first. The caller lets it go. */
+static json_t *find_by(const json_t *list, const char *key)
 {
-	const json_t *sessions = json_object_get(status, "sessions"), *session;
+	json_t *found = json_object(), *one;
 	size_t i;
 
-	json_array_foreach (sessions, i, session)
-		if (strcmp(tunnel_ref_text(session, "client"), name) == 0)
-			return session;
-	return NULL;
+	json_array_foreach (list, i, one)
+		if (!json_object_get(found, tunnel_ref_text(one, key)))
+			json_object_set(found, tunnel_ref_text(one, key), one);
+	return found;
 }
 
-static json_t *describe(const struct own_hub *hub, const struct server_client *client, const json_t *status)
+/* A client that is in is seen now; one that was in has had a handshake since the hub was started, or else it has at least
+ * joined by the tunnel. The key of an app was made here: that says nothing of the telephone. */
+static json_t *describe_seen(const struct server_client *client, const json_t *session, const json_t *peer)
 {
-	const json_t *session = find_session(status, client->name);
+	const char *handshake = tunnel_ref_text(peer, "latest_handshake");
+
+	if (session)
+		return format_time(clock_wall_s());
+	if (*handshake)
+		return json_string(handshake);
+	return client->joined_from ? format_time(client->joined_s) : json_null();
+}
+
+static json_t *describe(const struct own_hub *hub, const struct server_client *client, const struct news *news)
+{
+	char key[BASE64_LEN(WG_CONFIG_KEY_LEN) + 1] = "";
+	const json_t *session = json_object_get(news->sessions, client->name), *peer;
 	const char *from = session ? tunnel_ref_text(session, "from") : client->joined_from;
 	json_t *object = json_pack("{s:s, s:o, s:o, s:s, s:o, s:o}", "name", client->name, "addresses",
 		list_prefixes(&hub->config, client, false), "lan", list_prefixes(&hub->config, client, true), "state",
 		state_of(client), "invited_at", format_time(client->invited_s), "joined_at",
 		format_time(client->joined_s));
 
-	json_object_set_new(object, "seen_at", session ? format_time(clock_wall_s()) : format_time(client->joined_s));
+	if (client->has_public_key)
+		base64_encode(key, sizeof(key), client->public_key, sizeof(client->public_key), BASE64_STANDARD);
+	peer = json_object_get(news->peers, key);
+	json_object_set_new(object, "seen_at", describe_seen(client, session, peer));
+	if (!from && *tunnel_ref_text(peer, "latest_handshake"))
+		from = tunnel_ref_text(peer, "endpoint");
 	json_object_set_new(object, "from", from ? json_string(from) : json_null());
 	return object;
 }
@@ -134,6 +159,7 @@ static bool print_list(const json_t *list)
 int server_list(const struct options *options)
 {
 	json_t *list = json_array(), *status = NULL;
+	struct news news;
 	bool is_printed = true;
 	struct own_hub hub;
 	int code = own_hub_open(&hub, options, false);
@@ -145,15 +171,19 @@ int server_list(const struct options *options)
 	}
 	if (tunnel_ref_ask(&hub.tunnel, "status", &status, NULL) < 0)
 		status = NULL;
+	news.sessions = find_by(json_object_get(status, "sessions"), "client");
+	news.peers = find_by(json_object_get(json_object_get(status, "wireguard"), "peers"), "public_key");
 	for (i = 0; i < hub.config.client_count; i++)
 		if (!is_second(&hub.config.clients[i]))
-			json_array_append_new(list, describe(&hub, &hub.config.clients[i], status));
+			json_array_append_new(list, describe(&hub, &hub.config.clients[i], &news));
 	if (options->json) {
 		json_dumpf(list, stdout, JSON_INDENT(1));
 		is_printed = putchar('\n') != EOF && fflush(stdout) == 0;
 	} else {
 		is_printed = print_list(list);
 	}
+	json_decref(news.sessions);
+	json_decref(news.peers);
 	json_decref(status);
 	json_decref(list);
 	own_hub_close(&hub);

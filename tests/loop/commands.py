@@ -397,6 +397,8 @@ def test_add_for_an_app():
     again = folder.run('server', 'add', 'phone', '--app', '--again', '--quiet').stdout
     assert 'Address = 10.234.56.2/24' in again and private not in again
     expect(folder.run('server', 'list'), 0, stdout='phone                joined ')
+    phone = json.loads(folder.run('server', 'list', '--json').stdout)[0]
+    assert phone['joined_at'] and phone['seen_at'] is None and phone['from'] is None, phone
 
 
 def test_init_refuses():
