@@ -3,7 +3,7 @@
  * Happy path: read the invitation, look whether its networks fit into this host, and write the file without a device. Its
  * first connection proves that the hub is there and brings the networks that lie behind it now, which may be more than
  * when it was invited; nothing is used up by that. If these fit, too, make a key, write the whole file, and run `up`, whose
- * first connection tells the hub the public key. `up` returns when WireGuard's handshake with the hub is done, and that
+ * connection tells the hub the public key. `up` returns when WireGuard's handshake with the hub is done, and that
  * only happens for the machine whose key the hub has taken.
  *
  *     [Client] only ──up, networks, stop──▶ [Client], [Interface], [Peer] ──up──▶ joined
@@ -30,10 +30,14 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -55,6 +59,11 @@ struct join {
 	bool is_refused; /* the hub does not take this invitation */
 	struct tunnel_ref tunnel;
 };
+
+static bool goes_up(const struct join *join)
+{
+	return !options_find(join->options, "no-up");
+}
 
 static int fail(const struct err *err)
 {
@@ -121,6 +130,22 @@ static int look_at_file(struct join *join)
 	return EXIT_FAILED;
 }
 
+/* Two at once under one name would take each other's file up: the second waits until the first has ended, and the kernel
+ * lets go of the folder then. */
+static void lock_folder(const struct join *join)
+{
+	char path[PATH_MAX];
+	struct err err = {""};
+	int fd;
+
+	if (folder_ensure_parent(join->path, "--config-dir", &err) < 0)
+		return; /* writing says why */
+	memcpy(path, join->path, sizeof(path));
+	fd = open(dirname(path), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd >= 0)
+		flock(fd, LOCK_EX);
+}
+
 /* Return: -1 to go on, or the exit code. */
 static int take_name(struct join *join)
 {
@@ -140,6 +165,7 @@ static int take_name(struct join *join)
 		return code;
 	snprintf(join->state_folder, sizeof(join->state_folder), "%s/%s", options.state_dir, join->name);
 	join->had_state = access(join->state_folder, F_OK) == 0;
+	lock_folder(join);
 	return look_at_file(join);
 }
 
@@ -167,7 +193,7 @@ static int check_network(const struct join *join, const struct prefix *wanted, c
 			theirs, ours);
 		return EXIT_FAILED;
 	}
-	if (options_find(join->options, "no-up")) {
+	if (!goes_up(join)) {
 		log_warning("config",
 			"%s, behind the hub, overlaps with %s, which this host is in; take 'AllowedIPs = %s' out of %s, "
 			"or bring the tunnel up in another network only",
@@ -233,7 +259,7 @@ static void put_file(FILE *out, const struct join *join, const char *key)
 
 	fprintf(out, "# %s, a client of the hub %s, made by towpath-client join. towpath.conf(5) tells all keys.\n",
 		invitation->client, invitation->hub);
-	if (!options_find(join->options, "no-up"))
+	if (!key || goes_up(join))
 		fprintf(out, UNFINISHED);
 	fprintf(out, "[Client]\nServer = wss://%s\nToken = %s\n", invitation->server, invitation->token);
 	if (invitation->has_pin)
@@ -310,70 +336,100 @@ static void remove_state(const struct join *join)
 
 /* --- up --- */
 
-/* `up NAME`, by this program, with the folders that were given. Return: its process, or -1. */
-static pid_t start_up(const struct join *join, bool is_quiet)
+/* `up NAME`, by this program, with the folders that were given. @says_fd: takes what it says; -1: it speaks for itself.
+ * Return: its process, or -1. */
+static pid_t start_up(const struct join *join, int says_fd)
 {
 	const struct options *options = join->options;
+	char timeout[32];
 	const char *const argv[] = {"towpath-client", "up", join->path, "--config-dir", options->config_dir,
-		"--runtime-dir", options->runtime_dir, "--state-dir", options->state_dir,
-		is_quiet || options->quiet ? "--quiet" : NULL, NULL};
+		"--runtime-dir", options->runtime_dir, "--state-dir", options->state_dir, "--timeout", timeout,
+		says_fd >= 0 || options->quiet ? "--quiet" : NULL, NULL};
 	char *copy[sizeof(argv) / sizeof(*argv)];
 	pid_t pid = fork();
 
 	if (pid != 0)
 		return pid;
+	snprintf(timeout, sizeof(timeout), "%llums", (unsigned long long)options->timeout_ms);
+	if (says_fd >= 0)
+		dup2(says_fd, STDERR_FILENO);
 	memcpy(copy, argv, sizeof(argv)); /* execv() wants them not const, but does not write */
 	execv("/proc/self/exe", copy);
 	_exit(127);
 }
 
-/* The last error of the link, where it says that the invitation is refused. Return: false: it does not. */
-static bool is_refused(const struct join *join, char *ret, size_t size)
+/* The last error of the link, where there is nothing to wait for: the invitation is refused, or the hub is not needed.
+ * Return: false: it may still come up. */
+static bool is_hopeless(struct join *join, char *ret, size_t size)
 {
+	const char *error, *refusal;
 	json_t *status;
-	const char *at;
 
 	if (tunnel_ref_ask(&join->tunnel, "status", &status, NULL) < 0)
 		return false;
-	at = strstr(tunnel_ref_text(json_object_get(status, "link"), "last_error"), REFUSAL);
-	if (at)
-		snprintf(ret, size, "%s", at);
+	error = tunnel_ref_text(json_object_get(status, "link"), "last_error");
+	refusal = strstr(error, REFUSAL);
+	join->is_refused |= refusal != NULL;
+	snprintf(ret, size, "%s", refusal ? refusal : goes_up(join) ? "" : error);
 	json_decref(status);
-	return at;
+	return ret[0];
 }
 
-/* Return: -1 when traffic can flow, or the exit code. */
-static int bring_up(struct join *join, bool is_quiet)
+/* Wait for the end of `up`. Return: true: traffic can flow; else @why says why, unless `up` has said that itself. */
+static bool await_up(struct join *join, pid_t pid, char *why, size_t size)
 {
-	pid_t pid = start_up(join, is_quiet);
-	char refusal[ERR_TEXT_MAX] = "";
 	int status = 0;
 	pid_t done;
 
-	if (pid < 0) {
-		log_error("config", "up: %s", strerror(errno));
-		return EXIT_FAILED;
-	}
-	while ((done = waitpid(pid, &status, refusal[0] ? 0 : WNOHANG)) == 0 || (done < 0 && errno == EINTR)) {
-		if (!refusal[0] && is_refused(join, refusal, sizeof(refusal)))
+	why[0] = '\0';
+	while ((done = waitpid(pid, &status, why[0] ? 0 : WNOHANG)) == 0 || (done < 0 && errno == EINTR)) {
+		if (!why[0] && is_hopeless(join, why, size))
 			kill(pid, SIGINT); /* it puts everything back, and ends */
 		else
 			usleep(ASK_AGAIN_MS * 1000);
 	}
-	if (!refusal[0] && WIFEXITED(status) && WEXITSTATUS(status) == EXIT_DONE)
-		return -1;
-	join->is_refused = refusal[0];
+	return !why[0] && WIFEXITED(status) && WEXITSTATUS(status) == EXIT_DONE;
+}
+
+static void tell_failure(const struct join *join, const char *why)
+{
 	if (join->is_refused)
-		log_error("config", "%s", refusal);
+		log_error("config", "%s", why);
+	else if (!goes_up(join))
+		log_notice("config",
+			"the hub cannot be asked now (%s): the networks in AllowedIPs are those of the day of the invitation",
+			*why ? why : "see above");
 	else if (join->has_key)
 		log_error("config",
 			"%s is not up; the line above says why. The hub may have its key by now, so %s stays: once that is mended, "
 			"the same link goes on with it",
 			join->invitation.client, join->path);
 	else
-		log_error("config", "%s has not joined, and nothing of it is left; the line above says why",
+		log_error("config",
+			"%s has not joined, and nothing of it is left; once what the line above says is mended, the same link works; "
+			"of a hub that was set up anew, 'towpath-server add' makes another",
 			join->invitation.client);
-	return EXIT_FAILED;
+}
+
+/* @is_quiet: what `up` says is only told where it ends by itself, without success. Return: -1 when traffic can flow, or the
+ * exit code. */
+static int bring_up(struct join *join, bool is_quiet)
+{
+	int says_fd = is_quiet ? memfd_create("says", MFD_CLOEXEC) : -1;
+	pid_t pid = start_up(join, says_fd);
+	char why[ERR_TEXT_MAX] = "", said[4096];
+	bool is_up = pid >= 0 && await_up(join, pid, why, sizeof(why));
+	ssize_t len = says_fd >= 0 && !is_up && !why[0] ? file_read_all(says_fd, said, sizeof(said)) : 0;
+
+	if (len > 0)
+		file_write_all(STDERR_FILENO, said, (size_t)len);
+	if (says_fd >= 0)
+		close(says_fd);
+	if (pid < 0)
+		log_error("config", "up: %s", strerror(errno));
+	else if (!is_up)
+		tell_failure(join, why);
+	return is_up ? -1 : EXIT_FAILED;
 }
 
 /* Return: -1 when it does not run, or the exit code. */
@@ -415,16 +471,17 @@ static bool take_networks(struct join *join)
 	return true;
 }
 
-/* A first connection, without a device. Return: -1 to go on, or the exit code. */
+/* A first connection, without a device; with --no-up the hub need not be there. Return: -1 to go on, or the exit code. */
 static int ask_hub(struct join *join)
 {
 	bool takes_all = false, is_new;
 	int code = write_file(join, NULL);
 
-	if (code < 0)
-		code = bring_up(join, true);
 	if (code >= 0)
 		return code;
+	code = bring_up(join, true);
+	if (code >= 0)
+		return goes_up(join) || join->is_refused ? code : -1;
 	for (size_t i = 0; i < join->invitation.allowed_count; i++)
 		takes_all |= join->invitation.allowed[i].bits == 0;
 	is_new = !takes_all && take_networks(join);
@@ -460,19 +517,19 @@ static int enable_unit(const struct join *join)
 }
 
 /* All but the end of it. Return: -1, or the exit code. */
-static int make(struct join *join, bool goes_up)
+static int make(struct join *join)
 {
 	int code = join->has_file ? stop(join) : -1;
 
 	if (code < 0 && !join->has_key)
 		code = check_networks(join);
-	if (code < 0 && !join->has_key && goes_up)
+	if (code < 0 && !join->has_key)
 		code = ask_hub(join);
 	if (code < 0 && !join->has_key)
 		code = write_whole_file(join);
 	if (code < 0)
 		join->has_key = true;
-	if (code < 0 && goes_up)
+	if (code < 0 && goes_up(join))
 		code = bring_up(join, false);
 	if (code < 0)
 		code = finish_file(join);
@@ -484,16 +541,15 @@ static int make(struct join *join, bool goes_up)
 /* The key stays once the hub may know it: nobody else can join by this invitation then. */
 static int run(struct join *join)
 {
-	bool goes_up = !options_find(join->options, "no-up");
 	int code = take_invitation(join);
 
 	if (code < 0)
 		code = take_name(join);
 	if (code >= 0)
 		return code;
-	code = make(join, goes_up);
+	code = make(join);
 	if (code >= 0) {
-		if (join->has_file && join->has_key && goes_up && !join->is_refused)
+		if (join->has_file && join->has_key && goes_up(join) && !join->is_refused)
 			return code;
 		if (join->has_file)
 			unlink(join->path);
@@ -502,7 +558,7 @@ static int run(struct join *join)
 	}
 	if (!join->options->quiet)
 		printf("%s: %s\n", join->path,
-			goes_up || options_find(join->options, "enable")
+			goes_up(join) || options_find(join->options, "enable")
 				? "written, and the tunnel is up"
 				: "written; the hub learns of this machine at the first 'up'");
 	return EXIT_DONE;

@@ -81,7 +81,7 @@ static const struct option join_options[] = {
 	{"enable", no_argument, NULL, 0}, {"no-up", no_argument, NULL, 0}, {NULL, 0, NULL, 0}};
 
 static const struct options_command commands[] = {
-	{"join", "LINK|- [NAME]", 1, 2, false, join_options, client_join},
+	{"join", "LINK|- [NAME]", 1, 2, false, true, join_options, client_join},
 	{.name = NULL},
 };
 

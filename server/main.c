@@ -87,10 +87,10 @@ static const struct option add_options[] = {{"hub", required_argument, NULL, 0},
 static const struct option hub_options[] = {{"hub", required_argument, NULL, 0}, {NULL, 0, NULL, 0}};
 
 static const struct options_command commands[] = {
-	{"init", "[NAME]", 0, 1, false, init_options, server_init},
-	{"add", "CLIENT", 1, 1, false, add_options, server_add},
-	{"list", "", 0, 0, true, hub_options, server_list},
-	{"revoke", "CLIENT", 1, 1, false, hub_options, server_revoke},
+	{"init", "[NAME]", 0, 1, false, false, init_options, server_init},
+	{"add", "CLIENT", 1, 1, false, false, add_options, server_add},
+	{"list", "", 0, 0, true, false, hub_options, server_list},
+	{"revoke", "CLIENT", 1, 1, false, false, hub_options, server_revoke},
 	{.name = NULL},
 };
 

@@ -336,7 +336,9 @@ static bool goes_with_verb(const struct parsing *parsing, int value, const char 
 		return options->command ? options->command->takes_json : options->verb == OPTIONS_STATUS;
 	if (value == OPTION_HOOKS)
 		return options->verb == OPTIONS_DOWN;
-	return value != OPTION_TIMEOUT || options->verb == OPTIONS_UP;
+	if (value == OPTION_TIMEOUT)
+		return options->command ? options->command->takes_timeout : options->verb == OPTIONS_UP;
+	return true;
 }
 
 /* Options that go with some verbs only. */
@@ -349,7 +351,7 @@ static int check_options(struct parsing *parsing)
 	if (options->hooks && !goes_with_verb(parsing, OPTION_HOOKS, "hooks"))
 		return complain(parsing, "--hooks", "goes with down only", NULL);
 	if (parsing->has_timeout && !goes_with_verb(parsing, OPTION_TIMEOUT, "timeout"))
-		return complain(parsing, "--timeout", "goes with up only", NULL);
+		return complain(parsing, "--timeout", "goes with what brings a tunnel up only", NULL);
 	if (options->key_count > 0 && !starts_a_tunnel(parsing) && !options->command)
 		return complain(parsing, verbs[options->verb],
 			"takes no key of the configuration; those go with run and up", NULL);

@@ -31,7 +31,7 @@ struct options_command {
 	const char *name; /* "init" */
 	const char *words; /* after it, for a complaint about their number: "[NAME]" */
 	int words_min, words_max; /* at most 2 */
-	bool takes_json;
+	bool takes_json, takes_timeout;
 	const struct option *options; /* of getopt_long(), their val is not used; ends with a NULL name */
 	int (*run)(const struct options *options); /* Return: the exit code. */
 };

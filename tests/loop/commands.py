@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """The command lines of both programs: verbs, options, exit codes, what is printed where."""
 
+import concurrent.futures
 import fcntl
 import json
 import os
@@ -77,7 +78,7 @@ def test_usage_is_one_line_with_the_nearest_word():
         ('check', 'a', 'b'): f'check: one tunnel at a time; {hint}',
         ('check', 'wss://a'): f'check: needs NAME or FILE; a tunnel from a URL is named after its host; {hint}',
         ('check', 'a', '--pin', 'x'): f'check: takes no key of the configuration; those go with run and up; {hint}',
-        ('down', 'a', '--timeout', '5s'): f'--timeout: goes with up only; {hint}',
+        ('down', 'a', '--timeout', '5s'): f'--timeout: goes with what brings a tunnel up only; {hint}',
         ('up', 'a', '--timeout', 'soon'): f'--timeout: not a time; expected for example 30s or 5min; {hint}',
         ('run', 'a', '--json'): f'--json: goes with status only; {hint}',
         ('up', 'a', '--hooks'): f'--hooks: goes with down only; {hint}',
@@ -300,6 +301,41 @@ def draw(lines, path, is_inverted=False):
     return path
 
 
+def test_join_asks_the_hub():
+    """With --no-up it takes the networks of this moment; where no hub answers, those of the invitation, and says so.
+    Without, a hub that does not answer is one line with the reason and one with what helps; nothing is left, and the link is
+    good as before. Two at once under one name: one writes."""
+    folder, at_work, home = Folder(), Folder(), Folder()
+    port = programs.free_port()
+    expect(folder.run('server', 'init', '--address', f'127.0.0.1:{port}', '--network', '10.234.56.0/24'), 0)
+    link = folder.run('server', 'add', 'laptop', '--quiet').stdout.strip()
+    done = home.run('client', 'join', link, '--timeout', '3s')
+    expect(done, 1, f'no traffic after 3 s: still connecting to wss://127.0.0.1:{port}: 127.0.0.1:{port}: connect: Connection refused')
+    assert 'laptop has not joined, and nothing of it is left; ' in done.stderr and 'the same link works' in done.stderr, done
+    assert not [name for name in os.listdir(home.path) if name.endswith('.conf')], os.listdir(home.path)
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        twice = list(pool.map(lambda _: home.run('client', 'join', link, 'twice', '--no-up'), range(2)))
+    assert sorted(done.returncode for done in twice) == [0, 1], twice
+    assert 'the hub cannot be asked now (' in ''.join(done.stderr for done in twice), twice
+
+    laptop = open(os.path.join(folder.path, 'hub.d', 'laptop.conf')).read()
+    at_work.write('hub.conf', f'[Server]\nListen = 127.0.0.1:{port}\n{laptop}\n'
+                  f'[Peer]\nName = pi\nToken = {OTHER_TOKEN}\nAllowedIPs = 192.168.77.0/24\n')
+    hub = subprocess.Popen([programs.executable('server'), 'run', 'hub', '--config-dir', at_work.path, '--runtime-dir',
+                            os.path.join(at_work.path, 'run'), '--state-dir', os.path.join(folder.path, 'state')],
+                           stderr=subprocess.DEVNULL)
+    try:
+        claims.wait_for(lambda: at_work.run('server', 'status', 'hub').returncode == 0, 'a hub that is up', 30)
+        done = home.run('client', 'join', link, '--no-up')
+        expect(done, 0)
+        assert not done.stderr, done
+    finally:
+        hub.terminate()
+        hub.wait()
+    text = open(os.path.join(home.path, 'hub.conf')).read()
+    assert '\nAllowedIPs = 192.168.77.0/24\n' in text and 'has not come to its end' not in text, text
+
+
 def test_a_full_disk_and_a_person_who_is_not_root():
     """One line that says so; no file is half written, and the same command works when that is mended."""
     if os.geteuid() != 0:
@@ -316,6 +352,14 @@ def test_a_full_disk_and_a_person_who_is_not_root():
         if server add second; then exit 3; fi
         if server add first --again; then exit 4; fi
         if client join "$link" --no-up; then exit 5; fi
+        for pages in 1 2 3 4; do
+            truncate -s "-4096" rest
+            if client join "$link" --no-up; then
+                [ "$pages" -gt 1 ] && rm home/hub.conf
+                echo "room for a join: $pages pages" >&2
+            fi
+            [ -z "$(ls home)" ]
+        done
         rm rest
         [ -z "$(ls home)" ] && [ "$(ls etc/hub.d)" = first.conf ]
         server check hub
@@ -328,6 +372,7 @@ def test_a_full_disk_and_a_person_who_is_not_root():
                                             'client': programs.executable('client')})
     full = 'the disk is full, and the file is as it was; expected room for it'
     said = [line for line in done.stderr.splitlines() if full in line]
+    assert 'room for a join' in done.stderr, done.stderr
     assert done.returncode == 0 and [name for name in ('second.conf', 'first.conf', 'home/hub.conf')
                                      if not any(name in line for line in said)] == [], done
     assert 'add: ' in done.stderr and 'only root may read what is there, sudo helps\nexit 1\n' in done.stderr, done.stderr
