@@ -1,8 +1,13 @@
 #!/usr/bin/python3
 """The hub's sessions: replacement by instance, limits, slow readers, addresses that stay."""
 
+import contextlib
 import os
+import socket
+import struct
 import sys
+import threading
+import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -280,6 +285,51 @@ def test_peer_that_floods_without_reading_blocks_nobody():
             if n % 40 == 0:
                 other.echo()
         other.echo()
+
+
+def test_nothing_old_after_a_stall():
+    """A client that stands still for four seconds and reads on gets what was in TCP's buffers and then what is young,
+    nothing of the time between. Fifteen others get every datagram meanwhile, in order."""
+    target, numbers, got = udp.Target(echo=False), range(80), [[] for _ in range(15)]
+
+    def datagram(number):
+        return struct.pack('>Id', number, time.monotonic()).ljust(1400)
+
+    def listen(carrier, list_of_got):
+        while not list_of_got or list_of_got[-1] < numbers[-1]:
+            list_of_got.append(struct.unpack_from('>I', carrier.next_datagram(30))[0])
+
+    def send():
+        for number in numbers:
+            for other in others:
+                target.send(datagram(number), other)
+            for _ in range(50):
+                target.send(datagram(number), stalled_source)
+                time.sleep(0.001)
+
+    with programs.Hub(target, extra=['MaxSessionsPerClient = 16']) as hub, contextlib.ExitStack() as stack:
+        stalled, *carriers = [stack.enter_context(tunnel.open_ours(hub)) for _ in range(16)]
+        stalled_source, *others = [source_of(hub, carrier) for carrier in (stalled, *carriers)]
+        stalled.link.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32768)
+        target.send(b'so that the first ping is answered', stalled_source)
+        stalled.next_datagram()
+        threads = [threading.Thread(target=listen, args=pair, daemon=True) for pair in zip(carriers, got)]
+        threads.append(threading.Thread(target=send, daemon=True))
+        stopped = time.monotonic()
+        for thread in threads:
+            thread.start()
+        programs.pause(4)
+        resumed, stamp, old = time.monotonic(), 0, 0
+        while stamp < resumed:
+            stamp = struct.unpack_from('>Id', stalled.next_datagram())[1]
+            old += stamp < resumed - 1
+            assert not stopped + 1.5 < stamp < resumed - 1, f'it is {resumed - stamp} s old'
+        assert old * 1400 < 1 << 20, f'{old} datagrams were in buffers'
+        assert hub.status()['dropped']['queue-late'] > 0
+        for thread in threads:
+            thread.join(60)
+        assert all(list_of_got == list(numbers) for list_of_got in got), got
+    target.close()
 
 
 def test_pings_without_reading_stay_bounded():
