@@ -385,13 +385,15 @@ static void follow_traffic(struct carrier *carrier, uint64_t now_us)
 {
 	struct pump_pipe *pipe = &carrier->pipe;
 	uint64_t datagrams = datagrams_of(pipe->flow);
+	bool is_busy;
 
 	if (datagrams - carrier->datagrams > FEW_DATAGRAMS)
 		carrier->busy_us = now_us;
 	carrier->datagrams = datagrams;
-	if (carrier->is_busy != (now_us - carrier->busy_us <= IDLE_US)) {
-		carrier->is_busy = !carrier->is_busy;
-		tls_stream_keep_buffers(pipe->stream, carrier->is_busy);
+	is_busy = carrier->busy_us != 0 && now_us - carrier->busy_us <= IDLE_US; /* the clock begins at the boot */
+	if (carrier->is_busy != is_busy) {
+		carrier->is_busy = is_busy;
+		tls_stream_keep_buffers(pipe->stream, is_busy);
 	}
 	if (!carrier->is_busy && pipe->rest_len == 0) {
 		free(pipe->rest);
