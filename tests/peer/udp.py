@@ -47,12 +47,12 @@ class Target:
                 return
             if sock.fileno() < 0 or data == b'stop' and source == sock.getsockname():
                 return
-            self.got.put((data, source))
             if self.echo:
                 try:
                     sock.sendto(data, source)
                 except OSError:
                     pass
+            self.got.put((data, source))  # a test that sees it may send at once: the echo has left by then
 
     def next(self, timeout=10.0):
         """The next datagram that came: (data, source)."""
