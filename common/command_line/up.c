@@ -175,10 +175,14 @@ static _Noreturn void exit_after_child(struct up *up, int status)
 	const struct tunnel_ref *tunnel = up->setup->tunnel;
 	char line[ERR_TEXT_MAX + TUNNEL_REF_NAME_MAX + 8];
 	struct err err = {""};
+	sigset_t none;
 	int rc, len;
 
 	pass_rest(up, 0);
 	if (WIFSIGNALED(status)) {
+		/* Cleaning up may start programs, and libuv hears of their ends by SIGCHLD; Ctrl-C works again, too. */
+		sigemptyset(&none);
+		sigprocmask(SIG_SETMASK, &none, NULL);
 		while ((rc = tunnel_ref_clean(tunnel, up->setup->state_dir, &err)) == -EBUSY)
 			usleep(50000); /* another process cleans up */
 		if (rc < 0)

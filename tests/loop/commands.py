@@ -613,7 +613,7 @@ class Tunnel(Folder):
         for pid in pids:
             claims.wait_for(lambda pid=pid: not programs.is_alive(pid), f'process {pid} is gone')
         assert not os.path.exists(os.path.join(self.path, 'run', 'home.client'))
-        assert not programs.has_udp_port(self.port)
+        claims.wait_for(lambda: not programs.has_udp_port(self.port), 'its port is free')
         assert sorted(os.listdir(self.path)) in (['home.conf'], ['home.conf', 'run'], ['home.conf', 'run', 'state']), \
             os.listdir(self.path)
 
@@ -728,10 +728,13 @@ def up_of(tunnel, more=(), **options):
     return subprocess.Popen(words, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, **options)
 
 
-def interrupted(tunnel, number):
+def interrupted(tunnel, number, undo=None):
     with up_of(tunnel) as process:
         claims.wait_for(lambda: tunnel.client('status', 'home').stdout.find('connecting') > 0, 'connecting')
         pid = tunnel.status()['pid']
+        if undo:
+            os.makedirs(os.path.join(tunnel.path, 'state', 'home'), exist_ok=True)
+            tunnel.write('state/home/undo', json.dumps({'kind': 'command', 'text': undo, 'outlives_boot': True}) + '\n')
         os.kill(process.pid if number != signal.SIGKILL else pid, number)
         return process.wait(20), process.stderr.read(), pid
 
@@ -744,6 +747,15 @@ def test_up_is_interrupted():
         code, said, pid = interrupted(tunnel, number)
         assert code == 1 and text in said.splitlines()[-1], (code, said)
         tunnel.wait_gone(pid)
+
+
+def test_up_undoes_what_a_killed_supervisor_has_left():
+    """Also where that takes a program, whose end `up` has to hear of."""
+    tunnel = Tunnel(unreachable())
+    mark = os.path.join(tunnel.path, 'state', 'undone')
+    code, said, pid = interrupted(tunnel, signal.SIGKILL, f'touch {mark}')
+    assert code == 1 and 'the supervisor was killed by signal 9' in said and os.path.exists(mark), (code, said)
+    tunnel.wait_gone(pid)
 
 
 def test_up_is_stopped_by_down():
