@@ -48,6 +48,9 @@ struct attempt {
 	uint64_t deadline_us; /* of the phase; UP: unused, the carrier has its own */
 	struct tls_stream stream;
 	struct carrier carrier;
+	char id[37];	    /* of its JWT */
+	char beside[37];    /* of the one that it stands beside; "": none */
+	bool takes_second;  /* the server takes another one beside it */
 	char key[UPGRADE_KEY_TEXT_LEN + 1];
 	char *head; /* HTTP_HEAD_MAX bytes while an answer is read, else NULL */
 	size_t head_len;
@@ -124,7 +127,7 @@ static void start_tunnel(struct attempt *attempt, size_t head_used)
 		&(struct carrier_setup){.pump = attempt->setup.pump,
 			.stream = &attempt->stream,
 			.flow = attempt->setup.flow,
-			.is_second = attempt->setup.is_second,
+			.is_second = attempt->beside[0],
 			.mask = settings->mask,
 			.ping_interval_ms = settings->ping_interval_ms,
 			.handlers = &tunnel_handlers,
@@ -140,7 +143,7 @@ static void start_tunnel(struct attempt *attempt, size_t head_used)
 /* Our own server is told more than a stock one: the token's id, the flow's instance (to recognise it when it comes
  * back), and a binding to this TLS connection, which makes the token useless to a machine in between. Interception (a
  * company's proxy that opens TLS) would break the binding. Return: the length or a negative errno. */
-static int make_jwt(const struct attempt *attempt, char *out, size_t size)
+static int make_jwt(struct attempt *attempt, char *out, size_t size)
 {
 	const struct client_settings *settings = attempt->settings;
 	const char *key = settings->jwt_key ? settings->jwt_key : settings->token;
@@ -149,11 +152,13 @@ static int make_jwt(const struct attempt *attempt, char *out, size_t size)
 		.is_udp = true, .port = settings->stock_target_port, .has_iat = true, .iat_s = wall_s};
 
 	jwt_make_id(claims.id, wall_s * 1000);
+	memcpy(attempt->id, claims.id, sizeof(attempt->id));
 	snprintf(claims.host, sizeof(claims.host), "%s", settings->stock_target_host);
 	if (settings->token) {
 		claims.has_kid = claims.has_instance = true;
 		claims.takes_any = settings->takes_any_target;
-		claims.is_second = attempt->setup.is_second;
+		claims.has_beside = true;
+		memcpy(claims.beside, attempt->beside, sizeof(claims.beside));
 		claims.has_public_key = settings->has_public_key;
 		memcpy(claims.public_key, settings->public_key, sizeof(claims.public_key));
 		jwt_make_kid(claims.kid, settings->token);
@@ -329,8 +334,9 @@ static void take_http_answer(struct attempt *attempt, const struct http_head *he
 		return;
 	}
 	wrong = upgrade_check_answer(head, attempt->key, buf, sizeof(buf));
-	if (!wrong && attempt->setup.is_second && !http_head_find(head, "second", 0))
-		wrong = "the server knows no second connection"; /* it would take its datagrams for another client's */
+	attempt->takes_second = http_head_find(head, "beside", 0);
+	if (!wrong && attempt->beside[0] && !attempt->takes_second)
+		wrong = "the server has not put it beside the first";
 	networks = http_head_find(head, "networks", 0);
 	if (!wrong && networks && attempt->settings->token)
 		attempt->networks = strndup(networks->value.text, networks->value.len);
@@ -471,6 +477,8 @@ struct attempt *attempt_open(const struct attempt_setup *setup, int fd)
 		return NULL;
 	}
 	attempt->setup = *setup;
+	if (setup->beside)
+		memcpy(attempt->beside, setup->beside->id, sizeof(attempt->beside));
 	profile_keep(setup->profile);
 	attempt->settings = &setup->profile->settings;
 	attempt->server = &attempt->settings->servers[setup->server];
@@ -552,6 +560,11 @@ const char *attempt_tls_version(const struct attempt *attempt)
 json_t *attempt_pace(const struct attempt *attempt)
 {
 	return attempt->phase == ATTEMPT_UP ? carrier_pace(&attempt->carrier) : json_null();
+}
+
+bool attempt_may_have_second(const struct attempt *attempt)
+{
+	return attempt->takes_second;
 }
 
 uint32_t attempt_losses(const struct attempt *attempt)

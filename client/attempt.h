@@ -33,7 +33,7 @@ struct attempt_setup {
 	struct profile *profile; /* kept until on_closed */
 	size_t server;		 /* index into the profile's servers */
 	struct flow *flow;	 /* whose datagrams are carried once it is up */
-	bool is_second;		 /* beside the carrier that the flow has (second.h) */
+	const struct attempt *beside; /* whose carrier the flow has, and this one stands beside (second.h); NULL: none */
 	const uint8_t *instance; /* JWT_INSTANCE_LEN bytes, borrowed until on_closed */
 	const struct attempt_handlers *handlers;
 	void *owner;
@@ -64,5 +64,6 @@ const char *attempt_networks(const struct attempt *attempt);
 const char *attempt_tls_version(const struct attempt *attempt); /* "TLSv1.3", "none" */
 uint64_t attempt_rtt_us(const struct attempt *attempt);
 uint32_t attempt_losses(const struct attempt *attempt); /* carrier_losses(), 0 while it is not up */
+bool attempt_may_have_second(const struct attempt *attempt); /* the server has said so */
 /* carrier_pace(), or null while it is not up. Return: owned by the caller. */
 json_t *attempt_pace(const struct attempt *attempt);

@@ -69,7 +69,7 @@ static void on_second_connected(void *owner, int fd, const struct addr *addr)
 		.profile = second->profile,
 		.server = second->server,
 		.flow = second->setup.flow,
-		.is_second = true,
+		.beside = second->first,
 		.instance = second->setup.instance,
 		.handlers = &second_attempt_handlers,
 		.owner = second};
@@ -93,17 +93,27 @@ static void on_second_unreachable(void *owner, const struct addr *addr, const ch
 static const struct dial_handlers second_dial_handlers = {
 	.on_connected = on_second_connected, .on_failed = on_second_unreachable};
 
-/* Another first connection counts from zero again. */
-static void note_losses(struct second *second, uint32_t losses, uint64_t now_us)
+/* Those since the last look at the same one. What an attempt has lost before its first look was counted elsewhere. */
+static uint32_t new_losses(struct second_count *counted, const struct attempt *attempt)
 {
-	if (losses < second->window_losses)
-		second->window_losses = 0;
-	if (losses - second->window_losses >= LOSSES_MIN)
+	uint32_t losses = attempt ? attempt_losses(attempt) : 0;
+	/* Another one may have got the same memory. */
+	uint32_t more = attempt == counted->of && losses > counted->losses ? losses - counted->losses : 0;
+
+	*counted = (struct second_count){.of = attempt, .losses = losses};
+	return more;
+}
+
+static void note_losses(struct second *second, const struct attempt *first, uint64_t now_us)
+{
+	second->window_losses +=
+		new_losses(&second->counted[0], first) + new_losses(&second->counted[1], second->attempt);
+	if (second->window_losses >= LOSSES_MIN)
 		second->wanted_until_us = now_us + KEEP_US;
 	else if (now_us - second->window_us < WINDOW_US)
 		return;
 	second->window_us = now_us;
-	second->window_losses = losses;
+	second->window_losses = 0;
 }
 
 void second_init(struct second *second, const struct second_setup *setup)
@@ -113,19 +123,18 @@ void second_init(struct second *second, const struct second_setup *setup)
 
 void second_tick(struct second *second, const struct second_first *first, uint64_t now_us)
 {
-	const struct client_settings *settings = &first->profile->settings;
-
 	if (second->attempt)
 		attempt_tick(second->attempt, now_us); /* which may fail */
-	note_losses(second, attempt_losses(first->attempt) + (second->attempt ? attempt_losses(second->attempt) : 0),
-		now_us);
+	note_losses(second, first->attempt, now_us);
 	if (now_us >= second->wanted_until_us) {
 		if (second->is_up)
 			log_info("link", "second connection: closed, because nothing was lost for a minute");
 		second_stop(second);
-	} else if (!second->dial && !second->attempt && now_us >= second->retry_us && settings->token) {
+	} else if (!second->dial && !second->attempt && now_us >= second->retry_us &&
+		   attempt_may_have_second(first->attempt)) {
 		second->profile = first->profile;
 		second->server = first->server;
+		second->first = first->attempt;
 		second->dial = dial_open(&second->setup.client->loop, &second->setup.client->sockets, first->addr, 1,
 			&second_dial_handlers, second);
 	}

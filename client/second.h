@@ -32,8 +32,9 @@ struct second {
 	struct second_setup setup;
 	struct dial *dial;
 	struct attempt *attempt;
-	struct profile *profile; /* of the dial and the attempt; borrowed */
+	struct profile *profile; /* of the dial and the attempt; borrowed, as the first one is */
 	size_t server;
+	const struct attempt *first;
 	bool is_up;
 	unsigned pending;	  /* what has to close before on_closed: each attempt, and second_close() itself */
 	uint64_t wanted_until_us; /* 0: no losses so far */
@@ -41,6 +42,10 @@ struct second {
 	uint64_t retry_wait_us;
 	uint64_t window_us; /* losses are counted since */
 	uint32_t window_losses;
+	struct second_count {
+		const struct attempt *of;
+		uint32_t losses; /* of its life */
+	} counted[2];		 /* at the last look: of the first one, and of this one */
 };
 
 /* What it stands beside. */
@@ -48,7 +53,7 @@ struct second_first {
 	struct profile *profile; /* borrowed until second_stop() */
 	size_t server;
 	const struct addr *addr; /* to which it is connected: the server's, or the proxy's */
-	const struct attempt *attempt;
+	const struct attempt *attempt; /* borrowed until second_stop() or second_take() */
 };
 
 void second_init(struct second *second, const struct second_setup *setup);

@@ -194,12 +194,14 @@ static const char *check_credentials(const struct admit_table *table, const stru
 	if (is_ours) {
 		*ret = (struct admit_grant){.client = token->client,
 			.has_instance = claims->has_instance,
-			.is_second = claims->is_second && claims->has_instance,
+			.has_beside = claims->has_beside && claims->has_instance,
 			.has_iat = claims->has_iat,
 			.iat_s = claims->iat_s,
 			.has_public_key = claims->has_public_key};
 		memcpy(ret->public_key, claims->public_key, sizeof(ret->public_key));
 		memcpy(ret->instance, claims->instance, sizeof(ret->instance));
+		memcpy(ret->id, claims->id, sizeof(ret->id));
+		memcpy(ret->beside, claims->beside, sizeof(ret->beside));
 		return NULL;
 	}
 	if (!path)

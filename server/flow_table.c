@@ -243,24 +243,47 @@ static void ask_for_socket(const struct hub_flow *flow, uint32_t rtt_ms)
 		log_warning("session", "%s: the supervisor takes no request", client_name(flow));
 }
 
-/* @session carries @flow from now on, and whichever did until now retires. */
-static void carry(struct hub_flow *flow, struct session *session, bool is_second)
+/* No more than one stays, or a client could pile them up. */
+static void retire(struct hub_flow *flow, struct session *session)
 {
 	const struct flow_handlers *handlers = flow->table->setup.handlers;
+	struct session *before = flow->retired;
+
+	if (!session)
+		return;
+	flow->retired = session;
+	handlers->on_retire(session);
+	if (before)
+		handlers->on_outlived(before);
+}
+
+/* @beside: an id. */
+static bool is_beside(const struct hub_flow *flow, const struct session *session, const char *beside)
+{
+	return session && beside[0] && strcmp(flow->table->setup.handlers->get_id(session), beside) == 0;
+}
+
+/* @session carries @flow from now on, alone or beside the one that its client names. The others retire. */
+static void carry(struct hub_flow *flow, struct session *session, const char *beside)
+{
 	struct session *first = flow->session, *second = flow->second;
 
-	is_second = is_second && first;
 	flow->table->carried_count += flow->state != FLOW_CARRIED;
 	flow->state = FLOW_CARRIED;
 	flow->session_count++;
-	flow->second = is_second ? session : NULL;
-	if (second)
-		handlers->on_retire(second);
-	if (is_second)
-		return;
-	flow->session = session;
-	if (first)
-		handlers->on_retire(first);
+	if (is_beside(flow, second, beside)) {
+		flow->session = second;
+		flow->second = session;
+		retire(flow, first);
+	} else if (is_beside(flow, first, beside)) {
+		flow->second = session;
+		retire(flow, second);
+	} else {
+		flow->session = session;
+		flow->second = NULL;
+		retire(flow, second);
+		retire(flow, first);
+	}
 }
 
 int flow_table_attach(struct flow_table *table, const struct admit_grant *grant, uint32_t rtt_ms,
@@ -281,7 +304,7 @@ int flow_table_attach(struct flow_table *table, const struct admit_grant *grant,
 	}
 	*ret = flow;
 	if (flow->state != FLOW_ASKED) {
-		carry(flow, session, grant->is_second);
+		carry(flow, session, grant->beside);
 		return 0;
 	}
 	before = flow->waiter; /* the same instance asked twice within a moment */
@@ -329,7 +352,7 @@ void flow_table_on_socket(struct flow_table *table, uint64_t ticket, int error, 
 		table->setup.handlers->on_flow(waiter, NULL);
 		return;
 	}
-	carry(flow, waiter, false);
+	carry(flow, waiter, "");
 	table->setup.handlers->on_flow(waiter, flow);
 }
 
@@ -346,6 +369,8 @@ void flow_table_detach(struct hub_flow *flow, struct session *session)
 		flow->second = NULL;
 	} else if (flow->second == session) {
 		flow->second = NULL;
+	} else if (flow->retired == session) {
+		flow->retired = NULL;
 	}
 	if (--flow->session_count > 0)
 		return;

@@ -40,9 +40,11 @@ struct session;
  *            - flow_table_detach() by the waiter: to CLOSING. The supervisor's answer then finds no flow.
  *    FLOW_CARRIED - One session or more carry the flow
  *        ->session_count counts them; ->session is the newest, or NULL when the newest left before a retired one.
- *        ->second stands beside it and takes its place when it leaves; NULL: none does.
- *            - flow_table_attach() of the same key: the newer session carries, the older ones are told to retire; a second
- *              one replaces only another second one
+ *        ->second stands beside it and takes its place when it leaves; NULL: none does. ->retired was replaced last and
+ *        is still there, or NULL.
+ *            - flow_table_attach() of the same key: the newer session carries, the older ones are told to retire. One that
+ *              is to stand beside ->session replaces ->second only; one that is to stand beside ->second says that the
+ *              client has given ->session up
  *            - flow_table_detach() by the last session: to LONELY, or to CLOSING where there is no instance
  *    FLOW_LONELY - The socket is open and no session is there
  *        Datagrams from Target still go into the queue, for the next session. ->lonely_since_us says since when.
@@ -68,6 +70,7 @@ struct hub_flow {
 	struct session *waiter;
 	struct session *session;
 	struct session *second;
+	struct session *retired;
 	uint32_t session_count;
 	uint64_t lonely_since_us;
 };
@@ -80,6 +83,12 @@ struct flow_handlers {
 
 	/* A newer session carries the flow. This one takes what is under way, then ends and detaches. */
 	void (*on_retire)(struct session *session);
+
+	/* The next one has retired: this one ends now, and detaches. */
+	void (*on_outlived)(struct session *session);
+
+	/* The id of its request. */
+	const char *(*get_id)(const struct session *session);
 };
 
 /* All borrowed for as long as the table lives. */

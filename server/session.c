@@ -244,7 +244,9 @@ static void start_tunnel(struct session *session)
 	char answer[UPGRADE_ANSWER_MAX];
 	struct http_span key = {session->key, UPGRADE_KEY_TEXT_LEN};
 	const struct channel_clock clock = {.wall_s = session->grant.iat_s, .client = session->grant.client};
-	const struct upgrade_told told = {.networks = networks_to_tell(session), .is_second = session->grant.is_second};
+	bool is_second = session->flow->second == session;
+	const struct upgrade_told told = {.networks = networks_to_tell(session),
+		.is_beside = is_second || (session->grant.has_beside && !session->grant.beside[0])};
 	int len = upgrade_write_answer(answer, sizeof(answer), key, clock_wall_s(), &told);
 
 	if (len < 0 || tls_stream_write(&session->stream, answer, (size_t)len) < 0) {
@@ -256,7 +258,7 @@ static void start_tunnel(struct session *session)
 	session->since_s = clock_wall_s();
 	log_info("session", "%s: up from %s, %s%s%s", client_name(session), session->from_text,
 		ssl ? SSL_get_version(ssl) : "cleartext", session->grant.has_instance ? "" : ", stock client",
-		session->grant.is_second ? ", second connection" : "");
+		is_second ? ", second connection" : "");
 	/* WireGuard behind Target ignores a client whose clock is behind what it said before. The supervisor can help
 	 * where it runs the device, if it knows the client's time. */
 	if (session->grant.has_iat)
@@ -267,7 +269,7 @@ static void start_tunnel(struct session *session)
 		&(struct carrier_setup){.pump = &hub->pump,
 			.stream = &session->stream,
 			.flow = &session->flow->flow,
-			.is_second = session->grant.is_second,
+			.is_second = is_second,
 			.mask = CARRIER_MASK_NONE,
 			.ping_interval_ms = hub->settings.ping_interval_ms,
 			.handlers = &tunnel_handlers,
@@ -292,9 +294,16 @@ static void on_flow(struct session *session, struct hub_flow *flow)
 static void on_retire(struct session *session)
 {
 	enter(session, SESSION_RETIRED);
+	carrier_step_down(&session->carrier);
 }
 
-const struct flow_handlers session_flow_handlers = {.on_flow = on_flow, .on_retire = on_retire};
+static const char *get_id(const struct session *session)
+{
+	return session->grant.id;
+}
+
+const struct flow_handlers session_flow_handlers = {
+	.on_flow = on_flow, .on_retire = on_retire, .on_outlived = session_close, .get_id = get_id};
 
 /* --- attaching to a flow --- */
 
@@ -802,7 +811,7 @@ json_t *session_report(const struct session *session)
 	struct addr source;
 	json_t *object;
 
-	if (!rules[session->state].has_carrier || !session->flow || session->flow->second == session)
+	if (session->state != SESSION_TUNNEL || session->flow->second == session)
 		return NULL;					     /* a second connection is no session of its own */
 	if (session->hub->settings.target.sa.sa_family == AF_INET) { /* as `wg show` has it, without the port */
 		client_number_address(session->grant.client, &source);

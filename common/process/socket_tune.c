@@ -12,11 +12,6 @@
 #define BIND_ATTEMPTS 20 /* with the pause: a second */
 #define BIND_PAUSE_US 50000
 
-#ifndef TCP_RTO_MAX_MS
-#define TCP_RTO_MAX_MS 44 /* Linux 6.15 */
-#endif
-#define RTO_MAX_MS 1000 /* the least that the kernel takes */
-
 /* tcpi_state: include/net/tcp_states.h of the kernel. */
 enum { STATE_ESTABLISHED = 1, STATE_SYN_SENT = 2, STATE_CLOSE = 7, STATE_CLOSE_WAIT = 8 };
 
@@ -37,13 +32,11 @@ void socket_tune_udp(int fd)
 }
 
 /* No delay: what is to be sent comes as whole records, and Nagle would hold back the last of a burst for a round
- * trip. A lost retransmission is tried again after a second at most: each doubling of that time is a longer stall, and
- * nothing else would end it. */
+ * trip. */
 void socket_tune_tcp(int fd, const char *congestion, unsigned int user_timeout_ms)
 {
 	tune_number(fd, IPPROTO_TCP, TCP_NODELAY, 1);
 	tune_number(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, (int)user_timeout_ms);
-	tune_number(fd, IPPROTO_TCP, TCP_RTO_MAX_MS, RTO_MAX_MS);
 	tune_number(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
 	if (congestion[0] != '\0')
 		setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, congestion, (socklen_t)strlen(congestion));

@@ -74,6 +74,12 @@ static void set_record(struct carrier *carrier, const struct tcp_rate *rate)
 	set_low_water(carrier, clamp(2 * record_len, LOW_WATER_MIN, LOW_WATER_MAX));
 }
 
+static void note_losses(struct carrier *carrier, const struct tcp_rate *rate)
+{
+	carrier->losses += rate->retransmits + rate->gaps != carrier->segments_lost;
+	carrier->segments_lost = rate->retransmits + rate->gaps;
+}
+
 static void follow_rate(struct carrier *carrier, uint64_t now_us)
 {
 	const struct flow_counters *counters = &carrier->pipe.flow->counters;
@@ -87,7 +93,7 @@ static void follow_rate(struct carrier *carrier, uint64_t now_us)
 	carrier->rate_checked_bytes = counters->sent_bytes;
 	if (tcp_rate_read(stream->fd, &rate) < 0)
 		return;
-	carrier->losses = rate.retransmits + rate.gaps;
+	note_losses(carrier, &rate);
 	if (rate.delivery_bytes_per_s == 0)
 		return;
 	if (rate.is_bbr && now_us - carrier->bbr_restarted_us > BBR_RESTART_US) {
@@ -99,6 +105,21 @@ static void follow_rate(struct carrier *carrier, uint64_t now_us)
 }
 
 /* --- end --- */
+
+void carrier_step_down(struct carrier *carrier)
+{
+	struct flow *flow = carrier->pipe.flow;
+
+	if (!flow)
+		return;
+	if (flow->carrier == carrier) {
+		flow->carrier = flow->second;
+		flow->second = NULL;
+	} else if (flow->second == carrier) {
+		flow->second = NULL;
+	}
+	dgram_queue_set_carrier(&flow->queue, flow->carrier, clock_now_us());
+}
 
 /* Leave the flow: its datagrams wait in the queue for the next carrier. Datagrams in the send buffer that have
  * not left count as lost, not as sent; TCP does not tell how much of the rest the peer has got. */
@@ -114,13 +135,7 @@ static void leave_flow(struct carrier *carrier)
 	flow->counters.sent_datagrams -= pipe->unsent_datagrams;
 	flow->counters.sent_bytes -= pipe->unsent_bytes;
 	pipe->unsent_datagrams = pipe->unsent_bytes = 0;
-	if (flow->carrier == carrier) {
-		flow->carrier = flow->second;
-		flow->second = NULL;
-	} else if (flow->second == carrier) {
-		flow->second = NULL;
-	}
-	dgram_queue_set_carrier(&flow->queue, flow->carrier, clock_now_us());
+	carrier_step_down(carrier);
 	pipe->flow = NULL;
 }
 
@@ -280,6 +295,7 @@ void carrier_start(struct carrier *carrier, const struct carrier_setup *setup, u
 	liveness_probe(&carrier->liveness); /* the round trip of a new carrier is known at once */
 	tls_stream_set_handlers(setup->stream, &carrier_stream_handlers, carrier);
 	set_low_water(carrier, LOW_WATER_FIRST);
+	tcp_rate_retry_soon(setup->stream->fd);
 	if (setup->is_second && setup->flow->carrier) {
 		setup->flow->second = carrier;
 	} else { /* a second one stands beside the old one, on the same path */
@@ -305,7 +321,7 @@ static bool is_stalled(struct carrier *carrier, uint64_t now_us)
 
 	if (now_us - carrier->watched_us >= RATE_CHECK_US && tcp_rate_read(carrier->pipe.stream->fd, &rate) == 0) {
 		carrier->watched_us = now_us;
-		carrier->losses = rate.retransmits + rate.gaps;
+		note_losses(carrier, &rate);
 		stall_update(&carrier->stall, &rate, now_us);
 	}
 	if (carrier->stall.is_stalled && !was_stalled)
@@ -319,11 +335,13 @@ static unsigned choose_lanes(struct carrier *carrier, uint64_t now_us)
 {
 	const struct flow *flow = carrier->pipe.flow;
 
-	if (carrier == flow->carrier)
-		return !flow->second || is_stalled(flow->second, now_us) ? DGRAM_LANES_ALL : DGRAM_LANES_BULK;
-	if (carrier == flow->second)
-		return is_stalled(flow->carrier, now_us) ? DGRAM_LANES_ALL : DGRAM_LANES_QUICK;
-	return DGRAM_LANES_NONE; /* it is being replaced: new datagrams take the new one */
+	if (carrier != flow->carrier && carrier != flow->second)
+		return DGRAM_LANES_NONE; /* it is being replaced: new datagrams take the new one */
+	if (!flow->second || is_stalled(carrier == flow->carrier ? flow->second : flow->carrier, now_us))
+		return DGRAM_LANES_ALL;
+	if (is_stalled(carrier, now_us))
+		return DGRAM_LANES_NONE;
+	return carrier == flow->carrier ? DGRAM_LANES_BULK : DGRAM_LANES_QUICK;
 }
 
 static void carrier_send(struct carrier *carrier, uint64_t now_us)
@@ -347,6 +365,7 @@ static void carrier_send(struct carrier *carrier, uint64_t now_us)
 		return; /* all that waited was too old */
 	carrier->pipe.pump->turns++;
 	liveness_on_sent(&carrier->liveness, now_us);
+	stall_note_sent(&carrier->stall, now_us);
 	follow_rate(carrier, now_us);
 }
 
@@ -415,6 +434,8 @@ void carrier_tick(struct carrier *carrier, uint64_t now_us)
 		end_carrier(carrier, "no answer to a ping: the path is dead");
 		break;
 	}
+	if (!carrier->is_ended) /* what waits for one that stands still has no other event */
+		carrier_send(carrier, now_us);
 	if (!carrier->is_ended)
 		follow_traffic(carrier, now_us);
 }

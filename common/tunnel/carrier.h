@@ -39,7 +39,8 @@ struct carrier {
 	uint32_t low_water_bytes;   /* TCP_NOTSENT_LOWAT: twice the record */
 	uint32_t limit_bytes_per_s; /* of sending, by the governor */
 	uint64_t watched_us; /* when its stall was looked at */
-	uint32_t losses;     /* retransmits and gaps so far, as far as they were seen */
+	uint32_t losses;     /* looks that saw more retransmits or gaps than the one before */
+	uint32_t segments_lost; /* retransmits and gaps at the last look */
 	uint64_t rate_checked_us;
 	uint64_t rate_checked_bytes; /* of the flow's sent_bytes then */
 	uint64_t busy_us;	     /* more than a few datagrams came or went; 0: never yet */
@@ -70,8 +71,12 @@ void carrier_start(struct carrier *carrier, const struct carrier_setup *setup, u
  * batch. May call on_end of each of them; the flow may be gone then. */
 void carrier_send_flow(struct flow *flow, uint64_t now_us);
 
-/* Segments that the line has lost, both ways, since the carrier began. A segment that came out of order may count. */
+/* How often the line has lost segments, both ways, since the carrier began: what is lost within some milliseconds counts
+ * once. A segment that came out of order may count. */
 uint32_t carrier_losses(const struct carrier *carrier);
+
+/* Another carrier takes its place in the flow: it sends nothing more, and still delivers what comes. */
+void carrier_step_down(struct carrier *carrier);
 
 /* Pings, deadlines, idle memory. Call about twice a second. May call on_end. */
 void carrier_tick(struct carrier *carrier, uint64_t now_us);

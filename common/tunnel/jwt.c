@@ -121,8 +121,8 @@ static int add_own_claims(json_t *object, const struct jwt_claims *claims)
 	}
 	if (claims->takes_any)
 		rc |= json_object_set_new(object, "any", json_true());
-	if (claims->is_second)
-		rc |= json_object_set_new(object, "second", json_true());
+	if (claims->has_beside)
+		rc |= json_object_set_new(object, "beside", json_string(claims->beside));
 	return rc;
 }
 
@@ -307,7 +307,7 @@ static bool take_claims(const json_t *object, struct jwt_claims *ret)
 {
 	const json_t *instance = json_object_get(object, "inst"), *binding = json_object_get(object, "cb");
 	const json_t *any = json_object_get(object, "any"), *key = json_object_get(object, "pub");
-	const json_t *second = json_object_get(object, "second");
+	const json_t *beside = json_object_get(object, "beside");
 	const char *text;
 	json_int_t port;
 
@@ -329,9 +329,10 @@ static bool take_claims(const json_t *object, struct jwt_claims *ret)
 	ret->has_public_key = text && base64_decode(ret->public_key, sizeof(ret->public_key), text, strlen(text),
 					      BASE64_URL) == sizeof(ret->public_key);
 	ret->takes_any = json_is_true(any);
-	ret->is_second = json_is_true(second);
+	ret->has_beside = beside;
 	if ((instance && !ret->has_instance) || (binding && !ret->has_binding) || (any && !json_is_boolean(any)) ||
-		(second && !json_is_boolean(second)) || (key && !ret->has_public_key))
+		(beside && !take_text(beside, ret->beside, sizeof(ret->beside))) ||
+		(key && !ret->has_public_key))
 		return false;
 	return take_kid(json_object_get(object, "kid"), ret) && take_iat(json_object_get(object, "iat"), ret);
 }

@@ -27,7 +27,8 @@ struct jwt_claims {
 	uint8_t binding[JWT_BINDING_LEN];
 	bool has_public_key;
 	uint8_t public_key[32]; /* pub: of the client's WireGuard device, for a hub that does not know it yet */
-	bool is_second; /* second: a carrier that stands beside the one that the instance has */
+	bool has_beside; /* beside: the client knows second connections */
+	char beside[37]; /* id of the JWT of the connection that this one stands beside; "": of none */
 	bool takes_any; /* any: r and rp are for a stock server; a hub of ours is asked for whatever it serves */
 };
 

@@ -8,6 +8,10 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#ifndef TCP_RTO_MAX_MS
+#define TCP_RTO_MAX_MS 44
+#endif
+
 int tcp_rate_read(int fd, struct tcp_rate *ret)
 {
 	struct tcp_info info = {0};
@@ -43,6 +47,13 @@ int tcp_rate_set_low_water(int fd, uint32_t bytes)
 int tcp_rate_set_limit(int fd, uint32_t bytes_per_s)
 {
 	return setsockopt(fd, SOL_SOCKET, SO_MAX_PACING_RATE, &bytes_per_s, sizeof(bytes_per_s)) < 0 ? -errno : 0;
+}
+
+int tcp_rate_retry_soon(int fd)
+{
+	const int longest_ms = 1000; /* the least that the kernel takes */
+
+	return setsockopt(fd, IPPROTO_TCP, TCP_RTO_MAX_MS, &longest_ms, sizeof(longest_ms)) < 0 ? -errno : 0;
 }
 
 /* The kernel ignores a change to the congestion control that is there already, so another one comes between. */

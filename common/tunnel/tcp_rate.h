@@ -16,7 +16,7 @@ struct tcp_rate {
 	uint32_t unsent_bytes;	       /* in the socket, not yet on the line */
 	uint32_t unacked_segments;     /* on the line */
 	uint32_t retransmits;	       /* segments, since the connection began */
-	uint32_t gaps;		       /* segments that came in behind one that is missing, since then; 0 before Linux 5.4 */
+	uint32_t gaps; /* segments that came in behind one that is missing, since then; 0 before Linux 5.4 */
 	bool is_bbr;
 };
 
@@ -30,6 +30,11 @@ int tcp_rate_set_low_water(int fd, uint32_t bytes);
 
 /* SO_MAX_PACING_RATE. Return: 0 or a negative errno. */
 int tcp_rate_set_limit(int fd, uint32_t bytes_per_s);
+
+/* A lost retransmission is tried again after a second at most (TCP_RTO_MAX_MS): each doubling of that time is a longer
+ * stall, and nothing else would end it. Only for a connection that stands: the kernel counts the tries of one that is being
+ * made. Return: 0 or a negative errno (before Linux 6.15). */
+int tcp_rate_retry_soon(int fd);
 
 /* Let BBR begin anew. Every ten seconds it stops for 200 ms to measure the line without a queue (BBRv1, "ProbeRTT"), and
  * all that waits is late by so much; a BBR that is younger does not. Return: 0 or a negative errno. */

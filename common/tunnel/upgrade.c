@@ -281,8 +281,8 @@ int upgrade_write_answer(char *buf, size_t size, struct http_span key, int64_t w
 	put_date(&writer, wall_s);
 	if (told->networks)
 		put(&writer, "networks: %s\r\n", told->networks);
-	if (told->is_second)
-		put(&writer, "second: yes\r\n");
+	if (told->is_beside)
+		put(&writer, "beside: yes\r\n");
 	put(&writer, "\r\n");
 	return finish(&writer);
 }

@@ -45,7 +45,7 @@ int upgrade_write_request(char *buf, size_t size, const struct upgrade_ask *ask)
 /* What the 101 says besides, to our own clients. */
 struct upgrade_told {
 	const char *networks; /* for a machine that joins; NULL: none are told */
-	bool is_second;	      /* the connection stands beside the first one, which goes on */
+	bool is_beside; /* it stands beside another one, which goes on; or, where it asked for none, it may get a second one */
 };
 
 /* Write the 101 as a stock client wants it. @wall_s: for `date`. Return: bytes written, or -ENOBUFS. */

@@ -12,7 +12,7 @@ import time
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from peer import claims, frames, http, programs, stream, tunnel, udp  # noqa: E402
+from peer import claims, frames, http, programs, stream, tokens, tunnel, udp  # noqa: E402
 
 
 def source_of(hub, carrier):
@@ -79,28 +79,52 @@ def test_handshake_for_a_dead_carrier_reaches_the_next():
     target.close()
 
 
-def test_second_connection_stands_beside():
-    """A second connection of the instance is told so, has the same source, takes what is short and leaves the rest to the first one."""
-    hub = programs.shared_hub()
-    instance = os.urandom(16).hex()
-    with tunnel.open_ours(hub, instance=instance) as first:
-        before = source_of(hub, first)
-        assert first.head.get('second') is None
-        with tunnel.open_ours(hub, instance=instance, claims={'second': True}) as second:
-            assert second.head.get('second') == 'yes'
-            assert source_of(hub, second) == before, 'the target sees another address'
-            hub.target.send(b'short', before)
-            hub.target.send(b'long' * 200, before)
-            while second.next_datagram() != b'short':
-                pass
-            while first.next_datagram() != b'long' * 200:
-                pass
-            programs.pause(6)  # a carrier that is replaced is ended after five seconds
-            assert source_of(hub, first) == before
+def open_first(hub, instance, **options):
+    """A connection of a client that knows second ones, and its id."""
+    ident = tokens.uuid7()
+    return tunnel.open_ours(hub, instance=instance, claims={'id': ident, 'beside': ''}, **options), ident
+
+
+def open_beside(hub, instance, other, **options):
+    """One that is to stand beside the one with the id @other, and its id."""
+    ident = tokens.uuid7()
+    return tunnel.open_ours(hub, instance=instance, claims={'id': ident, 'beside': other}, **options), ident
 
 
 def connections_of(hub):
     return [session['connections'] for session in hub.status()['sessions']]
+
+
+def expect_by(carrier, target, source, *payloads):
+    for payload in payloads:
+        target.send(payload, source)
+        while carrier.next_datagram() != payload:
+            pass
+
+
+def test_second_connection_stands_beside():
+    """It is told so, has the same source, takes what is short and leaves the rest to the first one."""
+    hub = programs.shared_hub()
+    instance = os.urandom(16).hex()
+    first, ident = open_first(hub, instance)
+    with first:
+        before = source_of(hub, first)
+        assert first.head.get('beside') == 'yes'
+        second, _ = open_beside(hub, instance, ident)
+        with second:
+            assert second.head.get('beside') == 'yes'
+            assert source_of(hub, second) == before, 'the target sees another address'
+            expect_by(second, hub.target, before, b'short')
+            expect_by(first, hub.target, before, b'long' * 200)
+            programs.pause(6)  # a carrier that is replaced is ended after five seconds
+            assert source_of(hub, first) == before
+
+
+def test_client_that_knows_no_second_connections_is_told_nothing():
+    """Its answer is the same as ever."""
+    hub = programs.shared_hub()
+    with tunnel.open_ours(hub) as ours, tunnel.open_stock(hub) as stock:
+        assert ours.head.get('beside') is None and stock.head.get('beside') is None
 
 
 def test_second_connection_takes_over():
@@ -109,42 +133,59 @@ def test_second_connection_takes_over():
     with programs.Hub(target) as hub:
         for lost in (0, 1):
             instance = os.urandom(16).hex()
-            pair = [tunnel.open_ours(hub, instance=instance), tunnel.open_ours(hub, instance=instance, claims={'second': True})]
+            first, ident = open_first(hub, instance)
+            pair = [first, open_beside(hub, instance, ident)[0]]
             assert connections_of(hub) == [2]
             source = source_of(hub, pair[0])
             pair.pop(lost).link.reset()
             claims.wait_for(lambda: connections_of(hub) == [1], 'the end of one', 10, 0.1)
             left, = pair
             left.echo()
-            for payload in (b'short', b'long' * 200):
-                target.send(payload, source)
-                while left.next_datagram() != payload:
-                    pass
+            expect_by(left, target, source, b'short', b'long' * 200)
             left.close()
             claims.wait_for(lambda: connections_of(hub) == [], 'the end of both', 10, 0.1)
     target.close()
 
 
+def test_second_connection_outlives_a_first_that_the_client_gave_up():
+    """The client opens a third beside the second while the hub still waits for the first: that one is replaced."""
+    hub = programs.shared_hub()
+    instance = os.urandom(16).hex()
+    first, ident = open_first(hub, instance)
+    second, second_ident = open_beside(hub, instance, ident)
+    third, _ = open_beside(hub, instance, second_ident)
+    with first, second, third:
+        source = source_of(hub, second)
+        expect_by(third, hub.target, source, b'short')
+        expect_by(second, hub.target, source, b'long' * 200)
+        assert first.link.ends(15) in ('end', 'reset')
+        assert source_of(hub, second) == source
+
+
 def test_second_connections_are_bounded():
-    """A client that opens one second connection after the other has two: each replaces the one before."""
+    """A client that opens one second connection after the other has two, and at most one more that ends."""
     target = udp.Target()
     with programs.Hub(target) as hub:
         instance = os.urandom(16).hex()
-        with tunnel.open_ours(hub, instance=instance):
-            seconds = [tunnel.open_ours(hub, instance=instance, claims={'second': True}) for _ in range(6)]
-            assert 2 in connections_of(hub)
+        first, ident = open_first(hub, instance)
+        with first:
+            seconds = [open_beside(hub, instance, ident)[0] for _ in range(6)]
+            assert connections_of(hub) == [2]
             seconds[-1].echo()
-            for second in seconds[:-1]:
-                assert second.link.ends(15) in ('end', 'reset')
+            for second in seconds[:-2]:
+                assert second.link.ends(3) in ('end', 'reset')
+            assert seconds[-2].link.ends(15) in ('end', 'reset')
             seconds[-1].close()
     target.close()
 
 
-def test_second_connection_without_a_first_is_the_first():
-    """Nothing waits for another connection, and the next one that is no second takes the flow over."""
+def test_second_connection_beside_none_is_the_first():
+    """It is told that it stands alone; nothing waits for another one, and the next connection takes the flow over."""
     hub = programs.shared_hub()
     instance = os.urandom(16).hex()
-    with tunnel.open_ours(hub, instance=instance, claims={'second': True}) as second:
+    second, _ = open_beside(hub, instance, tokens.uuid7())
+    with second:
+        assert second.head.get('beside') is None
         second.echo()
         second.echo(b'long' * 200)
         with tunnel.open_ours(hub, instance=instance) as first:
@@ -154,17 +195,17 @@ def test_second_connection_without_a_first_is_the_first():
 
 
 def test_second_connection_is_of_the_same_client():
-    """A second connection that another client asks for, with the instance of the first one, touches nothing."""
+    """A second connection that another client asks for, with the instance and the id of the first one, touches nothing."""
     target = udp.Target()
     other = 'phone-token-0123456789'
     instance = os.urandom(16).hex()
     with programs.Hub(target, peers=[('phone', other, None)]) as hub:
-        with tunnel.open_ours(hub, instance=instance) as first, \
-                tunnel.open_ours(hub, token=other, instance=instance, claims={'second': True}) as second:
+        first, ident = open_first(hub, instance)
+        second, _ = open_beside(hub, instance, ident, token=other)
+        with first, second:
+            assert second.head.get('beside') is None
             assert source_of(hub, first) != source_of(hub, second)
-            hub.target.send(b'for the first', source_of(hub, first))
-            while first.next_datagram() != b'for the first':
-                pass
+            expect_by(first, target, source_of(hub, first), b'short', b'long' * 200)
             second.echo()
     target.close()
 
@@ -249,8 +290,8 @@ def test_all_sessions_are_limited():
     target = udp.Target()
     with programs.Hub(target, extra=['MaxClients = 2']) as hub:
         instance = os.urandom(16).hex()
-        with tunnel.open_ours(hub, instance=instance) as first, tunnel.open_ours(hub, instance=instance, claims={'second': True}), \
-                tunnel.open_stock(hub) as second, tunnel.connect(hub) as link:
+        first, ident = open_first(hub, instance)
+        with first, open_beside(hub, instance, ident)[0], tunnel.open_stock(hub) as second, tunnel.connect(hub) as link:
             head, _ = tunnel.ask(link, http.upgrade(tunnel.stock_token(hub), programs.STOCK_PATH))
             assert head.status == 503, head.line
             first.echo(b'long' * 200)

@@ -9,6 +9,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -20,7 +21,8 @@ enum { LAPTOP = 7, PHONE = LAPTOP + FLOW_TABLE_BUCKETS /* the same bucket of cou
 
 struct session {
 	struct hub_flow *flow; /* of the last on_flow */
-	unsigned told, refused, retired;
+	unsigned told, refused, retired, outlived;
+	char id[37]; /* of its request: "0", "1" … */
 };
 
 static struct {
@@ -32,6 +34,7 @@ static struct {
 	struct session sessions[4];
 	struct channel_flow asked; /* the last question to the supervisor */
 	unsigned questions;
+	struct hub_flow *flow; /* of the last attach() */
 	unsigned sends; /* carrier_send_flow() */
 } bed;
 
@@ -87,17 +90,31 @@ static void on_retire(struct session *session)
 	session->retired++;
 }
 
+static void on_outlived(struct session *session)
+{
+	session->outlived++;
+	flow_table_detach(session->flow ? session->flow : bed.flow, session);
+}
+
+static const char *get_id(const struct session *session)
+{
+	return session->id;
+}
+
 /* --- verbs --- */
 
 static int set_up(void **state)
 {
-	static const struct flow_handlers handlers = {.on_flow = on_flow, .on_retire = on_retire};
+	static const struct flow_handlers handlers = {
+		.on_flow = on_flow, .on_retire = on_retire, .on_outlived = on_outlived, .get_id = get_id};
 	const struct flow_table_setup setup = {
 		.loop = &bed.loop, .pump = &bed.pump, .settings = &bed.settings, .handlers = &handlers};
 	char name[] = "client";
 
 	(void)state;
 	memset(&bed, 0, sizeof(bed));
+	for (unsigned i = 0; i < sizeof(bed.sessions) / sizeof(*bed.sessions); i++)
+		snprintf(bed.sessions[i].id, sizeof(bed.sessions[i].id), "%u", i);
 	bed.clients[0] = (struct server_settings_client){.number = LAPTOP, .name = strdup(name)};
 	bed.clients[1] = (struct server_settings_client){.number = PHONE, .name = strdup(name)};
 	bed.settings = (struct server_settings){
@@ -128,15 +145,18 @@ static int attach(unsigned session, uint32_t client, uint8_t instance, struct hu
 {
 	struct admit_grant grant = {.client = client, .has_instance = instance != 0, .instance = {instance}};
 
-	return flow_table_attach(&bed.table, &grant, 41, &bed.sessions[session], ret);
+	int rc = flow_table_attach(&bed.table, &grant, 41, &bed.sessions[session], ret);
+
+	bed.flow = rc == 0 ? *ret : bed.flow;
+	return rc;
 }
 
-static struct hub_flow *attached_second(unsigned session, uint32_t client, uint8_t instance)
+static struct hub_flow *attached_beside(unsigned session, unsigned other, uint32_t client, uint8_t instance)
 {
-	struct admit_grant grant = {
-		.client = client, .has_instance = true, .instance = {instance}, .is_second = true};
+	struct admit_grant grant = {.client = client, .has_instance = true, .instance = {instance}, .has_beside = true};
 	struct hub_flow *flow = NULL;
 
+	snprintf(grant.beside, sizeof(grant.beside), "%u", other);
 	assert_int_equal(flow_table_attach(&bed.table, &grant, 41, &bed.sessions[session], &flow), 0);
 	return flow;
 }
@@ -305,7 +325,7 @@ static void second_session_stands_beside_and_takes_the_place_of_the_first(void *
 	struct hub_flow *flow = carried(0, LAPTOP, 1);
 
 	(void)state;
-	assert_ptr_equal(attached_second(1, LAPTOP, 1), flow);
+	assert_ptr_equal(attached_beside(1, 0, LAPTOP, 1), flow);
 	assert_ptr_equal(flow->session, &bed.sessions[0]);
 	assert_ptr_equal(flow->second, &bed.sessions[1]);
 	assert_int_equal(bed.sessions[0].retired + bed.sessions[1].retired, 0);
@@ -322,8 +342,8 @@ static void second_session_replaces_a_second_one_only(void **state)
 	struct hub_flow *flow = carried(0, LAPTOP, 1);
 
 	(void)state;
-	attached_second(1, LAPTOP, 1);
-	attached_second(2, LAPTOP, 1);
+	attached_beside(1, 0, LAPTOP, 1);
+	attached_beside(2, 0, LAPTOP, 1);
 	assert_ptr_equal(flow->second, &bed.sessions[2]);
 	assert_int_equal(bed.sessions[0].retired, 0);
 	assert_int_equal(bed.sessions[1].retired, 1);
@@ -334,33 +354,74 @@ static void second_session_replaces_a_second_one_only(void **state)
 	detach(0, flow);
 }
 
-static void newer_session_replaces_the_second_one_too(void **state)
+/* The client has given the first one up, of which the hub knows nothing yet. */
+static void session_beside_the_second_replaces_the_first(void **state)
 {
 	struct hub_flow *flow = carried(0, LAPTOP, 1);
 
 	(void)state;
-	attached_second(1, LAPTOP, 1);
-	attached(2, LAPTOP, 1);
+	attached_beside(1, 0, LAPTOP, 1);
+	attached_beside(2, 1, LAPTOP, 1);
+	assert_ptr_equal(flow->session, &bed.sessions[1]);
+	assert_ptr_equal(flow->second, &bed.sessions[2]);
 	assert_int_equal(bed.sessions[0].retired, 1);
-	assert_int_equal(bed.sessions[1].retired, 1);
-	assert_ptr_equal(flow->session, &bed.sessions[2]);
-	assert_null(flow->second);
+	assert_int_equal(bed.sessions[1].retired, 0);
 	detach(0, flow);
 	detach(1, flow);
 	detach(2, flow);
 	assert_int_equal(flow->state, FLOW_LONELY);
 }
 
-static void second_session_of_a_lonely_flow_is_the_first(void **state)
+static void newer_session_replaces_the_second_one_too(void **state)
 {
 	struct hub_flow *flow = carried(0, LAPTOP, 1);
 
 	(void)state;
+	attached_beside(1, 0, LAPTOP, 1);
+	attached(2, LAPTOP, 1);
+	assert_int_equal(bed.sessions[0].retired, 1);
+	assert_int_equal(bed.sessions[1].retired, 1);
+	assert_ptr_equal(flow->session, &bed.sessions[2]);
+	assert_null(flow->second);
+	assert_int_equal(bed.sessions[1].outlived, 1);
 	detach(0, flow);
-	attached_second(1, LAPTOP, 1);
+	detach(2, flow);
+	assert_int_equal(flow->state, FLOW_LONELY);
+}
+
+static void session_beside_one_that_is_gone_stands_alone(void **state)
+{
+	struct hub_flow *flow = carried(0, LAPTOP, 1);
+
+	(void)state;
+	attached_beside(1, 3, LAPTOP, 1);
 	assert_ptr_equal(flow->session, &bed.sessions[1]);
 	assert_null(flow->second);
+	assert_int_equal(bed.sessions[0].retired, 1);
+	detach(0, flow);
 	detach(1, flow);
+	attached_beside(2, 0, LAPTOP, 1);
+	assert_ptr_equal(flow->session, &bed.sessions[2]);
+	detach(2, flow);
+}
+
+static void one_retired_session_stays(void **state)
+{
+	struct hub_flow *flow = carried(0, LAPTOP, 1);
+
+	(void)state;
+	attached(1, LAPTOP, 1);
+	assert_int_equal(bed.sessions[0].outlived, 0);
+	attached(2, LAPTOP, 1);
+	assert_int_equal(bed.sessions[0].outlived, 1);
+	assert_int_equal(bed.sessions[1].outlived, 0);
+	assert_int_equal(flow->session_count, 2);
+	detach(1, flow);
+	attached(3, LAPTOP, 1);
+	assert_int_equal(bed.sessions[2].outlived, 0);
+	detach(2, flow);
+	detach(3, flow);
+	assert_int_equal(flow->state, FLOW_LONELY);
 }
 
 static void other_instance_and_other_client_stand_beside(void **state)
@@ -535,7 +596,9 @@ int main(void)
 		TEST(second_session_stands_beside_and_takes_the_place_of_the_first),
 		TEST(second_session_replaces_a_second_one_only),
 		TEST(newer_session_replaces_the_second_one_too),
-		TEST(second_session_of_a_lonely_flow_is_the_first),
+		TEST(session_beside_the_second_replaces_the_first),
+		TEST(session_beside_one_that_is_gone_stands_alone),
+		TEST(one_retired_session_stays),
 		TEST(other_instance_and_other_client_stand_beside),
 		TEST(stock_sessions_stand_beside_and_their_flows_end_with_them),
 		TEST(datagrams_from_target_wake_the_carrier),

@@ -112,7 +112,8 @@ static void round_trip(void **state)
 	memset(claims.instance, 0xa5, sizeof(claims.instance));
 	memset(claims.binding, 0xfe, sizeof(claims.binding));
 	claims.iat_s = 1763690000;
-	claims.takes_any = claims.is_second = true;
+	claims.takes_any = claims.has_beside = true;
+	strcpy(claims.beside, "01919e42-7b2b-7ff3-b0fe-af5e07f5d914");
 	assert_int_equal(jwt_decode(f->text, encode(f, &claims), &f->claims), 0);
 	assert_memory_equal(&f->claims, &claims, sizeof(claims));
 }
@@ -130,7 +131,7 @@ static void claims_are_in_order(void **state)
 	strcpy(claims.kid, "0123456789abcdef");
 	claims.has_kid = claims.has_instance = claims.has_iat = claims.has_binding = true;
 	claims.iat_s = 1;
-	claims.takes_any = claims.is_second = true;
+	claims.takes_any = claims.has_beside = true;
 	encode(f, &claims);
 	middle = strchr(f->text, '.') + 1;
 	len = base64_decode(json, sizeof(json) - 1, middle, (size_t)(strrchr(f->text, '.') - middle), BASE64_URL);
@@ -139,7 +140,7 @@ static void claims_are_in_order(void **state)
 	assert_string_equal((char *)json,
 		"{" ID ",\"p\":{\"Udp\":{\"timeout\":{\"secs\":30,\"nanos\":0}}}," R ",\"kid\":\"0123456789abcdef\","
 		"\"inst\":\"00000000000000000000000000000000\",\"iat\":1,"
-		"\"cb\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\",\"any\":true,\"second\":true}");
+		"\"cb\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\",\"any\":true,\"beside\":\"\"}");
 }
 
 /* A buffer that is too small is -ENOBUFS, at every size. */
@@ -343,7 +344,8 @@ static void own_claims_in_wrong_form(void **state)
 	ASSERT_REFUSED(BASE ",\"inst\":null");
 	ASSERT_REFUSED(BASE ",\"iat\":\"1\"");
 	ASSERT_REFUSED(BASE ",\"any\":1");
-	ASSERT_REFUSED(BASE ",\"second\":1");
+	ASSERT_REFUSED(BASE ",\"beside\":true");
+	ASSERT_REFUSED(BASE ",\"beside\":\"a text that is longer than any id can be\"");
 	ASSERT_REFUSED(BASE ",\"cb\":\"AAAA\"");
 	ASSERT_REFUSED(BASE ",\"cb\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\"");
 	ASSERT_REFUSED(BASE ",\"cb\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"");

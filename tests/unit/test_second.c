@@ -30,7 +30,7 @@ struct attempt {
 };
 
 static struct {
-	char token[8];
+	bool may_have_second;
 	struct client client;
 	struct profile profile;
 	struct addr addr;
@@ -65,7 +65,7 @@ void dial_close(struct dial *dial)
 struct attempt *attempt_open(const struct attempt_setup *setup, int fd)
 {
 	assert_int_equal(fd, FD);
-	assert_true(setup->is_second);
+	assert_ptr_equal(setup->beside, &f.first);
 	f.other = (struct attempt){.setup = *setup};
 	return &f.other;
 }
@@ -92,6 +92,11 @@ uint32_t attempt_losses(const struct attempt *attempt)
 	return attempt->losses;
 }
 
+bool attempt_may_have_second(const struct attempt *attempt)
+{
+	return attempt == &f.first && f.may_have_second;
+}
+
 /* --- the second connection and its owner --- */
 
 static void on_closed(void *owner)
@@ -106,8 +111,7 @@ static int set_up(void **state)
 
 	(void)state;
 	memset(&f, 0, sizeof(f));
-	strcpy(f.token, "token");
-	f.profile.settings.token = f.token;
+	f.may_have_second = true;
 	addr_parse("192.0.2.1:443", 0, &f.addr);
 	second_init(&f.second, &setup);
 	f.began_us = UINT64_MAX / 2;
@@ -179,10 +183,10 @@ static void losses_from_before_do_not_count_again_with_another_first_one(void **
 	assert_int_equal(f.dials, 0);
 }
 
-static void without_a_token_the_server_is_none_of_ours(void **state)
+static void a_server_that_knows_none_is_not_asked(void **state)
 {
 	(void)state;
-	f.profile.settings.token = NULL;
+	f.may_have_second = false;
 	tick(0);
 	lose(100, S);
 	assert_int_equal(f.dials, 0);
@@ -201,10 +205,25 @@ static void it_is_closed_when_nothing_was_lost_for_a_minute(void **state)
 	assert_int_equal(f.dials, 1);
 }
 
+static void losses_from_before_do_not_open_it_again(void **state)
+{
+	(void)state;
+	go_up();
+	tick(20 * S);
+	f.other.losses = 1;
+	tick(30 * S);
+	tick(61 * S);
+	assert_false(second_is_up(&f.second));
+	for (unsigned i = 62; i < 90; i++)
+		tick(i * S);
+	assert_int_equal(f.dials, 1);
+}
+
 static void its_own_losses_keep_it(void **state)
 {
 	(void)state;
 	go_up();
+	tick(20 * S);
 	f.other.losses = 5;
 	tick(30 * S);
 	tick(61 * S);
@@ -288,8 +307,9 @@ int main(void)
 		CLAIM(a_few_losses_in_a_long_time_open_none),
 		CLAIM(losses_within_a_while_open_one),
 		CLAIM(losses_from_before_do_not_count_again_with_another_first_one),
-		CLAIM(without_a_token_the_server_is_none_of_ours),
+		CLAIM(a_server_that_knows_none_is_not_asked),
 		CLAIM(it_is_closed_when_nothing_was_lost_for_a_minute),
+		CLAIM(losses_from_before_do_not_open_it_again),
 		CLAIM(its_own_losses_keep_it),
 		CLAIM(a_failure_is_tried_again_later_and_later),
 		CLAIM(a_server_that_knows_none_is_left_alone_for_a_while),
