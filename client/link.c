@@ -227,14 +227,20 @@ static const struct attempt_handlers link_attempt_handlers = {
 static bool go_on_by_second(struct link *link, const char *reason)
 {
 	struct attempt *attempt = link->state == LINK_UP ? second_take(&link->second) : NULL;
+	struct client *client = link->client;
+	char peer[320];
 
 	if (!attempt)
 		return false;
-	log_notice("link", "%s: lost: %s; the second connection goes on", server_of(link)->host, reason);
+	format_peer(link, &link->addr, peer, sizeof(peer));
+	snprintf(client->last_error, sizeof(client->last_error), "%s: lost: %s", peer, reason);
+	client->last_error_s = clock_wall_s();
+	log_notice("link", "%s; the second connection goes on", client->last_error);
 	attempt_set_owner(attempt, &link_attempt_handlers, link);
 	link->pending++;
 	attempt_close(link->attempt);
 	link->attempt = attempt;
+	client->connects++;
 	return true;
 }
 

@@ -10,7 +10,7 @@
 #include "common/base/require.h"
 
 #define WINDOW_US (10 * CLOCK_US_PER_S)
-#define LOSSES_MIN 4u
+#define LOSSES_MIN 2u /* one alone is an accident; a queue that overflows has several, milliseconds apart */
 #define KEEP_US (60 * CLOCK_US_PER_S)
 #define RETRY_MIN_US (30 * CLOCK_US_PER_S)
 #define RETRY_MAX_US (3600 * CLOCK_US_PER_S)

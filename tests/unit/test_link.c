@@ -392,7 +392,7 @@ static void up_goes_on_by_the_second_connection(void **state)
 	assert_true(attempt.is_closing);
 	assert_ptr_equal(f.link.attempt, &second);
 	assert_int_equal(searches, 1);
-	assert_int_equal(f.client.connects, 1);
+	assert_int_equal(f.client.connects, 2);
 	assert_string_equal(told, "up");
 	second.handlers->on_failed(second.owner, NULL, "no");
 	assert_int_equal(f.link.state, LINK_WAITING);

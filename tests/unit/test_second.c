@@ -157,7 +157,7 @@ static void a_few_losses_in_a_long_time_open_none(void **state)
 	(void)state;
 	tick(0);
 	for (unsigned i = 1; i < 20; i++)
-		lose(3, i * 11 * S);
+		lose(1, i * 11 * S);
 	assert_int_equal(f.dials, 0);
 }
 
@@ -165,8 +165,8 @@ static void losses_within_a_while_open_one(void **state)
 {
 	(void)state;
 	tick(0);
-	lose(2, S);
-	lose(2, 2 * S);
+	lose(1, S);
+	lose(1, 2 * S);
 	assert_int_equal(f.dials, 1);
 	lose(9, 3 * S);
 	assert_int_equal(f.dials, 1); /* not another one beside it */
@@ -176,10 +176,10 @@ static void losses_from_before_do_not_count_again_with_another_first_one(void **
 {
 	(void)state;
 	tick(0);
-	lose(3, 11 * S);
+	lose(1, 11 * S);
 	f.first.losses = 0;
 	tick(12 * S);
-	lose(3, 13 * S);
+	lose(1, 23 * S);
 	assert_int_equal(f.dials, 0);
 }
 
