@@ -48,9 +48,9 @@ struct attempt {
 	uint64_t deadline_us; /* of the phase; UP: unused, the carrier has its own */
 	struct tls_stream stream;
 	struct carrier carrier;
-	char id[37];	    /* of its JWT */
-	char beside[37];    /* of the one that it stands beside; "": none */
-	bool takes_second;  /* the server takes another one beside it */
+	char id[JWT_ID_SIZE];	  /* of its JWT */
+	char beside[JWT_ID_SIZE]; /* of the one that it stands beside; "": none */
+	bool takes_second;	  /* the server takes another one beside it */
 	char key[UPGRADE_KEY_TEXT_LEN + 1];
 	char *head; /* HTTP_HEAD_MAX bytes while an answer is read, else NULL */
 	size_t head_len;

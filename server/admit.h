@@ -23,9 +23,9 @@ struct admit_grant {
 	bool is_stock;	   /* came in by its stock path, not by its token */
 	bool has_instance; /* our client; false: every session is a flow of its own */
 	uint8_t instance[JWT_INSTANCE_LEN];
-	bool has_beside;     /* the client knows second connections */
-	char id[37];	     /* of the request; "": stock's */
-	char beside[37];     /* id of the request whose connection this one stands beside; "": it is to stand alone */
+	bool has_beside;	  /* the client knows second connections */
+	char id[JWT_ID_SIZE];	  /* of the request; "": stock's */
+	char beside[JWT_ID_SIZE]; /* id of the request whose connection this one stands beside; "": it is to stand alone */
 	bool has_iat;
 	int64_t iat_s; /* the client's clock when it asked: seconds since 1970 */
 	bool has_public_key;

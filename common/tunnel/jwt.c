@@ -40,7 +40,7 @@ struct part {
 
 enum { PART_HEADER, PART_CLAIMS, PART_SIGNATURE, PART_COUNT };
 
-void jwt_make_id(char out[37], int64_t wall_ms)
+void jwt_make_id(char out[JWT_ID_SIZE], int64_t wall_ms)
 {
 	uint8_t b[16];
 
@@ -50,7 +50,7 @@ void jwt_make_id(char out[37], int64_t wall_ms)
 		b[i] = (uint8_t)((uint64_t)wall_ms >> (40 - 8 * i));
 	b[6] = (uint8_t)(0x70 | (b[6] & 0x0f)); /* version 7 */
 	b[8] = (uint8_t)(0x80 | (b[8] & 0x3f)); /* variant of RFC 9562 */
-	snprintf(out, 37, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1], b[2],
+	snprintf(out, JWT_ID_SIZE, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1], b[2],
 		b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
 }
 

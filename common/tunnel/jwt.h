@@ -8,11 +8,12 @@
 
 #define JWT_TEXT_MAX 6144 /* also the longest one that is read */
 #define JWT_KID_LEN 16	  /* hex digits */
+#define JWT_ID_SIZE 37	  /* of an id, terminated */
 #define JWT_INSTANCE_LEN 16
 #define JWT_BINDING_LEN 32
 
 struct jwt_claims {
-	char id[37];	    /* UUID, version 7 */
+	char id[JWT_ID_SIZE]; /* UUID, version 7 */
 	bool is_udp;	    /* p = {"Udp":…}; false for anything else a stock client asks for */
 	uint64_t timeout_s; /* 0: none */
 	char host[256];	    /* r, as text, brackets included where they came */
@@ -28,12 +29,12 @@ struct jwt_claims {
 	bool has_public_key;
 	uint8_t public_key[32]; /* pub: of the client's WireGuard device, for a hub that does not know it yet */
 	bool has_beside; /* beside: the client knows second connections */
-	char beside[37]; /* id of the JWT of the connection that this one stands beside; "": of none */
+	char beside[JWT_ID_SIZE]; /* id of the JWT of the connection that this one stands beside; "": of none */
 	bool takes_any; /* any: r and rp are for a stock server; a hub of ours is asked for whatever it serves */
 };
 
 /* A new random UUID, version 7 (RFC 9562 §5.7), terminated. */
-void jwt_make_id(char out[37], int64_t wall_ms);
+void jwt_make_id(char out[JWT_ID_SIZE], int64_t wall_ms);
 
 /* First 8 bytes of SHA-256 of the token, in hex, terminated. */
 void jwt_make_kid(char out[JWT_KID_LEN + 1], const char *token);
