@@ -98,7 +98,7 @@ forwards() { # HOST…
 # none.
 slow_line() { # HOST DEVICE MS
 	ip -n "$1" link set "$2" gso_max_segs 1
-	at "$1" tc qdisc add dev "$2" root netem delay "$(($3 / 2))ms" limit 10000
+	at "$1" tc qdisc replace dev "$2" root netem delay "$(($3 / 2))ms" limit 10000
 }
 
 # --- Programs ----------------------------------------------------------------------------------------------------------
