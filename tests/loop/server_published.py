@@ -548,7 +548,10 @@ def test_tunnel_has_its_turn_among_many_visitors():
 # --- a reload, and many
 
 def counted(name):
-    return next(service for service in hub().status()['publish'] if name in service['server_names'])
+    """A busy worker is late at times, and then status has only what the supervisor knows."""
+    return claims.wait_for(
+        lambda: next((service for service in hub().status()['publish'] if name in service.get('server_names', [])), None),
+        f'status tells of {name}')
 
 
 def test_status_counts():
