@@ -4,11 +4,16 @@
 # sentence each, what must hold.  Ends with 0 when the last sentence held.
 # Fails: at the first sentence that does not hold, or command that fails, with the last lines of every program's log;
 # status 1.  77: no bed here.
-# Environment: TOWPATH_BUILD, the build folder (default: build-asan of this tree).
+# Environment: TOWPATH_BUILD, the build folder (default: build-asan of this tree); TOWPATH_PLAIN_BUILD, the one for
+# stories without sanitizers (default: build-clang); SANITIZERS=1: only where a story cannot have them.
 # shellcheck shell=bash
 set -eu # a command that may fail stands in a sentence; every other must succeed
 . "$(dirname "${BASH_SOURCE[0]}")/hosts.sh"
 . "$(dirname "${BASH_SOURCE[0]}")/world.sh"
+
+# For stories in which programs start by the hundred, or which last longest: in the test kernel a start takes five times
+# the time with sanitizers, and a story of three minutes two.
+without_sanitizers() { [[ ${SANITIZERS-} ]] || TOWPATH_BUILD=${TOWPATH_PLAIN_BUILD:-$top/build-clang}; }
 
 story() { # TITLE
 	local limit=$((3 * ${story_limit:-150})) # for a machine three times as slow; only a story that hangs reaches it
