@@ -197,7 +197,9 @@ static int work_reload(struct down *down, const char *section)
 	restart = tunnel_ref_text(answer, "restart");
 	error = tunnel_ref_text(answer, "error");
 	if (*error) {
-		fprintf(stderr, "%s\n%s: not reloaded, everything stays as it was\n", error, down->tunnel.name);
+		fprintf(stderr, "%s\n", error);
+		if (!json_is_true(json_object_get(answer, "in_part")))
+			fprintf(stderr, "%s: not reloaded, everything stays as it was\n", down->tunnel.name);
 		code = json_integer_value(json_object_get(answer, "exit")) == EXIT_USAGE ? EXIT_USAGE : EXIT_FAILED;
 	} else if (*restart) {
 		log_notice(down->tunnel.name, "reloaded; what needs a restart: %s", restart);

@@ -140,6 +140,16 @@ static void on_listed(struct applied *applied, int status, const char *output)
 	pass_next(applied);
 }
 
+/* The table that is there, if any, is not what is wanted now, so the next look makes it again. */
+static void note_failure(struct applied *applied, struct change *firewall, const char *why)
+{
+	published_fail(&applied->published, why);
+	free(applied->firewall_listing);
+	applied->firewall_listing = NULL;
+	firewall->failures++;
+	firewall->paused_until_us = clock_now_us() + HOST_AGAIN_S * CLOCK_US_PER_S;
+}
+
 static void on_made_by_program(struct applied *applied, int status, const char *output)
 {
 	struct change *change = change_now(applied);
@@ -153,9 +163,11 @@ static void on_made_by_program(struct applied *applied, int status, const char *
 	if (is_firewall && status == 0)
 		published_settle(&applied->published, &applied->netlink);
 	else if (is_firewall)
-		published_fail(&applied->published, why);
+		note_failure(applied, change, why);
 	if (!tell_made(applied, change, status, why))
 		return;
+	if (status == 0)
+		change->failures = 0;
 	/* While all is made for the first time, a hook may still change the table: bring-up lists it when hooks are
 	 * over. */
 	if (is_firewall && status == 0 && !applied->is_making)

@@ -57,6 +57,7 @@ struct change {
 	/* Where it stands: */
 	bool is_made;	 /* and the repair keeps it so */
 	bool is_covered; /* ROUTE: a network of the device's own holds it already, so it was not added */
+	unsigned failures; /* FIREWALL: how often nft has refused it since it was made last */
 	/* How often it was put back lately (repair.c): */
 	unsigned repairs;
 	uint64_t repairs_since_us, paused_until_us; /* clock_now_us() */

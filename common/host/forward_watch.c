@@ -75,10 +75,13 @@ static bool on_table_made(void *owner, struct change *change, int status, const 
 {
 	struct forward_watch *watch = owner;
 
-	(void)change;
+	if (status == 0 && change->failures > 0)
+		log_notice("firewall", "nftables table: in force now");
 	if (status == 0)
 		return true;
-	log_warning("firewall", "%s", why);
+	if (change->failures == 1)
+		log_warning("firewall", "nftables table: cannot be made: %s; tried again every %d s", why,
+			HOST_AGAIN_S);
 	watch->applied->facts.is_forwarding_changed = true; /* tried again by the next look */
 	watch->on_done(watch->owner);
 	return false;

@@ -91,6 +91,7 @@ struct host {
 		struct ruleset_scan *scan; /* of host_read_rules(); NULL: none */
 		json_t *found;		   /* for the next reload; NULL: nothing */
 		bool is_publishing;
+		bool opens_forwarding; /* as soon as the table is made */
 	} rules; /* of other programs */
 
 	struct applied applied;
@@ -232,8 +233,11 @@ static void on_looked(void *owner)
 {
 	struct host *host = owner;
 
-	if ((host->rules.is_publishing || host->applied.facts.has_new_devices) && !host->applied.firewall_why[0])
+	host->rules.opens_forwarding |= host->rules.is_publishing || host->applied.facts.has_new_devices;
+	if (host->rules.opens_forwarding && !host->applied.firewall_why[0]) {
+		host->rules.opens_forwarding = false;
 		reload_open_forwarding(&host->applied);
+	}
 	if (!host->rules.is_publishing)
 		return;
 	host->rules.is_publishing = false;

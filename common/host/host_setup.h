@@ -11,6 +11,7 @@
 #include <stddef.h>
 
 #define HOST_SERVERS_MAX 64
+#define HOST_AGAIN_S 5 /* until our nftables table, which nft has refused, is made again */
 
 /* The addresses at which the client's connection may end, as far as they are known. */
 struct host_servers {

@@ -192,6 +192,8 @@ void published_watch(struct published *published, const struct publish *publishe
 {
 	char port[PUBLISH_TEXT_MAX], text[REACH_TEXT_MAX];
 
+	if (published->has_failed)
+		return;
 	for (size_t i = 0; i < published->count; i++) {
 		bool is_taken = find_rule(published->services[i].service, check, text);
 		char *before = published->errors[i];
@@ -285,6 +287,7 @@ int published_take(struct published *published, const struct publish *publishes,
 		.next_id = published->next_id,
 		.gone = reallocarray(published->gone, published->gone_count + published->count + 1, sizeof(*next.gone)),
 		.gone_count = published->gone_count,
+		.has_failed = published->has_failed,
 		.is_changed = published->is_changed || count != published->count ||
 			      published_has_new(published, publishes, count)};
 
@@ -333,6 +336,11 @@ void published_settle(struct published *published, struct netlink *netlink)
 	int rc = 0;
 
 	published->is_changed = false;
+	for (size_t i = 0; i < published->count && published->has_failed; i++) {
+		free(published->errors[i]);
+		published->errors[i] = NULL;
+	}
+	published->has_failed = false;
 	for (size_t i = 0; i < published->gone_count && rc == 0; i++)
 		rc = netfilter_end(&published->gone[i], &err);
 	published->gone_count = 0;
@@ -347,6 +355,7 @@ void published_settle(struct published *published, struct netlink *netlink)
 
 void published_fail(struct published *published, const char *why)
 {
+	published->has_failed = true;
 	for (size_t i = 0; i < published->count; i++) {
 		free(published->errors[i]);
 		published->errors[i] = strdup(why);

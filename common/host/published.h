@@ -21,6 +21,7 @@ struct published {
 	struct service *gone; /* their connections are to be ended as soon as the table is made */
 	size_t gone_count;
 	bool is_changed; /* so the table is to be made anew */
+	bool has_failed; /* it could not be, and errors say why */
 };
 
 /* Where a service may be refused. */

@@ -212,11 +212,16 @@ static bool on_put_back(void *owner, struct change *change, int status, const ch
 		change->is_made = false;
 		repair->scans_forwards = true;
 		log_notice(area, "%s: has no place any more; left out until another FORWARD drops", text);
+	} else if (status != 0 && change->failures > 0) {
+		if (change->failures == 1)
+			log_warning(area, "%s: cannot be made: %s; tried again every %d s", text, why, HOST_AGAIN_S);
 	} else if (status != 0) {
 		log_warning(area, "%s: was deleted by another program and cannot be put back: %s", text, why);
 	} else if ((change_is_sync(change) && ++repair->put_back > TOLD_MAX) ||
 		   (is_for_services(repair, change) && change->repairs > REPAIRS_MAX)) {
 		log_debug(area, "%s: put back, too", text);
+	} else if (change->failures > 0) {
+		log_notice(area, "%s: in force now", text);
 	} else {
 		log_notice(area, "%s: was deleted or changed by another program; put back", text);
 	}

@@ -470,8 +470,8 @@ static void answer_object(struct control_request *request, json_t *object)
 
 static void on_reload_timer(uv_timer_t *timer);
 
-/* The answer to those who have asked: {"restart":"MTU","error":"","exit":0} or {…,"error":"lines","exit":1}; also
- * logged. Then the next one, for those who have asked meanwhile. */
+/* The answer to those who have asked: {"restart":"MTU","error":"","exit":0} or {…,"error":"lines","exit":1}, with
+ * "in_part" where a part of the file is in force all the same; also logged. Then the next one, for those who have asked meanwhile. */
 static void end_reload(struct supervise *s, int rc, const struct err *err)
 {
 	const char *restart = s->reload.restart;
@@ -486,8 +486,9 @@ static void end_reload(struct supervise *s, int rc, const struct err *err)
 		log_notice("config", "reloaded");
 	}
 	for (size_t i = 0; i < s->reload.asker_count; i++)
-		answer_object(s->reload.askers[i], json_pack("{s:s, s:s, s:i}", "restart", restart, "error",
-							   rc < 0 ? err->text : "", "exit", code));
+		answer_object(s->reload.askers[i],
+			json_pack("{s:s, s:s, s:b, s:i}", "restart", restart, "error", rc < 0 ? err->text : "",
+				"in_part", rc == -EIO, "exit", code));
 	s->reload.is_under_way = false;
 	if (s->reload.is_wanted)
 		uv_timer_start(&s->reload_timer, on_reload_timer, 0, 0);
@@ -528,7 +529,9 @@ static void on_host_published(void *owner, const char *why)
 	int rc = 0;
 
 	if (*why)
-		rc = err_set(&err, -EIO, "[Publish] is not in force, the rest of the file is: %s", why);
+		rc = err_set(&err, -EIO,
+			"[Publish] is not in force, the rest of the file is: %s; tried again every %d s", why,
+			HOST_AGAIN_S);
 	if (s->reload.is_under_way)
 		end_reload(s, rc, &err);
 }
