@@ -173,6 +173,7 @@ def test_clients_worker_killed():
 def test_newest_initiation_first():
     """An initiation sent while the server is away is what the target gets first once it is back."""
     with Setup(echo=False) as setup:
+        setup.client.wait_log(': up, ')  # only initiations wait for that
         mark = os.urandom(16)
         setup.local.send(mark)
         setup.target.expect(mark)
