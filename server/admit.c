@@ -5,8 +5,9 @@
  * that we do not have, and only its target counts.
  *
  * A request that fails is a visitor's, with a reason for the debug log. Every request with a JWT costs the same,
- * whether it knows a key id, a path or none: all entries are compared, in constant time, and one HMAC is computed, with
- * a dummy key where no token was found. So the time of an answer tells a stranger nothing.
+ * whether it knows a key id, a path or none: entries are searched in as many steps for each, and one HMAC is computed,
+ * with a dummy key where no token was found. The order of the entries follows from a secret of this table, so a stranger
+ * cannot tell from how far a comparison went. So the time of an answer tells a stranger nothing.
  */
 #include "server/admit.h"
 
@@ -14,6 +15,7 @@
 
 #include <errno.h>
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <openssl/rand.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,23 +25,21 @@
 #define DUMMY_LEN 43	/* as long as a token of 32 bytes in base64: its HMAC takes as long */
 #define OUR_PREFIX "v1" /* of the path that our clients ask for */
 
-struct token_entry {
-	char kid[JWT_KID_LEN + 1];
-	char *token;
-	uint32_t client; /* its number */
+struct entry {
+	uint8_t id[HASH_LEN]; /* HMAC-SHA-256, by the table's secret, of the token's key id, or of the stock path */
+	char *token;	      /* NULL: of a stock path */
+	uint32_t client;      /* its number */
 };
 
-struct path_entry {
-	uint8_t hash[HASH_LEN]; /* SHA-256 of the stock path */
-	uint32_t client;	/* its number */
+struct entries {
+	struct entry *list; /* by id */
+	size_t count;
 };
 
 struct admit_table {
-	struct token_entry *tokens;
-	size_t token_count;
-	struct path_entry *paths;
-	size_t path_count;
-	char dummy[DUMMY_LEN]; /* random: no JWT is signed with it */
+	struct entries tokens, paths;
+	uint8_t secret[HASH_LEN]; /* random */
+	char dummy[DUMMY_LEN];	  /* random: no JWT is signed with it */
 	/* The target, as a JWT may name it. */
 	char host[ADDR_TEXT_MAX];
 	char host_in_brackets[ADDR_TEXT_MAX + 2];
@@ -47,39 +47,58 @@ struct admit_table {
 };
 
 /* Return: false where OpenSSL has no SHA-256, or no memory. */
-static bool hash_text(uint8_t ret_hash[HASH_LEN], const void *text, size_t len)
+static bool make_id(const struct admit_table *table, uint8_t ret[HASH_LEN], const void *text, size_t len)
 {
-	return EVP_Digest(text, len, ret_hash, NULL, EVP_sha256(), NULL) == 1;
+	return HMAC(EVP_sha256(), table->secret, HASH_LEN, text, len, ret, NULL) != NULL;
 }
 
-/* Two clients with one token, or one path, could not be told apart. */
-static int add_token(struct admit_table *table, const char *token, uint32_t client, const char *name, struct err *err)
+/* @token: NULL for a stock path. */
+static int add_entry(const struct admit_table *table, struct entries *entries, const char *text, const char *token,
+	uint32_t client, struct err *err)
 {
-	struct token_entry *entry = &table->tokens[table->token_count];
+	struct entry *entry = &entries->list[entries->count];
 
-	jwt_make_kid(entry->kid, token);
 	entry->client = client;
-	for (size_t i = 0; i < table->token_count; i++)
-		if (memcmp(table->tokens[i].kid, entry->kid, JWT_KID_LEN) == 0)
-			return err_set(err, -EINVAL, "%s has another client's Token", name);
-	entry->token = strdup(token);
-	if (!entry->token)
+	if (!make_id(table, entry->id, text, strlen(text)))
+		return err_openssl(err, -ENOTSUP, "SHA-256");
+	entry->token = token ? strdup(token) : NULL;
+	if (token && !entry->token)
 		return err_system(err, -ENOMEM, "clients");
-	table->token_count++;
+	entries->count++;
 	return 0;
 }
 
-static int add_path(struct admit_table *table, const struct server_settings_client *client, struct err *err)
+static int add_token(struct admit_table *table, const char *token, uint32_t client, struct err *err)
 {
-	struct path_entry *entry = &table->paths[table->path_count];
+	char kid[JWT_KID_LEN + 1];
 
-	if (!hash_text(entry->hash, client->stock_path, strlen(client->stock_path)))
-		return err_openssl(err, -ENOTSUP, "SHA-256");
-	entry->client = client->number;
-	for (size_t i = 0; i < table->path_count; i++)
-		if (memcmp(table->paths[i].hash, entry->hash, HASH_LEN) == 0)
-			return err_set(err, -EINVAL, "%s has another client's StockPath", client->name);
-	table->path_count++;
+	jwt_make_kid(kid, token);
+	return add_entry(table, &table->tokens, kid, token, client, err);
+}
+
+/* Those with the same id by number, a revoked client's last. */
+static int compare_entries(const void *a, const void *b)
+{
+	const struct entry *x = a, *y = b;
+	int order = memcmp(x->id, y->id, HASH_LEN);
+
+	return order ? order : (x->client - 1 > y->client - 1) - (x->client - 1 < y->client - 1);
+}
+
+/* Two clients with one token, or one path, could not be told apart. */
+static int sort_entries(
+	struct entries *entries, const char *key, const struct server_settings *settings, struct err *err)
+{
+	qsort(entries->list, entries->count, sizeof(*entries->list), compare_entries);
+	for (size_t i = 1; i < entries->count; i++) {
+		const struct entry *entry = &entries->list[i];
+
+		if (memcmp(entry[-1].id, entry->id, HASH_LEN) == 0)
+			return err_set(err, -EINVAL, "%s has another client's %s",
+				entry->client ? server_settings_find(settings, entry->client)->name
+					      : "a revoked client",
+				key);
+	}
 	return 0;
 }
 
@@ -90,13 +109,15 @@ static int add_clients(struct admit_table *table, const struct server_settings *
 
 	for (size_t i = 0; rc == 0 && i < settings->client_count; i++) {
 		if (clients[i].token)
-			rc = add_token(table, clients[i].token, clients[i].number, clients[i].name, err);
+			rc = add_token(table, clients[i].token, clients[i].number, err);
 		if (rc == 0 && clients[i].stock_path)
-			rc = add_path(table, &clients[i], err);
+			rc = add_entry(table, &table->paths, clients[i].stock_path, NULL, clients[i].number, err);
 	}
 	for (size_t i = 0; rc == 0 && i < settings->gone_count; i++)
-		rc = add_token(table, settings->gone[i].token, 0, "a revoked client", err);
-	return rc;
+		rc = add_token(table, settings->gone[i].token, 0, err);
+	if (rc == 0)
+		rc = sort_entries(&table->tokens, "Token", settings, err);
+	return rc == 0 ? sort_entries(&table->paths, "StockPath", settings, err) : rc;
 }
 
 int admit_table_open(struct admit_table **ret, const struct server_settings *settings, struct err *err)
@@ -108,15 +129,15 @@ int admit_table_open(struct admit_table **ret, const struct server_settings *set
 
 	if (!table)
 		return err_system(err, -ENOMEM, "clients");
-	table->tokens = calloc(client_count + settings->gone_count + 1, sizeof(*table->tokens));
-	table->paths = calloc(client_count + 1, sizeof(*table->paths));
+	table->tokens.list = calloc(client_count + settings->gone_count + 1, sizeof(struct entry));
+	table->paths.list = calloc(client_count + 1, sizeof(struct entry));
 	addr_format_host(table->host, sizeof(table->host), target);
 	snprintf(table->host_in_brackets, sizeof(table->host_in_brackets),
 		target->sa.sa_family == AF_INET6 ? "[%s]" : "%s", table->host);
 	table->port = addr_port(target);
-	if (!table->tokens || !table->paths)
+	if (!table->tokens.list || !table->paths.list)
 		rc = err_system(err, -ENOMEM, "clients");
-	else if (RAND_bytes((unsigned char *)table->dummy, DUMMY_LEN) != 1)
+	else if (RAND_bytes((unsigned char *)table->dummy, DUMMY_LEN) != 1 || RAND_bytes(table->secret, HASH_LEN) != 1)
 		rc = err_openssl(err, -EIO, "random numbers");
 	else
 		rc = add_clients(table, settings, err);
@@ -132,42 +153,34 @@ void admit_table_close(struct admit_table *table)
 {
 	if (!table)
 		return;
-	for (size_t i = 0; i < table->token_count; i++)
-		secret_free(table->tokens[i].token);
-	free(table->tokens);
-	secret_wipe(table->paths, table->path_count * sizeof(*table->paths));
-	free(table->paths);
+	for (size_t i = 0; i < table->tokens.count; i++)
+		secret_free(table->tokens.list[i].token);
+	free(table->tokens.list);
+	free(table->paths.list);
 	secret_wipe(table, sizeof(*table));
 	free(table);
 }
 
-/* The token that the key id means, or NULL. No early return: all entries are compared. */
-static const struct token_entry *find_token(const struct admit_table *table, const struct jwt_claims *claims)
+/* Binary search to the last entry whose id is not greater, with the same number of comparisons whatever is looked for.
+ * Return: NULL where no entry has @text. */
+static const struct entry *find_entry(
+	const struct admit_table *table, const struct entries *entries, const void *text, size_t len)
 {
-	const struct token_entry *found = NULL;
+	const struct entry *at = entries->list;
+	uint8_t id[HASH_LEN];
 
-	for (size_t i = 0; i < table->token_count; i++)
-		if (secret_equal(table->tokens[i].kid, claims->kid, JWT_KID_LEN))
-			found = &table->tokens[i];
-	return claims->has_kid ? found : NULL;
-}
-
-/* The stock client whose path this is, or NULL. Hashes are compared, so that paths of any length take the same time. */
-static const struct path_entry *find_stock_path(const struct admit_table *table, struct http_span prefix)
-{
-	const struct path_entry *found = NULL;
-	uint8_t hash[HASH_LEN];
-
-	if (!hash_text(hash, prefix.text, prefix.len))
+	if (!make_id(table, id, text, len))
 		return NULL;
-	for (size_t i = 0; i < table->path_count; i++)
-		if (secret_equal(table->paths[i].hash, hash, HASH_LEN))
-			found = &table->paths[i];
-	return found;
+	for (size_t left = entries->count, half; left > 1; left -= half) {
+		half = left / 2;
+		if (memcmp(at[half].id, id, HASH_LEN) <= 0)
+			at += half;
+	}
+	return secret_equal(at->id, id, HASH_LEN) && entries->count > 0 ? at : NULL;
 }
 
 /* One HMAC, whether a token was found or not. */
-static bool is_signed(const struct admit_table *table, const struct token_entry *entry, struct http_span jwt)
+static bool is_signed(const struct admit_table *table, const struct entry *entry, struct http_span jwt)
 {
 	const char *key = entry ? entry->token : table->dummy;
 	size_t key_len = entry ? strlen(entry->token) : DUMMY_LEN;
@@ -181,8 +194,9 @@ static bool is_signed(const struct admit_table *table, const struct token_entry 
 static const char *check_credentials(const struct admit_table *table, const struct upgrade_request *request,
 	const struct jwt_claims *claims, const uint8_t *binding, struct admit_grant *ret)
 {
-	const struct token_entry *token = find_token(table, claims);
-	const struct path_entry *path = find_stock_path(table, request->prefix);
+	const struct entry *found = find_entry(table, &table->tokens, claims->kid, JWT_KID_LEN);
+	const struct entry *token = claims->has_kid ? found : NULL;
+	const struct entry *path = find_entry(table, &table->paths, request->prefix.text, request->prefix.len);
 	bool is_ours = is_signed(table, token, request->jwt);
 
 	if (is_ours && path && path->client != token->client)

@@ -1,5 +1,5 @@
 /* Which requests may open the tunnel: those with a JWT that one of our tokens has signed, and those with the secret
- * path of a stock client. Pure: reads a parsed upgrade, and decides in constant time. */
+ * path of a stock client. Pure: reads a parsed upgrade, and decides in a time that does not depend on what is guessed. */
 #pragma once
 
 #include "common/base/addr.h"
@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct admit_table; /* the clients, by key id and by hash of stock path */
+struct admit_table; /* the clients, by key id and by stock path */
 
 /* @settings: clients, tokens that are gone, and the only target that a JWT may ask for. Copies what it needs. Return: 0, -EINVAL where two clients have the
  * same Token or StockPath, or another negative errno. */
@@ -23,9 +23,10 @@ struct admit_grant {
 	bool is_stock;	   /* came in by its stock path, not by its token */
 	bool has_instance; /* our client; false: every session is a flow of its own */
 	uint8_t instance[JWT_INSTANCE_LEN];
-	bool has_beside;	  /* the client knows second connections */
-	char id[JWT_ID_SIZE];	  /* of the request; "": stock's */
-	char beside[JWT_ID_SIZE]; /* id of the request whose connection this one stands beside; "": it is to stand alone */
+	bool has_beside;      /* the client knows second connections */
+	char id[JWT_ID_SIZE]; /* of the request; "": stock's */
+	char beside
+		[JWT_ID_SIZE]; /* id of the request whose connection this one stands beside; "": it is to stand alone */
 	bool has_iat;
 	int64_t iat_s; /* the client's clock when it asked: seconds since 1970 */
 	bool has_public_key;

@@ -400,6 +400,59 @@ static void same_secret_twice(void **state)
 	assert_null(table);
 }
 
+static size_t comparisons;
+int __real_memcmp(const void *a, const void *b, size_t len);
+int __wrap_memcmp(const void *a, const void *b, size_t len);
+
+int __wrap_memcmp(const void *a, const void *b, size_t len)
+{
+	comparisons++;
+	return __real_memcmp(a, b, len);
+}
+
+/* Each of so many clients is found, in as many comparisons as one that is unknown; and making the table is a sort. */
+static void many_clients(void **state)
+{
+	enum { COUNT = 5000, STEPS = 13 };
+	size_t of_first = 0;
+	struct server_settings_client *many = calloc(COUNT, sizeof(*many));
+	struct admit_table *table = NULL;
+	struct admit_grant grant;
+	struct addr addr;
+
+	(void)state;
+	addr_parse("127.0.0.1:51820", 0, &addr);
+	for (uint32_t i = 0; i < COUNT; i++) {
+		char token[64];
+
+		snprintf(token, sizeof(token), "token-of-client-number-%u", i);
+		many[i] = (struct server_settings_client){i + 1, laptop, strdup(token), NULL};
+	}
+	comparisons = 0;
+	assert_int_equal(open_with(&table, many, COUNT, &addr, NULL), 0);
+	assert_in_range(comparisons, COUNT, COUNT * (STEPS + 2));
+	for (uint32_t i = 0; i < COUNT + 100; i += 7) {
+		struct ask ask = ask_of_laptop();
+		char token[64];
+
+		snprintf(token, sizeof(token), "token-of-client-number-%u", i);
+		jwt_make_kid(ask.claims.kid, token);
+		jwt_encode(ask.jwt, sizeof(ask.jwt), &ask.claims, token, strlen(token));
+		comparisons = 0;
+		assert_int_equal(check_text(table, "v1", ask.jwt, binding, &grant), i < COUNT);
+		if (i == 0)
+			of_first = comparisons;
+		assert_in_range(comparisons, STEPS, 2 * STEPS);
+		assert_in_range(comparisons, of_first - 1, of_first); /* the prefix of a client's request */
+		if (i < COUNT)
+			assert_int_equal(grant.client, i + 1);
+	}
+	admit_table_close(table);
+	for (uint32_t i = 0; i < COUNT; i++)
+		free(many[i].token);
+	free(many);
+}
+
 /* Without clients there is nothing to come in by. */
 static void no_clients(void **state)
 {
@@ -436,6 +489,7 @@ int main(void)
 		cmocka_unit_test(not_a_tunnel_request),
 		cmocka_unit_test(path_v1_and_signature),
 		cmocka_unit_test(same_secret_twice),
+		cmocka_unit_test(many_clients),
 		cmocka_unit_test(no_clients),
 	};
 
