@@ -211,12 +211,13 @@ static void describe_wait(struct up *up)
 	unsigned seconds = (unsigned)(up->setup->timeout_ms / 1000);
 	struct err err = {""};
 	json_t *status = NULL;
-	const char *state, *error;
+	const char *state, *error, *url;
 
 	if (tunnel_ref_ask(up->setup->tunnel, "status", &status, &err) < 0)
 		status = NULL;
 	state = tunnel_ref_text(status, "state");
 	error = tunnel_ref_text(json_object_get(status, "link"), "last_error");
+	url = tunnel_ref_text(json_object_get(status, "server"), "url"); /* "": its worker did not answer */
 	if (strcmp(state, "up") == 0)
 		snprintf(up->last_words, sizeof(up->last_words),
 			"stopped, no traffic after %u s: the link is up, but WireGuard on the hub does not answer; is "
@@ -224,8 +225,8 @@ static void describe_wait(struct up *up)
 			seconds);
 	else if (strcmp(state, "connecting") == 0)
 		snprintf(up->last_words, sizeof(up->last_words),
-			"stopped, no traffic after %u s: still connecting to %s%s%s; --timeout 5min waits longer",
-			seconds, tunnel_ref_text(json_object_get(status, "server"), "url"), *error ? ": " : "", error);
+			"stopped, no traffic after %u s: still connecting%s%s%s%s; --timeout 5min waits longer",
+			seconds, *url ? " to " : "", url, *error ? ": " : "", error);
 	else
 		snprintf(up->last_words, sizeof(up->last_words),
 			"stopped, no traffic after %u s: still %s; a hook may be slow, --timeout 5min waits longer",
