@@ -306,15 +306,20 @@ static bool may_be_intercepted(const struct attempt *attempt, unsigned status)
 	       (status == 200 || (status >= 400 && status < 500 && status != 426));
 }
 
-/* A hub of ours tells a guest in a word why it does not let it in. Return: false: it does not. */
+/* A hub of ours tells a guest in fixed words why it does not let it in. Return: false: it does not. */
 static bool format_invitation(const struct http_head *head, char *reason, size_t size)
 {
 	static const struct {
 		const char *word, *advice;
-	} words[] = {{"used", "by another machine; 'towpath-server list' on the hub tells from where and when, 'towpath-server revoke' "
-			      "ends it, 'towpath-server add --again' makes another"},
+	} words[] = {
+		{"used",
+			"by another machine; 'towpath-server list' on the hub tells from where and when, 'towpath-server revoke' "
+			"ends it, 'towpath-server add --again' makes another"},
 		{"expired", "'towpath-server add --again' on the hub makes another"},
-		{"revoked", "'towpath-server add' on the hub makes another"}};
+		{"revoked", "'towpath-server add' on the hub makes another"},
+		{"good, but the hub's disk is full", "free space there; then the same link works"},
+		{"good, but the hub cannot write the key down",
+			"its log tells why, and once that is mended the same link works"}};
 	const struct http_field *field = http_head_find(head, "invitation", 0);
 
 	for (size_t i = 0; field && head->status == 403 && i < sizeof(words) / sizeof(*words); i++)

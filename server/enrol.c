@@ -31,8 +31,8 @@ static const char *find_fault(const struct server_config *config, const struct s
 	return NULL;
 }
 
-bool enrol_take(const struct server_config *config, const struct client_list *clients,
-	const struct channel_enrol *enrol, int64_t now_s)
+int enrol_take(const struct server_config *config, const struct client_list *clients, const struct channel_enrol *enrol,
+	int64_t now_s)
 {
 	struct client_list_entry *entry = client_list_find(clients, enrol->client);
 	const char *path = config->path, *fault;
@@ -41,25 +41,25 @@ bool enrol_take(const struct server_config *config, const struct client_list *cl
 	int rc;
 
 	if (!entry) /* a reload has taken it out */
-		return false;
+		return 0;
 	fault = find_fault(config, entry->client, enrol, now_s);
 	place_split(&path, entry->client->line);
 	if (!fault && path == config->path)
 		fault = "its [Peer] is in a file that a person writes; expected PublicKey there";
 	if (fault) {
 		log_notice("session", "%s: does not join: %s", entry->client->name, fault);
-		return false;
+		return 0;
 	}
 	addr_format_host(from, sizeof(from), &enrol->from);
 	rc = client_file_enrol(path, entry->client->token, enrol->public_key, from, now_s, &err);
 	if (rc == -EALREADY || rc == -ENOENT) /* the reload that follows from it is on its way */
-		return false;
+		return 0;
 	if (rc < 0) {
 		log_error("session",
 			"%s: its public key cannot be written down: %s; it is asked again when it comes again",
 			entry->client->name, err.text);
-		return false;
+		return rc;
 	}
 	log_notice("session", "%s: has joined, from %s", entry->client->name, from);
-	return true;
+	return 1;
 }

@@ -5,6 +5,7 @@
 #include "server/client_list.h"
 #include "server/config.h"
 
-/* Check the worker's word, and write it down. Return: true: the configuration is to be read again. */
-bool enrol_take(const struct server_config *config, const struct client_list *clients,
-	const struct channel_enrol *enrol, int64_t now_s);
+/* Check the worker's word, and write it down. Return: 1: the configuration is to be read again; 0: nothing to do; or the
+ * negative errno for which it cannot be written. */
+int enrol_take(const struct server_config *config, const struct client_list *clients, const struct channel_enrol *enrol,
+	int64_t now_s);

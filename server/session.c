@@ -338,18 +338,19 @@ static void refuse_lost(struct session *session)
 		"a reverse proxy has taken the upgrade out of the request");
 }
 
-/* A guest whose invitation is good no more hears so, by one word: its program knows what helps. */
-static void refuse_invitation(struct session *session, const char *word)
+/* A guest whose invitation does not let it in hears why, by fixed words: its program knows what helps. */
+static void refuse_invitation(struct session *session, const char *words)
 {
-	char fields[64];
+	char fields[128];
 
-	snprintf(fields, sizeof(fields), "invitation: %s\r\nretry-after: 10\r\nconnection: close\r\n", word);
-	log_notice(
-		"session", "%s: refused from %s: its invitation is %s", client_name(session), session->from_text, word);
-	refuse(session, "403 Forbidden", fields, word);
+	snprintf(fields, sizeof(fields), "invitation: %s\r\nretry-after: 10\r\nconnection: close\r\n", words);
+	log_notice("session", "%s: refused from %s: its invitation is %s", client_name(session), session->from_text,
+		words);
+	refuse(session, "403 Forbidden", fields, words);
 }
 
-/* Return: NULL, or the word for an invitation that is good no more. */
+/* Return: NULL, or the words for an invitation that lets nobody in. While its machine is told of a key that was not written
+ * down, it is not written either: the machine may have given the key up. */
 static const char *find_invitation_fault(const struct session *session)
 {
 	const struct server_settings_client *client =
@@ -364,7 +365,20 @@ static const char *find_invitation_fault(const struct session *session)
 	if (client->has_joined && session->grant.has_public_key &&
 		memcmp(client->joined_key, session->grant.public_key, sizeof(client->joined_key)) != 0)
 		return "used";
+	if (session->grant.has_public_key && clock_now_us() < client->unwritten_until_us)
+		return client->unwritten;
 	return NULL;
+}
+
+void session_refuse_key(struct session *session, const char *words)
+{
+	if (session->state != SESSION_WAITING) {
+		session_revoke(session, "its public key was not written down");
+		return;
+	}
+	flow_table_detach(session->flow, session);
+	session->flow = NULL;
+	refuse_invitation(session, words);
 }
 
 /* The first machine that shows the token of an invitation is its owner. The supervisor decides, and its settings that
@@ -386,7 +400,7 @@ static void attach(struct session *session)
 {
 	struct tcp_rate rate;
 	uint32_t rtt_ms = tcp_rate_read(session->stream.fd, &rate) == 0 ? rate.rtt_us / 1000 : 0;
-	const char *word;
+	const char *fault;
 	int rc;
 
 	visitor_close(session->visitor);
@@ -395,9 +409,9 @@ static void attach(struct session *session)
 		refuse_lost(session);
 		return;
 	}
-	word = find_invitation_fault(session);
-	if (word) {
-		refuse_invitation(session, word);
+	fault = find_invitation_fault(session);
+	if (fault) {
+		refuse_invitation(session, fault);
 		return;
 	}
 	tell_key(session);

@@ -40,5 +40,9 @@ bool session_lost_proxy(const struct session *session, const struct server_setti
  * the log, which has a line for each client. */
 void session_revoke(struct session *session, const char *why);
 
+/* The public key that its client has shown was not written down. It hears @words (find_invitation_fault()) now, or, where
+ * it has its 101 already, when it comes again. */
+void session_refuse_key(struct session *session, const char *words);
+
 /* The session's object in status, owned by the caller; NULL where it is no tunnel. */
 json_t *session_report(const struct session *session);

@@ -32,6 +32,10 @@ struct server_settings_client {
 	uint64_t waits_until_s; /* its public key is still to come, until then; 0: not */
 	bool has_joined;	/* by an invitation: no machine with another key may come in */
 	uint8_t joined_key[32];
+	/* The worker's own, not handed down: why the key of its machine was not written down, and until when its machine
+	 * is told so. */
+	const char *unwritten;
+	uint64_t unwritten_until_us;
 };
 
 /* The token of a client that was revoked, to tell a late guest. */

@@ -161,8 +161,15 @@ static void on_worker_message(void *owner, struct channel *channel, enum channel
 
 		answer(channel, CHANNEL_HOME_SOCKET, wanted->ticket, open_home_socket(&s->settings, wanted));
 	} else if (kind == CHANNEL_ENROL) {
-		if (enrol_take(configuration_in_use(&s->configuration), &s->settings.clients, payload, clock_wall_s()))
+		const struct channel_enrol *enrol = payload;
+		struct channel_enrol_failed failed = {.client = enrol->client};
+
+		failed.error = enrol_take(
+			configuration_in_use(&s->configuration), &s->settings.clients, enrol, clock_wall_s());
+		if (failed.error > 0)
 			supervise_reload_soon(s->supervise);
+		else if (failed.error < 0)
+			channel_send(channel, CHANNEL_ENROL_FAILED, &failed, sizeof(failed), -1);
 	} else if (kind == CHANNEL_CLOCK && host) {
 		/* A client whose clock has gone back: WireGuard would refuse its handshakes as replays. */
 		const struct channel_clock *clock = payload;

@@ -30,6 +30,7 @@
 #define LISTENERS_MAX 64u
 #define FDS_OF_A_CONNECTION 3u /* its own, and the web site's pair, the flow's socket or a published server's */
 #define FDS_OF_OUR_OWN 100u /* the status page has up to 40 */
+#define UNWRITTEN_US (3 * CLOCK_US_PER_S) /* for a machine to hear so, and to give its key up */
 #define VISITORS_MAX 4096u /* beside MaxClients: what strangers can make us hold, some 20 KiB each */
 
 struct listener {
@@ -229,6 +230,26 @@ static void reload(struct worker *worker, int fd)
 	wake_listeners(worker);
 }
 
+static void on_enrol_failed(struct hub *hub, const struct channel_enrol_failed *failed)
+{
+	const struct server_settings_client *found = server_settings_find(&hub->settings, failed->client);
+	struct server_settings_client *client = found ? &hub->settings.clients[found - hub->settings.clients] : NULL;
+
+	if (!client)
+		return; /* a reload has taken it out */
+	client->unwritten = failed->error == -ENOSPC || failed->error == -EDQUOT
+				    ? "good, but the hub's disk is full"
+				    : "good, but the hub cannot write the key down";
+	client->unwritten_until_us = clock_now_us() + UNWRITTEN_US;
+	for (struct session_node *node = hub->sessions.first, *next; node; node = next) {
+		const struct admit_grant *grant = session_grant(node->session);
+
+		next = node->next;
+		if (grant && grant->client == failed->client && grant->has_public_key && !grant->is_stock)
+			session_refuse_key(node->session, client->unwritten);
+	}
+}
+
 static void on_message(void *owner, enum channel_kind kind, const void *payload, int fd)
 {
 	const struct channel_reply *reply = payload;
@@ -238,6 +259,8 @@ static void on_message(void *owner, enum channel_kind kind, const void *payload,
 		reload(worker, fd);
 	else if (kind == CHANNEL_HOME_SOCKET)
 		passages_on_socket(&worker->hub, reply->ticket, reply->error, fd);
+	else if (kind == CHANNEL_ENROL_FAILED)
+		on_enrol_failed(&worker->hub, payload);
 	else if (fd >= 0)
 		close(fd);
 }

@@ -53,6 +53,7 @@ static const struct channel_rule channel_rules[] = {
 	[CHANNEL_PAGE_PORT] = {CHANNEL_SUPERVISOR, sizeof(struct channel_page_port), CHANNEL_FD_ALWAYS, true},
 	[CHANNEL_PAGE_CLOSED] = {CHANNEL_SUPERVISOR, 0, CHANNEL_FD_NEVER, true},
 	[CHANNEL_PAGE_TEXT] = {CHANNEL_SUPERVISOR, sizeof(struct channel_page), CHANNEL_FD_ALWAYS, true},
+	[CHANNEL_ENROL_FAILED] = {CHANNEL_SUPERVISOR, sizeof(struct channel_enrol_failed), CHANNEL_FD_NEVER, true},
 	[CHANNEL_READY] = {CHANNEL_WORKER, 0, CHANNEL_FD_NEVER, true},
 	[CHANNEL_FAILED] = {CHANNEL_WORKER, CHANNEL_LEN_TEXT, CHANNEL_FD_NEVER, true},
 	[CHANNEL_FLOW_WANTED] = {CHANNEL_WORKER, sizeof(struct channel_flow), CHANNEL_FD_NEVER, true},

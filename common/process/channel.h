@@ -38,6 +38,7 @@ enum channel_kind {
 	CHANNEL_PAGE_PORT,   /* struct channel_page_port; fd: the status page's listening socket, in place of the last */
 	CHANNEL_PAGE_CLOSED, /* the status page answers nowhere any more */
 	CHANNEL_PAGE_TEXT,   /* struct channel_page; fd: memory file with the text that was wanted */
+	CHANNEL_ENROL_FAILED, /* server: struct channel_enrol_failed: a key of CHANNEL_ENROL could not be written down */
 	/* worker → supervisor */
 	CHANNEL_READY = 32,  /* the server listens; the client's local port is open */
 	CHANNEL_FAILED,	     /* char text[]: set-up failed for good; the supervisor prints it and exits 1 */
@@ -109,6 +110,11 @@ struct channel_enrol {
 	struct addr from;
 	uint32_t client; /* its number in the settings */
 	uint8_t public_key[32];
+};
+
+struct channel_enrol_failed {
+	uint32_t client;
+	int32_t error; /* a negative errno */
 };
 
 struct channel_networks {

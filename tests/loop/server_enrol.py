@@ -183,6 +183,22 @@ def test_wrong_keys_use_nothing_up():
             claims.wait_for(lambda: in_file(mine) in hub.text, 'the key in the file')
 
 
+def test_a_key_that_cannot_be_written_down():
+    """The machine hears so, and the invitation stays good."""
+    mine, words = key(), 'good, but the hub cannot write the key down'
+    with Invited() as hub:
+        os.rename(hub.file, hub.file + '.away')
+        os.mkdir(hub.file)
+        assert refusal(hub, mine) == (403, words)
+        claims.wait_for(lambda: hub.log.count('guest: its public key cannot be written down: ') == 1, 'a line')
+        os.rmdir(hub.file)
+        os.rename(hub.file + '.away', hub.file)
+        assert refusal(hub, mine) == (403, words), 'the machine may have given its key up'
+        assert 'PublicKey' not in hub.text
+        claims.wait_for(lambda: refusal(hub, mine) == (101, None), 'an end of it')
+        claims.wait_for(lambda: in_file(mine) in hub.text, 'the key in the file')
+
+
 def test_the_machine_before_is_out_when_the_new_one_comes():
     """`add --again`: both are in one file until the new token is used; then the new one has the client's addresses."""
     old, new = key(), key()
