@@ -84,7 +84,8 @@ void client_list_remember(struct client_list *list, const struct client_list *be
 		const struct client_list_entry *old = client_list_find(before, entry->number);
 		const struct server_client *client = entry->client;
 
-		if (!old || memcmp(old->client->public_key, client->public_key, sizeof(client->public_key)) != 0)
+		if (!old || (old->client->has_public_key && memcmp(old->client->public_key, client->public_key,
+								    sizeof(client->public_key)) != 0))
 			continue;
 		*entry = *old;
 		entry->client = client; /* of the new configuration; the old one is freed soon */

@@ -28,7 +28,8 @@ int client_list_open(struct client_list *ret, struct client_number_table *number
 	struct err *err);
 void client_list_close(struct client_list *list);
 
-/* Take over from @before what is known of clients that are in both and have kept their public key. */
+/* Take over from @before what is known of clients that are in both and have kept their public key, or have got their first
+ * one: the machine that has just joined is greeted, as its own handshake came before its peer was there. */
 void client_list_remember(struct client_list *list, const struct client_list *before);
 
 /* Note the time that a client says. Return: true if it is behind our own, or behind what the client said before. A time

@@ -53,6 +53,29 @@ static void time_that_no_clock_shows_is_none(void **state)
 	assert_false(client_list_note_clock(&entry, NOW_S, NOW_S));
 }
 
+/* After a reload: 1 has joined, 2 has the key that it had, 3 another one, as another machine has joined in its place. */
+static void machine_that_has_joined_is_remembered(void **state)
+{
+	struct server_client before[] = {
+		{0}, {.has_public_key = true, .public_key = {2}}, {.has_public_key = true, .public_key = {3}}};
+	struct server_client after[] = {{.has_public_key = true, .public_key = {1}},
+		{.has_public_key = true, .public_key = {2}}, {.has_public_key = true, .public_key = {4}}};
+	struct client_list_entry old_entries[3], new_entries[3];
+	const struct client_list old = {old_entries, 3};
+	struct client_list list = {new_entries, 3};
+
+	(void)state;
+	for (uint32_t i = 0; i < 3; i++) {
+		old_entries[i] = (struct client_list_entry){.number = i + 1, .client = &before[i], .rtt_ms = 40};
+		new_entries[i] = (struct client_list_entry){.number = i + 1, .client = &after[i]};
+	}
+	client_list_remember(&list, &old);
+	assert_int_equal(new_entries[0].rtt_ms, 40);
+	assert_int_equal(new_entries[1].rtt_ms, 40);
+	assert_int_equal(new_entries[2].rtt_ms, 0);
+	assert_ptr_equal(new_entries[0].client, &after[0]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -60,6 +83,7 @@ int main(void)
 		cmocka_unit_test(clock_of_1970_is_behind),
 		cmocka_unit_test(clock_behind_what_was_said_is_behind),
 		cmocka_unit_test(time_that_no_clock_shows_is_none),
+		cmocka_unit_test(machine_that_has_joined_is_remembered),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
