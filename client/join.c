@@ -489,8 +489,8 @@ static int ask_hub(struct join *join)
 	return code < 0 && is_new ? check_networks(join) : code;
 }
 
-/* Take the line out by which another join would take it up. Return: -1, or the exit code. */
-static int finish_file(const struct join *join)
+/* Take the line out by which another join would take it up. Where it stays, for the disk is full, that does no harm. */
+static void finish_file(const struct join *join)
 {
 	struct err err = {""};
 	char *text = NULL, *line;
@@ -502,7 +502,9 @@ static int finish_file(const struct join *join)
 		rc = file_write_text(join->path, text, &err);
 	}
 	secret_free(text);
-	return rc < 0 ? fail(&err) : -1;
+	if (rc < 0)
+		log_warning(
+			"config", "%s; its line 'join has not come to its end' stays, which does no harm", err.text);
 }
 
 /* By systemd from now on: what `up` has started makes room for it. */
@@ -532,7 +534,7 @@ static int make(struct join *join)
 	if (code < 0 && goes_up(join))
 		code = bring_up(join, false);
 	if (code < 0)
-		code = finish_file(join);
+		finish_file(join);
 	if (code < 0 && options_find(join->options, "enable"))
 		code = enable_unit(join);
 	return code;

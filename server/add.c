@@ -292,7 +292,7 @@ static int format_invitation(
 	if (rc == 0)
 		rc = add->is_app ? app_format(text, INVITATION_TEXT_MAX, config, &invitation, add->app_key)
 				 : invitation_format(text, INVITATION_TEXT_MAX, &invitation);
-	if (rc == -ENOSPC)
+	if (rc == -ENOSPC && !err.text[0]) /* not that of the disk */
 		err_set(&err, rc, "the invitation would be too long; expected fewer networks behind the clients");
 	if (rc >= 0 && options_find(add->options, "qr"))
 		rc = qr_make(&add->qr, text, &err);
