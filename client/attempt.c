@@ -375,7 +375,8 @@ static struct mistrust make_mistrust(const struct attempt *attempt)
 {
 	return (struct mistrust){.ssl = attempt->stream.ssl,
 		.is_known = remembered_server(attempt)->is_known,
-		.has_proxy = attempt->settings->proxy_host};
+		.has_proxy = attempt->settings->proxy_host,
+		.has_ca = attempt->settings->ca_pem};
 }
 
 static void start_tls(struct attempt *attempt)

@@ -1,4 +1,5 @@
-/* Chooses the advice by what OpenSSL found and by what this host knows of the server. Pure, but for the clock.
+/* Chooses the advice by what OpenSSL found and by what this host knows of the server. Pure, but for the clock and a look
+ * whether this host has any authorities.
  *
  * The captive portal of a hotel, a company's proxy, and a new hub look alike on the wire: TLS by an unknown key. The
  * names in the certificate are told so that a person can see which it is. A person who follows advice blindly must
@@ -11,6 +12,7 @@
  *    a test authority of Let's Encrypt              the server needs one of the real authority
  *    the server was reached before                  another one may have answered: no key is shown
  *    self-signed, never reached                     a new hub: its pin, to be compared there
+ *    no authority is known here                     the package that brings them
  *    an authority that is not known here            CA =, or a chain that is not whole
  *    any other fault, mostly the name               ServerName =, or the pin
  */
@@ -20,9 +22,11 @@
 #include "common/tunnel/tls.h"
 #include "common/tunnel/tls_explain.h"
 
+#include <limits.h>
 #include <openssl/x509_vfy.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define NAME_MAX_LEN 255 /* of a DNS name, RFC 1035 §2.3.4 */
 #define PIN_OF_STATUS "the Pin that towpath-server status shows there"
@@ -74,6 +78,15 @@ static void advise_new_hub(char *buf, size_t size, const struct mistrust *mistru
 			tls_pin_format(text, pin), suspect(mistrust));
 }
 
+/* A slim system has none. Their package makes one file of them all, beside one for each. */
+static bool has_authorities(void)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/ca-certificates.crt", X509_get_default_cert_dir());
+	return access(X509_get_default_cert_file(), F_OK) == 0 || access(path, F_OK) == 0;
+}
+
 /* Sets @buf to "; …", or to "" where nothing helps. @result: of OpenSSL's verification, not X509_V_OK. */
 static void advise(char *buf, size_t size, const struct mistrust *mistrust, long result, const char *reason)
 {
@@ -93,6 +106,9 @@ static void advise(char *buf, size_t size, const struct mistrust *mistrust, long
 			suspect(mistrust));
 	else if (result == X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT && refusal && refusal->leaf)
 		advise_new_hub(buf, size, mistrust, refusal->leaf);
+	else if (tls_is_unknown_authority(result) && !mistrust->has_ca && !has_authorities())
+		snprintf(buf, size,
+			"; this system knows no authority at all, 'apt install ca-certificates' brings the public ones");
 	else if (tls_is_unknown_authority(result))
 		snprintf(buf, size,
 			"; if you know it, add CA = PATH (if it is a proxy's, Interception = yes too); if it is a "

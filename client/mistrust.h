@@ -9,6 +9,7 @@ struct mistrust {
 	SSL *ssl;	/* of the connection that ended */
 	bool is_known;	/* this host has reached the server before */
 	bool has_proxy; /* the connection goes through an HTTP proxy */
+	bool has_ca;	/* the system's authorities do not count */
 };
 
 /**
