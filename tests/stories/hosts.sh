@@ -34,7 +34,7 @@ bed_stop() {
 
 # Run COMMAND in a bed, at most LIMIT seconds.  The caller's exit trap calls bed_stop().  Return: the command's status.
 # bed_kernel=1: in the test kernel only, for a command that changes a thing that namespaces share, such as the clock.
-# bed_cpus: processors of the test kernel (default: 1).
+# bed_cpus, bed_memory: processors and memory of the test kernel (default: 1 and 1G).
 bed_run() { # LIMIT COMMAND…
 	local limit=$1
 	shift
@@ -45,7 +45,7 @@ bed_run() { # LIMIT COMMAND…
 				TMPDIR=/run/tmp "$@"
 			exit $?' bash "$@" &
 	else
-		"$top/tests/kernel/run" --timeout "$limit" --cpus "${bed_cpus:-1}" -- "$@" &
+		"$top/tests/kernel/run" --timeout "$limit" --cpus "${bed_cpus:-1}" --memory "${bed_memory:-1G}" -- "$@" &
 	fi
 	bed_pid=$!
 	local status=0

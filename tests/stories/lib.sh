@@ -30,6 +30,11 @@ story() { # TITLE
 		bed_run "$limit" "$(realpath "$0")" && exit 0
 		exit
 	fi
+	story_begins "$1"
+}
+
+# In the bed.
+story_begins() { # TITLE
 	bed_check || exit 1
 	dir=$(mktemp -d) && chmod 755 "$dir" && mkfifo "$dir/never" || exit 1
 	trap story_ends EXIT
