@@ -137,6 +137,16 @@ static int take_options(struct add *add)
 
 /* --- one more client --- */
 
+/* By name where a client has it. */
+static const char *owner_of(const struct server_config *config, const struct prefix *prefix)
+{
+	for (size_t i = 0; i < config->client_count; i++)
+		for (size_t j = 0; j < config->clients[i].prefix_count; j++)
+			if (prefix_equal(&config->clients[i].prefixes[j], prefix))
+				return config->clients[i].name;
+	return "the hub or another peer";
+}
+
 /* A LAN that two clients have would lead to one of them only. Return: -1, or the exit code. */
 static int check_lans(const struct add *add, const struct prefix *taken, size_t taken_count)
 {
@@ -157,8 +167,9 @@ static int check_lans(const struct add *add, const struct prefix *taken, size_t 
 		if (!found)
 			continue;
 		log_error("config",
-			"--lan: '%s': another peer or the hub has %s already; expected a network that only this client has",
-			prefix_format(text, sizeof(text), &add->lans[i]), prefix_format(other, sizeof(other), found));
+			"--lan: '%s': %s has %s already; expected a network that only this client has",
+			prefix_format(text, sizeof(text), &add->lans[i]), owner_of(&add->hub.config, found),
+			prefix_format(other, sizeof(other), found));
 		return EXIT_FAILED;
 	}
 	return -1;
