@@ -30,7 +30,7 @@ def change(ours, old, new):
 def reload(ours):
     """The verb: its exit code and its output."""
     answer = subprocess.run([programs.executable('client'), 'reload', ours.config, '--runtime-dir', ours.runtime],
-                            capture_output=True, text=True, timeout=20)
+                            capture_output=True, text=True, timeout=claims.patience(20))
     return answer.returncode, answer.stdout + answer.stderr
 
 

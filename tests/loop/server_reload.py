@@ -24,7 +24,7 @@ OTHER = 'another-token-0123456789'
 def ask(hub, word):
     """The supervisor's answer to a word on its control socket."""
     with socket.socket(socket.AF_UNIX) as sock:
-        sock.settimeout(10)
+        sock.settimeout(claims.patience(10))
         sock.connect(os.path.join(hub.runtime, hub.name + '.server'))
         sock.sendall(word.encode() + b'\n')
         return json.loads(b''.join(iter(lambda: sock.recv(65536), b'')))

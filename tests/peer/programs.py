@@ -168,7 +168,7 @@ class Program:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
         try:
-            code = process.wait(timeout)
+            code = process.wait(claims.patience(timeout))
         except subprocess.TimeoutExpired:
             code = 'no end'
         left = of_session(process.pid)
@@ -224,7 +224,7 @@ class Towpath(Program):
         self.arguments = [executable(self.role), 'run', self.config, '--config-dir', self.folder,
                           '--runtime-dir', self.runtime, '--state-dir', self.state, '--verbose']
         self.calls = os.path.join(self.folder, 'calls')
-        if os.environ.get('TOWPATH_TRACE'):
+        if claims.is_traced():
             # The tracer is a child of the program, in a session of its own, and notes the calls that fail.
             self.arguments = ['strace', '-DDD', '-f', '-qq', '-Z', '-o', self.calls] + self.arguments
 
@@ -250,7 +250,7 @@ class Towpath(Program):
 
     def status(self):
         """What `status` says. A traced worker on a slow machine may answer too late, and be left out: it is asked again."""
-        for _ in range(20 if os.environ.get('TOWPATH_TRACE') else 1):
+        for _ in range(20 if claims.is_traced() else 1):
             answer = self._status()
             if 'datagrams' in answer:
                 break
@@ -258,7 +258,7 @@ class Towpath(Program):
 
     def _status(self):
         answer = subprocess.run([executable(self.role), 'status', self.config, '--json', '--runtime-dir', self.runtime],
-                                capture_output=True, text=True, timeout=20)
+                                capture_output=True, text=True, timeout=claims.patience(20))
         try:
             return json.loads(answer.stdout)
         except ValueError:

@@ -12,6 +12,8 @@ import ssl
 import struct
 import time
 
+from . import claims
+
 CHUNK = 65536
 
 
@@ -24,7 +26,7 @@ def dial(address, timeout=10.0, source=None):
     """A TCP connection to (host, port), from a loopback address of its own where it is IPv4."""
     family = socket.AF_INET6 if ':' in address[0] else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
-    sock.settimeout(timeout)
+    sock.settimeout(claims.patience(timeout))
     if source or family == socket.AF_INET:
         sock.bind((source or local_address(), 0))
     sock.connect(address)
@@ -80,7 +82,7 @@ class Stream:
 
     def ends(self, timeout=10.0):
         """Read on until the other side ends: 'end' or 'reset'; raises TimeoutError where it does not."""
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + claims.patience(timeout)
         try:
             while True:
                 self.timeout(max(0.01, deadline - time.monotonic()))

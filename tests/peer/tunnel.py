@@ -15,6 +15,7 @@ from websockets.http11 import Request
 from websockets.uri import parse_uri
 
 from . import certs, frames, http, programs, stream, tokens
+from .claims import patience
 
 
 def connect(hub, tls=True, port=None, context=None, piece=None, host='127.0.0.1', session=None):
@@ -52,7 +53,7 @@ class Carrier:
 
     def next(self, timeout=10.0):
         """The next frame; None at the end of the stream."""
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + patience(timeout)
         while True:
             frame = frames.parse(self.buffer)
             if frame:
@@ -65,7 +66,7 @@ class Carrier:
 
     def next_datagram(self, timeout=10.0):
         """The payload of the next data frame, answering pings on the way."""
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + patience(timeout)
         while True:
             frame = self.next(max(0.01, deadline - time.monotonic()))
             assert frame, 'the stream ended'
@@ -78,7 +79,7 @@ class Carrier:
 
     def next_control(self, opcode, timeout=10.0):
         """The next frame of that kind, passing over others; None at the end."""
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + patience(timeout)
         while True:
             frame = self.next(max(0.01, deadline - time.monotonic()))
             if frame is None or frame.opcode == opcode:
@@ -93,7 +94,7 @@ class Carrier:
         """The tunnel carries a datagram there and back."""
         payload = payload or os.urandom(64)
         self.datagram(payload)
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + patience(timeout)
         while self.next_datagram(max(0.01, deadline - time.monotonic())) != payload:
             pass
 
@@ -162,7 +163,7 @@ class LibraryClient:
 
     def next(self, timeout=10.0):
         """The next event: the answer, then frames."""
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + patience(timeout)
         while not self.queue:
             self.link.timeout(max(0.01, deadline - time.monotonic()))
             data = self.link.recv()

@@ -6,6 +6,8 @@ import socket
 import threading
 import time
 
+from .claims import patience
+
 BUFFER = 4 << 20
 
 
@@ -57,13 +59,13 @@ class Target:
     def next(self, timeout=10.0):
         """The next datagram that came: (data, source)."""
         try:
-            return self.got.get(timeout=timeout)
+            return self.got.get(timeout=patience(timeout))
         except queue.Empty:
             raise AssertionError(f'no datagram reached the target within {timeout} s') from None
 
     def expect(self, data, timeout=10.0):
         """Wait for this datagram, passing over others. Return: its source."""
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + patience(timeout)
         while True:
             got, source = self.next(max(0.01, deadline - time.monotonic()))
             if got == data:
@@ -112,7 +114,7 @@ class Local:
     def __init__(self, port, host='127.0.0.1', source_port=0):
         self.sock = _open((host, source_port))
         self.sock.connect((host, port))
-        self.sock.settimeout(10)
+        self.sock.settimeout(patience(10))
         self.port = self.sock.getsockname()[1]
 
     def send(self, data):
@@ -122,7 +124,7 @@ class Local:
             self.sock.send(data)  # the error was of an earlier one
 
     def recv(self, timeout=10.0):
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + patience(timeout)
         while True:
             self.sock.settimeout(max(0.01, deadline - time.monotonic()))
             try:
@@ -134,7 +136,7 @@ class Local:
 
     def expect(self, data, timeout=10.0):
         """Wait for this datagram, passing over others."""
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + patience(timeout)
         while self.recv(max(0.01, deadline - time.monotonic())) != data:
             pass
 
@@ -142,7 +144,7 @@ class Local:
         """Send until an echo of one of ours comes back: the tunnel is up. Return: seconds it took."""
         started = time.monotonic()
         sent = set()
-        while time.monotonic() < started + timeout:
+        while time.monotonic() < started + patience(timeout):
             data = os.urandom(size)
             sent.add(data)
             self.send(data)
