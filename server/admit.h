@@ -13,8 +13,8 @@
 
 struct admit_table; /* the clients, by key id and by stock path */
 
-/* @settings: clients, tokens that are gone, and the only target that a JWT may ask for. Copies what it needs. Return: 0, -EINVAL where two clients have the
- * same Token or StockPath, or another negative errno. */
+/* @settings: clients, tokens that are gone, and the only target that a JWT may ask for. Copies what it needs. Return: 0,
+ * -EINVAL where two clients have the same Token or StockPath, or another negative errno. */
 int admit_table_open(struct admit_table **ret, const struct server_settings *settings, struct err *err);
 void admit_table_close(struct admit_table *table); /* wipes the secrets; NULL is fine */
 
@@ -25,8 +25,7 @@ struct admit_grant {
 	uint8_t instance[JWT_INSTANCE_LEN];
 	bool has_beside;      /* the client knows second connections */
 	char id[JWT_ID_SIZE]; /* of the request; "": stock's */
-	char beside
-		[JWT_ID_SIZE]; /* id of the request whose connection this one stands beside; "": it is to stand alone */
+	char beside[JWT_ID_SIZE]; /* id of the request whose connection this one stands beside; "": it stands alone */
 	bool has_iat;
 	int64_t iat_s; /* the client's clock when it asked: seconds since 1970 */
 	bool has_public_key;
