@@ -125,6 +125,7 @@ static void on_poll_closed(uv_handle_t *handle)
 		flow->flow.counters.dropped.count[DROP_CARRIER_LOST]++;
 	}
 	close(flow->socket.fd);
+	flow->table->socket_count--;
 	flow_free(flow);
 }
 
@@ -324,6 +325,7 @@ static int take_socket(struct hub_flow *flow, int fd)
 	flow->poll.data = flow;
 	flow->flow.has_peer = true;
 	dgram_socket_init(&flow->socket, fd, true);
+	flow->table->socket_count++;
 	flow->state = FLOW_LONELY;
 	return uv_poll_start(&flow->poll, UV_READABLE, on_target_readable);
 }

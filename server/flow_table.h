@@ -107,6 +107,7 @@ struct flow_table {
 	struct hub_flow *buckets[FLOW_TABLE_BUCKETS];
 	struct client_count *client_counts[FLOW_TABLE_BUCKETS]; /* flows of each client that has one */
 	uint32_t carried_count;					/* flows that are CARRIED, of all clients */
+	uint32_t socket_count;					/* that are open */
 	uint64_t last_ticket;
 	struct flow_counters ended; /* of flows that are gone */
 };

@@ -28,9 +28,13 @@
 #define ACCEPTS_MAX 64	  /* of one listener per turn of the loop, so that tunnels get their turn too */
 #define POOL_CELLS 65536u /* 128 MiB of address space, touched as used */
 #define LISTENERS_MAX 64u
-#define FDS_OF_A_CONNECTION 3u /* its own, and the web site's pair, the flow's socket or a published server's */
+/* Its own, and the web site's pair, the flow's socket or a published server's. Once it is a tunnel two are enough. */
+#define FDS_OF_A_CONNECTION 3u
 #define FDS_OF_OUR_OWN 100u /* the status page has up to 40 */
 #define UNWRITTEN_US (3 * CLOCK_US_PER_S) /* for a machine to hear so, and to give its key up */
+#define TOO_MANY_FILES "too many open files; " FILES_REMEDY
+#define FILES_REMEDY                                                                                                   \
+	"raise the limit: LimitNOFILE= in the systemd unit, --ulimit nofile= in a container, else ulimit -n"
 #define VISITORS_MAX 4096u /* beside MaxClients: what strangers can make us hold, some 20 KiB each */
 
 struct listener {
@@ -43,7 +47,7 @@ struct listener {
 struct worker {
 	struct hub hub;
 	struct listener listeners[LISTENERS_MAX];
-	uint32_t connections_max;
+	uint32_t connections_max, descriptors_max;
 };
 
 /* --- start --- */
@@ -99,19 +103,39 @@ static int worker_open(void *owner, struct err *err)
 
 /* How many connections may be open, so that a descriptor is always left for what a connection, the channel or the web
  * site needs next. The sandbox has raised the limit of open files as far as it may. Visitors of published servers get
- * no more than half of them. */
+ * no more than half of them. A hub whose clients cannot all be there at a time says so. */
 static void set_connections_max(struct worker *worker)
 {
 	const struct server_settings *settings = &worker->hub.settings;
 	uint32_t passages = settings->publish_count > 0 ? PASSAGES_MAX : 0;
 	struct rlimit files;
-	rlim_t descriptors = getrlimit(RLIMIT_NOFILE, &files) < 0 ? 1024 : files.rlim_max;
-	rlim_t max = descriptors > 2 * FDS_OF_OUR_OWN ? (descriptors - FDS_OF_OUR_OWN) / FDS_OF_A_CONNECTION
-						      : FDS_OF_OUR_OWN / FDS_OF_A_CONNECTION;
-	uint64_t wanted = 2 * (uint64_t)settings->max_clients + VISITORS_MAX + passages; /* each may have a second one */
+	rlim_t limit = getrlimit(RLIMIT_NOFILE, &files) < 0 ? 1024 : files.rlim_max;
+	rlim_t max = limit > 2 * FDS_OF_OUR_OWN ? limit - FDS_OF_OUR_OWN : FDS_OF_OUR_OWN;
+	uint64_t wanted =
+		2 * (uint64_t)settings->max_clients + VISITORS_MAX + passages; /* each may have a second one */
+	uint64_t half = (wanted < max / FDS_OF_A_CONNECTION ? wanted : max / FDS_OF_A_CONNECTION) / 2;
 
-	worker->connections_max = (uint32_t)(max < wanted ? max : wanted);
-	worker->hub.passages.max = passages < worker->connections_max / 2 ? passages : worker->connections_max / 2;
+	worker->connections_max = (uint32_t)(wanted < max ? wanted : max);
+	worker->descriptors_max = (uint32_t)(max < UINT32_MAX ? max : UINT32_MAX);
+	worker->hub.passages.max = (uint32_t)(passages < half ? passages : half);
+	if (2 * settings->client_count > max)
+		log_warning("session", "%zu clients, but %llu open files, which are enough for %llu; " FILES_REMEDY,
+			settings->client_count, (unsigned long long)limit, (unsigned long long)max / 2);
+}
+
+/* Return: NULL, or what stands against one more connection. Counts descriptors that are open, and those that
+ * connections may still need. */
+static const char *find_lack(const struct worker *worker)
+{
+	const struct hub *hub = &worker->hub;
+	uint64_t connections = hub->sessions.count + hub->passages.count + 1;
+
+	if (connections > worker->connections_max)
+		return "as many connections as MaxClients lets expect, and more visitors than a hub has";
+	return FDS_OF_A_CONNECTION * connections + hub->flows.socket_count >
+			       (uint64_t)worker->descriptors_max + 2 * hub->flows.carried_count
+		       ? TOO_MANY_FILES
+		       : NULL;
 }
 
 /* Those of the newest settings, whose listeners are the same ones in the same order. */
@@ -120,10 +144,10 @@ static const struct server_settings_listener *settings_of(const struct listener 
 	return &listener->worker->hub.settings.listeners[listener - listener->worker->listeners];
 }
 
-/* No descriptor is left: connections wait in the listener's backlog. The tick wakes the listener. */
-static void listener_rest(struct listener *listener, int error)
+/* Connections wait in the listener's backlog. The tick wakes the listener. */
+static void listener_rest(struct listener *listener, const char *why)
 {
-	log_warning("session", "%s: accept: %s", settings_of(listener)->text, strerror(error));
+	log_warning("session", "%s: new connections wait: %s", settings_of(listener)->text, why);
 	listener->is_resting = true;
 	uv_poll_stop(&listener->poll);
 }
@@ -132,6 +156,7 @@ static void on_listener_readable(uv_poll_t *poll, int status, int events)
 {
 	struct listener *listener = poll->data;
 	struct hub *hub = &listener->worker->hub;
+	const char *lack;
 
 	(void)status;
 	(void)events;
@@ -141,14 +166,15 @@ static void on_listener_readable(uv_poll_t *poll, int status, int events)
 		struct addr from;
 		int fd;
 
-		if (hub->sessions.count + hub->passages.count >= listener->worker->connections_max) {
-			listener_rest(listener, EMFILE);
+		lack = find_lack(listener->worker);
+		if (lack) {
+			listener_rest(listener, lack);
 			return;
 		}
 		fd = accept4(listener->fd, (struct sockaddr *)&storage, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (fd < 0) {
 			if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
-				listener_rest(listener, errno);
+				listener_rest(listener, errno == EMFILE ? TOO_MANY_FILES : strerror(errno));
 			return;
 		}
 		addr_from_sockaddr((const struct sockaddr *)&storage, &from);

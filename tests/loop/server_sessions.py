@@ -473,6 +473,27 @@ def test_visitors_leave_descriptors_for_the_tunnel():
     target.close()
 
 
+def test_limit_of_open_files():
+    """A tunnel takes two descriptors, not what a visitor may need; where none is left, the log says what helps, also
+    before, if there are more clients than can be there at a time."""
+    target = udp.Target()
+    peers = [(f'client-{n}', f'token-of-client-{n}-0123456789', None) for n in range(60)]
+    hub = programs.Hub(target, peers=peers, extra=['MaxSessionsPerClient = 100'], start=False)
+    hub.arguments = ['prlimit', '--nofile=160:160', *hub.arguments]
+    with hub.start(), contextlib.ExitStack() as stack:
+        if limit_of_descriptors(hub.worker) > 1000:
+            raise claims.Skip('a privileged hub raises its limit')
+        assert '61 clients, but 160 open files, which are enough for 50; raise the limit: LimitNOFILE=' in hub.log, hub.log
+        carriers = [stack.enter_context(tunnel.open_ours(hub)) for _ in range(40)]
+        for sock in [stream.dial(hub.address) for _ in range(20)]:
+            stack.enter_context(sock)
+        claims.wait_for(lambda: 'new connections wait: too many open files; raise the limit: LimitNOFILE=' in hub.log,
+                        'a line with the remedy', 10, 0.2)
+        for carrier in carriers:
+            carrier.echo()
+    target.close()
+
+
 def test_port_in_use():
     """A port that is taken ends the hub with 1 and a line that names it."""
     target = udp.Target()
