@@ -229,6 +229,8 @@ static void stream_arm(struct tls_stream *stream)
 		events |= UV_READABLE;
 	if (stream->is_blocked || stream->is_first_turn)
 		events |= UV_WRITABLE;
+	if (stream->ssl && SSL_is_server(stream->ssl) && SSL_in_before(stream->ssl))
+		events |= UV_DISCONNECT;
 	if (events == stream->events)
 		return;
 	stream->events = events;
@@ -355,6 +357,12 @@ static void stream_on_poll(uv_poll_t *poll, int status, int events)
 	}
 	if (stream->is_closing || stream->is_failed)
 		return;
+	/* Half a millisecond of processor time for nobody. A hub that is behind with many hellos would do nothing else:
+	 * when the turn of one comes, its client has given up and come anew. */
+	if ((events & UV_DISCONNECT) && SSL_in_before(stream->ssl)) {
+		stream_fail(stream, "has gone without an answer to its TLS hello");
+		return;
+	}
 	if (!stream->is_open)
 		stream_handshake(stream);
 	/* The handshake's last flight may have data right behind it. */
