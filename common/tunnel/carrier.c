@@ -42,13 +42,13 @@ static uint32_t clamp(uint64_t value, uint32_t low, uint32_t high)
 /* Changes of less than an eighth are not worth a system call. */
 static void set_low_water(struct carrier *carrier, uint32_t bytes)
 {
-	uint32_t old = carrier->low_water_bytes;
+	uint32_t old = carrier->pipe.stream->low_water;
 
 	if (bytes < old + old / 8 && bytes > old - old / 8)
 		return;
 	/* Refused on an old kernel or a socket that is no TCP: the queue alone bounds the delay then. */
 	tcp_rate_set_low_water(carrier->pipe.stream->fd, bytes);
-	carrier->low_water_bytes = bytes;
+	carrier->pipe.stream->low_water = bytes;
 }
 
 /* Changes of less than a 64th are not worth a system call. */

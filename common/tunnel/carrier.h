@@ -36,7 +36,6 @@ struct carrier {
 	void *owner;
 	struct governor governor;
 	uint64_t bbr_restarted_us;
-	uint32_t low_water_bytes;   /* TCP_NOTSENT_LOWAT: twice the record */
 	uint32_t limit_bytes_per_s; /* of sending, by the governor */
 	uint64_t watched_us; /* when its stall was looked at */
 	uint32_t losses;     /* looks that saw more retransmits or gaps than the one before */

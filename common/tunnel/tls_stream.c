@@ -258,14 +258,19 @@ int tls_stream_flush(struct tls_stream *stream)
 	if (stream->is_failed)
 		return -EIO;
 	while (out && out->sent < out->used) {
-		ssize_t n = send(stream->fd, out->data + out->sent, out->used - out->sent, MSG_DONTWAIT | MSG_NOSIGNAL);
+		size_t left = out->used - out->sent;
+		bool is_end = stream->low_water > 0 && stream->appended + left >= stream->low_water;
+		ssize_t n = send(
+			stream->fd, out->data + out->sent, left, MSG_DONTWAIT | MSG_NOSIGNAL | (is_end ? MSG_EOR : 0));
 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && errno != EAGAIN)
 			return -errno;
-		if (n > 0)
+		if (n > 0) {
 			out->sent += (size_t)n;
+			stream->appended = is_end && (size_t)n == left ? 0 : stream->appended + (uint32_t)n;
+		}
 		if (n < 0 || out->sent < out->used) {
 			stream->is_blocked = true;
 			stream_arm(stream);

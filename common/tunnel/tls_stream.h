@@ -18,6 +18,7 @@
 #include <openssl/ssl.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 #include <uv.h>
 
@@ -68,6 +69,13 @@ struct tls_stream {
 	int error;		/* errno of a recv() that failed for good; 0: none yet */
 	int receive_budget;	/* bytes that may still be read before the loop gets its turn */
 	struct tls_kept kept;	/* all that was read, while keeps_hello */
+
+	/* The socket's TCP_NOTSENT_LOWAT, set by the owner; 0: none. Linux looks at it only where a send() begins another
+	 * buffer of the kernel's, and one takes 64 KiB, which are half a second at 1 Mbit/s. So one is ended after as many
+	 * bytes as this. */
+	uint32_t low_water;
+	uint32_t appended; /* bytes since the last end */
+
 	bool keeps_hello;
 	bool is_open;	 /* handshake done */
 	bool is_blocked; /* the socket took less than was there */
