@@ -120,8 +120,7 @@ static void sync_folder(const char *path)
 	free(copy);
 }
 
-/* Return: @rc. */
-static int explain(int rc, const char *path, struct err *err)
+int file_explain(int rc, const char *path, struct err *err)
 {
 	if (rc == -ENOSPC || rc == -EDQUOT)
 		return err_set(err, rc, "%s: the disk is full, and the file is as it was; expected room for it", path);
@@ -139,7 +138,7 @@ static int write_whole(
 		return err_system(err, -ENAMETOOLONG, "%s", path);
 	fd = mkostemp(beside, O_CLOEXEC);
 	if (fd < 0)
-		return explain(-errno, beside, err);
+		return file_explain(-errno, beside, err);
 	rc = file_write_all(fd, data, len);
 	/* Without fsync() a power cut after rename() may leave an empty file under the new name. */
 	if (rc == 0 && fsync(fd) < 0)
@@ -150,7 +149,7 @@ static int write_whole(
 		rc = -errno;
 	if (rc < 0) {
 		unlink(beside);
-		return explain(rc, path, err);
+		return file_explain(rc, path, err);
 	}
 	sync_folder(path);
 	return 0;

@@ -20,6 +20,9 @@ int file_write(const char *path, const void *data, size_t len, struct err *err);
 /* A text where no such file may be there yet: -EEXIST. */
 int file_create_text(const char *path, const char *text, struct err *err);
 
+/* Set @err to why writing to @path failed, and what helps. @rc: a negative errno; the file is as it was. Return: @rc. */
+int file_explain(int rc, const char *path, struct err *err);
+
 /* Read an open file from its beginning; the descriptor's offset, which another process may share, stays as it is.
  * Return: bytes read, fewer than @size where the file is shorter, or a negative errno. */
 ssize_t file_read_all(int fd, char *buf, size_t size);

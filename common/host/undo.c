@@ -259,7 +259,7 @@ static int append_era(struct undo *undo, struct err *err)
 	int rc = append(undo->fd, json_pack("{s:s, s:I}", "boot", undo->era.boot, "netns", undo->era.netns));
 
 	if (rc < 0)
-		return err_system(err, rc, "%s", undo->path);
+		return file_explain(rc, undo->path, err);
 	undo->list.is_current = true;
 	return 0;
 }
@@ -293,7 +293,7 @@ int undo_add(struct undo *undo, const struct undo_entry *entry, struct err *err)
 	if (rc == 0)
 		rc = lines_append(&undo->list, &line);
 	if (rc < 0)
-		return err_system(err, rc, "%s", undo->path);
+		return file_explain(rc, undo->path, err);
 	undo->list.entries++;
 	return 0;
 }
@@ -495,7 +495,7 @@ static int take_lock(struct undo *undo, struct err *err)
 	}
 	if (rc == -EBUSY || rc == -EAGAIN)
 		return err_set(err, -EBUSY, "%s: locked; this tunnel runs already", undo->path);
-	return rc < 0 ? err_system(err, rc, "%s", undo->path) : 0;
+	return rc < 0 ? file_explain(rc, undo->path, err) : 0;
 }
 
 /* Lines of the list are run as commands, so nobody but us may be able to write them. */
