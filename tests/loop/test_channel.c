@@ -212,6 +212,7 @@ static void worker_asks_for_a_published_service_by_its_number(void **state)
 static void worker_tells_a_guests_key_and_the_networks_behind_a_hub(void **state)
 {
 	const struct channel_enrol enrol = {.client = 3, .public_key = {9, 8, 7}};
+	const struct channel_enrol_failed failed = {.client = 3, .error = -ENOSPC};
 	struct channel_networks networks;
 	struct fixture *f = *state;
 
@@ -220,6 +221,9 @@ static void worker_tells_a_guests_key_and_the_networks_behind_a_hub(void **state
 	assert_int_equal(channel_send(f->worker.channel, CHANNEL_ENROL, &enrol, sizeof(enrol), -1), 0);
 	run_until(f, &f->supervisor.messages, 1);
 	assert_memory_equal(f->supervisor.last_payload, &enrol, sizeof(enrol));
+	assert_int_equal(channel_send(f->supervisor.channel, CHANNEL_ENROL_FAILED, &failed, sizeof(failed), -1), 0);
+	run_until(f, &f->worker.messages, 1);
+	assert_memory_equal(f->worker.last_payload, &failed, sizeof(failed));
 	assert_int_equal(channel_send(f->worker.channel, CHANNEL_NETWORKS, &networks, sizeof(networks), -1), 0);
 	run_until(f, &f->supervisor.messages, 2);
 	assert_int_equal(f->supervisor.last_kind, CHANNEL_NETWORKS);
