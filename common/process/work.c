@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <malloc.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -77,13 +78,17 @@ static void on_supervisor_message(void *owner, enum channel_kind kind, const voi
 		work->setup->on_socket(work->owner, reply->ticket, reply->error, fd);
 	} else if (kind == CHANNEL_STATUS) {
 		json_t *object = work->setup->report(work->owner);
+		FILE *file = fdopen(fd, "w"); /* json_dumpfd() writes word by word, 35 for each session */
 
 		status_events_add(object);
 		/* A report that cannot be written is not said to be done: the supervisor stops waiting by itself. */
-		if (json_dumpfd(object, fd, JSON_COMPACT) == 0)
+		if (file && json_dumpf(object, file, JSON_COMPACT) == 0 && fflush(file) == 0)
 			channel_send(work->channel, CHANNEL_STATUS_DONE, payload, sizeof(struct channel_ticket), -1);
 		json_decref(object);
-		close(fd);
+		if (file)
+			fclose(file);
+		else
+			close(fd);
 	} else if (kind == CHANNEL_STOP) {
 		work_stop(work);
 	} else if (kind == CHANNEL_LOG) {
