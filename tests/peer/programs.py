@@ -249,12 +249,16 @@ class Towpath(Program):
         assert not refused, 'refused:\n' + ''.join(refused[:20])
 
     def status(self):
-        """What `status` says. A traced worker on a slow machine may answer too late, and be left out: it is asked again."""
-        for _ in range(20 if claims.is_traced() else 1):
-            answer = self._status()
-            if 'datagrams' in answer:
-                break
-        return answer
+        """What `status` says. Traced programs on a slow machine may answer too late, or without the worker's part: they are
+        asked again."""
+        for left in range(19 if claims.is_traced() else 0, -1, -1):
+            try:
+                answer = self._status()
+                if 'datagrams' in answer or not left:
+                    return answer
+            except AssertionError:
+                if not left:
+                    raise
 
     def _status(self):
         answer = subprocess.run([executable(self.role), 'status', self.config, '--json', '--runtime-dir', self.runtime],
