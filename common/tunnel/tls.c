@@ -264,21 +264,6 @@ static int trust_pem(SSL_CTX *context, const char *pem, struct err *err)
 	return 0;
 }
 
-/* The system's authorities are looked for by name in a folder, one at a time: all of them, as a bundle, are 0.9 MB in
- * each client. The bundle is read where the folder does not have the issuer; not every system has a folder with hashed
- * names. */
-static int find_issuer(X509 **ret, X509_STORE_CTX *store_context, X509 *certificate)
-{
-	X509_STORE *store = X509_STORE_CTX_get0_store(store_context);
-	int rc = X509_STORE_CTX_get1_issuer(ret, store_context, certificate);
-
-	if (rc != 0 || X509_STORE_get_ex_data(store, 0)) /* 0: the application's, here: the bundle has been read */
-		return rc;
-	if (!X509_STORE_set_ex_data(store, 0, store) || !X509_STORE_set_default_paths(store))
-		ERR_clear_error();
-	return X509_STORE_CTX_get1_issuer(ret, store_context, certificate);
-}
-
 /* With pins OpenSSL verifies nothing, not even the date: a host whose clock stands at 1970 can still connect. */
 static int set_verification(SSL_CTX *context, const struct tls_client_setup *setup, struct err *err)
 {
@@ -291,9 +276,8 @@ static int set_verification(SSL_CTX *context, const struct tls_client_setup *set
 	SSL_CTX_set_verify(context, SSL_VERIFY_PEER, on_verify);
 	if (setup->ca_pem)
 		return trust_pem(context, setup->ca_pem, err);
-	if (!SSL_CTX_set_default_verify_dir(context))
+	if (!SSL_CTX_set_default_verify_paths(context))
 		return err_openssl(err, -EINVAL, "the system's certificate authorities");
-	X509_STORE_set_get_issuer(SSL_CTX_get_cert_store(context), find_issuer);
 	return 0;
 }
 

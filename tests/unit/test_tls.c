@@ -313,7 +313,8 @@ static void address_in_url(void **state)
 		pair_done(&pair);
 	}
 	refused_because(&hub, &plan, "127.0.0.2", reason);
-	assert_string_equal(reason, "certificate is for hub.example.org, 127.0.0.1, ::1, signed by \"Test authority\"");
+	assert_string_equal(
+		reason, "certificate is for hub.example.org, 127.0.0.1, ::1, signed by \"Test authority\"");
 }
 
 /* A wrong name is refused, and told which would be right. */
@@ -365,67 +366,14 @@ static void unknown_authority(void **state)
 
 	(void)state;
 	refused_because(&hub, &plan, "hub.example.org", reason);
-	assert_string_equal(reason,
-		"certificate is for hub.example.org, 127.0.0.1, ::1, signed by \"Test authority\", an "
-		"unknown authority");
+	assert_string_equal(reason, "certificate is for hub.example.org, 127.0.0.1, ::1, signed by \"Test authority\", an "
+				    "unknown authority");
 	plan = with_authority();
 	refused_because(&own, &plan, "hub.example.org", reason);
 	assert_string_equal(reason, "certificate is for hub.example.org, self-signed");
 	plan = (struct tls_client_setup){0}; /* the system's */
 	refused_because(&own, &plan, "hub.example.org", reason);
 	assert_string_equal(reason, "certificate is for hub.example.org, self-signed");
-}
-
-static void write_authority(const char *folder, const char *name)
-{
-	char path[256];
-	FILE *file;
-
-	snprintf(path, sizeof(path), "%s/%s", folder, name);
-	file = fopen(path, "w");
-	assert_non_null(file);
-	fputs(authority.certificate_pem, file);
-	fclose(file);
-}
-
-/* The system's authorities: the one that is needed, out of a folder; the bundle only where the folder lacks it. */
-static void authorities_of_the_system(void **state)
-{
-	static const struct tls_client_setup plan = {0};
-	char folder[] = "/tmp/test_tls.XXXXXX", bundle[64], name[32];
-	struct pair pair;
-
-	(void)state;
-	assert_non_null(mkdtemp(folder));
-	snprintf(name, sizeof(name), "%08lx.0", X509_subject_name_hash(authority.certificate));
-	snprintf(bundle, sizeof(bundle), "%s/bundle", folder);
-	setenv("SSL_CERT_DIR", folder, 1);
-	setenv("SSL_CERT_FILE", bundle, 1);
-	for (int has_folder = 0; has_folder <= 1; has_folder++) {
-		X509_STORE *store;
-
-		if (has_folder)
-			remove(bundle);
-		write_authority(folder, has_folder ? name : "bundle");
-		pair_init(&pair, &hub, &plan);
-		store = SSL_CTX_get_cert_store(pair.client_context);
-		assert_int_equal(sk_X509_OBJECT_num(X509_STORE_get0_objects(store)), 0);
-		pair_connect(&pair, "hub.example.org", NULL);
-		assert_true(pair.is_up);
-		assert_int_equal(sk_X509_OBJECT_num(X509_STORE_get0_objects(store)), 1);
-		assert_int_equal(X509_STORE_get_ex_data(store, 0) == NULL, has_folder);
-		pair_done(&pair);
-	}
-	snprintf(bundle, sizeof(bundle), "%s/%s", folder, name);
-	remove(bundle);
-	pair_init(&pair, &hub, &plan);
-	pair_connect(&pair, "hub.example.org", NULL);
-	assert_false(pair.is_up);
-	ASSERT_HAS(pair.client_reason, "an unknown authority");
-	pair_done(&pair);
-	unsetenv("SSL_CERT_DIR");
-	unsetenv("SSL_CERT_FILE");
-	remove(folder);
 }
 
 /* A stranger's names are escaped and cut, end no quotation, and cannot look like advice of ours. */
@@ -904,7 +852,6 @@ int main(void)
 		cmocka_unit_test(expired_certificate),
 		cmocka_unit_test(certificate_of_the_future),
 		cmocka_unit_test(unknown_authority),
-		cmocka_unit_test(authorities_of_the_system),
 		cmocka_unit_test(names_of_a_stranger),
 		cmocka_unit_test(pins),
 		cmocka_unit_test(pin_of_a_known_certificate),
