@@ -77,7 +77,8 @@ struct supervise {
 	uv_timer_t reload_timer; /* SIGHUP: one reload for all that came meanwhile */
 	struct {
 		bool is_under_way;
-		bool is_wanted; /* once more: somebody has asked meanwhile */
+		bool is_wanted;	 /* once more: another has asked meanwhile */
+		bool is_in_part; /* all but [Publish] is in force */
 		char restart[RESTART_MAX];
 		struct control_request *askers[CONTROL_ASKERS_MAX], *waiting[CONTROL_ASKERS_MAX];
 		size_t asker_count, waiting_count;
@@ -474,15 +475,16 @@ static void answer_object(struct control_request *request, json_t *object)
 static void on_reload_timer(uv_timer_t *timer);
 
 /* The answer to those who have asked: {"restart":"MTU","error":"","exit":0} or {…,"error":"lines","exit":1}, with
- * "in_part" where a part of the file is in force all the same; also logged. Then the next one, for those who have asked meanwhile. */
+ * "in_part" where a part of the file is in force all the same; also logged. Then the next one, for those who have
+ * asked meanwhile. */
 static void end_reload(struct supervise *s, int rc, const struct err *err)
 {
 	const char *restart = s->reload.restart;
 	int code = EXIT_DONE;
 
-	if (rc < 0) { /* -EIO: of on_host_published() */
+	if (rc < 0) {
 		code = rc == CONFIGURATION_IS_WRONG ? EXIT_USAGE : EXIT_FAILED;
-		log_error("config", "%s%s", rc == -EIO ? "" : "not reloaded, everything stays as it was: ", err->text);
+		log_error("config", "%s%s", s->reload.is_in_part ? "" : "not reloaded, everything stays as it was: ", err->text);
 	} else if (restart[0]) {
 		log_notice("config", "reloaded; what needs a restart: %s", restart);
 	} else {
@@ -491,7 +493,7 @@ static void end_reload(struct supervise *s, int rc, const struct err *err)
 	for (size_t i = 0; i < s->reload.asker_count; i++)
 		answer_object(s->reload.askers[i],
 			json_pack("{s:s, s:s, s:b, s:i}", "restart", restart, "error", rc < 0 ? err->text : "",
-				"in_part", rc == -EIO, "exit", code));
+				"in_part", s->reload.is_in_part, "exit", code));
 	s->reload.is_under_way = false;
 	if (s->reload.is_wanted)
 		uv_timer_start(&s->reload_timer, on_reload_timer, 0, 0);
@@ -507,6 +509,7 @@ static void run_reload(struct supervise *s)
 	int rc;
 
 	s->reload.restart[0] = '\0';
+	s->reload.is_in_part = false;
 	if (s->is_ending)
 		rc = err_set(&err, -EBUSY, "it is stopping");
 	else
@@ -534,8 +537,9 @@ static void on_host_published(void *owner, const char *why)
 
 	if (*why)
 		rc = err_set(&err, -EIO,
-			"[Publish] is not in force, the rest of the file is: %s; tried again every %d s", why,
-			HOST_AGAIN_S);
+			"[Publish] is not in force, while the rest of the file is; tried again every %d s: %s",
+			HOST_AGAIN_S, why);
+	s->reload.is_in_part = rc < 0;
 	if (s->reload.is_under_way)
 		end_reload(s, rc, &err);
 }
