@@ -10,9 +10,9 @@
  *    not valid yet, and our clock is before 2024    the clock, not the certificate
  *    not valid yet; expired                         the clock; a certificate that is to be renewed
  *    a test authority of Let's Encrypt              the server needs one of the real authority
+ *    no authority is known here                     the package that brings them
  *    the server was reached before                  another one may have answered: no key is shown
  *    self-signed, never reached                     a new hub: its pin, to be compared there
- *    no authority is known here                     the package that brings them
  *    an authority that is not known here            CA =, or a chain that is not whole
  *    any other fault, mostly the name               ServerName =, or the pin
  */
@@ -22,7 +22,7 @@
 #include "common/tunnel/tls.h"
 #include "common/tunnel/tls_explain.h"
 
-#include <limits.h>
+#include <dirent.h>
 #include <openssl/x509_vfy.h>
 #include <stdio.h>
 #include <string.h>
@@ -78,13 +78,18 @@ static void advise_new_hub(char *buf, size_t size, const struct mistrust *mistru
 			tls_pin_format(text, pin), suspect(mistrust));
 }
 
-/* A slim system has none. Their package makes one file of them all, beside one for each. */
+/* A slim system has none: neither one file of them all, nor a folder with one file each. */
 static bool has_authorities(void)
 {
-	char path[PATH_MAX];
+	DIR *folder = opendir(X509_get_default_cert_dir());
+	const struct dirent *entry;
+	bool found = access(X509_get_default_cert_file(), F_OK) == 0;
 
-	snprintf(path, sizeof(path), "%s/ca-certificates.crt", X509_get_default_cert_dir());
-	return access(X509_get_default_cert_file(), F_OK) == 0 || access(path, F_OK) == 0;
+	while (folder && !found && (entry = readdir(folder)))
+		found = entry->d_name[0] != '.';
+	if (folder)
+		closedir(folder);
+	return found;
 }
 
 /* Sets @buf to "; …", or to "" where nothing helps. @result: of OpenSSL's verification, not X509_V_OK. */
@@ -99,6 +104,11 @@ static void advise(char *buf, size_t size, const struct mistrust *mistrust, long
 		snprintf(buf, size, "; have the server renew it");
 	else if (strstr(reason, "(STAGING)")) /* Let's Encrypt's, whose root no system has */
 		snprintf(buf, size, "; it is a test authority: have the server get a certificate of the real one");
+	else if (tls_is_unknown_authority(result) && result != X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT &&
+		!mistrust->has_ca && !has_authorities())
+		snprintf(buf, size,
+			"; this system knows no authority at all, its package ca-certificates brings the public ones (a "
+			"client that runs needs a reload then)");
 	else if (mistrust->is_known)
 		snprintf(buf, size,
 			"; the server was reached before, so %s may have answered; if its certificate is new, add "
@@ -106,9 +116,6 @@ static void advise(char *buf, size_t size, const struct mistrust *mistrust, long
 			suspect(mistrust));
 	else if (result == X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT && refusal && refusal->leaf)
 		advise_new_hub(buf, size, mistrust, refusal->leaf);
-	else if (tls_is_unknown_authority(result) && !mistrust->has_ca && !has_authorities())
-		snprintf(buf, size,
-			"; this system knows no authority at all, 'apt install ca-certificates' brings the public ones");
 	else if (tls_is_unknown_authority(result))
 		snprintf(buf, size,
 			"; if you know it, add CA = PATH (if it is a proxy's, Interception = yes too); if it is a "
