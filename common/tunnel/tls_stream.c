@@ -11,6 +11,8 @@
 #include "common/tunnel/tls_explain.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <stdio.h>
@@ -22,6 +24,7 @@
 #define TLS_BUFFERS_KEPT 32u
 /* Reading yields to the loop after so many bytes; the poll is level-triggered, so nothing is forgotten. */
 #define RECEIVE_BUDGET (1 << 20)
+#define BEHIND_MS 1000 /* a hello that has waited for longer; our clients are patient for 10 s */
 /* A record adds 5 + 1 + 16 bytes (TLS 1.3), 5 + 8 + 16 in TLS 1.2. */
 #define RECORD_OVERHEAD 32u
 /* A burst that is nearly full takes one more datagram of any size, and control frames come on top. */
@@ -219,6 +222,22 @@ static void stream_on_poll(uv_poll_t *poll, int status, int events);
 
 /* Arm the poll handle for what is wanted now. A pause holds only once the handshake is done. The first turn is asked
  * for as "writable": a client has to speak first, and a connected socket can be written to at once. */
+/* A server's handshake is half a millisecond of processor time. A hub that is behind with many hellos would do nothing
+ * else for clients that have given up meanwhile and come anew: it begins none for those that have gone. */
+static bool awaits_hello(const struct tls_stream *stream)
+{
+	return stream->ssl && SSL_is_server(stream->ssl) && SSL_in_before(stream->ssl);
+}
+
+/* Who closes right behind his hello is answered as by any web server: only one that had to wait is passed over. */
+static bool is_behind(const struct tls_stream *stream)
+{
+	struct tcp_info info = {.tcpi_last_data_recv = 0};
+	socklen_t len = sizeof(info);
+
+	return getsockopt(stream->fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 && info.tcpi_last_data_recv > BEHIND_MS;
+}
+
 static void stream_arm(struct tls_stream *stream)
 {
 	int events = 0;
@@ -229,7 +248,7 @@ static void stream_arm(struct tls_stream *stream)
 		events |= UV_READABLE;
 	if (stream->is_blocked || stream->is_first_turn)
 		events |= UV_WRITABLE;
-	if (stream->ssl && SSL_is_server(stream->ssl) && SSL_in_before(stream->ssl))
+	if (awaits_hello(stream))
 		events |= UV_DISCONNECT;
 	if (events == stream->events)
 		return;
@@ -331,9 +350,9 @@ static void stream_on_error(struct tls_stream *stream)
 
 	stream->events = 0;
 	stream->receive_budget = RECEIVE_BUDGET;
-	if (!stream->is_open)
+	if (!stream->is_open && !awaits_hello(stream))
 		stream_handshake(stream);
-	else if (!stream->is_paused)
+	else if (stream->is_open && !stream->is_paused)
 		stream->handlers->on_readable(stream->owner);
 	if (stream->is_closing || stream->is_failed)
 		return;
@@ -362,10 +381,8 @@ static void stream_on_poll(uv_poll_t *poll, int status, int events)
 	}
 	if (stream->is_closing || stream->is_failed)
 		return;
-	/* Half a millisecond of processor time for nobody. A hub that is behind with many hellos would do nothing else:
-	 * when the turn of one comes, its client has given up and come anew. */
-	if ((events & UV_DISCONNECT) && SSL_in_before(stream->ssl)) {
-		stream_fail(stream, "has gone without an answer to its TLS hello");
+	if ((events & UV_DISCONNECT) && awaits_hello(stream) && is_behind(stream)) {
+		stream_fail(stream, "has gone while its TLS hello had to wait");
 		return;
 	}
 	if (!stream->is_open)
