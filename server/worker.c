@@ -118,20 +118,20 @@ static void set_connections_max(struct worker *worker)
 	worker->connections_max = (uint32_t)(wanted < max ? wanted : max);
 	worker->descriptors_max = (uint32_t)(max < UINT32_MAX ? max : UINT32_MAX);
 	worker->hub.passages.max = (uint32_t)(passages < half ? passages : half);
-	if (2 * settings->client_count > max)
+	if (2 * settings->client_count >= max)
 		log_warning("session", "%zu clients, but %llu open files, which are enough for %llu; " FILES_REMEDY,
-			settings->client_count, (unsigned long long)limit, (unsigned long long)max / 2);
+			settings->client_count, (unsigned long long)limit, (unsigned long long)(max - 1) / 2);
 }
 
 /* Return: NULL, or what stands against one more connection. Counts descriptors that are open, and those that
- * connections may still need. */
+ * connections may still need; a second connection needs fewer than it is counted for. */
 static const char *find_lack(const struct worker *worker)
 {
 	const struct hub *hub = &worker->hub;
 	uint64_t connections = hub->sessions.count + hub->passages.count + 1;
 
 	if (connections > worker->connections_max)
-		return "as many connections as MaxClients lets expect, and more visitors than a hub has";
+		return "as many as MaxClients allows, and thousands of visitors; if they are clients, raise MaxClients";
 	return FDS_OF_A_CONNECTION * connections + hub->flows.socket_count >
 			       (uint64_t)worker->descriptors_max + 2 * hub->flows.carried_count
 		       ? TOO_MANY_FILES
