@@ -244,7 +244,8 @@ def with_certificate(target, kind):
     shutil.copy(certificate.path, copy.path)
     shutil.copy(certificate.key, copy.key)
     at = hub.lines.index('WireGuard = none')
-    hub.lines[at:at] = [f'Certificate = {copy.path}', f'CertificateKey = {copy.key}']
+    # A raw carrier answers no ping while it does not read, which on a busy machine may be long.
+    hub.lines[at:at] = [f'Certificate = {copy.path}', f'CertificateKey = {copy.key}', 'PingInterval = 1h']
     hub.write('\n'.join(hub.lines) + '\n')
     return hub.start(), hub.folder
 
